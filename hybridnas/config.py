@@ -1,0 +1,244 @@
+"""What a study and an evaluation are told, as frozen values: strict YAML in, canonical JSON out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from .errors import ConfigError
+from .strict_yaml import explain
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Metric = Literal["top1", "top5", "macs", "params"]
+Direction = Literal["maximize", "minimize"]
+
+# Known before training, in closed form; every other objective is measured.
+CLOSED_FORM: frozenset[str] = frozenset({"macs", "params"})
+BEST: Mapping[Metric, Direction] = {
+    "top1": "maximize",
+    "top5": "maximize",
+    "macs": "minimize",
+    "params": "minimize",
+}
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Task(_Value):
+    """What is learned, from which data.
+
+    data: `digits` (ships with scikit-learn) or a folder in ImageFolder layout, one folder a split.
+    max_corrupt: the share of unreadable images that is counted and skipped; above it is an error.
+    """
+
+    name: Literal["classification"] = "classification"
+    data: str = "digits"
+    train: str = "train"
+    val: str = "val"
+    max_corrupt: Fraction = 0.001
+
+
+class Augmentation(_Value):
+    """timm's augmentation (`timm.data.create_transform`, `timm.data.Mixup`), by timm's names."""
+
+    scale: tuple[PositiveFloat, PositiveFloat] = (0.35, 1.0)
+    ratio: tuple[PositiveFloat, PositiveFloat] = (0.75, 4 / 3)
+    hflip: Fraction = 0.5
+    color_jitter: float | None = None
+    auto_augment: str | None = None
+    reprob: Fraction = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+
+class Recipe(_Value):
+    """How a candidate is trained: AdamW, linear warm-up, cosine decay to `min_lr`.
+
+    lr is for `batch_size`; no weight decay on biases, norms and what a mixer names
+    (`no_weight_decay`). crop_pct: timm's, for validation. drop_path grows linearly with depth.
+    """
+
+    batch_size: PositiveInt = 128
+    lr: PositiveFloat = 1e-3
+    min_lr: float = Field(default=1e-5, ge=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup_epochs: float = Field(default=1.0, ge=0)
+    label_smoothing: Fraction = 0.1
+    clip_grad: PositiveFloat | None = 1.0
+    drop_path: Fraction = 0.0
+    crop_pct: PositiveFloat = 1.0
+    augmentation: Augmentation = Augmentation()
+
+
+class Fidelity(_Value):
+    """How much training: epochs at a resolution (pixels of a square image)."""
+
+    epochs: PositiveInt
+    resolution: PositiveInt
+
+
+class Protocol(_Value):
+    """Everything but the architecture that decides an evaluation's score."""
+
+    task: Task
+    recipe: Recipe
+    fidelity: Fidelity
+    seed: int = Field(default=0, ge=0)
+    init: Literal["none"] = "none"
+    data_digest: str = ""
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits. Where the data lies does not matter, what it holds does."""
+        fixed = self.model_dump(mode="json")
+        if self.data_digest:
+            del fixed["task"]["data"]
+        text = json.dumps(fixed, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @classmethod
+    def from_json(cls, text: str) -> Protocol:
+        return cls.model_validate_json(text)
+
+
+class Bound(_Value):
+    """What a candidate must keep; decided in closed form before training, never violated."""
+
+    min: float | None = Field(default=None, ge=0)
+    max: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Bound:
+        if self.min is None and self.max is None:
+            raise ValueError("give min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
+        return self
+
+
+class Constraints(_Value):
+    macs: Bound | None = None
+    params: Bound | None = None
+
+    def bounds(self) -> dict[str, Bound]:
+        """The bounds that were given, by the name of the cost that they limit."""
+        named = {"macs": self.macs, "params": self.params}
+        return {name: bound for name, bound in named.items() if bound is not None}
+
+
+class Sampler(_Value):
+    """Who proposes. `startup_trials` are random (tpe); `population_size` is nsga2's."""
+
+    name: Literal["tpe", "nsga2", "random"] = "tpe"
+    startup_trials: PositiveInt = 10
+    population_size: int = Field(default=20, ge=2)
+
+
+class Budget(_Value):
+    """When the search starts no more candidates: whichever comes first, over all resumes.
+
+    hours: wall-clock of the search; gpu_hours: summed over candidates, by the GPU share of each.
+    """
+
+    trials: PositiveInt | None = None
+    hours: PositiveFloat | None = None
+    gpu_hours: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _some_end(self) -> Budget:
+        if self.trials is None and self.hours is None and self.gpu_hours is None:
+            raise ValueError("give at least one of trials, hours, gpu_hours")
+        return self
+
+
+class Resources(_Value):
+    """What one candidate gets, how many run at once; None: fitted to the machine.
+
+    loader_workers: processes that load images for one candidate (0: in its own process).
+    retries: how often a candidate whose process died is started again.
+    """
+
+    concurrent: PositiveInt | None = None
+    cpus: PositiveFloat | None = None
+    gpus: float | None = Field(default=None, ge=0)
+    loader_workers: int | None = Field(default=None, ge=0)
+    retries: int = Field(default=1, ge=0)
+
+
+def _named(raw: object) -> object:
+    return {"name": raw} if isinstance(raw, str) else raw
+
+
+class Study(_Value):
+    """A study's YAML: space + task + fidelities + objectives + constraints + sampler + budget.
+
+    references: the reference architectures to try first; None: all that fit space and constraints.
+    artifacts: where weights of the best candidates go, a folder or an fsspec URL.
+    keep_weights: how many candidates off the front keep theirs.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
+    description: str = ""
+    space: str | dict[str, Any]
+    task: Annotated[Task, BeforeValidator(_named)] = Task()
+    recipe: Recipe = Recipe()
+    fidelities: Annotated[tuple[Fidelity, ...], Field(min_length=1, max_length=1)]
+    objectives: dict[Metric, Direction] = {"top1": "maximize", "macs": "minimize"}
+    constraints: Constraints = Constraints()
+    sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
+    budget: Budget
+    resources: Resources = Resources()
+    references: tuple[str, ...] | None = None
+    seed: int = Field(default=0, ge=0)
+    artifacts: str = "artifacts"
+    keep_weights: int = Field(default=5, ge=0)
+
+    @model_validator(mode="after")
+    def _objectives_make_sense(self) -> Study:
+        if all(name in CLOSED_FORM for name in self.objectives):
+            raise ValueError("objectives: name at least one that is measured (top1, top5)")
+        for name, direction in self.objectives.items():
+            if direction != BEST[name]:
+                raise ValueError(f"objectives.{name}: got {direction!r}, allowed is {BEST[name]!r}")
+        return self
+
+    @property
+    def fidelity(self) -> Fidelity:
+        """The top of the ladder: where costs are counted and the front is drawn."""
+        return self.fidelities[-1]
+
+    def protocol(self, data_digest: str) -> Protocol:
+        """What every candidate of this study is evaluated under."""
+        return Protocol(
+            task=self.task,
+            recipe=self.recipe,
+            fidelity=self.fidelity,
+            seed=self.seed,
+            data_digest=data_digest,
+        )
+
+
+def parse_study(raw: Mapping[str, Any], where: str) -> Study:
+    """The study that a mapping describes; ConfigError names the key, what came, what is allowed."""
+    try:
+        return Study.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {explain(error, Study)}") from None

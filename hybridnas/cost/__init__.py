@@ -1,0 +1,5 @@
+"""What an architecture costs, in closed form, from the value alone."""
+
+from .macs import Cost as Cost
+from .macs import StageCost as StageCost
+from .macs import cost as cost

@@ -1,0 +1,47 @@
+"""Parameters and MACs of the layers that every network is made of, in closed form.
+
+One convention, stated wherever a MAC number is printed: fvcore's rules (one multiply-accumulate
+is 1; LayerNorm 5 per element), attention counted explicitly, and `9 L E N + L E` for each
+direction of a selective scan. Activations, permutations and residual sums count 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CONVENTION = "fvcore's rules, attention counted (2 L^2 D), selective scan 9 L E N + L E a direction"
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What a piece of a network costs: trainable numbers, and MACs for one image."""
+
+    params: int = 0
+    macs: int = 0
+
+    def __add__(self, other: Count) -> Count:
+        return Count(self.params + other.params, self.macs + other.macs)
+
+    def __mul__(self, times: int) -> Count:
+        return Count(self.params * times, self.macs * times)
+
+
+def linear(positions: int, fan_in: int, fan_out: int, bias: bool = True) -> Count:
+    """A linear map applied at `positions` tokens; adding a bias is free."""
+    return Count(fan_in * fan_out + bias * fan_out, positions * fan_in * fan_out)
+
+
+def conv2d(positions: int, fan_in: int, fan_out: int, kernel: int, groups: int = 1) -> Count:
+    """A k x k convolution with bias that writes `positions` output pixels."""
+    weights = fan_in // groups * fan_out * kernel * kernel
+    return Count(weights + fan_out, positions * weights)
+
+
+def layer_norm(positions: int, width: int) -> Count:
+    """LayerNorm with weight and bias over `width` channels."""
+    return Count(2 * width, 5 * positions * width)
+
+
+def conv_size(size: int, kernel: int, stride: int, padding: int) -> int:
+    """The output length of a convolution along one axis."""
+    return (size + 2 * padding - kernel) // stride + 1

@@ -1,0 +1,11 @@
+"""Images and labels, and the batches that a training or a scoring takes from them."""
+
+from .images import Split as Split
+from .images import class_names as class_names
+from .images import data_digest as data_digest
+from .images import num_classes as num_classes
+from .images import open_split as open_split
+from .images import open_splits as open_splits
+from .loader import MEAN as MEAN
+from .loader import STD as STD
+from .loader import ImageLoader as ImageLoader

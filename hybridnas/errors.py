@@ -1,0 +1,41 @@
+"""What can go wrong, as one small tree.
+
+HybridnasError                  somebody's input; the command line prints one line, exit code 2
+├── ArchitectureError           an architecture that cannot be built, or its JSON/YAML is wrong
+├── SpaceError                  an impossible search space, or an architecture outside of it
+├── ConfigError                 a study's YAML, a budget, a resource, a command's argument
+├── DataError                   a data set that is missing or broken (names the file)
+├── StoreError                  a database that is locked, older, newer or unreachable
+└── ExportError                 a model that cannot be exported or loaded
+
+A candidate that diverges, runs out of memory or fails is not an error but an outcome:
+it is recorded with its reason and the search goes on (hybridnas.evaluate.Outcome).
+"""
+
+
+class HybridnasError(ValueError):
+    """Bad input: says what was wrong, what came and what is allowed."""
+
+
+class ArchitectureError(HybridnasError):
+    """An architecture that cannot be built, or whose JSON/YAML is wrong."""
+
+
+class SpaceError(HybridnasError):
+    """An impossible search space, or an architecture outside of it."""
+
+
+class ConfigError(HybridnasError):
+    """A study's YAML, a budget, a resource or an argument that cannot be right."""
+
+
+class DataError(HybridnasError):
+    """A data set that is missing or broken."""
+
+
+class StoreError(HybridnasError):
+    """A database that is locked, of another version, or unreachable."""
+
+
+class ExportError(HybridnasError):
+    """A model that cannot be exported, or an export that cannot be loaded."""

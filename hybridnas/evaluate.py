@@ -1,0 +1,287 @@
+"""Training and scoring of one architecture under one protocol: two values in, one outcome out."""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+import logging
+import os
+import platform
+import random
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import timm
+import torch
+from torch import Tensor, nn
+
+from .architecture import Architecture
+from .config import Protocol
+from .errors import ConfigError, DataError
+from .network import HybridNet
+from .tasks import TASKS, Score
+from .train import Diverged, EpochRecord, train
+
+_log = logging.getLogger(__name__)
+
+Reason = Literal["diverged", "out_of_memory", "error"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an evaluation; plain values, so it crosses processes and databases.
+
+    reason, message: of a failure, else None. metrics: of a success, else empty: top1, top5,
+        top1_se, num_images, num_corrupt (of validation), num_corrupt_train, params.
+    curve: a record an epoch (train.EpochRecord), as far as training came.
+    timing: seconds of data_s, build_s, train_s, score_s (those that were reached) and total_s;
+        train_images_per_second; on CUDA gpu_peak_mib.
+    machine: host, device, device_type, cpu_count, torch_threads, eval_batch_size.
+    state_dict: of a success; on the CPU in float32.
+    """
+
+    status: Literal["ok", "failed"]
+    reason: Reason | None
+    message: str | None
+    metrics: dict[str, float | int]
+    curve: list[dict[str, float | int]]
+    timing: dict[str, float]
+    machine: dict[str, str | int]
+    versions: dict[str, str | None]
+    seed: int
+    git_commit: str | None
+    started_at: datetime
+    ended_at: datetime
+    state_dict: dict[str, Tensor] | None = field(default=None, compare=False, repr=False)
+
+
+def evaluate(
+    architecture: Architecture,
+    protocol: Protocol,
+    *,
+    device: str = "auto",
+    loader_workers: int = 0,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
+) -> Outcome:
+    """Builds, trains and scores an architecture; on the CPU the same to the bit every time.
+
+    device: torch's name of one, or `auto`: CUDA where there is some. loader_workers: processes
+    that read images; how many does not change the outcome. Reseeds all global random numbers.
+
+    A candidate that diverges, runs out of memory or raises is an outcome with its reason. What is
+    no candidate's fault is raised: DataError, ConfigError, whatever on_epoch raises, and a CUDA
+    error that shows again when memory is given back; then the process is of no use any more.
+    """
+    run = _Run(protocol, _device(device), loader_workers, on_epoch)
+    started_at, started = datetime.now(UTC), time.perf_counter()
+    reason: Reason | None = None
+    message: str | None = None
+    try:
+        run(architecture)
+    except (DataError, ConfigError):
+        raise
+    except Exception as error:
+        if error is run.listener_error:
+            raise
+        reason, message = _reason(error), f"{type(error).__name__}: {_first_line(error)}"
+        _log.warning("evaluation failed: %s", message, exc_info=reason == "error")
+    finally:
+        _free(run.device)
+    if run.device.type == "cuda":
+        run.timing["gpu_peak_mib"] = torch.cuda.max_memory_allocated(run.device) / 2**20
+    run.timing["total_s"] = time.perf_counter() - started
+    return Outcome(
+        status="failed" if reason else "ok",
+        reason=reason,
+        message=message,
+        metrics=run.metrics,
+        curve=run.curve,
+        timing=run.timing,
+        machine=_machine(run.device, protocol.recipe.batch_size),
+        versions=_versions(),
+        seed=protocol.seed,
+        git_commit=git_commit(),
+        started_at=started_at,
+        ended_at=datetime.now(UTC),
+        state_dict=run.state_dict,
+    )
+
+
+class _Run:
+    """One evaluation; keeps what it measured up to where it failed."""
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        device: torch.device,
+        loader_workers: int,
+        on_epoch: Callable[[EpochRecord], None] | None,
+    ) -> None:
+        self.protocol = protocol
+        self.device = device
+        self.metrics: dict[str, float | int] = {}
+        self.curve: list[dict[str, float | int]] = []
+        self.timing: dict[str, float] = {}
+        self.state_dict: dict[str, Tensor] | None = None
+        self.listener_error: Exception | None = None
+        self._loader_workers = loader_workers
+        self._on_epoch = on_epoch
+
+    def __call__(self, architecture: Architecture) -> None:
+        protocol, device = self.protocol, self.device
+        task = TASKS[protocol.task.name]
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        with self._timed("data_s"):
+            loaders = task.loaders(protocol, device, self._loader_workers)
+        _seed_everything(protocol.seed)
+        with self._timed("build_s"):
+            model = HybridNet(
+                architecture,
+                num_classes=loaders.num_classes,
+                drop_path_rate=protocol.recipe.drop_path,
+            ).to(device)
+        with self._timed("train_s"):
+            train(model, loaders.train, protocol, device, self._record)
+        speeds = [record["images_per_second"] for record in self.curve]
+        self.timing["train_images_per_second"] = sum(speeds) / len(speeds)
+        with self._timed("score_s"):
+            score = task.score(model, loaders.val, device)
+        self.metrics = _metrics(score, len(loaders.train.unreadable), model)
+        self.state_dict = _on_cpu(model)
+
+    def _record(self, record: EpochRecord) -> None:
+        self.curve.append(asdict(record))
+        if self._on_epoch is None:
+            return
+        try:
+            self._on_epoch(record)
+        except Exception as error:
+            self.listener_error = error
+            raise
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timing[name] = time.perf_counter() - started
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"no device {name!r} here ({_first_line(error)}); allowed are auto, cpu, cuda, cuda:N"
+        ) from None
+    return device
+
+
+def _seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _metrics(score: Score, num_corrupt_train: int, model: nn.Module) -> dict[str, float | int]:
+    return {
+        "top1": score.top1,
+        "top5": score.top5,
+        "top1_se": score.top1_se,
+        "num_images": score.num_images,
+        "num_corrupt": score.num_corrupt,
+        "num_corrupt_train": num_corrupt_train,
+        "params": sum(parameter.numel() for parameter in model.parameters()),
+    }
+
+
+def _on_cpu(model: nn.Module) -> dict[str, Tensor]:
+    """Float32, but for counters and other whole numbers."""
+    return {
+        name: value.detach().to("cpu", torch.float32 if value.is_floating_point() else None)
+        for name, value in model.state_dict().items()
+    }
+
+
+def _reason(error: Exception) -> Reason:
+    if isinstance(error, Diverged):
+        return "diverged"
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return "out_of_memory"
+    # The CPU's allocator and CUDA's libraries raise plain RuntimeErrors.
+    signs = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+    if isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs):
+        return "out_of_memory"
+    return "error"
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "")
+
+
+def _free(device: torch.device) -> None:
+    """Gives back the candidate's memory: the next one runs in the same process."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _machine(device: torch.device, eval_batch_size: int) -> dict[str, str | int]:
+    on_gpu = device.type == "cuda"
+    return {
+        "host": platform.node(),
+        "device": torch.cuda.get_device_name(device) if on_gpu else _cpu_name(),
+        "device_type": device.type,
+        "cpu_count": os.cpu_count() or 0,
+        "torch_threads": torch.get_num_threads(),
+        "eval_batch_size": eval_batch_size,
+    }
+
+
+@cache
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _versions() -> dict[str, str | None]:
+    try:
+        own: str | None = importlib.metadata.version("hybridnas")
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout
+        own = None
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "hybridnas": own,
+        "cuda": torch.version.cuda,
+    }
+
+
+@cache
+def git_commit() -> str | None:
+    """The commit of the checkout that hybridnas runs from; None where it is installed."""
+    checkout = Path(__file__).resolve().parent.parent
+    if not (checkout / ".git").exists():
+        return None
+    asked = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):  # no git here
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None

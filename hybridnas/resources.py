@@ -1,0 +1,39 @@
+"""Finds the YAML files that the package ships, in a wheel as in a checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from .errors import ConfigError
+
+Kind = Literal["search_spaces", "studies"]
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def shipped(kind: Kind) -> dict[str, Path]:
+    """The shipped files of one kind by name, in the order of their names."""
+    in_wheel = _PACKAGE / "_data" / kind
+    in_checkout = _PACKAGE.parent / kind
+    # An editable install has a stale copy beside the package's metadata, never here.
+    folder = in_wheel if in_wheel.is_dir() else in_checkout
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find(kind: Kind, name_or_path: str | Path) -> Path:
+    """The YAML file that a user means: a shipped name, else a path.
+
+    Raises ConfigError when there is neither, naming what is shipped.
+    """
+    text = str(name_or_path)
+    names = shipped(kind)
+    if text in names:
+        return names[text]
+    path = Path(text).expanduser()
+    if path.is_file():
+        return path
+    what = "search space" if kind == "search_spaces" else "study"
+    raise ConfigError(
+        f"no {what} {text!r}: it is neither a file nor one of the shipped ones ({', '.join(names)})"
+    )

@@ -1,0 +1,50 @@
+"""Searching: a study in the database, proposals from Optuna, work on Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .observer import Observer
+    from .view import StudyView
+
+DEFAULT_STORAGE = "sqlite:///hybridnas.db"
+
+
+def search(
+    study: str | Path | Mapping[str, Any],
+    *,
+    storage: str = DEFAULT_STORAGE,
+    resume: bool = False,
+    settings: Iterable[str] = (),
+    ray_address: str | None = None,
+    observer: Observer | None = None,
+) -> StudyView:
+    """Runs a study and returns what it found.
+
+    study: a YAML file, the name of a shipped study, or the YAML's content as a mapping.
+    storage: the database; SQLite is made where there is none. resume: go on with a study that is
+    in the database. settings: `key.sub=value` overrides of the YAML. ray_address: of a cluster;
+    None starts Ray here. Raises HybridnasError for bad input, before anything is written.
+    """
+    from ..store import Store
+    from .driver import run_study
+    from .plan import make_plan
+    from .studies import read_study
+    from .view import StudyView
+
+    plan = make_plan(read_study(study, settings))
+    with Store.open(storage) as store:
+        run_study(plan, store, resume=resume, ray_address=ray_address, observer=observer)
+        return StudyView(plan.study.name, store)
+
+
+def load_study(name: str, storage: str = DEFAULT_STORAGE) -> StudyView:
+    """A study out of a database, for reading: trials, front, best, hypervolume."""
+    from ..store import Store
+    from .view import StudyView
+
+    with Store.open(storage, create=False) as store:
+        return StudyView(name, store)

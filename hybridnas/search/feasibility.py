@@ -1,0 +1,112 @@
+"""Hard constraints: decided in closed form, before a trial exists; proposals are repaired."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from ..config import Bound
+from ..errors import SpaceError
+from ..space import Genome, SearchSpace
+
+Costs = Mapping[str, float]
+CostOf = Callable[[Genome], Costs]
+
+
+@dataclass(frozen=True)
+class Feasibility:
+    """What candidates must keep, and how to bring a genome there.
+
+    bounds: by the name of the cost. cost_of: the costs of a genome, cheap (microseconds).
+    """
+
+    space: SearchSpace
+    bounds: Mapping[str, Bound]
+    cost_of: CostOf
+
+    def violation(self, costs: Costs) -> float:
+        """How far costs are outside, relative to the bounds; 0: feasible."""
+        total = 0.0
+        for name, bound in self.bounds.items():
+            if bound.max is not None:
+                total += max(0.0, costs[name] / bound.max - 1)
+            if bound.min:
+                total += max(0.0, 1 - costs[name] / bound.min)
+        return total
+
+    def slacks(self, costs: Costs) -> list[float]:
+        """Each bound as a number that must not be positive: Optuna's form of a constraint."""
+        pairs = [(costs[name], bound) for name, bound in self.bounds.items()]
+        over = [value - bound.max for value, bound in pairs if bound.max is not None]
+        return over + [bound.min - value for value, bound in pairs if bound.min is not None]
+
+    def repair(self, genome: Genome, rng: random.Random) -> Genome | None:
+        """A feasible genome near this one; itself if it is feasible; None when none was reached.
+
+        Each step changes the one gene that helps: any that ends the violation, drawn evenly, else
+        one out of the better half of those that lower it, so repaired proposals stay diverse.
+        """
+        violation = self.violation(self.cost_of(genome))
+        while violation > 0:
+            steps = [
+                (self.violation(self.cost_of(changed)), changed)
+                for changed in neighbours(self.space, genome)
+            ]
+            ends = [step for step in steps if step[0] == 0]
+            helps = sorted((s for s in steps if s[0] < violation), key=lambda step: step[0])
+            if not helps:
+                return None
+            violation, genome = rng.choice(ends or helps[: (len(helps) + 1) // 2])
+        return genome
+
+    def draw(self, rng: random.Random, tries: int = 100) -> Genome | None:
+        """A random feasible genome; None when repair fails from so many random starts."""
+        for _ in range(tries):
+            found = self.repair(self.space.random_genome(rng), rng)
+            if found is not None:
+                return found
+        return None
+
+    def check(self) -> None:
+        """Raises SpaceError, with what can be reached, when no architecture meets the bounds."""
+        rng = random.Random(0)
+        if not self.bounds or self.draw(rng) is not None:
+            return
+        found = []
+        for name, bound in self.bounds.items():
+            low, high = self._extreme(name, rng, 1), self._extreme(name, rng, -1)
+            wanted = [f"{k} {v:.4g}" for k, v in (("min", bound.min), ("max", bound.max)) if v]
+            reach = f"the space reaches {low:.4g} to {high:.4g}"
+            found.append(f"{name} must keep {' and '.join(wanted)}, but {reach}")
+        together = " (each alone can be met, all together cannot)" if len(found) > 1 else ""
+        raise SpaceError(
+            f"no architecture of {self.space.name!r} meets the constraints: "
+            f"{'; '.join(found)}{together}"
+        )
+
+    def _extreme(self, name: str, rng: random.Random, sign: int, starts: int = 8) -> float:
+        """The least (sign 1) or largest (-1) cost, by descent over single genes."""
+        best = float("inf")
+        for _ in range(starts):
+            genome = self.space.random_genome(rng)
+            value = sign * self.cost_of(genome)[name]
+            while True:
+                step = min(
+                    ((sign * self.cost_of(g)[name], g) for g in neighbours(self.space, genome)),
+                    key=lambda pair: pair[0],
+                    default=(value, genome),
+                )
+                if step[0] >= value:
+                    break
+                value, genome = step
+            best = min(best, value)
+        return sign * best
+
+
+def neighbours(space: SearchSpace, genome: Genome) -> Iterator[Genome]:
+    """All genomes that differ in one gene."""
+    for name, values in space.genes.items():
+        for value in values:
+            if value != genome[name]:
+                yield {**genome, name: value}

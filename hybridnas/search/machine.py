@@ -1,0 +1,58 @@
+"""How many candidates run at once, and what each gets, on the machines at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..config import Resources
+from ..errors import ConfigError
+
+# Eager training of small networks leaves a GPU mostly idle, waiting for launches.
+_CANDIDATES_A_GPU = 4
+_CPUS_A_GPU_CANDIDATE = 2
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one candidate gets, and how many there are at once."""
+
+    concurrent: int
+    cpus: float
+    gpus: float
+    loader_workers: int
+
+    @property
+    def threads(self) -> int:
+        return max(1, int(self.cpus) - self.loader_workers)
+
+
+def fit(resources: Resources, cluster: Mapping[str, float]) -> Share:
+    """The share of a candidate: what the study says, else fitted to the cluster's CPU and GPU.
+
+    Without a GPU a candidate gets one CPU. With GPUs, up to four share each, as far as the CPUs
+    feed them. Raises ConfigError for what the cluster can never give.
+    """
+    total_cpus, total_gpus = cluster.get("CPU", 0.0), cluster.get("GPU", 0.0)
+    if resources.gpus is not None:
+        gpus = resources.gpus
+    elif total_gpus:
+        at_once = resources.concurrent or min(
+            _CANDIDATES_A_GPU * total_gpus, max(1, total_cpus // _CPUS_A_GPU_CANDIDATE)
+        )
+        # Fractions that do not fill a GPU exactly are no use to Ray.
+        gpus = 1.0 if at_once <= total_gpus else 1 / -(-at_once // total_gpus)
+    else:
+        gpus = 0.0
+    fitting = int(total_gpus / gpus + 1e-6) if gpus else int(total_cpus)
+    concurrent = resources.concurrent or max(1, fitting)
+    cpus = resources.cpus or max(1, total_cpus // concurrent if gpus else 1)
+    loaders = resources.loader_workers
+    if loaders is None:
+        loaders = max(0, int(cpus) - 1) if gpus else 0
+    if cpus > total_cpus or gpus > total_gpus:
+        raise ConfigError(
+            f"resources: a candidate asks for {cpus:g} CPUs and {gpus:g} GPUs, "
+            f"but Ray has {total_cpus:g} CPUs and {total_gpus:g} GPUs"
+        )
+    return Share(concurrent, cpus, gpus, loaders)

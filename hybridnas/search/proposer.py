@@ -1,0 +1,103 @@
+"""Optuna's samplers, asked in memory.
+
+A sampler reads the history from a study in memory that mirrors the one in the database. So a
+proposal costs no transaction, can be repaired before it becomes a trial, and the real trial is
+then created with all its parameters at once.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseGASampler, BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from ..config import Sampler
+from ..parts import Option
+from ..space import Genome
+
+Distributions = dict[str, CategoricalDistribution]
+
+
+def make_sampler(config: Sampler, seed: int) -> BaseSampler:
+    """The Optuna sampler that a study names."""
+    if config.name == "random":
+        return RandomSampler(seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        if config.name == "nsga2":
+            return NSGAIISampler(population_size=config.population_size, seed=seed)
+        return TPESampler(
+            n_startup_trials=config.startup_trials, multivariate=True, constant_liar=True, seed=seed
+        )
+
+
+class Proposer:
+    """Asks a sampler for genomes, and tells it how they did."""
+
+    def __init__(
+        self,
+        genes: Mapping[str, Sequence[Option]],
+        directions: Sequence[str],
+        sampler: BaseSampler,
+    ) -> None:
+        self.distributions: Distributions = {
+            name: CategoricalDistribution(tuple(values)) for name, values in genes.items()
+        }
+        self._storage = InMemoryStorage()
+        self._sampler = sampler
+        self._study = optuna.create_study(
+            storage=self._storage, sampler=sampler, directions=list(directions)
+        )
+        self._ids: dict[int, int] = {}  # number of the real trial -> id of its mirror
+
+    def remember(self, trial: FrozenTrial) -> None:
+        """Mirrors a trial of the database, finished or still running."""
+        self._ids[trial.number] = self._storage.create_new_trial(self._study._study_id, trial)
+
+    def propose(self) -> tuple[int, Genome]:
+        """A genome of the sampler's choice, and the id to settle it with."""
+        trial = self._study.ask(dict(self.distributions))
+        return trial._trial_id, dict(trial.params)
+
+    def enqueue(self, genome: Genome) -> int:
+        """The id to settle a genome with that is not the sampler's idea (a reference).
+
+        A genetic sampler counts it to its current generation, so that it can be a parent.
+        """
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params=dict(genome),
+            distributions=dict(self.distributions),
+        )
+        mirror = self._storage.create_new_trial(self._study._study_id, template)
+        if isinstance(self._sampler, BaseGASampler):
+            self._sampler.get_trial_generation(self._study, self._storage.get_trial(mirror))
+        return mirror
+
+    def settle(self, mirror: int, genome: Genome) -> dict[str, Any]:
+        """Fixes what the proposal became; the sampler's notes on it go with the real trial."""
+        for name, value in genome.items():
+            distribution = self.distributions[name]
+            internal = distribution.to_internal_repr(value)
+            self._storage.set_trial_param(mirror, name, internal, distribution)
+        return dict(self._storage.get_trial(mirror).system_attrs)
+
+    def link(self, mirror: int, number: int) -> None:
+        """The real trial that a settled proposal has become."""
+        self._ids[number] = mirror
+
+    def forget(self, mirror: int) -> None:
+        """A proposal that becomes no trial."""
+        self._storage.set_trial_state_values(mirror, TrialState.FAIL)
+
+    def tell(self, number: int, values: Sequence[float] | None) -> None:
+        """How a trial ended; None: it failed, and samplers do not learn from it."""
+        state = TrialState.FAIL if values is None else TrialState.COMPLETE
+        self._storage.set_trial_state_values(self._ids[number], state, values)

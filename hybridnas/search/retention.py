@@ -1,0 +1,22 @@
+"""Which candidates keep their weights: the front's members and the best few."""
+
+from __future__ import annotations
+
+from ..store import Store
+from . import weights
+from .view import StudyView
+
+
+def prune_weights(study: str, store: Store, folder: str) -> None:
+    """Deletes the weights in the study's folder but those of its front and its best few."""
+    view = StudyView(study, store)
+    kept = {row.number for row in (*view.front(), *view.best(view.study.keep_weights))}
+    for row in view.rows:
+        evaluation = row.evaluation
+        if evaluation is None or evaluation.weights is None or row.number in kept:
+            continue
+        # An evaluation that was reused keeps its weights where the other study put them.
+        if evaluation.weights["path"].startswith(f"{folder}/"):
+            assert evaluation.id is not None, "what the store gives has an id"
+            store.set_weights(evaluation.id, None)
+            weights.remove(evaluation.weights)

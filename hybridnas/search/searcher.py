@@ -1,0 +1,94 @@
+"""Ray Tune's view of a study: suggestions come from the core, and endings go to it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
+
+from ..errors import ConfigError, DataError, HybridnasError
+from .core import SearchCore
+
+_HEARTBEAT_S = 15.0
+
+
+class StudySearcher(Searcher):
+    """Tune's searcher over a SearchCore. The database holds the state; Tune's snapshots none."""
+
+    def __init__(self, core: SearchCore, session: int, epochs: int) -> None:
+        super().__init__(metric="number", mode="max")
+        self._core, self._session, self._epochs = core, session, epochs
+        self._numbers: dict[str, int] = {}  # Tune's trial id -> the study's trial number
+        self._last_seen = 0.0
+        self.stopping = False
+        self.error: HybridnasError | None = None
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        self.beat()
+        candidate = None if self.stopping else self._core.ask()
+        if candidate is None:
+            return str(Searcher.FINISHED)
+        self._numbers[trial_id] = candidate.number
+        return {
+            "number": candidate.number,
+            "token": candidate.token,
+            "architecture": candidate.architecture.to_json(),
+            "costs": dict(candidate.costs),
+        }
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self.beat()
+        number = self._numbers[trial_id]
+        if "fatal" in result:
+            kind = DataError if result["kind"] == "DataError" else ConfigError
+            self.error = kind(result["fatal"])
+            self.stopping = True
+        elif "lost" in result:
+            self._core.observer.note(f"trial {number}: its process fails with {result['lost']}")
+        elif "epoch" in result:
+            self._core.observer.epoch(number, result["epoch"], self._epochs, result["loss"])
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        number = self._numbers.pop(trial_id, None)
+        if number is None or number not in self._core.running:
+            return
+        if self.stopping and not (result or {}).get("recorded"):
+            return  # stopped half way: the core puts it back into the queue
+        self._core.settle(number)
+
+    def beat(self) -> None:
+        """A sign of life in the database, now and then."""
+        if time.monotonic() - self._last_seen > _HEARTBEAT_S:
+            self._last_seen = time.monotonic()
+            self._core.store.heartbeat(self._session, self._core.proposals, self._core.redrawn)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: a search is resumed from the database."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: a search is resumed from the database."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its searcher into the experiment's folder; the core holds the database.
+        return {}
+
+
+class StopWhenAsked(Stopper):
+    """Ends Tune's run when the searcher says so; it also keeps the session's heartbeat going."""
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        self._searcher = searcher
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        self._searcher.beat()
+        return self._searcher.stopping
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}

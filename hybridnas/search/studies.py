@@ -1,0 +1,27 @@
+"""Finds and reads a study's YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..config import Study, parse_study
+from ..resources import find
+from ..strict_yaml import override, read_yaml
+
+
+def read_study(source: str | Path | Mapping[str, Any], settings: Iterable[str] = ()) -> Study:
+    """The study in a file, under a shipped name, or in a mapping, with `--set` overrides.
+
+    A space given as a file next to the study's is found from there. Raises ConfigError.
+    """
+    if isinstance(source, Mapping):
+        return parse_study(override(dict(source), settings), "study")
+    path = find("studies", source)
+    raw = override(read_yaml(path), settings)
+    space = raw.get("space")
+    if isinstance(space, str) and space.endswith((".yaml", ".yml")):
+        beside = path.parent / space
+        raw["space"] = str(beside if beside.is_file() else Path(space))
+    return parse_study(raw, str(path))

@@ -1,0 +1,105 @@
+"""What runs on a worker: one evaluation under a lease, written to the database, then reported."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ray import tune
+
+from ..architecture import Architecture
+from ..config import Protocol
+from ..errors import ConfigError, DataError
+from ..evaluate import Outcome, evaluate
+from ..store import Evaluation, Store
+from ..train import EpochRecord
+from . import weights
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """What all candidates of a search share. It travels through Ray's object store, since it
+    holds the database's password, which must not be written to Tune's folders."""
+
+    storage_url: str
+    artifacts: str
+    protocol_json: str
+    loader_workers: int
+    threads: int
+    gpus: float
+    path: tuple[str, ...]
+
+
+def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
+    """Tune's trainable. config: number, token, architecture (JSON), costs.
+
+    Reports each epoch. DataError and ConfigError end the search: they are reported as `fatal`.
+    """
+    # A user's own mixer is imported from where the search was started.
+    sys.path.extend(entry for entry in context.path if entry not in sys.path)
+    torch.set_num_threads(context.threads)
+    number = config["number"]
+    protocol = Protocol.from_json(context.protocol_json)
+    architecture = Architecture.from_json(config["architecture"])
+
+    def on_epoch(record: EpochRecord) -> None:
+        tune.report({"number": number, "epoch": record.epoch, "loss": record.loss})
+
+    try:
+        outcome = evaluate(
+            architecture, protocol, loader_workers=context.loader_workers, on_epoch=on_epoch
+        )
+        kept = _save_weights(outcome, context.artifacts, config["token"])
+        evaluation = as_evaluation(
+            outcome, architecture.digest, protocol.digest, config["costs"], context.gpus, kept
+        )
+        with Store.open(context.storage_url, create=False) as store:
+            written = store.record(config["token"], evaluation)
+        if written is None and kept is not None:
+            weights.remove(kept)  # somebody else holds the lease by now
+    except (DataError, ConfigError) as error:
+        tune.report({"number": number, "fatal": f"{error}", "kind": type(error).__name__})
+        return
+    except Exception as error:
+        tune.report({"number": number, "lost": f"{type(error).__name__}: {error}"})
+        raise
+    tune.report({"number": number, "recorded": True})
+
+
+def _save_weights(outcome: Outcome, artifacts: str, token: str) -> dict[str, str] | None:
+    if outcome.state_dict is None:
+        return None
+    return weights.save(outcome.state_dict, artifacts, token)
+
+
+def as_evaluation(
+    outcome: Outcome,
+    architecture_digest: str,
+    protocol_digest: str,
+    costs: dict[str, float],
+    gpus: float,
+    kept: dict[str, str] | None,
+) -> Evaluation:
+    """An outcome as the store keeps it, with the closed-form costs among its metrics.
+
+    gpus: the share of a GPU that the evaluation had; its GPU-seconds go into the timing.
+    """
+    return Evaluation(
+        architecture_digest=architecture_digest,
+        protocol_digest=protocol_digest,
+        status=outcome.status,
+        seed=outcome.seed,
+        started_at=outcome.started_at,
+        ended_at=outcome.ended_at,
+        metrics={**outcome.metrics, **costs},
+        reason=outcome.reason,
+        message=outcome.message,
+        curve=tuple(outcome.curve),
+        timing={**outcome.timing, "gpu_s": outcome.timing["total_s"] * gpus},
+        machine=outcome.machine,
+        versions={name: text for name, text in outcome.versions.items() if text is not None},
+        git_commit=outcome.git_commit,
+        weights=kept,
+    )

@@ -1,0 +1,195 @@
+"""A search space's YAML read strictly into a value (its keys: search_spaces/README.md)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+)
+
+from .architecture import Block
+from .errors import ArchitectureError, ConfigError, SpaceError
+from .layers import DOWNSAMPLES, FORMS, HEADS, STEMS, Downsample, Form, Head, Stem
+from .mixers import Mixer, mixer_class
+from .parts import Option, Part, coerce, lookup, parse_part
+from .strict_yaml import explain, read_yaml
+
+SAME = "same"  # the second half of a stage that does not change its mixer
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockKind:
+    """A mixer in a form, with the options that the space fixes for it."""
+
+    form: type[Form]
+    mixer: type[Mixer]
+    fixed: Mapping[str, Option]
+
+    def takes(self, option: str) -> bool:
+        """Whether an option of the space decides something in such a block."""
+        return option in _options_of(self.form, self.mixer) and option not in self.fixed
+
+    def build(self, options: Mapping[str, Option]) -> Block:
+        given = {**options, **self.fixed}
+        form = {k: v for k, v in given.items() if k in self.form.option_types()}
+        mixer = {k: v for k, v in given.items() if k in self.mixer.option_types()}
+        return Block(self.form(**form), self.mixer(**mixer))
+
+    def read(self, block: Block) -> dict[str, Option] | None:
+        """The options of a block of this kind; None when it is of another kind."""
+        if type(block.form) is not self.form or type(block.mixer) is not self.mixer:
+            return None
+        found = {**dataclasses.asdict(block.mixer), **dataclasses.asdict(block.form)}
+        fits = all(found[name] == value for name, value in self.fixed.items())
+        return found if fits else None
+
+
+@dataclasses.dataclass(frozen=True)
+class StageChoices:
+    depth: tuple[int, ...]
+    width: tuple[int, ...]
+    mixer: tuple[str, ...]
+    second_half: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class SpaceSpec:
+    """Everything that a space's YAML says, checked key by key."""
+
+    name: str
+    description: str
+    input_size: int
+    stem: Stem
+    downsample: Downsample
+    head: Head
+    stages: tuple[StageChoices, ...]
+    kinds: Mapping[str, BlockKind]
+    options: Mapping[str, tuple[Option, ...]]
+    per_stage: frozenset[str]
+    raw: Mapping[str, Any]
+
+
+def _listed(raw: object) -> object:
+    return raw if isinstance(raw, list) else [raw]
+
+
+def _unique(values: list[Any]) -> list[Any]:
+    repeated = [v for i, v in enumerate(values) if v in values[:i]]
+    if repeated:
+        raise ValueError(f"the value {repeated[0]!r} stands twice")
+    return values
+
+
+_Checks = (BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1))
+_Ints = Annotated[list[PositiveInt], *_Checks]
+_Names = Annotated[list[str], *_Checks]
+_Values = Annotated[list[Any], BeforeValidator(_listed), Field(min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Stage(_Strict):
+    depth: _Ints
+    width: _Ints
+    mixer: _Names
+    second_half: _Names = [SAME]
+
+
+class _Option(_Strict):
+    values: _Values
+    per: Literal["stage", "network"] = "stage"
+
+
+class _File(_Strict):
+    name: str
+    description: str = ""
+    input_size: PositiveInt
+    stem: str | dict[str, Any] = "double_conv"
+    downsample: str | dict[str, Any] = "conv_norm"
+    head: str | dict[str, Any] = "mlp"
+    stages: Annotated[list[_Stage], Field(min_length=1)]
+    blocks: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    options: dict[str, _Option] = {}
+
+
+def read_space(source: Path | Mapping[str, Any]) -> SpaceSpec:
+    """The space in a file or mapping; SpaceError names key, what came, what is allowed."""
+    where = str(source) if isinstance(source, Path) else "space"
+    try:
+        raw = read_yaml(source) if isinstance(source, Path) else source
+        file = _File.model_validate(raw)
+        kinds = {name: _kind(name, entry) for name, entry in file.blocks.items()}
+        _check_names(file)
+        return SpaceSpec(
+            name=file.name,
+            description=file.description,
+            input_size=file.input_size,
+            stem=parse_part(file.stem, STEMS, "stem", "stem"),
+            downsample=parse_part(file.downsample, DOWNSAMPLES, "downsample", "downsample"),
+            head=parse_part(file.head, HEADS, "head", "head"),
+            stages=tuple(
+                StageChoices(tuple(s.depth), tuple(s.width), tuple(s.mixer), tuple(s.second_half))
+                for s in file.stages
+            ),
+            kinds=kinds,
+            options={n: _coerced(n, o.values, kinds) for n, o in file.options.items()},
+            per_stage=frozenset(n for n, o in file.options.items() if o.per == "stage"),
+            raw=raw,
+        )
+    except ValidationError as error:
+        raise SpaceError(f"{where}: {explain(error, _File)}") from None
+    except ConfigError as error:  # already names the file
+        raise SpaceError(str(error)) from None
+    except (ArchitectureError, SpaceError) as error:
+        raise SpaceError(f"{where}: {error}") from None
+
+
+def _kind(name: str, entry: Mapping[str, Any]) -> BlockKind:
+    place = f"blocks.{name}"
+    if not isinstance(entry.get("form"), str):
+        raise SpaceError(f"{place}: form is missing; allowed: {', '.join(FORMS)}")
+    form = lookup(entry["form"], FORMS, "form", place)
+    mixer = mixer_class(str(entry.get("mixer", name)), place)
+    known = _options_of(form, mixer)
+    fixed = {key: value for key, value in entry.items() if key not in ("form", "mixer")}
+    unknown = sorted(fixed.keys() - known.keys())
+    if unknown:
+        raise SpaceError(f"{place}: no option {unknown[0]!r}; it takes {', '.join(known)}")
+    return BlockKind(form, mixer, {n: coerce(v, known[n], place) for n, v in fixed.items()})
+
+
+def _options_of(form: type[Part], mixer: type[Part]) -> Mapping[str, Any]:
+    return {**mixer.option_types(), **form.option_types()}
+
+
+def _coerced(name: str, values: list[Any], kinds: Mapping[str, BlockKind]) -> tuple[Option, ...]:
+    place = f"options.{name}"
+    owner = next((kind for kind in kinds.values() if kind.takes(name)), None)
+    if owner is None:
+        raise SpaceError(f"{place}: no block under blocks takes it (or each fixes it)")
+    hint = _options_of(owner.form, owner.mixer)[name]
+    found = [coerce(value, hint, place) for value in values]
+    try:
+        return tuple(_unique(found))  # only now: 8/3 and 2.6666666666666665 are one value
+    except ValueError as error:
+        raise SpaceError(f"{place}: {error}") from None
+
+
+def _check_names(file: _File) -> None:
+    for i, stage in enumerate(file.stages, 1):
+        for name in (*stage.mixer, *(n for n in stage.second_half if n != SAME)):
+            if name not in file.blocks:
+                known = ", ".join(file.blocks)
+                raise SpaceError(f"stage {i}: {name!r} is not under blocks ({known})")

@@ -1,0 +1,11 @@
+"""The database: studies, trials, evaluations, fronts. `Store` is the only way in and out."""
+
+from .records import Evaluation as Evaluation
+from .records import FrontRecord as FrontRecord
+from .records import Reason as Reason
+from .records import SessionRecord as SessionRecord
+from .records import Status as Status
+from .records import StoreInfo as StoreInfo
+from .records import TrialRecord as TrialRecord
+from .store import Store as Store
+from .urls import redact as redact

@@ -1,0 +1,123 @@
+"""The values that cross the store's door. All moments are in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TypeAlias, get_args
+
+from ..errors import StoreError
+
+Status: TypeAlias = Literal["ok", "failed"]
+Reason: TypeAlias = Literal["diverged", "out_of_memory", "error", "node_lost", "interrupted"]
+Numbers: TypeAlias = Mapping[str, float | None]
+
+_STATUSES: tuple[str, ...] = get_args(Status)
+_REASONS: tuple[str, ...] = get_args(Reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Training and scoring of one architecture under one protocol: one rung of a trial.
+
+    metrics, timing and each epoch of the curve are numbers by name. NaN and infinities are
+    stored as None, which says "no usable number": JSON has no other word for them.
+    weights: path and sha256 of the trained weights, while they are kept.
+    id: the store's number for it; None before it is recorded.
+    Raises StoreError for a status or reason that does not exist, or that contradict each other.
+    """
+
+    architecture_digest: str
+    protocol_digest: str
+    status: Status
+    seed: int
+    started_at: datetime
+    ended_at: datetime
+    metrics: Numbers = field(default_factory=dict)
+    reason: Reason | None = None
+    message: str | None = None
+    curve: Sequence[Numbers] = ()
+    timing: Numbers = field(default_factory=dict)
+    machine: Mapping[str, object] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    git_commit: str | None = None
+    weights: Mapping[str, str] | None = None
+    id: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.status not in _STATUSES:
+            raise StoreError(f"unknown status {self.status!r}; known: {', '.join(_STATUSES)}")
+        if self.status == "ok" and self.reason is not None:
+            raise StoreError(f"an evaluation that is ok has no reason, got {self.reason!r}")
+        if self.status == "failed" and self.reason not in _REASONS:
+            raise StoreError(
+                f"a failed evaluation has a reason of {', '.join(_REASONS)}; got {self.reason!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRecord:
+    """A trial of Optuna as the store knows it.
+
+    attempt: how many leases were taken on this architecture under this protocol; 0 if reused.
+    reason: a word about the trial that the search gave it (`Store.mark`).
+    evaluation: None while it is being evaluated, or when nobody is left to do so.
+    """
+
+    study: str
+    number: int
+    architecture_digest: str
+    protocol_digest: str
+    token: str
+    attempt: int
+    created_at: datetime
+    reason: str | None
+    evaluation: Evaluation | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRecord:
+    """One run of the search driver.
+
+    ended_at: None while it runs, or if it died and no later session has noticed.
+    redrawn: how many of its proposals broke a hard constraint and were drawn again.
+    """
+
+    id: int
+    study: str
+    host: str
+    pid: int
+    started_at: datetime
+    last_seen_at: datetime
+    ended_at: datetime | None
+    end_reason: str | None
+    proposals: int
+    redrawn: int
+
+    @property
+    def duration_s(self) -> float:
+        """Wall-clock seconds until its end, or else until its last sign of life."""
+        return ((self.ended_at or self.last_seen_at) - self.started_at).total_seconds()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontRecord:
+    """A study's front at one moment, and what it had cost to get there."""
+
+    id: int
+    study: str
+    created_at: datetime
+    members: Sequence[Mapping[str, object]]
+    cost: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreInfo:
+    """What a database holds. url: without its password. rows: by table."""
+
+    url: str
+    backend: Literal["sqlite", "postgresql"]
+    revision: str
+    rows: Mapping[str, int]
+    size_bytes: int

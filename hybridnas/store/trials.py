@@ -1,0 +1,215 @@
+"""Trials, the leases on them, and the evaluations written under a lease.
+
+Each function is the work of one transaction: `Store` says what it means to callers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import cast
+from uuid import uuid4
+
+from sqlalchemy import ColumnElement, and_, case, select
+from sqlalchemy.orm import Session
+
+from ..errors import StoreError
+from .json_values import finite
+from .models import EvaluationRow, TrialRow
+from .records import Evaluation, Reason, Status, TrialRecord
+from .upsert import insert
+
+
+def lease(
+    session: Session, study: str, number: int, architecture_digest: str, protocol_digest: str
+) -> str:
+    token = uuid4().hex
+    row = insert(session, TrialRow).values(
+        study=study,
+        number=number,
+        architecture_digest=architecture_digest,
+        protocol_digest=protocol_digest,
+        token=token,
+        attempt=1,
+        created_at=datetime.now(UTC),
+    )
+    same = and_(
+        TrialRow.architecture_digest == row.excluded.architecture_digest,
+        TrialRow.protocol_digest == row.excluded.protocol_digest,
+    )
+    session.execute(
+        row.on_conflict_do_update(
+            index_elements=[TrialRow.study, TrialRow.number],
+            set_={
+                "architecture_digest": row.excluded.architecture_digest,
+                "protocol_digest": row.excluded.protocol_digest,
+                "token": token,
+                "attempt": case((same, TrialRow.attempt + 1), else_=1),
+                "evaluation_id": None,
+                "reason": None,
+            },
+        )
+    )
+    return token
+
+
+def record(session: Session, token: str, evaluation: Evaluation) -> int | None:
+    """Locks the trial first: a second writer of the same token then finds the first's row."""
+    trial = session.scalar(select(TrialRow).where(TrialRow.token == token).with_for_update())
+    written = session.scalar(select(EvaluationRow.id).where(EvaluationRow.token == token))
+    if written is not None or trial is None:
+        return written
+    given = (evaluation.architecture_digest, evaluation.protocol_digest)
+    leased = (trial.architecture_digest, trial.protocol_digest)
+    if given != leased:
+        raise StoreError(
+            f"trial {trial.number} of {trial.study!r} is leased for architecture and protocol "
+            f"{leased}, got an evaluation of {given}"
+        )
+    row = _to_row(token, evaluation)
+    session.add(row)
+    session.flush()
+    trial.evaluation_id = row.id
+    return row.id
+
+
+def reuse(
+    session: Session,
+    study: str,
+    number: int,
+    architecture_digest: str,
+    protocol_digest: str,
+    evaluation_id: int,
+) -> None:
+    earlier = session.get(EvaluationRow, evaluation_id)
+    wanted = (architecture_digest, protocol_digest)
+    if earlier is None or (earlier.architecture_digest, earlier.protocol_digest) != wanted:
+        raise StoreError(
+            f"evaluation {evaluation_id} is not one of architecture and protocol {wanted}"
+        )
+    linked = {
+        "architecture_digest": architecture_digest,
+        "protocol_digest": protocol_digest,
+        "token": uuid4().hex,
+        "attempt": 0,
+        "evaluation_id": evaluation_id,
+        "reason": None,
+    }
+    row = insert(session, TrialRow).values(
+        study=study, number=number, created_at=datetime.now(UTC), **linked
+    )
+    session.execute(
+        row.on_conflict_do_update(index_elements=[TrialRow.study, TrialRow.number], set_=linked)
+    )
+
+
+def mark(session: Session, study: str, number: int, reason: str | None) -> None:
+    row = session.get(TrialRow, (study, number))
+    if row is None:
+        raise StoreError(f"no trial {number} of study {study!r} in the database")
+    row.reason = reason
+
+
+def set_weights(session: Session, evaluation_id: int, weights: Mapping[str, str] | None) -> None:
+    row = session.get(EvaluationRow, evaluation_id)
+    if row is None:
+        raise StoreError(f"no evaluation {evaluation_id} in the database")
+    row.weights = None if weights is None else dict(weights)
+
+
+def evaluation(session: Session, evaluation_id: int) -> Evaluation | None:
+    row = session.get(EvaluationRow, evaluation_id)
+    return None if row is None else _to_evaluation(row)
+
+
+def finished(session: Session, architecture_digest: str, protocol_digest: str) -> Evaluation | None:
+    row = session.scalar(
+        select(EvaluationRow)
+        .where(
+            EvaluationRow.architecture_digest == architecture_digest,
+            EvaluationRow.protocol_digest == protocol_digest,
+            EvaluationRow.status == "ok",
+        )
+        .order_by(EvaluationRow.id.desc())
+        .limit(1)
+    )
+    return None if row is None else _to_evaluation(row)
+
+
+def trial(session: Session, study: str, number: int) -> TrialRecord | None:
+    return next(iter(_records(session, TrialRow.study == study, TrialRow.number == number)), None)
+
+
+def trials(session: Session, study: str) -> list[TrialRecord]:
+    return _records(session, TrialRow.study == study)
+
+
+def _records(session: Session, *conditions: ColumnElement[bool]) -> list[TrialRecord]:
+    pairs = session.execute(
+        select(TrialRow, EvaluationRow)
+        .outerjoin(EvaluationRow, TrialRow.evaluation_id == EvaluationRow.id)
+        .where(*conditions)
+        .order_by(TrialRow.number)
+    )
+    return [_to_trial(row, evaluation) for row, evaluation in pairs]
+
+
+def _to_trial(row: TrialRow, evaluation: EvaluationRow | None) -> TrialRecord:
+    return TrialRecord(
+        study=row.study,
+        number=row.number,
+        architecture_digest=row.architecture_digest,
+        protocol_digest=row.protocol_digest,
+        token=row.token,
+        attempt=row.attempt,
+        created_at=row.created_at,
+        reason=row.reason,
+        evaluation=None if evaluation is None else _to_evaluation(evaluation),
+    )
+
+
+def _to_row(token: str, value: Evaluation) -> EvaluationRow:
+    return EvaluationRow(
+        architecture_digest=value.architecture_digest,
+        protocol_digest=value.protocol_digest,
+        token=token,
+        status=value.status,
+        reason=value.reason,
+        message=None if value.message is None else _storable(value.message),
+        metrics=finite(value.metrics),
+        curve=finite(value.curve),
+        timing=finite(value.timing),
+        machine=finite(value.machine),
+        versions=dict(value.versions),
+        seed=value.seed,
+        git_commit=value.git_commit,
+        weights=None if value.weights is None else dict(value.weights),
+        started_at=value.started_at,
+        ended_at=value.ended_at,
+    )
+
+
+def _storable(message: str) -> str:
+    """A driver's error text may hold what PostgreSQL refuses: NUL, and halves of characters."""
+    return message.encode("utf-8", "replace").decode().replace("\0", "")
+
+
+def _to_evaluation(row: EvaluationRow) -> Evaluation:
+    return Evaluation(
+        id=row.id,
+        architecture_digest=row.architecture_digest,
+        protocol_digest=row.protocol_digest,
+        status=cast(Status, row.status),
+        reason=cast(Reason | None, row.reason),
+        message=row.message,
+        metrics=row.metrics,
+        curve=tuple(row.curve),
+        timing=row.timing,
+        machine=row.machine,
+        versions=row.versions,
+        seed=row.seed,
+        git_commit=row.git_commit,
+        weights=row.weights,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+    )

@@ -1,0 +1,10 @@
+"""The tasks that a network can be trained for, by name."""
+
+from .base import Loaders as Loaders
+from .base import Score as Score
+from .base import VisionTask as VisionTask
+from .classification import classification_loaders, classification_loss, score
+
+TASKS: dict[str, VisionTask] = {
+    "classification": VisionTask(classification_loaders, classification_loss, score),
+}

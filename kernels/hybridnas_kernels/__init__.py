@@ -1,0 +1,3 @@
+"""The operators of hybridnas, usable on their own; they know nothing of hybridnas itself."""
+
+from .selective_scan import selective_scan as selective_scan

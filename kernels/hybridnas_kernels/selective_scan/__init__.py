@@ -1,0 +1,3 @@
+"""Mamba's selective scan; see kernels/README.md for its meaning and derivations."""
+
+from .op import selective_scan as selective_scan
