@@ -15,6 +15,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -37,6 +38,13 @@ BEST: Mapping[Metric, Direction] = {
 
 class _Value(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_bool(cls, value: object) -> object:
+        if isinstance(value, bool):  # pydantic would take `trials: yes` for 1
+            raise ValueError("no key here is true or false")
+        return value
 
 
 class Task(_Value):

@@ -80,7 +80,7 @@ def evaluate(
     no candidate's fault is raised: DataError, ConfigError, whatever on_epoch raises, and a CUDA
     error that shows again when memory is given back; then the process is of no use any more.
     """
-    run = _Run(protocol, _device(device), loader_workers, on_epoch)
+    run = _Run(protocol, pick_device(device), loader_workers, on_epoch)
     started_at, started = datetime.now(UTC), time.perf_counter()
     reason: Reason | None = None
     message: str | None = None
@@ -177,7 +177,8 @@ class _Run:
             self.timing[name] = time.perf_counter() - started
 
 
-def _device(name: str) -> torch.device:
+def pick_device(name: str) -> torch.device:
+    """torch's device of that name, `auto` for the best there is; ConfigError if it is not here."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

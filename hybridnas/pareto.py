@@ -15,8 +15,8 @@ def non_dominated(losses: Floats) -> NDArray[np.bool_]:
     """
     no_worse = (losses[:, None, :] <= losses[None, :, :]).all(axis=2)  # [i, j]: i at most j
     better = (losses[:, None, :] < losses[None, :, :]).any(axis=2)
-    keep: NDArray[np.bool_] = ~(no_worse & better).any(axis=0)
-    return keep
+    dominated = (no_worse & better).any(axis=0)
+    return np.logical_not(np.atleast_1d(dominated))
 
 
 def hypervolume(losses: Floats, reference: Floats) -> float:

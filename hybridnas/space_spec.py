@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
+    Strict,
     ValidationError,
 )
 
@@ -91,7 +92,7 @@ def _unique(values: list[Any]) -> list[Any]:
 
 
 _Checks = (BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1))
-_Ints = Annotated[list[PositiveInt], *_Checks]
+_Ints = Annotated[list[Annotated[PositiveInt, Strict()]], *_Checks]
 _Names = Annotated[list[str], *_Checks]
 _Values = Annotated[list[Any], BeforeValidator(_listed), Field(min_length=1)]
 
@@ -167,7 +168,9 @@ def _kind(name: str, entry: Mapping[str, Any]) -> BlockKind:
     unknown = sorted(fixed.keys() - known.keys())
     if unknown:
         raise SpaceError(f"{place}: no option {unknown[0]!r}; it takes {', '.join(known)}")
-    return BlockKind(form, mixer, {n: coerce(v, known[n], place) for n, v in fixed.items()})
+    return BlockKind(
+        form, mixer, {n: coerce(v, known[n], f"{place}.{n}") for n, v in fixed.items()}
+    )
 
 
 def _options_of(form: type[Part], mixer: type[Part]) -> Mapping[str, Any]:

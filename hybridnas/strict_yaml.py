@@ -80,16 +80,21 @@ def _put(tree: dict[str, Any], keys: list[str], value: object, setting: str) -> 
         if last:
             node[step] = value
             return
-        if isinstance(node, dict) and not isinstance(node.get(key), dict | list):
+        inner = node.get(step) if isinstance(node, dict) else node[step]
+        if not isinstance(inner, dict | list):
             # `sampler: tpe` grows into `sampler: {name: tpe, ...}` when an option of it is set
-            node[key] = {"name": node[key]} if isinstance(node.get(key), str) else {}
+            node[step] = {"name": inner} if isinstance(inner, str) else {}
         node = node[step]
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """pydantic's findings as one line: key, what was wrong, what came, what is allowed."""
+    items = error.errors(include_url=False)
+    above = {item["loc"][:n] for item in items for n in range(len(item["loc"]))}
     parts = []
-    for item in error.errors(include_url=False):
+    for item in items:
+        if item["type"] == "too_short" and item["loc"] in above:
+            continue  # of a list with wrong entries pydantic counts the right ones
         key = ".".join(str(step) for step in item["loc"]) or "study"
         if item["type"] == "extra_forbidden":
             owner = _model_at(model, item["loc"][:-1])

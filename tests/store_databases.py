@@ -1,7 +1,7 @@
-"""Databases for the tests of the store: a plug-in of pytest, named by `pytest_plugins`.
+"""Databases and values for the tests of the store: a plug-in of pytest (`pytest_plugins`).
 
 `url` is an empty database of each kind, so that one suite holds for all of them.
-PYTEST_DONT_REWRITE: nothing is asserted here, and tests import `execute` before the plug-in loads.
+PYTEST_DONT_REWRITE: nothing is asserted here, and tests import from here before the plug-in loads.
 """
 
 from __future__ import annotations
@@ -12,11 +12,35 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import sqlalchemy
+
+from hybridnas.store import Evaluation, Store
+
+STUDY, ARCHITECTURE, PROTOCOL = "shapes", "0123456789ab", "fedcba987654"
+START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+EVALUATION = Evaluation(
+    architecture_digest=ARCHITECTURE,
+    protocol_digest=PROTOCOL,
+    status="ok",
+    seed=2**40,
+    started_at=START,
+    ended_at=START + timedelta(minutes=5),
+    metrics={"top1": 0.75, "loss": 1.5},
+    curve=({"epoch": 0, "loss": 2.0}, {"epoch": 1, "loss": 1.5}),
+    timing={"train_s": 12.5},
+    machine={"gpu": "H200", "gpus": 1},
+    versions={"torch": "2.11"},
+    git_commit="abc",
+    weights={"path": "s3://weights/1", "sha256": "00"},
+)
+FAILED = replace(EVALUATION, status="failed", reason="diverged", message="loss is nan", metrics={})
 
 # Holds every character that a URL, a template or a shell could stumble over.
 PASSWORD = "s3{cret}/@:%'"
@@ -74,6 +98,19 @@ def sqlite_url(tmp_path: Path) -> str:
 def url(request: pytest.FixtureRequest) -> str:
     """An empty database of each kind in turn."""
     return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with Store.open(url) as opened:
+        opened.put_study(STUDY, {"budget": {"trials": 20}})
+        opened.put_architecture(ARCHITECTURE, "{}")
+        opened.put_protocol(PROTOCOL, "{}")
+        yield opened
+
+
+def lease(store: Store, number: int = 0) -> str:
+    return store.lease(STUDY, number, ARCHITECTURE, PROTOCOL)
 
 
 def execute(url: str, statement: str, **engine_options: str) -> None:

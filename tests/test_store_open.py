@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import sys
-import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from alembic.migration import MigrationContext
 from store_databases import PASSWORD, execute
 
 from hybridnas.errors import StoreError
-from hybridnas.store import Store, engine, redact, schema
+from hybridnas.store import Store, engine, schema
 from hybridnas.store.models import Base
 from hybridnas.store.urls import parse
 
@@ -144,11 +143,11 @@ def test_tables_of_another_optuna(url: str, version: str, advice: str) -> None:
 # ---------------------------------------------------------------- SQLite
 
 
-def test_sqlite_keeps_a_write_ahead_log(sqlite_url: str) -> None:
-    Store.open(sqlite_url).close()
-    connection = sqlite3.connect(sqlite_file(sqlite_url))
-    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+def journal_mode(url: str) -> str:
+    connection = sqlite3.connect(sqlite_file(url))
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     connection.close()
+    return str(mode)
 
 
 def test_a_busy_file_gets_its_write_ahead_log_later(
@@ -156,16 +155,16 @@ def test_a_busy_file_gets_its_write_ahead_log_later(
 ) -> None:
     monkeypatch.setattr(engine, "RETRY_DELAYS_S", (0.01,))
     Store.open(sqlite_url).close()
+    assert journal_mode(sqlite_url) == "wal"
     other = sqlite3.connect(sqlite_file(sqlite_url))
     other.execute("PRAGMA journal_mode=DELETE")
     other.execute("BEGIN")
     other.execute("SELECT count(*) FROM nas_study").fetchone()
     Store.open(sqlite_url).close()
-    other.rollback()
-    assert other.execute("PRAGMA journal_mode").fetchone() == ("delete",)
-    Store.open(sqlite_url).close()
-    assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     other.close()
+    assert journal_mode(sqlite_url) == "delete"
+    Store.open(sqlite_url).close()
+    assert journal_mode(sqlite_url) == "wal"
 
 
 def test_the_url_of_a_file_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,77 +229,7 @@ def test_a_server_that_refuses(postgres: str) -> None:
     assert PASSWORD not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "postgresql+psycopg://u:s3cret@127.0.0.1:1/x",
-        "postgres://127.0.0.1:1/x?user=u&password=s3cret",
-        "postgresql://u:s3cret@127.0.0.1:port/x",
-        "postgresql://u:more@s3cret@127.0.0.1:1/x",
-        "postgresql:/u:s3cret@127.0.0.1:1/x",
-        "mysql+pymysql://u:s3cret@127.0.0.1:1/x",
-        "u:s3cret@127.0.0.1",
-    ],
-)
-def test_no_error_holds_the_password(url: str) -> None:
-    for action in (Store.open, Store.upgrade):
-        with pytest.raises(StoreError) as caught:
-            action(url)
-        shown = "".join(traceback.format_exception(caught.value, chain=True))
-        assert "\n" not in str(caught.value)
-        assert "s3cret" not in shown.replace(f'"{url}"', "")
-
-
 def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(StoreError, match=r"pip install 'hybridnas\[postgres\]'"):
         Store.open("postgresql://u:s3cret@127.0.0.1:1/x")
-
-
-# ---------------------------------------------------------------- URLs
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "study.db",
-        "sqlite://study.db",
-        "sqlite://",
-        "sqlite:///:memory:",
-        "sqlite:///file:study.db",
-        "sqlite:///study.db?mode=ro",
-        "mysql://host/x",
-        "postgresql+asyncpg://host/x",
-    ],
-)
-def test_other_databases_are_refused(url: str) -> None:
-    with pytest.raises(StoreError, match=r"allowed: sqlite:///FILE and postgresql\+psycopg://"):
-        Store.open(url)
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("postgresql://u:pw@host:5432/db", "postgresql://u:***@host:5432/db"),
-        ("postgresql://u:p@w:/?&pw@host/db", "postgresql://u:***@host/db"),
-        ("postgresql://u@corp:pw@host/db", "postgresql://u@corp:***@host/db"),
-        ("postgresql://:pw@host/db", "postgresql://:***@host/db"),
-        ("postgresql://u@host:5432/db", "postgresql://u@host:5432/db"),
-        ("postgresql://host/db", "postgresql://host/db"),
-        (
-            "postgresql://h/db?user=u&password=p&w:x&port=1",
-            "postgresql://h/db?user=u&password=***&port=1",
-        ),
-        ("postgresql://h/db?p%61ssword=pw", "postgresql://h/db?p%61ssword=***"),
-        ("postgresql://h/db?sslmode=require", "postgresql://h/db?sslmode=require"),
-        ("postgresql:/u:pw@host", "***@host"),
-        ("u:pw@host", "***@host"),
-        ("sqlite:////home/me@corp/a:b@c.db", "sqlite:////home/me@corp/a:b@c.db"),
-        ("://:@", "://:***@"),
-        ("", ""),
-        ("\n\0?=&=", "\n\0?=&="),
-    ],
-)
-def test_redact(url: str, shown: str) -> None:
-    assert redact(url) == shown

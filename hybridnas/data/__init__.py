@@ -1,5 +1,6 @@
 """Images and labels, and the batches that a training or a scoring takes from them."""
 
+from .images import DIGITS as DIGITS
 from .images import Split as Split
 from .images import class_names as class_names
 from .images import data_digest as data_digest

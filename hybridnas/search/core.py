@@ -19,14 +19,13 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ..architecture import Architecture
-from ..config import CLOSED_FORM, Protocol, Study
-from ..cost import cost
+from ..config import CLOSED_FORM, Study
 from ..errors import SpaceError
 from ..reference import REFERENCES, reference
-from ..space import Genome, SearchSpace
+from ..space import Genome
 from ..store import Evaluation, Store
-from .feasibility import Feasibility
 from .observer import Candidate, Finished, Observer, Silent
+from .plan import Plan, feasibility
 from .proposer import Proposer, make_sampler
 
 _QUEUED = (TrialState.RUNNING, TrialState.WAITING)
@@ -37,31 +36,29 @@ class SearchCore:
 
     def __init__(
         self,
-        study: Study,
-        space: SearchSpace,
-        protocol: Protocol,
-        num_classes: int,
+        plan: Plan,
         store: Store,
         observer: Observer | None = None,
     ) -> None:
         """Opens or creates the study in the store; raises SpaceError if nothing is feasible."""
-        self.study, self.space, self.protocol, self.store = study, space, protocol, store
-        self.num_classes = num_classes
+        self.study, self.space, self.protocol = plan.study, plan.space, plan.protocol
+        self.store = store
         self.observer: Observer = observer or Silent()
         self.proposals = self.redrawn = 0
         self.running: dict[int, Candidate] = {}
         self._exhausted = False
-        self._feasibility = Feasibility(space, study.constraints.bounds(), self._costs_of_genome)
+        self._feasibility = feasibility(plan)
         self._feasibility.check()
-        store.put_protocol(protocol.digest, protocol.to_json())
+        store.put_protocol(self.protocol.digest, self.protocol.to_json())
         self._storage = store.optuna_storage()
-        self._optuna = _open_optuna_study(self._storage, study)
+        self._optuna = _open_optuna_study(self._storage, plan.study)
         trials = self._optuna.get_trials(deepcopy=False)
         # A resumed search goes on with other random numbers than it began with.
-        seed = study.seed + 1_000_003 * len(trials)
+        seed = self.study.seed + 1_000_003 * len(trials)
         self._rng = random.Random(seed)
-        directions = list(study.objectives.values())
-        self._proposer = Proposer(space.genes, directions, make_sampler(study.sampler, seed))
+        directions = list(self.study.objectives.values())
+        sampler = make_sampler(self.study.sampler, seed)
+        self._proposer = Proposer(self.space.genes, directions, sampler)
         self._seen: set[str] = set()
         self._queue: deque[FrozenTrial] = deque()
         self._count = len(trials)
@@ -71,10 +68,10 @@ class SearchCore:
             if trial.state in _QUEUED:
                 self._queue.append(trial)
         self._references = deque(self._fitting_references())
-        sessions = store.sessions(study.name)
+        sessions = store.sessions(self.study.name)
         self._spent_s = sum(session.duration_s for session in sessions if session.ended_at)
         self._started = time.monotonic()
-        self._gpu_s = sum(_gpu_seconds(t.evaluation) for t in store.trials(study.name))
+        self._gpu_s = sum(_gpu_seconds(t.evaluation) for t in store.trials(self.study.name))
 
     @property
     def stop_reason(self) -> str | None:
@@ -105,8 +102,11 @@ class SearchCore:
                 return candidate
         return None
 
-    def settle(self, number: int) -> None:
-        """Tells the study what the store holds of a candidate; nothing there: its node is lost."""
+    def settle(self, number: int) -> str | None:
+        """Tells the study what the store holds of a candidate; nothing there: its node is lost.
+
+        Returns the reason of a failure.
+        """
         record = self.store.trial(self.study.name, number)
         assert record is not None, "a candidate was leased before it was given out"
         evaluation = record.evaluation
@@ -124,6 +124,7 @@ class SearchCore:
             )
             self.store.record(record.token, evaluation)
         self._tell(number, evaluation, reused=False)
+        return evaluation.reason
 
     def release(self) -> None:
         """Puts what is running back into the queue for a later run (after an interruption)."""
@@ -136,16 +137,6 @@ class SearchCore:
             self.store.mark(self.study.name, number, "waiting")
             del self.running[number]
 
-    def costs(self, architecture: Architecture) -> dict[str, float]:
-        """The closed-form costs of an architecture for this study's images and classes."""
-        known = cost(
-            architecture, self.protocol.fidelity.resolution, num_classes=self.num_classes
-        )
-        return {"macs": known.macs, "params": known.params}
-
-    def _costs_of_genome(self, genome: Genome) -> dict[str, float]:
-        return self.costs(self.space.decode(genome))
-
     def _fitting_references(self) -> list[Genome]:
         names = self.study.references
         fitting = []
@@ -155,9 +146,10 @@ class SearchCore:
                 if names is not None:
                     raise SpaceError(f"reference {name!r} is not in the space {self.space.name!r}")
                 continue
-            feasible = self._feasibility.violation(self.costs(architecture)) == 0
+            genome = self.space.encode(architecture)
+            feasible = self._feasibility.violation(self._feasibility.cost_of(genome)) == 0
             if feasible and architecture.digest not in self._seen:
-                fitting.append(self.space.encode(architecture))
+                fitting.append(genome)
         return fitting
 
     def _new(self) -> Candidate | None:
@@ -175,7 +167,7 @@ class SearchCore:
             genome = fresh
         notes = self._proposer.settle(mirror, genome)
         architecture = self.space.decode(genome)
-        costs = self.costs(architecture)
+        costs = self._feasibility.cost_of(genome)
         template = create_trial(
             state=TrialState.RUNNING,
             params=dict(genome),
@@ -194,7 +186,7 @@ class SearchCore:
 
     def _fresh(self, genome: Genome) -> Genome | None:
         """The proposal, repaired if it is infeasible and moved on if it was seen."""
-        if self._feasibility.violation(self._costs_of_genome(genome)) > 0:
+        if self._feasibility.violation(self._feasibility.cost_of(genome)) > 0:
             self.redrawn += 1
         if len(self._seen) >= self.space.size():
             return None
@@ -222,7 +214,7 @@ class SearchCore:
             self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
         architecture = self.space.decode(trial.params)
         self.store.put_architecture(architecture.digest, architecture.to_json())
-        return self._lease(trial.number, architecture, self.costs(architecture))
+        return self._lease(trial.number, architecture, self._feasibility.cost_of(trial.params))
 
     def _lease(
         self, number: int, architecture: Architecture, costs: Mapping[str, float]

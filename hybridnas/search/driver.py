@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-# Ray reads these when it is imported: no log files for every trial, and signals are ours.
+# Ray reads these when it is imported: no log files a trial, no tables on stdout, signals are ours.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import optuna
@@ -56,7 +57,7 @@ def run_study(
     session = store.begin_session(study.name)
     reason = "error"
     try:
-        core = SearchCore(study, plan.space, plan.protocol, plan.num_classes, store, observer)
+        core = SearchCore(plan, store, observer)
         if core.stop_reason is None:
             observer.note("starting Ray")
             with _ray(ray_address):
@@ -82,7 +83,6 @@ def _tune(plan: Plan, store: Store, core: SearchCore, session: int, share: Share
         loader_workers=share.loader_workers,
         threads=share.threads,
         gpus=share.gpus,
-        path=(os.getcwd(), *(entry for entry in sys.path if entry)),
     )
     trainable = tune.with_resources(
         tune.with_parameters(run_candidate, context=context),
@@ -133,17 +133,22 @@ def _ray(address: str | None) -> Iterator[None]:
         yield
         return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    # Workers import us, and a user's own mixer, from where the search was started.
+    path = os.pathsep.join(dict.fromkeys((os.getcwd(), *filter(None, sys.path))))
     if address is None:
         options["include_dashboard"] = False
     else:
-        # Workers on other machines may not have this version of us.
         import hybridnas
         import hybridnas_kernels
 
-        modules = [hybridnas, hybridnas_kernels]
-        options |= {"address": address, "runtime_env": {"py_modules": modules}}
+        # Machines of a cluster may not have this version of us, or none.
+        environment = {
+            "py_modules": [hybridnas, hybridnas_kernels],
+            "env_vars": {"PYTHONPATH": path},
+        }
+        options |= {"address": address, "runtime_env": environment}
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _environment("PYTHONPATH", path):
             warnings.simplefilter("ignore", FutureWarning)
             ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
@@ -154,6 +159,20 @@ def _ray(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """A variable set for a while; the processes that Ray starts meanwhile inherit it."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 @contextmanager

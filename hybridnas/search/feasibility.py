@@ -75,7 +75,7 @@ class Feasibility:
             return
         found = []
         for name, bound in self.bounds.items():
-            low, high = self._extreme(name, rng, 1), self._extreme(name, rng, -1)
+            low, high = self.extreme(name, rng, 1), self.extreme(name, rng, -1)
             wanted = [f"{k} {v:.4g}" for k, v in (("min", bound.min), ("max", bound.max)) if v]
             reach = f"the space reaches {low:.4g} to {high:.4g}"
             found.append(f"{name} must keep {' and '.join(wanted)}, but {reach}")
@@ -85,7 +85,7 @@ class Feasibility:
             f"{'; '.join(found)}{together}"
         )
 
-    def _extreme(self, name: str, rng: random.Random, sign: int, starts: int = 8) -> float:
+    def extreme(self, name: str, rng: random.Random, sign: int, starts: int = 8) -> float:
         """The least (sign 1) or largest (-1) cost, by descent over single genes."""
         best = float("inf")
         for _ in range(starts):

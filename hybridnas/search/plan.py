@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..config import Protocol, Study
-from ..data import data_digest, num_classes
+from ..cost import cost
+from ..data import DIGITS, data_digest, num_classes
 from ..errors import ConfigError
-from ..space import SearchSpace
+from ..space import Genome, SearchSpace
 from ..store import Store
+from .feasibility import Feasibility
 
 # What a resumed study may change: when to stop, where to run, who proposes.
 _FREE = {"description", "budget", "resources", "sampler", "artifacts", "keep_weights", "references"}
@@ -34,8 +38,43 @@ class Plan:
 def make_plan(study: Study) -> Plan:
     """Loads the space and looks at the data; raises SpaceError, DataError or ConfigError."""
     space = SearchSpace.load(study.space)
+    if study.task.data != DIGITS:
+        # Workers have a current folder of their own.
+        full = str(Path(study.task.data).expanduser().absolute())
+        study = study.model_copy(update={"task": study.task.model_copy(update={"data": full})})
     protocol = study.protocol(data_digest(study.task))
     return Plan(study, space, protocol, num_classes(study.task))
+
+
+def feasibility(plan: Plan) -> Feasibility:
+    """The study's hard constraints over its space, costs counted at its resolution and classes."""
+
+    def costs(genome: Genome) -> dict[str, float]:
+        known = cost(
+            plan.space.decode(genome),
+            plan.protocol.fidelity.resolution,
+            num_classes=plan.num_classes,
+        )
+        return {"macs": known.macs, "params": known.params}
+
+    return Feasibility(plan.space, plan.study.constraints.bounds(), costs)
+
+
+def survey(plan: Plan, draws: int = 2000) -> dict[str, float]:
+    """What the constraints leave of the space, from random draws (seed 0).
+
+    Raises SpaceError, with what can be reached, when nothing is left.
+    """
+    hard = feasibility(plan)
+    hard.check()
+    rng = random.Random(0)
+    costs = [hard.cost_of(plan.space.random_genome(rng)) for _ in range(draws)]
+    macs = sorted(c["macs"] for c in costs)
+    return {
+        "feasible_share": sum(hard.violation(c) == 0 for c in costs) / draws,
+        "smallest_macs": hard.extreme("macs", rng, 1),
+        "median_macs": macs[draws // 2],
+    }
 
 
 def register(plan: Plan, store: Store, resume: bool) -> None:

@@ -18,7 +18,7 @@ from optuna.samplers import BaseGASampler, BaseSampler, NSGAIISampler, RandomSam
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ..config import Sampler
+from ..config import Direction, Sampler
 from ..parts import Option
 from ..space import Genome
 
@@ -44,7 +44,7 @@ class Proposer:
     def __init__(
         self,
         genes: Mapping[str, Sequence[Option]],
-        directions: Sequence[str],
+        directions: Sequence[Direction],
         sampler: BaseSampler,
     ) -> None:
         self.distributions: Distributions = {

@@ -12,6 +12,7 @@ from ..errors import ConfigError, DataError, HybridnasError
 from .core import SearchCore
 
 _HEARTBEAT_S = 15.0
+_LOST_AT_MOST = 4  # in a row, before the workers are held to be at fault, not the candidates
 
 
 class StudySearcher(Searcher):
@@ -22,14 +23,17 @@ class StudySearcher(Searcher):
         self._core, self._session, self._epochs = core, session, epochs
         self._numbers: dict[str, int] = {}  # Tune's trial id -> the study's trial number
         self._last_seen = 0.0
+        self._lost_in_a_row = 0
+        self._last_words = "nothing was reported"
         self.stopping = False
         self.error: HybridnasError | None = None
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
+        """A candidate as Tune's config, or Searcher.FINISHED."""
         self.beat()
         candidate = None if self.stopping else self._core.ask()
         if candidate is None:
-            return str(Searcher.FINISHED)
+            return Searcher.FINISHED
         self._numbers[trial_id] = candidate.number
         return {
             "number": candidate.number,
@@ -46,6 +50,7 @@ class StudySearcher(Searcher):
             self.error = kind(result["fatal"])
             self.stopping = True
         elif "lost" in result:
+            self._last_words = result["lost"]
             self._core.observer.note(f"trial {number}: its process fails with {result['lost']}")
         elif "epoch" in result:
             self._core.observer.epoch(number, result["epoch"], self._epochs, result["loss"])
@@ -58,7 +63,14 @@ class StudySearcher(Searcher):
             return
         if self.stopping and not (result or {}).get("recorded"):
             return  # stopped half way: the core puts it back into the queue
-        self._core.settle(number)
+        lost = self._core.settle(number) == "node_lost"
+        self._lost_in_a_row = self._lost_in_a_row + 1 if lost else 0
+        if self._lost_in_a_row >= _LOST_AT_MOST:
+            self.stopping = True
+            self.error = ConfigError(
+                f"{self._lost_in_a_row} candidates in a row lost their process, so something is "
+                f"wrong with the workers ({self._last_words}); mend it and go on with --resume"
+            )
 
     def beat(self) -> None:
         """A sign of life in the database, now and then."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
-from ..config import BEST, Study, parse_study
+from ..config import BEST, Protocol, Study, parse_study
 from ..errors import ConfigError
 from ..pareto import hypervolume, non_dominated
 from ..store import Evaluation, SessionRecord, Store, TrialRecord
@@ -55,7 +55,12 @@ class StudyView:
         live = bool(self.sessions) and self.sessions[-1].ended_at is None
         json_of: dict[str, str | None] = {}
         self.rows: list[Row] = []
+        self.protocols: dict[str, Protocol] = {}
         for record in store.trials(name):
+            if record.protocol_digest not in self.protocols:
+                text = store.protocol_json(record.protocol_digest)
+                assert text is not None, "a trial's protocol is put before the trial"
+                self.protocols[record.protocol_digest] = Protocol.from_json(text)
             digest = record.architecture_digest
             if digest not in json_of:
                 json_of[digest] = store.architecture_json(digest)

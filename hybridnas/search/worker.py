@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +28,6 @@ class WorkerContext:
     loader_workers: int
     threads: int
     gpus: float
-    path: tuple[str, ...]
 
 
 def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
@@ -37,8 +35,6 @@ def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
 
     Reports each epoch. DataError and ConfigError end the search: they are reported as `fatal`.
     """
-    # A user's own mixer is imported from where the search was started.
-    sys.path.extend(entry for entry in context.path if entry not in sys.path)
     torch.set_num_threads(context.threads)
     number = config["number"]
     protocol = Protocol.from_json(context.protocol_json)

@@ -100,17 +100,17 @@ class Database:
     def use_write_ahead_log(self) -> None:
         """Lets readers go on while somebody writes. SQLite keeps this mode in the file.
 
-        While others are at work there it cannot be switched on, and SQLite does not wait. All
-        works without it as well, so after some tries it is left to the next who opens the file.
+        It cannot be switched on while others are at work in the file. All works without it as
+        well, so after a few tries that is left to the next who opens the file.
         """
         if self.url.drivername != SQLITE:
             return
-        with self.explained():
-            connection = self.engine.raw_connection()
+        # A connection of its own: those of the engine would wait for BUSY_TIMEOUT_S.
+        connection = sqlite3.connect(str(self.url.database), timeout=0)
         try:
             for delay_s in RETRY_DELAYS_S:
                 try:
-                    connection.cursor().execute("PRAGMA journal_mode=WAL")
+                    connection.execute("PRAGMA journal_mode=WAL")
                     return
                 except sqlite3.OperationalError as error:
                     if not _is_busy(error):

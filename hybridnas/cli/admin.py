@@ -1,0 +1,64 @@
+"""Commands about the database and the machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..store import Store, redact
+from .common import DEFAULT_STORAGE, AsJson, Storage, print_json, print_table
+from .doctor import examine
+
+db = typer.Typer(help="The database of studies and evaluations.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(db, name="db")
+    app.command()(doctor)
+
+
+@db.command("info")
+def info(storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
+    """Show version, size, studies, and rows by table."""
+    with Store.open(storage, create=False) as store:
+        found, names = store.info(), store.study_names()
+    document = {
+        "url": found.url,
+        "backend": found.backend,
+        "revision": found.revision,
+        "size_bytes": found.size_bytes,
+        "studies": names,
+        "rows": dict(found.rows),
+    }
+    if as_json:
+        print_json(document)
+        return
+    flat = {**document, "studies": ", ".join(names) or "none"}
+    rows = flat.pop("rows")
+    assert isinstance(rows, dict)
+    print_table("Database", ("what", "value"), [*flat.items(), *rows.items()])
+
+
+@db.command("upgrade")
+def upgrade(storage: Storage = DEFAULT_STORAGE) -> None:
+    """Bring the database to this version of hybridnas."""
+    before, after = Store.upgrade(storage)
+    change = f"is at {after} already" if before == after else f"from {before or 'none'} to {after}"
+    typer.echo(f"{redact(storage)}: {change}")
+
+
+def doctor(
+    storage: Storage = DEFAULT_STORAGE,
+    data: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Also look at this data set.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what this machine can do, and what is missing."""
+    found = examine(storage, data)
+    if as_json:
+        print_json([finding.__dict__ for finding in found])
+        return
+    rows = [[f.what, "ok" if f.ok else "missing", f.found, f.advice] for f in found]
+    print_table("This machine", ("what", "", "found", "advice"), rows)

@@ -1,0 +1,72 @@
+"""Options and printing that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ..search import DEFAULT_STORAGE as DEFAULT_STORAGE
+
+Storage = Annotated[
+    str,
+    typer.Option(
+        metavar="URL",
+        help="Database: sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME.",
+        envvar="HYBRIDNAS_STORAGE",
+        show_envvar=True,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
+
+
+def print_json(document: object) -> None:
+    """One JSON document on stdout."""
+    typer.echo(json.dumps(document, indent=2))
+
+
+def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """A table on stdout: text to the left, numbers to the right."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    cells = [[str(cell) for cell in row] for row in rows]
+    for i, column in enumerate(columns):
+        numeric = all(_is_number(row[i]) for row in cells) and bool(cells)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*row)
+    console().print(table)
+
+
+def console(stderr: bool = False) -> Console:
+    """A console that neither wraps words nor colours them where nobody looks."""
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal:
+        made.width = 200
+    return made
+
+
+def _is_number(text: str) -> bool:
+    return text.strip("-+%KMG ").replace(",", "").replace(".", "").isdigit() or text in ("", "-")
+
+
+def in_units(value: float | None) -> str:
+    """MACs or parameters with three significant digits: 4.49 G, 28.1 M."""
+    if value is None:
+        return "-"
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
+        if abs(value) >= size:
+            return (
+                f"{value / size:.3g} {unit}"
+                if value < 1000 * size
+                else f"{value / size:.0f} {unit}"
+            )
+    return f"{value:.0f}"
+
+
+def objective_text(name: str, value: float) -> str:
+    """An objective's value as people read it."""
+    return in_units(value) if name in ("macs", "params") else f"{value:.4f}"

@@ -1,0 +1,81 @@
+"""What this machine can do for hybridnas, and what is missing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from dataclasses import dataclass
+
+import torch
+
+from ..config import Task
+from ..data import data_digest, num_classes, open_splits
+from ..errors import HybridnasError
+from ..store import Store, redact
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. ok: False when something could be better; advice says what to do."""
+
+    what: str
+    ok: bool
+    found: str
+    advice: str = ""
+
+
+def examine(storage: str, data: str | None) -> list[Finding]:
+    """All findings, most basic first; nothing is written, and Ray is not started."""
+    cpus = os.cpu_count() or 1
+    findings = [
+        Finding("python", True, f"{platform.python_version()}, {cpus} CPUs, {platform.platform()}"),
+        *(_package(name) for name in ("torch", "timm", "optuna", "ray", "sqlalchemy")),
+        _gpu(),
+        _optional("triton", "comes with torch's CUDA builds on Linux"),
+        _optional("mamba_ssm", "only needed to compare kernels with it"),
+        _optional("psycopg", "pip install 'hybridnas[postgres]' to use PostgreSQL"),
+        Finding("scan backend", True, "torch (the reference)"),
+        _database(storage),
+        _data(Task()),
+    ]
+    if data is not None:
+        findings.append(_data(Task(data=data)))
+    return findings
+
+
+def _package(name: str) -> Finding:
+    return Finding(name, True, importlib.metadata.version(name))
+
+
+def _optional(name: str, advice: str) -> Finding:
+    there = importlib.util.find_spec(name) is not None
+    return Finding(name, there, "installed" if there else "not installed", "" if there else advice)
+
+
+def _gpu() -> Finding:
+    if not torch.cuda.is_available():
+        return Finding("gpu", False, "no CUDA device", "searches run on the CPU: use hybrid_small")
+    names = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    text = ", ".join(f"{n.name} ({n.total_memory / 2**30:.0f} GiB)" for n in names)
+    return Finding("gpu", True, f"{text}, CUDA {torch.version.cuda}")
+
+
+def _database(storage: str) -> Finding:
+    what = f"database {redact(storage)}"
+    try:
+        with Store.open(storage, create=False) as store:
+            return Finding(what, True, f"{len(store.study_names())} studies")
+    except HybridnasError as error:
+        return Finding(what, False, str(error), "made by the first search")
+
+
+def _data(task: Task) -> Finding:
+    what = f"data {task.data}"
+    try:
+        train, val = open_splits(task)
+    except HybridnasError as error:
+        return Finding(what, False, str(error))
+    sizes = f"{len(train)} train, {len(val)} val, {num_classes(task)} classes"
+    return Finding(what, True, f"{sizes}, digest {data_digest(task)}")

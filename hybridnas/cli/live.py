@@ -1,0 +1,162 @@
+"""How a running search looks: a live view in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ..config import Study
+from ..search.observer import Candidate, Finished
+from .common import in_units
+
+
+@dataclass
+class _Running:
+    candidate: Candidate
+    started: float
+    epoch: int = 0
+    loss: float | None = None
+
+
+class Lines:
+    """One plain line an event, for logs and pipes."""
+
+    def __init__(self, study: Study, console: Console) -> None:
+        self._study, self._console = study, console
+        self._done = 0
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def started(self, candidate: Candidate) -> None:
+        short, macs = candidate.architecture.short, in_units(candidate.costs["macs"])
+        self._print(f"trial {candidate.number} started: {short}, {macs} MACs")
+
+    def epoch(self, number: int, done: int, total: int, loss: float) -> None: ...
+
+    def finished(self, result: Finished) -> None:
+        self._done += 1
+        self._print(f"{_ending(result)}, {self._done} done{_of(self._study)}")
+
+    def note(self, text: str) -> None:
+        self._print(text)
+
+    def _print(self, text: str) -> None:
+        self._console.print(f"[{_clock(time.monotonic() - self._began)}] {text}", markup=False)
+
+
+class LiveView:
+    """What runs, with a bar over its epochs; what ended last; how far the search is."""
+
+    def __init__(self, study: Study, console: Console) -> None:
+        self._study = study
+        self._running: dict[int, _Running] = {}
+        self._last: list[Finished] = []
+        self._done = self._failed = 0
+        self._best: Finished | None = None
+        self._note = ""
+        self._began = time.monotonic()
+        self._live = Live(
+            get_renderable=self._render, console=console, refresh_per_second=4, transient=True
+        )
+
+    def __enter__(self) -> LiveView:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def started(self, candidate: Candidate) -> None:
+        self._running[candidate.number] = _Running(candidate, time.monotonic())
+
+    def epoch(self, number: int, done: int, total: int, loss: float) -> None:
+        if number in self._running:
+            self._running[number].epoch, self._running[number].loss = done, loss
+
+    def finished(self, result: Finished) -> None:
+        self._running.pop(result.number, None)
+        self._done += 1
+        self._failed += result.reason is not None
+        self._last = [*self._last[-7:], result]
+        top1 = result.metrics.get("top1")
+        best = self._best.metrics.get("top1") if self._best else None
+        if top1 is not None and (best is None or top1 > best):
+            self._best = result
+
+    def note(self, text: str) -> None:
+        self._note = text
+
+    def _render(self) -> RenderableType:
+        return Group(self._heading(), self._running_table(), *map(_last_line, self._last))
+
+    def _heading(self) -> Text:
+        elapsed = time.monotonic() - self._began
+        text = Text(f"{self._study.name}  ", style="bold")
+        text.append(f"{self._done}{_of(self._study)} done", style="green")
+        if self._failed:
+            text.append(f", {self._failed} failed", style="red")
+        text.append(f"   {_clock(elapsed)}{self._remaining(elapsed)}", style="dim")
+        if self._best is not None:
+            macs = in_units(self._best.costs["macs"])
+            text.append(
+                f"   best top1 {self._best.metrics['top1']:.4f} ({self._best.short}, {macs} MACs)"
+            )
+        if self._note:
+            text.append(f"\n{self._note}", style="dim")
+        return text
+
+    def _remaining(self, elapsed: float) -> str:
+        total = self._study.budget.trials
+        if not total or not self._done:
+            return ""
+        return f", about {_clock(elapsed / self._done * max(0, total - self._done))} left"
+
+    def _running_table(self) -> Table:
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for column in ("trial", "stages", "MACs", "epochs", "", "loss", "time"):
+            table.add_column(column)
+        total = self._study.fidelity.epochs
+        for number, run in sorted(self._running.items()):
+            table.add_row(
+                str(number),
+                run.candidate.architecture.short,
+                in_units(run.candidate.costs["macs"]),
+                f"{run.epoch}/{total}",
+                ProgressBar(total=total, completed=run.epoch, width=20),
+                "" if run.loss is None else f"{run.loss:.3f}",
+                _clock(time.monotonic() - run.started),
+            )
+        return table
+
+
+def _last_line(result: Finished) -> Text:
+    return Text(_ending(result), style="red" if result.reason else "dim")
+
+
+def _ending(result: Finished) -> str:
+    start = f"trial {result.number} {result.short}, {in_units(result.costs['macs'])} MACs"
+    if result.reason is not None:
+        return f"{start}: failed, {result.reason} ({result.message})"
+    top1, error = result.metrics.get("top1"), result.metrics.get("top1_se")
+    score = "no score" if top1 is None else f"top1 {top1:.4f} +- {error or 0:.4f}"
+    return f"{start}: {score}, {'known already' if result.reused else f'{result.seconds:.1f} s'}"
+
+
+def _of(study: Study) -> str:
+    return f" of {study.budget.trials}" if study.budget.trials else ""
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

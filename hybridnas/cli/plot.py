@@ -1,0 +1,44 @@
+"""The front as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import ConfigError
+from ..search.view import StudyView
+
+_FORMATS = (".svg", ".png", ".pdf")
+
+
+def plot_front(view: StudyView, path: Path) -> None:
+    """Accuracy over cost of all finished trials with the front drawn through its members.
+
+    Raises ConfigError without matplotlib, for another file format, or for other than two
+    objectives.
+    """
+    if path.suffix.lower() not in _FORMATS:
+        raise ConfigError(f"--plot takes a file in {', '.join(_FORMATS)}, got {path.name!r}")
+    if len(view.objectives) != 2:
+        raise ConfigError(f"--plot draws two objectives, the study has {len(view.objectives)}")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ConfigError("--plot needs matplotlib: pip install 'hybridnas[plots]'") from None
+    score, cost = (
+        view.objectives
+        if view.objectives[0] not in ("macs", "params")
+        else reversed(view.objectives)
+    )
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    front = view.front()
+    rest = [row for row in view.finished if row not in front]
+    axes.scatter([r.value(cost) for r in rest], [r.value(score) for r in rest], c="0.7", s=18)
+    xs, ys = [row.value(cost) for row in front], [row.value(score) for row in front]
+    errors = [(r.evaluation.metrics.get("top1_se") or 0.0) if r.evaluation else 0 for r in front]
+    axes.errorbar(xs, ys, yerr=errors, fmt="o-", c="tab:blue", capsize=2, drawstyle="steps-post")
+    for row, x, y in zip(front, xs, ys, strict=True):
+        axes.annotate(row.architecture.short, (x, y), (4, -10), textcoords="offset points", size=7)
+    axes.set(xlabel=cost, ylabel=score, xscale="log", title=f"Pareto front of {view.study.name}")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,88 @@
+"""What a user means by STUDY and ARCH."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..architecture import Architecture
+from ..config import Study, parse_study
+from ..data import class_names
+from ..errors import ArchitectureError, ConfigError
+from ..export import Origin
+from ..reference import REFERENCES
+from ..resources import shipped
+from ..search.studies import read_study
+from ..search.view import Row, StudyView
+from ..store import Store
+from ..strict_yaml import override, read_yaml
+
+
+def study_to_run(text: str, storage: str, resume: bool, settings: list[str]) -> Study:
+    """The study to run: a file as it is, a name as the database has it when resuming, else the
+    shipped one."""
+    if not Path(text).is_file() and resume:
+        with Store.open(storage, create=text in shipped("studies")) as store:
+            config = store.study_config(text)
+        if config is not None:
+            return parse_study(override(config, settings), f"study {text!r}")
+    return read_study(text, settings)
+
+
+def known_study(text: str) -> str:
+    """The name under which a study stands in the database."""
+    path = Path(text)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise ConfigError(f"no file {text}")
+        name = read_yaml(path).get("name")
+        if isinstance(name, str):
+            return name
+        raise ConfigError(f"{text}: 'name' is missing")
+    return text
+
+
+def origin_of(view: StudyView, row: Row) -> Origin:
+    """What an export says of the trial that it is."""
+    evaluation = row.evaluation
+    assert evaluation is not None, "only evaluated trials have weights"
+    return Origin(
+        study=view.study.name,
+        trial=row.number,
+        metrics=evaluation.metrics,
+        protocol=view.protocols[evaluation.protocol_digest],
+        class_names=class_names(view.study.task),
+        machine=evaluation.machine,
+        versions=evaluation.versions,
+        git_commit=evaluation.git_commit,
+    )
+
+
+@dataclass(frozen=True)
+class Named:
+    """An architecture with the trial it came from, if from one."""
+
+    architecture: Architecture
+    view: StudyView | None = None
+    row: Row | None = None
+
+
+def architecture_of(text: str, storage: str) -> Named:
+    """What ARCH stands for: a reference's name, a JSON/YAML file, or STUDY:TRIAL.
+
+    Raises ArchitectureError that says what is allowed.
+    """
+    if text in REFERENCES:
+        return Named(REFERENCES[text].architecture)
+    if Path(text).is_file():
+        return Named(Architecture.load(Path(text)))
+    study, colon, number = text.rpartition(":")
+    if colon and study and number.isdecimal():
+        with Store.open(storage, create=False) as store:
+            view = StudyView(known_study(study), store)
+        row = view.row(int(number))
+        return Named(row.architecture, view, row)
+    raise ArchitectureError(
+        f"no architecture {text!r}: give a reference ({', '.join(REFERENCES)}), "
+        f"a JSON or YAML file, or STUDY:TRIAL"
+    )

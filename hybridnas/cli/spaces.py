@@ -1,0 +1,94 @@
+"""Commands about search spaces."""
+
+from __future__ import annotations
+
+import random
+from typing import Annotated
+
+import typer
+
+from ..cost import cost
+from ..resources import shipped
+from ..space import SearchSpace
+from .common import AsJson, in_units, print_json, print_table
+
+spaces = typer.Typer(help="Search spaces: what may vary.", invoke_without_command=True)
+SpaceArgument = Annotated[str, typer.Argument(metavar="NAME", help="A shipped space or a file.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(spaces, name="spaces")
+
+
+@spaces.callback()
+def list_spaces(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the shipped spaces with their sizes."""
+    if context.invoked_subcommand is not None:
+        return
+    found = [SearchSpace.load(name) for name in shipped("search_spaces")]
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": space.name,
+                    "size": space.size(),
+                    "genes": len(space.genes),
+                    "input_size": space.spec.input_size,
+                    "description": space.spec.description,
+                }
+                for space in found
+            ]
+        )
+        return
+    rows = [
+        [s.name, f"{s.size():.2e}", len(s.genes), s.spec.input_size, s.spec.description]
+        for s in found
+    ]
+    print_table("Search spaces", ("name", "size", "decisions", "px", "description"), rows)
+
+
+@spaces.command("show")
+def show(name: SpaceArgument, as_json: AsJson = False) -> None:
+    """Show every decision of a space with its choices."""
+    space = SearchSpace.load(name)
+    if as_json:
+        print_json(
+            {
+                "name": space.name,
+                "size": space.size(),
+                "input_size": space.spec.input_size,
+                "genes": {gene: list(values) for gene, values in space.genes.items()},
+            }
+        )
+        return
+    rows = [[gene, ", ".join(map(_text, values))] for gene, values in space.genes.items()]
+    title = f"{space.name}: {space.spec.description} ({space.size():.3e} architectures)"
+    print_table(title, ("decision", "choices"), rows)
+
+
+@spaces.command("sample")
+def sample(
+    name: SpaceArgument,
+    number: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 5,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Draw architectures from a space."""
+    space = SearchSpace.load(name)
+    rng = random.Random(seed)
+    drawn = [space.sample(rng) for _ in range(number)]
+    if as_json:
+        print_json([{"arch": a.digest, "stages": a.short, **a.to_dict()} for a in drawn])
+        return
+    rows = []
+    for architecture in drawn:
+        known = cost(architecture, space.spec.input_size)
+        widths = "-".join(str(stage.width) for stage in architecture.stages)
+        sizes = [in_units(known.macs), in_units(known.params)]
+        rows.append([architecture.digest, architecture.short, widths, *sizes])
+    title = f"{number} of {space.name} (MACs at {space.spec.input_size} px, 1000 classes)"
+    print_table(title, ("arch", "stages", "widths", "MACs", "params"), rows)
+
+
+def _text(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

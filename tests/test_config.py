@@ -1,0 +1,231 @@
+"""A study's YAML and an evaluation's protocol: strict in, canonical out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from hybridnas.config import BEST, CLOSED_FORM, Fidelity, Protocol, Recipe, Study, Task, parse_study
+from hybridnas.errors import ConfigError
+from hybridnas.strict_yaml import override
+
+RAW: dict[str, Any] = {
+    "name": "tiny",
+    "space": "hybrid_small",
+    "fidelities": [{"epochs": 2, "resolution": 32}],
+    "budget": {"trials": 10},
+}
+PROTOCOL = Protocol(
+    task=Task(), recipe=Recipe(), fidelity=Fidelity(epochs=2, resolution=32), data_digest="abc"
+)
+
+
+def study(**changes: Any) -> Study:
+    return parse_study({**RAW, **changes}, "tiny.yaml")
+
+
+def without(key: str) -> dict[str, Any]:
+    return {k: v for k, v in RAW.items() if k != key}
+
+
+def test_what_a_study_leaves_out() -> None:
+    plain = study()
+    assert plain.objectives == {"top1": "maximize", "macs": "minimize"}
+    assert (plain.task, plain.recipe, plain.sampler.name) == (Task(), Recipe(), "tpe")
+    assert plain.constraints.bounds() == {}
+    assert plain.references is None
+    assert plain.fidelity == Fidelity(epochs=2, resolution=32)
+
+
+def test_everything_that_a_study_says_is_kept() -> None:
+    full = study(
+        description="d",
+        task={"name": "classification", "data": "images", "max_corrupt": 0.5},
+        recipe={"lr": "3e-4", "augmentation": {"scale": [0.5, 1], "mixup": 0.2}},
+        objectives={"top5": "maximize", "params": "minimize"},
+        constraints={"macs": {"max": "4.5e9"}, "params": {"min": 0, "max": 3e7}},
+        sampler={"name": "nsga2", "population_size": 8},
+        budget={"hours": 1.5, "gpu_hours": 3},
+        resources={"concurrent": 2, "cpus": 0.5, "gpus": 0, "loader_workers": 0, "retries": 0},
+        references=["mambaout_femto"],
+        seed=3,
+        artifacts="s3://bucket/x",
+        keep_weights=0,
+    )
+    assert (full.task.data, full.task.max_corrupt) == ("images", 0.5)
+    assert (full.recipe.lr, full.recipe.augmentation.scale) == (3e-4, (0.5, 1.0))
+    bounds = full.constraints.bounds()
+    assert (bounds["macs"].max, bounds["macs"].min) == (4.5e9, None)
+    assert (bounds["params"].min, bounds["params"].max) == (0, 3e7)
+    assert (full.sampler.name, full.sampler.population_size) == ("nsga2", 8)
+    assert (full.budget.hours, full.budget.gpu_hours, full.budget.trials) == (1.5, 3, None)
+    assert full.resources.gpus == 0
+    assert full.references == ("mambaout_femto",)
+    # Its JSON is what the database keeps.
+    assert parse_study(json.loads(full.model_dump_json()), "again") == full
+
+
+def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
+    assert study(sampler="nsga2") == study(sampler={"name": "nsga2"})
+    assert study(task="classification") == study(task={"name": "classification"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"trails": 5},
+            r"tiny.yaml: unknown key 'trails'; allowed: name, description, space, task",
+        ),
+        ({"recipe": {"learning_rate": 1}}, r"'recipe.learning_rate'; allowed: batch_size, lr, mi"),
+        (
+            {"recipe": {"augmentation": {"flip": 1}}},
+            r"unknown key 'recipe.augmentation.flip'; allowed: scale, ratio, hflip",
+        ),
+        (
+            {"fidelities": [{"epochs": 1, "resolution": 32, "share": 1}]},
+            r"unknown key 'fidelities.0.share'; allowed: epochs, resolution$",
+        ),
+        (
+            {"constraints": {"latency": {"max": 1}}},
+            r"'constraints.latency'; allowed: macs, params$",
+        ),
+        ({"sampler": {"name": "tpe", "seed": 1}}, r"'sampler.seed'; allowed: name, startup_trials"),
+        ({"name": "two words"}, r"tiny.yaml: name: string should match pattern .*got 'two words'"),
+        ({"name": "-x"}, r"name: string should match pattern"),
+        ({"name": "x" * 101}, r"name: string should have at most 100 characters"),
+        ({"task": "segmentation"}, r"task.name: input should be 'classification', got 'segmentat"),
+        (
+            {"task": {"max_corrupt": 2}},
+            r"task.max_corrupt: input should be less than or equal to 1",
+        ),
+        ({"recipe": {"lr": 0}}, r"recipe.lr: input should be greater than 0, got 0"),
+        ({"recipe": {"lr": "nan"}}, r"recipe.lr: input should be a finite number, got 'nan'"),
+        ({"recipe": {"lr": "fast"}}, r"recipe.lr: input should be a valid number.*got 'fast'"),
+        ({"recipe": {"batch_size": 1.5}}, r"recipe.batch_size: input should be a valid integer"),
+        ({"recipe": {"augmentation": {"scale": [1]}}}, r"recipe.augmentation.scale.1' is missing"),
+        ({"fidelities": []}, r"fidelities: .* at least 1 item .*, got \[\]"),
+        ({"fidelities": RAW["fidelities"] * 2}, r"fidelities: .* at most 1 item .*not 2"),
+        ({"fidelities": [{"epochs": 1}]}, r"'fidelities.0.resolution' is missing"),
+        (
+            {"fidelities": [{"epochs": 0, "resolution": 32}]},
+            r"fidelities.0.epochs: input should be",
+        ),
+        ({"objectives": {"speed": "maximize"}}, r"objectives.speed.*: input should be 'top1', 'to"),
+        (
+            {"objectives": {"macs": "minimize"}},
+            r"name at least one that is measured \(top1, top5\)",
+        ),
+        ({"objectives": {}}, r"objectives: name at least one that is measured"),
+        ({"objectives": {"top1": "up"}}, r"objectives.top1: input should be 'maximize' or 'mini"),
+        (
+            {"objectives": {"top1": "minimize"}},
+            r"objectives.top1: got 'minimize', allowed is 'maximize'",
+        ),
+        ({"constraints": {"macs": {}}}, r"constraints.macs: give min, max or both"),
+        (
+            {"constraints": {"macs": {"min": 2, "max": 1}}},
+            r"constraints.macs: min 2 is above max 1",
+        ),
+        ({"constraints": {"macs": {"max": "4.5 G"}}}, r"constraints.macs.max: .*got '4.5 G'"),
+        ({"sampler": "cmaes"}, r"sampler.name: input should be 'tpe', 'nsga2' or 'random', got"),
+        ({"budget": {}}, r"budget: give at least one of trials, hours, gpu_hours"),
+        ({"budget": {"trials": True}}, r"budget.trials: no key here is true or false, got True"),
+        ({"seed": -1}, r"seed: input should be greater than or equal to 0, got -1"),
+        ({"resources": {"gpus": "all"}}, r"resources.gpus: input should be a valid number.*'all'"),
+    ],
+)
+def test_a_wrong_study_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        study(**changes)
+
+
+@pytest.mark.parametrize("key", RAW)
+def test_what_a_study_must_say(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"^tiny.yaml: {key!r} is missing$"):
+        parse_study(without(key), "tiny.yaml")
+
+
+def test_all_findings_come_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"'budget' is missing; seed: .*; unknown key 'trails'"):
+        parse_study({**without("budget"), "seed": -1, "trails": 1}, "x")
+
+
+def test_settings_of_the_command_line_reach_the_study() -> None:
+    settings = ["budget.trials=200", "constraints.macs.max=4.5e9", "task.data=DIR", "sampler=nsga2"]
+    changed = parse_study(override(RAW, [*settings, "fidelities.0.epochs=7"]), "x")
+    assert changed.budget.trials == 200
+    assert changed.constraints.bounds()["macs"].max == 4.5e9
+    assert (changed.task.data, changed.sampler.name, changed.fidelity.epochs) == ("DIR", "nsga2", 7)
+
+
+def test_every_objective_has_a_best_direction() -> None:
+    for name, direction in BEST.items():
+        objectives = {"top1": "maximize", "top5": "maximize", name: direction}
+        assert study(objectives=objectives).objectives[name] == direction
+        assert (direction == "minimize") == (name in CLOSED_FORM)
+
+
+def test_values_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        study().recipe.lr = 1.0
+
+
+def test_a_studys_protocol() -> None:
+    protocol = study(seed=5, recipe={"lr": 0.1}).protocol("abc")
+    assert protocol == Protocol(
+        task=Task(),
+        recipe=Recipe(lr=0.1),
+        fidelity=Fidelity(epochs=2, resolution=32),
+        seed=5,
+        data_digest="abc",
+    )
+
+
+def test_a_protocol_survives_json() -> None:
+    protocol = study(seed=5, recipe={"lr": 1 / 3, "clip_grad": None}).protocol("abc")
+    again = Protocol.from_json(protocol.to_json())
+    assert again == protocol
+    assert again.digest == protocol.digest
+    assert protocol.to_json() == json.dumps(
+        json.loads(protocol.to_json()), sort_keys=True, separators=(",", ":")
+    )
+
+
+def test_the_digest_is_pinned_and_knows_the_data_by_its_contents() -> None:
+    assert PROTOCOL.digest == "57a812ca3d52"
+    moved = PROTOCOL.model_copy(update={"task": Task(data="/elsewhere")})
+    assert moved.digest == PROTOCOL.digest
+    unknown = PROTOCOL.model_copy(update={"data_digest": ""})
+    assert unknown.digest != PROTOCOL.digest
+    assert moved.model_copy(update={"data_digest": ""}).digest != unknown.digest
+
+
+def _leaves(tree: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+    found = []
+    for key, value in tree.items():
+        deeper = isinstance(value, dict)
+        found += _leaves(value, (*path, key)) if deeper else [((*path, key), value)]
+    return found
+
+
+ONE_CHOICE = {("task", "name"), ("init",)}  # Literals of a single value
+LEAVES = [leaf for leaf in _leaves(PROTOCOL.model_dump(mode="json")) if leaf[0] not in ONE_CHOICE]
+
+
+@pytest.mark.parametrize(("path", "value"), LEAVES, ids=[".".join(path) for path, _ in LEAVES])
+def test_the_digest_depends_on_every_field_but_the_place_of_the_data(
+    path: tuple[str, ...], value: Any
+) -> None:
+    changed = PROTOCOL.model_dump(mode="json")
+    node = changed
+    for key in path[:-1]:
+        node = node[key]
+    others = {str: "other", type(None): "0.5", list: [0.1, 0.9], int: 3, float: 0.125}
+    node[path[-1]] = others[type(value)]
+    different = Protocol.model_validate(changed)
+    assert different != PROTOCOL
+    assert (different.digest == PROTOCOL.digest) == (path == ("task", "data"))
