@@ -48,8 +48,8 @@ class NetworkStage(nn.Module):
 class HybridNet(nn.Module):
     """An architecture's network: image (B, in_chans, H, W) -> logits (B, num_classes).
 
-    Maps inside are (B, H, W, C) (`output_fmt`). drop_path_rate: of the last stage, growing
-    linearly over the stages as MambaOut's; drop_rate: dropout before the classifier.
+    Maps inside are (B, H, W, C) (`output_fmt`). drop_path_rate: of the last block, growing
+    linearly from 0 over the blocks; drop_rate: dropout before the classifier.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -110,15 +110,17 @@ def test_gated_block_is_its_formula() -> None:
     torch.testing.assert_close(block(x), want, atol=1e-10, rtol=1e-10)
 
 
-def test_metaformer_block_is_its_formula() -> None:
-    block: Any = random_block(MetaFormer(expansion=2, mlp_ratio=1.5), GatedConv()).double()
+@pytest.mark.parametrize("act", ["gelu", "silu"])
+def test_metaformer_block_is_its_formula(act: Literal["gelu", "silu"]) -> None:
+    form = MetaFormer(expansion=2, mlp_ratio=1.5, act=act)
+    block: Any = random_block(form, GatedConv()).double()
     x = torch.randn(2, 4, 5, WIDTH, dtype=torch.double)
     assert block.proj_in.out_features == 2 * WIDTH
     middle = x + block.proj_out(block.mixer(block.proj_in(block.norm(x))))
     z = block.mlp.fc1(block.mlp.norm(middle))
     assert z.shape[-1] == 48
-    gelu = z * (1 + torch.erf(z / math.sqrt(2))) / 2
-    want = middle + block.mlp.fc2(gelu)
+    share = (1 + torch.erf(z / math.sqrt(2))) / 2 if act == "gelu" else 1 / (1 + (-z).exp())
+    want = middle + block.mlp.fc2(z * share)
     torch.testing.assert_close(block(x), want, atol=1e-10, rtol=1e-10)
 
 
@@ -183,6 +185,19 @@ def test_the_scan_is_a_recurrence_along_each_direction(
     want = torch.stack([_recurrence(net, image) for image in x])
     # The decay is taken from float32 (Mamba's rule), so agreement is to its precision.
     assert relative_error(net(x), want) < 1e-6
+
+
+def test_an_ssm_convolves_then_scans_then_normalises() -> None:
+    torch.manual_seed(0)
+    net: Any = SSM(kernel=5, d_state=3).build(8, 40).double()
+    assert net.scan.rank == 3  # width / 16, rounded up
+    nn.init.normal_(net.norm.weight)
+    x = torch.randn(1, 3, 4, 8, dtype=torch.double)
+    z = net.conv(x)
+    assert net.conv.kernel_size == (5, 5)
+    y = _recurrence(net.scan, (z / (1 + (-z).exp()))[0])
+    y = (y - y.mean(-1, keepdim=True)) / (y.var(-1, correction=0, keepdim=True) + 1e-6).sqrt()
+    assert relative_error(net(x)[0], y * net.norm.weight + net.norm.bias) < 1e-6
 
 
 def test_every_direction_reads_the_map_in_its_own_order() -> None:

@@ -160,6 +160,9 @@ def test_prune_intermediate_layers(architecture: Architecture) -> None:
     last = len(architecture.stages) - 1
     assert whole.prune_intermediate_layers([last], prune_head=False) == [last]
     assert torch.equal(whole(IMAGES), logits)
+    # A head that was sized for a stage that goes must go with it.
+    whole.prune_intermediate_layers([0], prune_head=False)
+    assert whole(IMAGES).shape == (2, 16, 24, architecture.stages[0].width)
 
 
 @every

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import random
 import time
-import warnings
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
-import optuna
-from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ..architecture import Architecture
-from ..config import CLOSED_FORM, Study
+from ..config import CLOSED_FORM
 from ..errors import SpaceError
 from ..reference import REFERENCES, reference
 from ..space import Genome
 from ..store import Evaluation, Store
+from .attributes import (
+    architecture_attributes,
+    gpu_seconds,
+    open_optuna_study,
+    result_attributes,
+)
 from .observer import Candidate, Finished, Observer, Silent
 from .plan import Plan, feasibility
 from .proposer import Proposer, make_sampler
@@ -51,7 +53,7 @@ class SearchCore:
         self._feasibility.check()
         store.put_protocol(self.protocol.digest, self.protocol.to_json())
         self._storage = store.optuna_storage()
-        self._optuna = _open_optuna_study(self._storage, plan.study)
+        self._optuna = open_optuna_study(self._storage, plan.study)
         trials = self._optuna.get_trials(deepcopy=False)
         # A resumed search goes on with other random numbers than it began with.
         seed = self.study.seed + 1_000_003 * len(trials)
@@ -71,7 +73,7 @@ class SearchCore:
         sessions = store.sessions(self.study.name)
         self._spent_s = sum(session.duration_s for session in sessions if session.ended_at)
         self._started = time.monotonic()
-        self._gpu_s = sum(_gpu_seconds(t.evaluation) for t in store.trials(self.study.name))
+        self._gpu_s = sum(gpu_seconds(t.evaluation) for t in store.trials(self.study.name))
 
     @property
     def stop_reason(self) -> str | None:
@@ -172,7 +174,7 @@ class SearchCore:
             state=TrialState.RUNNING,
             params=dict(genome),
             distributions=dict(self._proposer.distributions),
-            user_attrs=_attributes(architecture, costs),
+            user_attrs=architecture_attributes(architecture, costs),
             # The older list of constraints is what the dashboard reads, and Optuna 5 reads it too.
             system_attrs={**notes, "constraints": self._feasibility.slacks(costs)},
         )
@@ -237,13 +239,13 @@ class SearchCore:
         costs = {name: float(trial.user_attrs[name]) for name in CLOSED_FORM}
         values = self._values(evaluation, costs)
         if not trial.state.is_finished():
-            for name, value in _result_attributes(evaluation, reused).items():
+            for name, value in result_attributes(evaluation, reused).items():
                 self._storage.set_trial_user_attr(trial_id, name, value)
             state = TrialState.FAIL if values is None else TrialState.COMPLETE
             self._storage.set_trial_state_values(trial_id, state, values)
             self._proposer.tell(number, values)
         if not reused:
-            self._gpu_s += _gpu_seconds(evaluation)
+            self._gpu_s += gpu_seconds(evaluation)
         short = candidate.architecture.short if candidate else trial.user_attrs["stages"]
         self.observer.finished(
             Finished(
@@ -270,46 +272,3 @@ class SearchCore:
     def _trial_id(self, number: int) -> int:
         study_id = self._optuna._study_id
         return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
-
-
-def _open_optuna_study(storage: optuna.storages.BaseStorage, study: Study) -> optuna.Study:
-    opened = optuna.create_study(
-        study_name=study.name,
-        storage=storage,
-        directions=list(study.objectives.values()),
-        load_if_exists=True,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        opened.set_metric_names(list(study.objectives))
-    return opened
-
-
-def _attributes(architecture: Architecture, costs: Mapping[str, float]) -> dict[str, Any]:
-    """What the dashboard shows of a trial: its architecture in readable form, and its costs."""
-    lines = architecture.describe()
-    return {
-        "digest": architecture.digest,
-        "stages": architecture.short,
-        **{f"stage {i}": line for i, line in enumerate(lines, 1)},
-        **costs,
-        "architecture": architecture.to_json(),
-    }
-
-
-def _result_attributes(evaluation: Evaluation, reused: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        name: value for name, value in evaluation.metrics.items() if name not in CLOSED_FORM
-    }
-    found |= {n: round(v, 3) for n, v in evaluation.timing.items() if v is not None}
-    found["device"] = evaluation.machine.get("device")
-    found["evaluation"] = evaluation.id
-    if reused:
-        found["reused"] = True
-    if evaluation.reason:
-        found |= {"reason": evaluation.reason, "message": evaluation.message}
-    return found
-
-
-def _gpu_seconds(evaluation: Evaluation | None) -> float:
-    return (evaluation.timing.get("gpu_s") or 0.0) if evaluation else 0.0
