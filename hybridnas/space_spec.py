@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -173,6 +174,7 @@ def _kind(name: str, entry: Mapping[str, Any]) -> BlockKind:
     )
 
 
+@functools.cache  # decoding a genome asks for every option of every stage
 def _options_of(form: type[Part], mixer: type[Part]) -> Mapping[str, Any]:
     return {**mixer.option_types(), **form.option_types()}
 

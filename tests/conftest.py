@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+
+from hybridnas.store import Store
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -15,3 +18,10 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def study_store(tmp_path: Path) -> Iterator[Store]:
+    """A new SQLite database for the tests of a search."""
+    with Store.open(f"sqlite:///{tmp_path / 'studies.db'}") as store:
+        yield store

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import warnings
+from typing import Annotated
 
 import typer
 
@@ -15,14 +16,37 @@ from . import admin, models, spaces, studies
 app = typer.Typer(
     name="hybridnas",
     help="Neural architecture search over hybrid token mixers for vision backbones.\n\n"
-    "Begin with `hybridnas search quickstart`, then `hybridnas pareto quickstart`.",
+    "Begin with `hybridnas search quickstart`, then `hybridnas pareto quickstart`. "
+    "For your own images: `hybridnas init study.yaml`, edit it, `hybridnas search study.yaml`.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+# click's, which typer brings along under changing names.
+_USAGE_ERROR: type[Exception] = typer.BadParameter.mro()[1]
+
 for module in (studies, models, spaces, admin):
     module.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        typer.echo(f"hybridnas {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None: ...
 
 
 def main() -> None:
@@ -31,7 +55,21 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     sys.path.append(os.getcwd())  # a user's own mixer is imported by its path from here
     try:
-        app()
+        code = app(prog_name="hybridnas", standalone_mode=False)
     except HybridnasError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
+    except _USAGE_ERROR as error:
+        _explain(error)
+        sys.exit(2)
+    sys.exit(code)
+
+
+def _explain(error: Exception) -> None:
+    """Typer's finding about the words of the command line, as one line like all our errors."""
+    message = getattr(error, "format_message", error.__str__)().strip().removesuffix(".")
+    if not message:  # no words at all: typer has printed the help
+        return
+    context = getattr(error, "ctx", None)
+    see = f"; see `{context.command_path} --help`" if context is not None else ""
+    typer.echo(f"error: {' '.join(message.split())}{see}", err=True)

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from ..store import Store, redact
-from .common import DEFAULT_STORAGE, AsJson, Storage, print_json, print_table
+from .common import DEFAULT_STORAGE, AsJson, Storage, print_facts, print_json, print_table
 from .doctor import examine
 
-db = typer.Typer(help="The database of studies and evaluations.", no_args_is_help=True)
+db = typer.Typer(help="Look at the database of studies, or upgrade it.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +20,10 @@ def register(app: typer.Typer) -> None:
 
 @db.command("info")
 def info(storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
-    """Show version, size, studies, and rows by table."""
+    """Show version, size, studies, and rows by table.
+
+    Example: `hybridnas db info --storage sqlite:///hybridnas.db`
+    """
     with Store.open(storage, create=False) as store:
         found, names = store.info(), store.study_names()
     document = {
@@ -34,15 +37,21 @@ def info(storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
     if as_json:
         print_json(document)
         return
-    flat = {**document, "studies": ", ".join(names) or "none"}
-    rows = flat.pop("rows")
-    assert isinstance(rows, dict)
-    print_table("Database", ("what", "value"), [*flat.items(), *rows.items()])
+    print_facts(
+        f"Database {found.url}",
+        [
+            ("backend", found.backend),
+            ("version", found.revision),
+            ("size", f"{found.size_bytes / 2**20:.1f} MiB"),
+            ("studies", ", ".join(names) or "none"),
+            *((f"rows of {table}", number) for table, number in found.rows.items()),
+        ],
+    )
 
 
 @db.command("upgrade")
 def upgrade(storage: Storage = DEFAULT_STORAGE) -> None:
-    """Bring the database to this version of hybridnas."""
+    """Bring the database's tables to this version of hybridnas. Make a copy of it before."""
     before, after = Store.upgrade(storage)
     change = f"is at {after} already" if before == after else f"from {before or 'none'} to {after}"
     typer.echo(f"{redact(storage)}: {change}")
@@ -55,10 +64,13 @@ def doctor(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what this machine can do, and what is missing."""
+    """Say what this machine can do, and what is missing. Writes nothing.
+
+    Example: `hybridnas doctor --data DIR`
+    """
     found = examine(storage, data)
     if as_json:
         print_json([finding.__dict__ for finding in found])
         return
-    rows = [[f.what, "ok" if f.ok else "missing", f.found, f.advice] for f in found]
+    rows = [[f.what, "ok" if f.ok else "-", f.found, f.advice] for f in found]
     print_table("This machine", ("what", "", "found", "advice"), rows)

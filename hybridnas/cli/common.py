@@ -31,19 +31,34 @@ def print_json(document: object) -> None:
 
 def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """A table on stdout: text to the left, numbers to the right."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(header_style="bold")
     cells = [[str(cell) for cell in row] for row in rows]
     for i, column in enumerate(columns):
         numeric = all(_is_number(row[i]) for row in cells) and bool(cells)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*row)
-    console().print(table)
+    out = console()
+    out.print(title, style="bold")
+    out.print(table)
+
+
+def print_facts(title: str, facts: Iterable[tuple[str, object]]) -> None:
+    """Names and values in two columns, without a frame."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, str(value))
+    out = console()
+    out.print(title, style="bold")
+    out.print(table)
 
 
 def console(stderr: bool = False) -> Console:
-    """A console that neither wraps words nor colours them where nobody looks."""
-    made = Console(stderr=stderr, highlight=False)
+    """A console that neither wraps words nor colours them where nobody looks, and that prints
+    brackets and colons as they are."""
+    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not made.is_terminal:
         made.width = 200
     return made
@@ -58,12 +73,10 @@ def in_units(value: float | None) -> str:
     if value is None:
         return "-"
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
-        if abs(value) >= size:
-            return (
-                f"{value / size:.3g} {unit}"
-                if value < 1000 * size
-                else f"{value / size:.0f} {unit}"
-            )
+        scaled = value / size
+        if abs(scaled) >= 0.9995:
+            decimals = sum(abs(scaled) < edge for edge in (9.995, 99.95))
+            return f"{scaled:.{decimals}f} {unit}"
     return f"{value:.0f}"
 
 

@@ -35,6 +35,7 @@ def examine(storage: str, data: str | None) -> list[Finding]:
         _gpu(),
         _optional("triton", "comes with torch's CUDA builds on Linux"),
         _optional("mamba_ssm", "only needed to compare kernels with it"),
+        _optional("matplotlib", "pip install 'hybridnas[plots]' for `hybridnas pareto --plot`"),
         _optional("psycopg", "pip install 'hybridnas[postgres]' to use PostgreSQL"),
         Finding("scan backend", True, "torch (the reference)"),
         _database(storage),
@@ -56,7 +57,9 @@ def _optional(name: str, advice: str) -> Finding:
 
 def _gpu() -> Finding:
     if not torch.cuda.is_available():
-        return Finding("gpu", False, "no CUDA device", "searches run on the CPU: use hybrid_small")
+        return Finding(
+            "gpu", False, "no CUDA device", "searches run on the CPU: use the space hybrid_small"
+        )
     names = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     text = ", ".join(f"{n.name} ({n.total_memory / 2**30:.0f} GiB)" for n in names)
     return Finding("gpu", True, f"{text}, CUDA {torch.version.cuda}")
@@ -68,7 +71,7 @@ def _database(storage: str) -> Finding:
         with Store.open(storage, create=False) as store:
             return Finding(what, True, f"{len(store.study_names())} studies")
     except HybridnasError as error:
-        return Finding(what, False, str(error), "made by the first search")
+        return Finding(what, False, str(error))
 
 
 def _data(task: Task) -> Finding:

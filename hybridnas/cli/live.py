@@ -37,6 +37,11 @@ class Lines:
 
     def __exit__(self, *_: object) -> None: ...
 
+    def began(self, done: int) -> None:
+        self._done = done
+        if done:
+            self._print(f"{done} trials were done before{_of(self._study)}")
+
     def started(self, candidate: Candidate) -> None:
         short, macs = candidate.architecture.short, in_units(candidate.costs["macs"])
         self._print(f"trial {candidate.number} started: {short}, {macs} MACs")
@@ -61,7 +66,7 @@ class LiveView:
         self._study = study
         self._running: dict[int, _Running] = {}
         self._last: list[Finished] = []
-        self._done = self._failed = 0
+        self._before = self._done = self._failed = 0
         self._best: Finished | None = None
         self._note = ""
         self._began = time.monotonic()
@@ -75,6 +80,9 @@ class LiveView:
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
+
+    def began(self, done: int) -> None:
+        self._before = self._done = done
 
     def started(self, candidate: Candidate) -> None:
         self._running[candidate.number] = _Running(candidate, time.monotonic())
@@ -116,10 +124,13 @@ class LiveView:
         return text
 
     def _remaining(self, elapsed: float) -> str:
-        total = self._study.budget.trials
-        if not total or not self._done:
-            return ""
-        return f", about {_clock(elapsed / self._done * max(0, total - self._done))} left"
+        budget, here = self._study.budget, self._done - self._before
+        left = []
+        if budget.hours:
+            left.append(max(0.0, budget.hours * 3600 - elapsed))
+        if budget.trials and here:
+            left.append(elapsed / here * max(0, budget.trials - self._done))
+        return f", about {_clock(min(left))} left" if left else ""
 
     def _running_table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")

@@ -11,14 +11,17 @@ from ..cost import cost as cost_of
 from ..counting import CONVENTION
 from ..errors import ConfigError, ExportError
 from ..reference import REFERENCES
-from .common import DEFAULT_STORAGE, AsJson, Storage, in_units, print_json, print_table
+from .common import DEFAULT_STORAGE, AsJson, Storage, in_units, print_facts, print_json, print_table
 from .resolve import Named, architecture_of, origin_of
 
 ArchArgument = Annotated[
     str,
-    typer.Argument(metavar="ARCH", help="A reference's name, a JSON/YAML file, or STUDY:TRIAL."),
+    typer.Argument(
+        metavar="ARCH", help="A name from `hybridnas archs`, a JSON/YAML file, or STUDY:TRIAL."
+    ),
 ]
-archs = typer.Typer(help="Published reference architectures.", invoke_without_command=True)
+TaskName = Annotated[str, typer.Option(metavar="TASK", help="classification is the only one yet.")]
+archs = typer.Typer(help="List published architectures, or show one.", invoke_without_command=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -38,16 +41,31 @@ def image_size(text: str) -> tuple[int, int]:
 def cost(
     arch: ArchArgument,
     input_size: Annotated[
-        str, typer.Option(metavar="SIZE", help="224, or 512x2048 (height x width).")
-    ] = "224",
-    task: Annotated[str, typer.Option(help="classification")] = "classification",
-    num_classes: Annotated[int, typer.Option(min=0)] = 1000,
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="224, or 512x2048 (height x width). Default: the study's for STUDY:TRIAL, else 224.",
+        ),
+    ] = None,
+    task: TaskName = "classification",
+    num_classes: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="N", help="Default: the study's for STUDY:TRIAL, else 1000."
+        ),
+    ] = None,
     storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,
 ) -> None:
-    """Count parameters and MACs in closed form, stage by stage."""
+    """Count parameters and MACs in closed form, stage by stage.
+
+    L is the length of the sequence that a mixer sees; above L/6D = 1 a stage of width D works on
+    long sequences, where MambaOut expects an SSM to help. Example: `hybridnas cost mambaout_tiny`
+    """
     named = architecture_of(arch, storage)
-    known = cost_of(named.architecture, image_size(input_size), task, num_classes)
+    size = named.resolution if input_size is None else image_size(input_size)
+    classes = named.num_classes if num_classes is None else num_classes
+    known = cost_of(named.architecture, size, task, classes)
     stages = [
         {
             "stage": s.stage,
@@ -67,7 +85,7 @@ def cost(
             "macs": known.macs,
             "input_size": list(known.input_size),
             "task": task,
-            "num_classes": num_classes,
+            "num_classes": classes,
             "stem": {"params": known.stem.params, "macs": known.stem.macs},
             "stages": stages,
             "head": {"params": known.head.params, "macs": known.head.macs},
@@ -84,7 +102,7 @@ def cost(
     rows.append(["total", "", "", "", *_numbers(known, known.macs), "", ""])
     height, width = known.input_size
     columns = ("stage", "depth", "width", "mixers", "params", "MACs", "share", "tokens L", "L/6D")
-    print_table(f"{arch} at {height} x {width}, {num_classes} classes", columns, rows)
+    print_table(f"{arch} at {height} x {width} px, {classes} classes", columns, rows)
     typer.echo(f"MACs: {CONVENTION}")
 
 
@@ -94,7 +112,10 @@ def _numbers(part: Any, total: int) -> list[object]:
 
 @archs.callback()
 def list_archs(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the reference architectures with their published figures."""
+    """List the reference architectures with their published figures.
+
+    Their names stand for ARCH elsewhere: `hybridnas cost mambaout_tiny`
+    """
     if context.invoked_subcommand is not None:
         return
     if as_json:
@@ -112,7 +133,10 @@ def list_archs(context: typer.Context, as_json: AsJson = False) -> None:
 def show_arch(
     arch: ArchArgument, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False
 ) -> None:
-    """Show one architecture."""
+    """Show one architecture, a line a stage; with --json in full, to edit and give as ARCH.
+
+    Example: `hybridnas archs show quickstart:17`
+    """
     named = architecture_of(arch, storage)
     if as_json:
         print_json(named.architecture.to_dict())
@@ -141,27 +165,45 @@ def export(
     untrained: Annotated[
         bool, typer.Option("--untrained", help="Allow an architecture that has no weights.")
     ] = False,
-    num_classes: Annotated[int, typer.Option(min=0, help="Of an untrained model.")] = 1000,
-    input_size: Annotated[int, typer.Option(min=1, help="Of an untrained model.")] = 224,
+    num_classes: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="N", help="Of an untrained model. Default: the study's, else 1000."
+        ),
+    ] = None,
+    input_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="PX", help="Of an untrained model. Default: the study's, else 224."
+        ),
+    ] = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """Write a model as a folder for `timm.create_model("local-dir:DIR")`."""
+    """Write a model as a folder for `timm.create_model("local-dir:DIR")`.
+
+    Example: `hybridnas export quickstart:17 --out my_model`
+    """
     from ..export import export_model
     from ..search.weights import load
 
     named: Named = architecture_of(arch, storage)
     kept = named.row.evaluation.weights if named.row and named.row.evaluation else None
-    if kept is None and not untrained:
+    if kept is not None and (num_classes, input_size) != (None, None):
+        raise ExportError(
+            f"{arch} is trained for the classes and the image size of its study: "
+            f"leave --num-classes and --input-size out"
+        )
+    if kept is not None and named.view is not None and named.row is not None:
+        export_model(named.architecture, out, load(kept), origin_of(named.view, named.row))
+    elif untrained:
+        classes = named.num_classes if num_classes is None else num_classes
+        size = named.resolution if input_size is None else input_size
+        export_model(named.architecture, out, None, None, num_classes=classes, input_size=size)
+    else:
         raise ExportError(
             f"{arch} has no trained weights (a study keeps those of its front and its best few); "
             f"say --untrained to export fresh ones"
         )
-    if kept is None or named.view is None or named.row is None:
-        export_model(
-            named.architecture, out, None, None, num_classes=num_classes, input_size=input_size
-        )
-    else:
-        export_model(named.architecture, out, load(kept), origin_of(named.view, named.row))
     typer.echo(f"written: {out}")
     typer.echo(
         f'load it: import hybridnas, timm; timm.create_model("local-dir:{out}", pretrained=True)'
@@ -170,16 +212,25 @@ def export(
 
 def evaluate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="An exported model.")],
-    task: Annotated[str, typer.Option(help="classification")] = "classification",
+    task: TaskName = "classification",
     data: Annotated[
         str | None, typer.Option(metavar="DIR", help="Default: the data it was trained on.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Default: the one it was scored on.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    split: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Default: the one it was scored on.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Default: the one it was scored with.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
+    ] = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Score an exported model, in fp32."""
+    """Score an exported model, in fp32, just as the search scored it.
+
+    Example: `hybridnas evaluate my_model --split test`
+    """
     from ..export import score_export
 
     if task != "classification":
@@ -188,4 +239,4 @@ def evaluate(
     if as_json:
         print_json(found)
     else:
-        print_table(f"{folder}", ("what", "value"), found.items())
+        print_facts(f"{folder}", found.items())

@@ -13,13 +13,15 @@ _FORMATS = (".svg", ".png", ".pdf")
 def plot_front(view: StudyView, path: Path) -> None:
     """Accuracy over cost of all finished trials with the front drawn through its members.
 
-    Raises ConfigError without matplotlib, for another file format, or for other than two
-    objectives.
+    Raises ConfigError without matplotlib, for another file format, for other than two objectives,
+    before the first result, or when the file cannot be written.
     """
     if path.suffix.lower() not in _FORMATS:
         raise ConfigError(f"--plot takes a file in {', '.join(_FORMATS)}, got {path.name!r}")
     if len(view.objectives) != 2:
         raise ConfigError(f"--plot draws two objectives, the study has {len(view.objectives)}")
+    if not view.finished:
+        raise ConfigError(f"--plot: study {view.study.name!r} has no results yet")
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -39,6 +41,15 @@ def plot_front(view: StudyView, path: Path) -> None:
     axes.errorbar(xs, ys, yerr=errors, fmt="o-", c="tab:blue", capsize=2, drawstyle="steps-post")
     for row, x, y in zip(front, xs, ys, strict=True):
         axes.annotate(row.architecture.short, (x, y), (4, -10), textcoords="offset points", size=7)
-    axes.set(xlabel=cost, ylabel=score, xscale="log", title=f"Pareto front of {view.study.name}")
+    labels = {"macs": f"MACs at {view.study.fidelity.resolution} px", "params": "parameters"}
+    axes.set(
+        xlabel=labels.get(cost, cost),
+        ylabel=score,
+        xscale="log",
+        title=f"Pareto front of {view.study.name}",
+    )
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=150)
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise ConfigError(f"--plot: {path} cannot be written ({error.strerror})") from None

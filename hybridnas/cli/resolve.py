@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ..architecture import Architecture
 from ..config import Study, parse_study
-from ..data import class_names
-from ..errors import ArchitectureError, ConfigError
+from ..data import class_names, num_classes
+from ..errors import ArchitectureError, ConfigError, DataError, StoreError
 from ..export import Origin
 from ..reference import REFERENCES
 from ..resources import shipped
@@ -21,11 +21,26 @@ from ..strict_yaml import override, read_yaml
 def study_to_run(text: str, storage: str, resume: bool, settings: list[str]) -> Study:
     """The study to run: a file as it is, a name as the database has it when resuming, else the
     shipped one."""
-    if not Path(text).is_file() and resume:
-        with Store.open(storage, create=text in shipped("studies")) as store:
-            config = store.study_config(text)
+    is_shipped = text in shipped("studies")
+    if Path(text).is_file() or (is_shipped and not resume):
+        return read_study(text, settings)
+    if resume:
+        try:
+            with Store.open(storage, create=False) as store:
+                config = store.study_config(text)
+                if config is None and not is_shipped:
+                    StudyView(text, store)  # says which studies there are
+        except StoreError:
+            if not is_shipped:
+                raise
+            config = None
         if config is not None:
             return parse_study(override(config, settings), f"study {text!r}")
+    elif not is_shipped:
+        raise ConfigError(
+            f"no study {text!r}: it is neither a file nor one of the shipped ones "
+            f"({', '.join(shipped('studies'))}); one that is in the database goes on with --resume"
+        )
     return read_study(text, settings)
 
 
@@ -46,11 +61,13 @@ def origin_of(view: StudyView, row: Row) -> Origin:
     """What an export says of the trial that it is."""
     evaluation = row.evaluation
     assert evaluation is not None, "only evaluated trials have weights"
+    protocol = view.protocols[evaluation.protocol_digest]
     return Origin(
         study=view.study.name,
         trial=row.number,
         metrics=evaluation.metrics,
-        protocol=view.protocols[evaluation.protocol_digest],
+        # The database's protocol may name another folder, of an earlier study with the same images.
+        protocol=protocol.model_copy(update={"task": view.study.task}),
         class_names=class_names(view.study.task),
         machine=evaluation.machine,
         versions=evaluation.versions,
@@ -65,6 +82,21 @@ class Named:
     architecture: Architecture
     view: StudyView | None = None
     row: Row | None = None
+
+    @property
+    def resolution(self) -> int:
+        """The image size that a study used; 224 for what is of no study."""
+        return self.view.study.fidelity.resolution if self.view else 224
+
+    @property
+    def num_classes(self) -> int:
+        """Those of a study's data; ImageNet's 1000 for what is of no study."""
+        if self.view is None:
+            return 1000
+        try:
+            return num_classes(self.view.study.task)
+        except DataError as error:
+            raise DataError(f"{error}; or say how many classes with --num-classes") from None
 
 
 def architecture_of(text: str, storage: str) -> Named:

@@ -12,7 +12,9 @@ from ..resources import shipped
 from ..space import SearchSpace
 from .common import AsJson, in_units, print_json, print_table
 
-spaces = typer.Typer(help="Search spaces: what may vary.", invoke_without_command=True)
+spaces = typer.Typer(
+    help="List search spaces, show one, or sample it.", invoke_without_command=True
+)
 SpaceArgument = Annotated[str, typer.Argument(metavar="NAME", help="A shipped space or a file.")]
 
 
@@ -22,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 @spaces.callback()
 def list_spaces(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the shipped spaces with their sizes."""
+    """List the shipped spaces with their sizes. A space is what may vary in a search."""
     if context.invoked_subcommand is not None:
         return
     found = [SearchSpace.load(name) for name in shipped("search_spaces")]
@@ -49,7 +51,10 @@ def list_spaces(context: typer.Context, as_json: AsJson = False) -> None:
 
 @spaces.command("show")
 def show(name: SpaceArgument, as_json: AsJson = False) -> None:
-    """Show every decision of a space with its choices."""
+    """Show every decision of a space with its choices.
+
+    Example: `hybridnas spaces show hybrid_small`
+    """
     space = SearchSpace.load(name)
     if as_json:
         print_json(
@@ -69,11 +74,14 @@ def show(name: SpaceArgument, as_json: AsJson = False) -> None:
 @spaces.command("sample")
 def sample(
     name: SpaceArgument,
-    number: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 5,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    number: Annotated[int, typer.Option("-n", min=1, metavar="K", help="How many.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the random draws.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Draw architectures from a space."""
+    """Draw architectures from a space, each choice equally likely.
+
+    Example: `hybridnas spaces sample hybrid -n 3`
+    """
     space = SearchSpace.load(name)
     rng = random.Random(seed)
     drawn = [space.sample(rng) for _ in range(number)]

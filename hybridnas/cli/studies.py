@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.resources
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,22 +12,18 @@ from ..config import Study
 from ..errors import ConfigError
 from ..search.view import StudyView
 from ..store import Store
-from .common import (
-    DEFAULT_STORAGE,
-    AsJson,
-    Storage,
-    console,
-    in_units,
-    objective_text,
-    print_json,
-    print_table,
-)
+from .common import DEFAULT_STORAGE, AsJson, Storage, console, in_units, print_facts, print_json
 from .resolve import known_study, study_to_run
+from .summary import print_end, print_front, print_status, status_json, write_csv
 
 StudyArgument = Annotated[
     str,
     typer.Argument(metavar="STUDY", help="A YAML file, a shipped study, or one in the database."),
 ]
+
+_OPEN_TO_ALL = (
+    "warning: there is no password, and whoever reaches this address can change and delete studies"
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +39,10 @@ def search(
     ] = False,
     ray: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="A Ray cluster; default: Ray started here."),
+        typer.Option(
+            metavar="ADDRESS",
+            help="A Ray cluster: HOST:PORT, ray://HOST:PORT or auto. Default: Ray started here.",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -57,7 +54,7 @@ def search(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, say what would run, and stop.")
+        bool, typer.Option("--dry-run", help="Check everything, say what would run, write nothing.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -65,13 +62,18 @@ def search(
 
     Ctrl-C ends it in good order; `--resume` goes on where it was, also after a crash.
     Exit codes: 0 the budget is spent, 2 bad input, 130 interrupted.
+
+    Examples: `hybridnas search quickstart`, `hybridnas search study.yaml --dry-run`,
+    `hybridnas search images64 --set task.data=DIR --set budget.hours=1`
     """
+    from ..search.cluster import check_reachable
     from ..search.plan import make_plan
 
     plan = make_plan(study_to_run(study, storage, resume, settings or []))
     if dry_run:
         _print_plan(plan, as_json)
         return
+    check_reachable(ray)  # before a database is made
     from ..search.driver import run_study
     from .live import Lines, LiveView
 
@@ -82,9 +84,9 @@ def search(
             reason = run_study(plan, store, resume=resume, ray_address=ray, observer=watch)
         view = StudyView(plan.study.name, store)
     if as_json:
-        print_json({"stopped": reason, **_status(view), "front": view.front_json()})
+        print_json({"stopped": reason, **status_json(view), "front": view.front_json()})
     else:
-        _print_end(view, reason)
+        print_end(view, reason)
     if reason == "interrupted":
         raise typer.Exit(130)
 
@@ -93,7 +95,7 @@ def _print_plan(plan: Any, as_json: bool) -> None:
     from ..search.plan import survey
 
     study: Study = plan.study
-    found = {
+    found: dict[str, Any] = {
         "study": study.name,
         "space": plan.space.name,
         "size": plan.space.size(),
@@ -108,69 +110,47 @@ def _print_plan(plan: Any, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    print_table(f"{study.name} would run", ("what", "value"), found.items())
-
-
-def _print_end(view: StudyView, reason: str) -> None:
-    words = {
-        "interrupted": "interrupted; go on with --resume",
-        "exhausted": "every architecture that fits has been tried",
-    }
-    print_front(view)
-    name, counts = view.study.name, view.counts()
-    typer.echo(
-        f"\n{counts['ok']} evaluated, {counts['failed']} failed; ended by: "
-        f"{words.get(reason, reason)}"
+    fidelity, bounds = study.fidelity, study.constraints.bounds()
+    limits = [
+        f"{name} {word} {in_units(value)}"
+        for name, bound in bounds.items()
+        for word, value in (("at least", bound.min), ("at most", bound.max))
+        if value is not None
+    ]
+    share = f"{100 * found['feasible_share']:.0f} % of random draws keep them"
+    smallest, median = in_units(found["smallest_macs"]), in_units(found["median_macs"])
+    print_facts(
+        f"{study.name} would run (nothing was written)",
+        [
+            (
+                "space",
+                f"{plan.space.name}: {found['size']:.2e} architectures, {found['genes']} decisions",
+            ),
+            ("MACs", f"from {smallest}, median {median}, at {fidelity.resolution} px"),
+            ("constraints", f"{', '.join(limits)}; {share}" if limits else "none"),
+            ("objectives", ", ".join(f"{d} {name}" for name, d in study.objectives.items())),
+            ("data", f"{study.task.data}, {plan.num_classes} classes"),
+            ("training", f"{fidelity.epochs} epochs, batches of {study.recipe.batch_size}"),
+            ("sampler", study.sampler.name),
+            ("budget", ", ".join(f"{name} {value:g}" for name, value in found["budget"].items())),
+            ("protocol", plan.protocol.digest),
+        ],
     )
-    if view.front():
-        best = view.best(1)[0].number
-        typer.echo(
-            f"Next: hybridnas dashboard   |   hybridnas export {name}:{best} --out exported/{name}"
-        )
 
 
 def status(
     study: StudyArgument, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False
 ) -> None:
-    """Show how far a study is: counts, best so far, hypervolume, what runs, failures."""
+    """Show how far a study is: counts, best so far, hypervolume, what runs, failures.
+
+    Works while the search runs, and after it. Example: `hybridnas status quickstart`
+    """
     with Store.open(storage, create=False) as store:
         view = StudyView(known_study(study), store)
-    found = _status(view)
     if as_json:
-        print_json(found)
+        print_json(status_json(view))
     else:
-        flat = {k: _flat(v) for k, v in found.items()}
-        print_table(f"study {view.study.name}", ("what", "value"), flat.items())
-
-
-def _flat(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{k} {_flat(v)}" for k, v in value.items()) or "none"
-    if isinstance(value, list):
-        return ", ".join(map(_flat, value)) or "none"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _status(view: StudyView) -> dict[str, Any]:
-    best = view.best(1)
-    sessions = view.sessions
-    proposals = sum(s.proposals for s in sessions)
-    return {
-        "study": view.study.name,
-        "trials": dict(view.counts()),
-        "budget": view.study.budget.model_dump(exclude_none=True),
-        "fidelity": view.study.fidelity.model_dump(),
-        "best": view.as_json(best[0]) if best else None,
-        "front": len(view.front()),
-        "hypervolume": view.hypervolume(),
-        "running": [row.number for row in view.rows if row.state == "running"],
-        "queued": [row.number for row in view.rows if row.state == "queued"],
-        "proposals": proposals,
-        "redrawn_share": sum(s.redrawn for s in sessions) / proposals if proposals else 0.0,
-        "failures": dict(view.failures()),
-        "cost": view.cost_so_far(),
-        "sessions": [f"{s.host} {s.end_reason or 'running'}" for s in sessions],
-    }
+        print_status(view)
 
 
 def pareto(
@@ -182,7 +162,13 @@ def pareto(
         Path | None, typer.Option(metavar="FILE", help="Draw the front as .svg, .png or .pdf.")
     ] = None,
 ) -> None:
-    """Show the Pareto front of a study."""
+    """Show the Pareto front of a study: the trials that no other beats in every objective.
+
+    +- is the standard error of top1. Stages read G3-S9: three Gated CNN blocks, then nine SSM
+    blocks (A: attention). Example: `hybridnas pareto quickstart --plot front.svg`
+    """
+    if as_json and as_csv:
+        raise ConfigError("give --json or --csv, not both")
     with Store.open(storage, create=False) as store:
         view = StudyView(known_study(study), store)
     if plot is not None:
@@ -193,44 +179,31 @@ def pareto(
     if as_json:
         print_json(view.front_json())
     elif as_csv:
-        writer = csv.writer(sys.stdout)
-        writer.writerow(["trial", "arch", *view.objectives, "params", "top1_se", "stages"])
-        for member in view.front_json():
-            head = [member["trial"], member["arch"], *member["values"].values()]
-            writer.writerow([*head, member["params"], member["top1_se"], member["stages"]])
+        write_csv(view)
     else:
         print_front(view)
 
 
-def print_front(view: StudyView) -> None:
-    """The front as a table, cheapest first."""
-    rows = []
-    for row in view.front():
-        member = view.as_json(row)
-        values = [objective_text(name, value) for name, value in member["values"].items()]
-        error = member["top1_se"]
-        spread = "" if error is None else f"{error:.4f}"
-        rows.append([row.number, *values, spread, in_units(member["params"]), member["stages"]])
-    size = f"{view.study.fidelity.resolution} px"
-    title = (
-        f"Pareto front of {view.study.name}: {len(rows)} of {len(view.finished)} (MACs at {size})"
-    )
-    print_table(title, ("trial", *view.objectives, "+-", "params", "stages"), rows)
-
-
 def dashboard(
     storage: Storage = DEFAULT_STORAGE,
-    host: Annotated[str, typer.Option(help="Where to listen; it has no password.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 8080,
+    host: Annotated[
+        str, typer.Option(metavar="HOST", help="Where to listen; it has no password.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="0: any free port.")
+    ] = 8080,
 ) -> None:
-    """Serve the Optuna dashboard on the database, until Ctrl-C."""
+    """Serve the Optuna dashboard on the database, until Ctrl-C.
+
+    It follows a running search: front, history, each trial's architecture.
+    """
     from ..search.dashboard import make_dashboard
 
     with Store.open(storage, create=False) as store, make_dashboard(store, host, port) as server:
         where = f"http://{host}:{server.server_port}/dashboard/"
         typer.echo(f"{where}  (Ctrl-C ends it)", err=True)
         if host not in ("127.0.0.1", "localhost", "::1"):
-            typer.echo("warning: whoever reaches this address can delete studies", err=True)
+            typer.echo(_OPEN_TO_ALL, err=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
@@ -238,11 +211,14 @@ def dashboard(
 
 
 def init(
-    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="What to write.")] = Path(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The study to write.")] = Path(
         "study.yaml"
     ),
 ) -> None:
-    """Write a commented study to start from."""
+    """Write a commented study to start from.
+
+    Example: `hybridnas init study.yaml`, then edit it, then `hybridnas search study.yaml --dry-run`
+    """
     if file.exists():
         raise ConfigError(f"{file} is there already: name another file")
     template = importlib.resources.files(__package__) / "study_template.yaml"

@@ -13,7 +13,7 @@ from typing import Any
 import timm
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..architecture import Architecture
 from ..config import Protocol
@@ -52,7 +52,8 @@ def export_model(
 
     state_dict: the trained weights; None: fresh ones, from seed 0. origin: of a model that a
     study found; its protocol then gives image size, classes and how images are prepared.
-    Raises ExportError if the folder is there already, and writes nothing half.
+    Raises ExportError if the folder is there already, if the weights are another network's, or
+    if it cannot be written; nothing is left half.
     """
     if out.exists():
         raise ExportError(f"{out} is there already: name a new folder, or remove it first")
@@ -62,18 +63,41 @@ def export_model(
         torch.manual_seed(0)
         model = build(architecture, num_classes=num_classes)
     if state_dict is not None:
-        model.load_state_dict(dict(state_dict))
+        _load(model, state_dict)
     unfinished = out.with_name(f".{out.name}.{os.getpid()}.part")
-    unfinished.mkdir(parents=True)
     try:
+        unfinished.mkdir(parents=True)
         save_file(model.state_dict(), unfinished / WEIGHTS, metadata={"format": "pt"})
         config = _config(architecture, origin, num_classes, input_size)
         (unfinished / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         card = _card(architecture, origin, num_classes, input_size, trained=state_dict is not None)
         (unfinished / CARD).write_text(card, encoding="utf-8")
         unfinished.rename(out)
+    except OSError as error:
+        raise ExportError(f"{out} cannot be written: {error.strerror}") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _load(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Every weight, each of its shape; ExportError names the first that does not fit."""
+    own = model.state_dict()
+    wrong = sorted(
+        name
+        for name in own.keys() | state_dict.keys()
+        if name not in own or name not in state_dict or own[name].shape != state_dict[name].shape
+    )
+    if wrong:
+        name = wrong[0]
+        needed, came = (
+            "none" if name not in of else "x".join(map(str, of[name].shape)) or "one number"
+            for of in (own, state_dict)
+        )
+        raise ExportError(
+            f"the weights are another network's, or the data has other classes by now: {name} must "
+            f"be {needed}, got {came} ({len(wrong)} of {len(own)} do not fit)"
+        )
+    model.load_state_dict(dict(state_dict))
 
 
 def _config(
@@ -144,7 +168,7 @@ tags: [image-classification, hybridnas]
 
 ## Use
 
-```python
+{_own_mixers(architecture)}```python
 import hybridnas  # registers the model with timm
 import timm
 
@@ -152,18 +176,40 @@ model = timm.create_model("local-dir:PATH_OF_THIS_FOLDER", pretrained=True)
 features = timm.create_model("local-dir:PATH_OF_THIS_FOLDER", pretrained=True, features_only=True)
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
 ```
-"""
+
+{_rescore(origin)}"""
+
+
+def _own_mixers(architecture: Architecture) -> str:
+    """What must be importable besides hybridnas."""
+    names = {block.mixer_name for stage in architecture.stages for block, _ in stage.runs()}
+    modules = sorted({name.partition(":")[0] for name in names if ":" in name})
+    return f"Needs on Python's path: {', '.join(f'`{m}`' for m in modules)}.\n\n" if modules else ""
+
+
+def _rescore(origin: Origin | None) -> str:
+    if origin is None:
+        return ""
+    return "`hybridnas evaluate PATH_OF_THIS_FOLDER` counts the score again, to the last image.\n"
 
 
 def _how_found(origin: Origin | None, trained: bool) -> str:
     if origin is None:
         return "Trained weights from elsewhere." if trained else "**Untrained**: random weights."
     protocol, metrics = origin.protocol, origin.metrics
-    scores = ", ".join(f"{k} {v:.4f}" for k, v in metrics.items() if k in ("top1", "top5") and v)
+    scores = [
+        f"{name} {value:.4f}"
+        for name, value in metrics.items()
+        if name in ("top1", "top5") and value is not None
+    ]
+    error, images = metrics.get("top1_se"), metrics.get("num_images")
+    if error is not None:
+        scores.append(f"standard error of top1 {error:.4f}")
+    counted = "" if images is None else f" on {images:.0f} images"
     recipe = json.dumps(protocol.recipe.model_dump(mode="json"), sort_keys=True)
     return (
-        f"Found by hybridnas: study `{origin.study}`, trial {origin.trial}. Scored {scores} on "
-        f"{metrics.get('num_images'):.0f} images of the split `{protocol.task.val}` (data "
+        f"Found by hybridnas: study `{origin.study}`, trial {origin.trial}. Scored "
+        f"{', '.join(scores)}{counted} of the split `{protocol.task.val}` (data "
         f"`{protocol.data_digest}`), in fp32 on {origin.machine.get('device')} with batch size "
         f"{origin.machine.get('eval_batch_size')}, after {protocol.fidelity.epochs} epochs at "
         f"{protocol.fidelity.resolution} px, seed {protocol.seed}.\n\n"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from torch import nn
 
 from ..config import Protocol, Task
 from ..data import class_names
-from ..errors import ConfigError, ExportError
+from ..errors import ConfigError, DataError, ExportError, HybridnasError
 from ..evaluate import pick_device
 from ..tasks import TASKS
 from ..tasks.classification import validation_loader
@@ -33,22 +37,15 @@ def score_export(
     that is no export, DataError for data of other classes.
     """
     config = _read_config(folder)
-    origin = config.get("hybridnas")
-    protocol = Protocol.model_validate(origin["protocol"]) if origin else None
+    pretrained = config["pretrained_cfg"]
+    protocol = _protocol(folder, config)
     if data is None and protocol is None:
         raise ConfigError(f"{folder} does not say what it was trained on: give --data DIR")
     known = protocol.task if protocol else Task()
     task = known.model_copy(update={"data": data} if data is not None else {})
-    labels = config["pretrained_cfg"].get("label_names")
-    names = class_names(task.model_copy(update={"train": split or task.val}))
-    if labels is not None and tuple(labels) != names:
-        raise ConfigError(
-            f"{folder} knows the classes {', '.join(labels[:5])}, ... ({len(labels)}), "
-            f"but {task.data} has {', '.join(names[:5])}, ... ({len(names)})"
-        )
+    _check_classes(folder, config, task, split or task.val)
     where = pick_device(device)
-    model = timm.create_model(f"local-dir:{folder}", pretrained=True).to(where)
-    pretrained = config["pretrained_cfg"]
+    model = _load(folder).to(where)
     loader = validation_loader(
         task,
         resolution=pretrained["input_size"][-1],
@@ -76,9 +73,48 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if missing:
         raise ExportError(f"{folder} is no exported model: {' and '.join(missing)} not found")
     try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except ValueError as error:  # of the encoding, or of JSON
         raise ExportError(f"{folder / CONFIG} is not valid JSON: {error}") from None
-    if config.get("architecture") != "hybridnas" or "pretrained_cfg" not in config:
+    ours = isinstance(config, dict) and config.get("architecture") == "hybridnas"
+    if not ours or not {"num_classes", "model_args", "pretrained_cfg"} <= config.keys():
         raise ExportError(f"{folder / CONFIG} is not of a model that hybridnas exported")
-    return config
+    return dict(config)
+
+
+def _protocol(folder: Path, config: Mapping[str, Any]) -> Protocol | None:
+    """What the model was evaluated under, if a study found it."""
+    origin = config.get("hybridnas")
+    if origin is None:
+        return None
+    try:
+        return Protocol.model_validate(origin["protocol"])
+    except (ValidationError, KeyError, TypeError) as error:
+        first = str(error).splitlines()[0]
+        raise ExportError(f"{folder / CONFIG}: its protocol cannot be read ({first})") from None
+
+
+def _check_classes(folder: Path, config: Mapping[str, Any], task: Task, split: str) -> None:
+    names = class_names(task.model_copy(update={"train": split}))
+    labels = config["pretrained_cfg"].get("label_names")
+    if labels is not None and tuple(labels) != names:
+        raise DataError(
+            f"{folder} knows the classes {', '.join(labels[:5])}, ... ({len(labels)}), "
+            f"but {task.data} has {', '.join(names[:5])}, ... ({len(names)})"
+        )
+    if config["num_classes"] != len(names):
+        raise DataError(
+            f"{folder} knows {config['num_classes']} classes, but {task.data} has {len(names)}"
+        )
+
+
+def _load(folder: Path) -> nn.Module:
+    try:
+        return timm.create_model(f"local-dir:{folder}", pretrained=True)
+    except SafetensorError as error:
+        raise ExportError(f"{folder / WEIGHTS} is no safetensors file: {error}") from None
+    except RuntimeError as error:  # of load_state_dict: a line for each weight
+        cause = " ".join(str(error).split())
+        raise ExportError(f"{folder / WEIGHTS} does not fit {CONFIG}: {cause:.300}") from None
+    except HybridnasError as error:
+        raise ExportError(f"{folder / CONFIG}: {error}") from None

@@ -30,12 +30,14 @@ def search(
     None starts Ray here. Raises HybridnasError for bad input, before anything is written.
     """
     from ..store import Store
+    from .cluster import check_reachable
     from .driver import run_study
     from .plan import make_plan
     from .studies import read_study
     from .view import StudyView
 
     plan = make_plan(read_study(study, settings))
+    check_reachable(ray_address)
     with Store.open(storage) as store:
         run_study(plan, store, resume=resume, ray_address=ray_address, observer=observer)
         return StudyView(plan.study.name, store)

@@ -6,7 +6,6 @@ the candidate's lease, and settles it.
 
 from __future__ import annotations
 
-import random
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -16,21 +15,17 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ..architecture import Architecture
 from ..config import CLOSED_FORM
-from ..errors import SpaceError
-from ..reference import REFERENCES, reference
-from ..space import Genome
-from ..store import Evaluation, Store
+from ..store import Evaluation, Store, TrialRecord
 from .attributes import (
     architecture_attributes,
     gpu_seconds,
     open_optuna_study,
     result_attributes,
 )
+from .fresh import FreshProposals
 from .observer import Candidate, Finished, Observer, Silent
-from .plan import Plan, feasibility
+from .plan import Plan, feasibility, fitting_references
 from .proposer import Proposer, make_sampler
-
-_QUEUED = (TrialState.RUNNING, TrialState.WAITING)
 
 
 class SearchCore:
@@ -42,38 +37,49 @@ class SearchCore:
         store: Store,
         observer: Observer | None = None,
     ) -> None:
-        """Opens or creates the study in the store; raises SpaceError if nothing is feasible."""
+        """Opens or creates the study in the store, and tells it results that it missed."""
         self.study, self.space, self.protocol = plan.study, plan.space, plan.protocol
         self.store = store
         self.observer: Observer = observer or Silent()
-        self.proposals = self.redrawn = 0
         self.running: dict[int, Candidate] = {}
         self._exhausted = False
-        self._feasibility = feasibility(plan)
-        self._feasibility.check()
         store.put_protocol(self.protocol.digest, self.protocol.to_json())
         self._storage = store.optuna_storage()
         self._optuna = open_optuna_study(self._storage, plan.study)
         trials = self._optuna.get_trials(deepcopy=False)
         # A resumed search goes on with other random numbers than it began with.
         seed = self.study.seed + 1_000_003 * len(trials)
-        self._rng = random.Random(seed)
         directions = list(self.study.objectives.values())
         sampler = make_sampler(self.study.sampler, seed)
         self._proposer = Proposer(self.space.genes, directions, sampler)
-        self._seen: set[str] = set()
-        self._queue: deque[FrozenTrial] = deque()
+        self._feasibility = feasibility(plan)
+        self._fresh = FreshProposals(
+            self._feasibility, self._proposer, seed, fitting_references(plan)
+        )
         self._count = len(trials)
         for trial in trials:
             self._proposer.remember(trial)
-            self._seen.add(trial.user_attrs["digest"])
-            if trial.state in _QUEUED:
-                self._queue.append(trial)
-        self._references = deque(self._fitting_references())
+            self._fresh.saw(trial.user_attrs["digest"])
         sessions = store.sessions(self.study.name)
         self._spent_s = sum(session.duration_s for session in sessions if session.ended_at)
         self._started = time.monotonic()
-        self._gpu_s = sum(gpu_seconds(t.evaluation) for t in store.trials(self.study.name))
+        self._gpu_s = 0.0
+        left = [trial for trial in trials if not trial.state.is_finished()]
+        self.observer.began(self._count - len(left))
+        self._queue = deque(trial for trial in left if not self._tell_or_put_back(trial.number))
+        # Over all runs, and so with what was told just now.
+        records = store.trials(self.study.name)
+        self._gpu_s = sum(gpu_seconds(r.evaluation) for r in records if not _reused(r))
+
+    @property
+    def proposals(self) -> int:
+        """How often the sampler was asked, in this run."""
+        return self._fresh.num_drawn
+
+    @property
+    def redrawn(self) -> int:
+        """How many of its proposals broke a hard constraint."""
+        return self._fresh.num_infeasible
 
     @property
     def stop_reason(self) -> str | None:
@@ -125,95 +131,58 @@ class SearchCore:
                 ended_at=now,
             )
             self.store.record(record.token, evaluation)
+            # What a worker that was given up wrote in the last moment stands.
+            record = self.store.trial(self.study.name, number)
+            assert record is not None
+            evaluation = record.evaluation or evaluation
         self._tell(number, evaluation, reused=False)
         return evaluation.reason
 
     def release(self) -> None:
         """Puts what is running back into the queue for a later run (after an interruption)."""
         for number in list(self.running):
-            record = self.store.trial(self.study.name, number)
-            if record is not None and record.evaluation is not None:
-                self._tell(number, record.evaluation, reused=False)
-                continue
-            self._storage.set_trial_state_values(self._trial_id(number), TrialState.WAITING)
-            self.store.mark(self.study.name, number, "waiting")
-            del self.running[number]
+            self._tell_or_put_back(number)
+            self.running.pop(number, None)
 
-    def _fitting_references(self) -> list[Genome]:
-        names = self.study.references
-        fitting = []
-        for name in REFERENCES if names is None else names:
-            architecture = reference(name)
-            if not self.space.contains(architecture):
-                if names is not None:
-                    raise SpaceError(f"reference {name!r} is not in the space {self.space.name!r}")
-                continue
-            genome = self.space.encode(architecture)
-            feasible = self._feasibility.violation(self._feasibility.cost_of(genome)) == 0
-            if feasible and architecture.digest not in self._seen:
-                fitting.append(genome)
-        return fitting
+    def _tell_or_put_back(self, number: int) -> bool:
+        """Whether a candidate that nobody evaluates any more had a result; else it is to wait."""
+        record = self.store.trial(self.study.name, number)
+        if record is not None and record.evaluation is not None:
+            self._tell(number, record.evaluation, _reused(record))
+            return True
+        self._storage.set_trial_state_values(self._trial_id(number), TrialState.WAITING)
+        if record is not None:  # else the search ended before it leased the trial
+            self.store.mark(self.study.name, number, "waiting")
+        return False
 
     def _new(self) -> Candidate | None:
-        if self._references:
-            genome = self._references.popleft()
-            mirror = self._proposer.enqueue(genome)
-        else:
-            mirror, drawn = self._proposer.propose()
-            self.proposals += 1
-            fresh = self._fresh(drawn)
-            if fresh is None:
-                self._proposer.forget(mirror)
-                self._exhausted = True
-                return None
-            genome = fresh
-        notes = self._proposer.settle(mirror, genome)
-        architecture = self.space.decode(genome)
-        costs = self._feasibility.cost_of(genome)
+        proposal = self._fresh.next()
+        if proposal is None:
+            self._exhausted = True
+            return None
+        costs, architecture = proposal.costs, proposal.architecture
         template = create_trial(
             state=TrialState.RUNNING,
-            params=dict(genome),
+            params=dict(proposal.genome),
             distributions=dict(self._proposer.distributions),
             user_attrs=architecture_attributes(architecture, costs),
             # The older list of constraints is what the dashboard reads, and Optuna 5 reads it too.
-            system_attrs={**notes, "constraints": self._feasibility.slacks(costs)},
+            system_attrs={**proposal.notes, "constraints": self._feasibility.slacks(costs)},
         )
-        self.store.put_architecture(architecture.digest, architecture.to_json())
+        self.store.put_architecture(proposal.digest, architecture.to_json())
         trial_id = self._storage.create_new_trial(self._optuna._study_id, template)
         number = self._storage.get_trial_number_from_id(trial_id)
-        self._proposer.link(mirror, number)
-        self._seen.add(architecture.digest)
+        self._proposer.link(proposal.mirror, number)
         self._count += 1
         return self._lease(number, architecture, costs)
 
-    def _fresh(self, genome: Genome) -> Genome | None:
-        """The proposal, repaired if it is infeasible and moved on if it was seen."""
-        if self._feasibility.violation(self._feasibility.cost_of(genome)) > 0:
-            self.redrawn += 1
-        if len(self._seen) >= self.space.size():
-            return None
-        start = self._feasibility.repair(genome, self._rng) or self._feasibility.draw(self._rng)
-        for attempt in range(1000):
-            if start is None:
-                return None
-            if self.space.decode(start).digest not in self._seen:
-                return start
-            # Ever wider steps around the proposal, so a crowded corner is left in the end.
-            names = self._rng.sample(
-                sorted(self.space.genes), min(1 + attempt // 50, len(self.space.genes))
-            )
-            moved = {n: self._rng.choice(self.space.genes[n]) for n in names}
-            start = self._feasibility.repair({**start, **moved}, self._rng) or start
-        return None
-
     def _adopt(self, trial: FrozenTrial) -> Candidate | None:
-        """A trial that an earlier run left: told if its result is there, else leased again."""
+        """A trial that an earlier run left, leased again; None when its result came after all."""
         record = self.store.trial(self.study.name, trial.number)
         if record is not None and record.evaluation is not None:
-            self._tell(trial.number, record.evaluation, reused=False)
+            self._tell(trial.number, record.evaluation, _reused(record))
             return None
-        if trial.state == TrialState.WAITING:
-            self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+        self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
         architecture = self.space.decode(trial.params)
         self.store.put_architecture(architecture.digest, architecture.to_json())
         return self._lease(trial.number, architecture, self._feasibility.cost_of(trial.params))
@@ -272,3 +241,8 @@ class SearchCore:
     def _trial_id(self, number: int) -> int:
         study_id = self._optuna._study_id
         return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+
+
+def _reused(record: TrialRecord) -> bool:
+    """Whether a trial's evaluation was known before, so that this study did not pay for it."""
+    return record.attempt == 0

@@ -73,16 +73,19 @@ class Feasibility:
         rng = random.Random(0)
         if not self.bounds or self.draw(rng) is not None:
             return
-        found = []
+        apart: list[str] = []
+        within: list[str] = []
         for name, bound in self.bounds.items():
             low, high = self.extreme(name, rng, 1), self.extreme(name, rng, -1)
             wanted = [f"{k} {v:.4g}" for k, v in (("min", bound.min), ("max", bound.max)) if v]
             reach = f"the space reaches {low:.4g} to {high:.4g}"
-            found.append(f"{name} must keep {' and '.join(wanted)}, but {reach}")
-        together = " (each alone can be met, all together cannot)" if len(found) > 1 else ""
+            met = low <= (bound.max or low) and high >= (bound.min or high)
+            (within if met else apart).append(f"{name} must keep {' and '.join(wanted)}, {reach}")
+        # What is out of reach by itself is the thing to mend.
+        together = "" if apart else " (but nothing was found that keeps all of it)"
         raise SpaceError(
             f"no architecture of {self.space.name!r} meets the constraints: "
-            f"{'; '.join(found)}{together}"
+            f"{'; '.join(apart or within)}{together}"
         )
 
     def extreme(self, name: str, rng: random.Random, sign: int, starts: int = 8) -> float:

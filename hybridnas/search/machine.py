@@ -38,13 +38,16 @@ def fit(resources: Resources, cluster: Mapping[str, float]) -> Share:
         gpus = resources.gpus
     elif total_gpus:
         at_once = resources.concurrent or min(
-            _CANDIDATES_A_GPU * total_gpus, max(1, total_cpus // _CPUS_A_GPU_CANDIDATE)
+            _CANDIDATES_A_GPU * total_gpus,
+            max(1, total_cpus // (resources.cpus or _CPUS_A_GPU_CANDIDATE)),
         )
         # Fractions that do not fill a GPU exactly are no use to Ray.
         gpus = 1.0 if at_once <= total_gpus else 1 / -(-at_once // total_gpus)
     else:
         gpus = 0.0
-    fitting = int(total_gpus / gpus + 1e-6) if gpus else int(total_cpus)
+    fitting = int(total_cpus / (resources.cpus or 1) + 1e-6)
+    if gpus:
+        fitting = min(fitting, int(total_gpus / gpus + 1e-6))
     concurrent = resources.concurrent or max(1, fitting)
     cpus = resources.cpus or max(1, total_cpus // concurrent if gpus else 1)
     loaders = resources.loader_workers

@@ -40,6 +40,9 @@ class Finished:
 class Observer(Protocol):
     """A view of a running search; called from the search's own thread."""
 
+    def began(self, done: int) -> None:
+        """How many trials an earlier run of the study had finished."""
+
     def started(self, candidate: Candidate) -> None: ...
 
     def epoch(self, number: int, done: int, total: int, loss: float) -> None: ...
@@ -51,6 +54,8 @@ class Observer(Protocol):
 
 class Silent:
     """An observer that looks away."""
+
+    def began(self, done: int) -> None: ...
 
     def started(self, candidate: Candidate) -> None: ...
 

@@ -11,7 +11,8 @@ from typing import Any
 from ..config import Protocol, Study
 from ..cost import cost
 from ..data import DIGITS, data_digest, num_classes
-from ..errors import ConfigError
+from ..errors import ConfigError, SpaceError
+from ..reference import REFERENCES, reference
 from ..space import Genome, SearchSpace
 from ..store import Store
 from .feasibility import Feasibility
@@ -36,14 +37,20 @@ class Plan:
 
 
 def make_plan(study: Study) -> Plan:
-    """Loads the space and looks at the data; raises SpaceError, DataError or ConfigError."""
+    """Loads the space, looks at the data, and checks that constraints and references can be met.
+
+    Raises HybridnasError.
+    """
     space = SearchSpace.load(study.space)
     if study.task.data != DIGITS:
         # Workers have a current folder of their own.
         full = str(Path(study.task.data).expanduser().absolute())
         study = study.model_copy(update={"task": study.task.model_copy(update={"data": full})})
     protocol = study.protocol(data_digest(study.task))
-    return Plan(study, space, protocol, num_classes(study.task))
+    plan = Plan(study, space, protocol, num_classes(study.task))
+    feasibility(plan).check()
+    fitting_references(plan)
+    return plan
 
 
 def feasibility(plan: Plan) -> Feasibility:
@@ -60,13 +67,29 @@ def feasibility(plan: Plan) -> Feasibility:
     return Feasibility(plan.space, plan.study.constraints.bounds(), costs)
 
 
-def survey(plan: Plan, draws: int = 2000) -> dict[str, float]:
-    """What the constraints leave of the space, from random draws (seed 0).
+def fitting_references(plan: Plan) -> list[Genome]:
+    """The references to try first: those the study names, or all that are in its space, as far
+    as they keep its constraints.
 
-    Raises SpaceError, with what can be reached, when nothing is left.
+    Raises SpaceError for one that the study names and its space does not hold, and
+    ArchitectureError for a name that is none.
     """
+    names, hard = plan.study.references, feasibility(plan)
+    fitting = []
+    for name in REFERENCES if names is None else names:
+        architecture = reference(name)
+        if plan.space.contains(architecture):
+            genome = plan.space.encode(architecture)
+            if hard.violation(hard.cost_of(genome)) == 0:
+                fitting.append(genome)
+        elif names is not None:
+            raise SpaceError(f"reference {name!r} is not in the space {plan.space.name!r}")
+    return fitting
+
+
+def survey(plan: Plan, draws: int = 2000) -> dict[str, float]:
+    """What the constraints leave of the space, from random draws (seed 0)."""
     hard = feasibility(plan)
-    hard.check()
     rng = random.Random(0)
     costs = [hard.cost_of(plan.space.random_genome(rng)) for _ in range(draws)]
     macs = sorted(c["macs"] for c in costs)

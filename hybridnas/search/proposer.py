@@ -59,7 +59,10 @@ class Proposer:
 
     def remember(self, trial: FrozenTrial) -> None:
         """Mirrors a trial of the database, finished or still running."""
-        self._ids[trial.number] = self._storage.create_new_trial(self._study._study_id, trial)
+        mirror = self._storage.create_new_trial(self._study._study_id, trial)
+        if trial.state == TrialState.WAITING:  # else Optuna proposes it before it asks the sampler
+            self._storage.set_trial_state_values(mirror, TrialState.RUNNING)
+        self._ids[trial.number] = mirror
 
     def propose(self) -> tuple[int, Genome]:
         """A genome of the sampler's choice, and the id to settle it with."""

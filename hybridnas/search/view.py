@@ -25,6 +25,7 @@ class Row:
     architecture: Architecture
     evaluation: Evaluation | None
     waiting: bool
+    reused: bool  # the evaluation was known before this trial
 
     @property
     def state(self) -> str:
@@ -147,11 +148,11 @@ class StudyView:
 
     def cost_so_far(self) -> dict[str, float]:
         """Wall-clock and GPU hours, and evaluations that were trained (not reused)."""
-        trained = [row.evaluation for row in self.rows if row.evaluation is not None]
+        trained = [row.evaluation for row in self.rows if row.evaluation and not row.reused]
         return {
             "wall_hours": sum(s.duration_s for s in self.sessions) / 3600,
             "gpu_hours": sum((e.timing.get("gpu_s") or 0.0) for e in trained) / 3600,
-            "evaluations": float(len({e.id for e in trained})),
+            "evaluations": float(len(trained)),
         }
 
     def front_json(self) -> list[dict[str, Any]]:
@@ -174,4 +175,5 @@ class StudyView:
 def _row(record: TrialRecord, json: str | None, live: bool) -> Row:
     assert json is not None, "a trial's architecture is put before the trial"
     waiting = record.evaluation is None and (record.reason == "waiting" or not live)
-    return Row(record.number, Architecture.from_json(json), record.evaluation, waiting)
+    architecture = Architecture.from_json(json)
+    return Row(record.number, architecture, record.evaluation, waiting, record.attempt == 0)

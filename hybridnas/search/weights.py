@@ -33,7 +33,7 @@ def save(state_dict: Mapping[str, Tensor], folder: str, name: str) -> dict[str, 
         with filesystem.open(f"{inner}.part", "wb") as file:
             file.write(data)
         filesystem.mv(f"{inner}.part", inner)  # so that a kill leaves no half a file
-    except OSError as error:
+    except (OSError, ValueError, ImportError) as error:  # no such folder, protocol, or package
         raise DataError(f"weights cannot be written to {path}: {error}") from None
     return {"path": path, "sha256": hashlib.sha256(data).hexdigest()}
 

@@ -1,0 +1,159 @@
+"""What a study has found, as JSON and as people read it."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from ..search.view import Row, StudyView
+from .common import in_units, objective_text, print_facts, print_table
+
+_ENDED = {
+    "trials": "the budget of trials is spent",
+    "hours": "the budget of hours is spent",
+    "gpu_hours": "the budget of GPU hours is spent",
+    "exhausted": "every architecture that fits has been tried",
+    "interrupted": "interrupted; go on with --resume",
+}
+
+
+def status_json(view: StudyView) -> dict[str, Any]:
+    """Counts, best, hypervolume, what runs, failures."""
+    best = view.best(1)
+    proposals = sum(session.proposals for session in view.sessions)
+    redrawn = sum(session.redrawn for session in view.sessions)
+    return {
+        "study": view.study.name,
+        "trials": dict(view.counts()),
+        "budget": view.study.budget.model_dump(exclude_none=True),
+        "fidelity": view.study.fidelity.model_dump(),
+        "best": view.as_json(best[0]) if best else None,
+        "front_size": len(view.front()),
+        "hypervolume": view.hypervolume(),
+        "running": [row.number for row in view.rows if row.state == "running"],
+        "queued": [row.number for row in view.rows if row.state == "queued"],
+        "proposals": proposals,
+        "redrawn_share": redrawn / proposals if proposals else 0.0,
+        "failures": dict(view.failures()),
+        "cost": view.cost_so_far(),
+        "sessions": [
+            {
+                "host": session.host,
+                "started_at": session.started_at.isoformat(),
+                "last_seen_at": session.last_seen_at.isoformat(),
+                "ended": session.end_reason,
+            }
+            for session in view.sessions
+        ],
+    }
+
+
+def print_status(view: StudyView) -> None:
+    found, fidelity = status_json(view), view.study.fidelity
+    volume = found["hypervolume"]
+    cost = found["cost"]
+    best = view.best(1)
+    print_facts(
+        f"Study {view.study.name}",
+        [
+            ("trials", f"{len(view.rows)}: {_counts(found['trials'])}"),
+            ("budget", _counts(found["budget"], after=True)),
+            ("fidelity", f"{fidelity.epochs} epochs at {fidelity.resolution} px"),
+            ("best", _one_line(view, best[0]) if best else "no result yet"),
+            ("front", f"{found['front_size']} trials"),
+            ("hypervolume", "-" if volume is None else f"{volume:.4f}"),
+            ("running", _numbers(found["running"])),
+            ("queued", _numbers(found["queued"])),
+            ("proposals", f"{found['proposals']}, {_percent(found['redrawn_share'])} redrawn"),
+            ("failures", _counts(found["failures"])),
+            (
+                "spent",
+                f"{cost['wall_hours']:.2f} hours, {cost['gpu_hours']:.2f} GPU hours, "
+                f"{cost['evaluations']:.0f} trainings",
+            ),
+            ("runs", "\n".join(map(_session, found["sessions"])) or "none"),
+        ],
+    )
+
+
+def print_front(view: StudyView) -> None:
+    """The front as a table, cheapest first; or why there is none."""
+    name = view.study.name
+    if not view.finished:
+        typer.echo(f"Study {name} has no results yet; its trials: {_counts(view.counts())}.")
+        return
+    rows = []
+    for row in view.front():
+        member = view.as_json(row)
+        values = [objective_text(key, value) for key, value in member["values"].items()]
+        rows.append(
+            [row.number, *values, _spread(member), in_units(member["params"]), member["stages"]]
+        )
+    columns = ["trial", *(_heading(key) for key in view.objectives), "+-", "params", "stages"]
+    title = f"Pareto front of {name}: {len(rows)} of {len(view.finished)} results"
+    print_table(f"{title}, MACs at {view.study.fidelity.resolution} px", columns, rows)
+
+
+def write_csv(view: StudyView) -> None:
+    """The front on stdout, one line a member."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["trial", "arch", *view.objectives, "params", "top1_se", "stages"])
+    for member in view.front_json():
+        head = [member["trial"], member["arch"], *member["values"].values()]
+        writer.writerow([*head, member["params"], member["top1_se"], member["stages"]])
+
+
+def print_end(view: StudyView, reason: str) -> None:
+    """The front, how the search ended, and what to do next."""
+    print_front(view)
+    name, counts = view.study.name, view.counts()
+    why = _ENDED.get(reason, reason)
+    typer.echo(f"\n{counts['ok']} evaluated, {counts['failed']} failed; {why}.")
+    if view.front():
+        best = view.best(1)[0].number
+        typer.echo(
+            f"Next: hybridnas dashboard   |   hybridnas export {name}:{best} --out exported/{name}"
+        )
+
+
+def _one_line(view: StudyView, row: Row) -> str:
+    member = view.as_json(row)
+    values = (f"{key} {objective_text(key, v)}" for key, v in member["values"].items())
+    return f"trial {row.number}: {', '.join(values)}, {member['stages']}"
+
+
+def _heading(objective: str) -> str:
+    return "MACs" if objective == "macs" else objective
+
+
+def _spread(member: Mapping[str, Any]) -> str:
+    return "" if member["top1_se"] is None else f"{member['top1_se']:.4f}"
+
+
+def _counts(counts: Mapping[str, float], after: bool = False) -> str:
+    """`3 ok, 1 failed`; after: `trials 24, hours 2`."""
+    words = (f"{k} {v:g}" if after else f"{v} {k}" for k, v in counts.items())
+    return ", ".join(words) or "none"
+
+
+def _numbers(trials: list[int]) -> str:
+    return f"{'trial' if len(trials) == 1 else 'trials'} {_listed(trials)}" if trials else "none"
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _session(session: Mapping[str, Any]) -> str:
+    began = session["started_at"][:16].replace("T", " ")
+    seen = session["last_seen_at"][11:19]
+    end = f"ended by: {session['ended']}" if session["ended"] else f"last seen {seen}"
+    return f"{began} UTC on {session['host']}, {end}"

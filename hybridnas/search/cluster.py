@@ -1,0 +1,31 @@
+"""Is there a Ray head at an address?"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from ..errors import ConfigError
+
+_TIMEOUT_S = 5
+
+
+def check_reachable(address: str | None) -> None:
+    """Raises ConfigError when nobody listens at HOST:PORT or ray://HOST:PORT.
+
+    Ray itself keeps trying for ten minutes and more. None stands for $RAY_ADDRESS, as it does for
+    Ray; without that, and for the words that Ray knows (auto, local), nothing is looked at.
+    """
+    address = address or os.environ.get("RAY_ADDRESS")
+    if not address or address in ("auto", "local"):
+        return
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not (colon and host and port.isdecimal() and int(port) < 2**16):
+        raise ConfigError(f"a Ray address is HOST:PORT, ray://HOST:PORT or auto, got {address!r}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_TIMEOUT_S).close()
+    except OSError as error:
+        raise ConfigError(
+            f"no Ray head answers at {address!r} ({error.strerror or error}); start one with "
+            f"`ray start --head`, or leave --ray out to run on this machine alone"
+        ) from None

@@ -1,0 +1,216 @@
+"""The commands about single architectures, spaces and models."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import timm
+from cli_helpers import Cli
+from safetensors.torch import load_file
+
+from hybridnas.architecture import Architecture
+from hybridnas.cost import cost
+from hybridnas.reference import REFERENCES, reference
+from hybridnas.resources import shipped
+from hybridnas.space import SearchSpace
+
+pytest_plugins = ["cli_helpers"]
+
+# ---------------------------------------------------------------- cost
+
+
+def test_cost(cli: Cli) -> None:
+    found = cli.json("cost", "mambaout_tiny", "--input-size", "96x64", "--num-classes", "10")
+    known = cost(reference("mambaout_tiny"), (96, 64), num_classes=10)
+    assert (found["params"], found["macs"]) == (known.params, known.macs)
+    assert (found["input_size"], found["num_classes"]) == ([96, 64], 10)
+    keys = ["stage", "depth", "width", "mixers", "params", "macs", "tokens", "long_sequence_ratio"]
+    assert [list(stage) for stage in found["stages"]] == [keys] * 4
+    parts = [found["stem"], *found["stages"], found["head"]]
+    assert sum(part["macs"] for part in parts) == found["macs"]
+
+    shown = cli.shown("cost", "mambaout_tiny")
+    assert "mambaout_tiny at 224 x 224 px, 1000 classes" in shown
+    assert "│ total │ │ │ │ 26.5 M │ 4.49 G │ 100.0% │ │ │" in shown
+    assert "MACs: fvcore's rules" in shown
+
+
+def test_a_trial_costs_what_its_study_says(populated: Cli) -> None:
+    (first, *_) = populated.json("pareto", "shapes")
+    found = populated.json("cost", f"shapes:{first['trial']}")
+    assert found["input_size"] == [32, 32]
+    assert found["num_classes"] == 10
+    assert (found["macs"], found["params"]) == (first["values"]["macs"], found["params"])
+    larger = populated.json("cost", f"shapes:{first['trial']}", "--input-size", "64")
+    assert larger["macs"] > found["macs"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("mambaout_tinny",),
+            r"no architecture 'mambaout_tinny': give a reference \(mambaout_femto",
+        ),
+        (("none.json",), r"no architecture 'none.json': .* a JSON or YAML file, or STUDY:TRIAL"),
+        (("mambaout_tiny", "--input-size", "1x2x3"), r"takes 224 or 512x2048 .*, got '1x2x3'"),
+        (("mambaout_tiny", "--input-size", "0"), r"--input-size takes 224 .*, got '0'"),
+        (("mambaout_tiny", "--task", "detection"), r"unknown task 'detection'; allowed: classif"),
+        (
+            ("mambaout_tiny", "--num-classes", "many"),
+            r"Invalid value for '--num-classes'.* integer",
+        ),
+        (("shapes:3",), r"no database at sqlite:.*/hybridnas.db"),
+    ],
+)
+def test_a_bad_cost_is_refused(cli: Cli, words: tuple[str, ...], message: str) -> None:
+    assert re.search(message, cli.refused("cost", *words))
+
+
+def test_trials_and_studies_that_are_not_there(populated: Cli) -> None:
+    for command in (["cost"], ["archs", "show"], ["export", "--out", "model"]):
+        assert "study 'shapes' has no trial 99; it has 0 to 5" in populated.refused(
+            *command, "shapes:99"
+        )
+        assert "study 'empty' has no trial 0; it has none yet" in populated.refused(
+            *command, "empty:0"
+        )
+        assert "no study 'nope' in the database; it has: shapes, empty" in populated.refused(
+            *command, "nope:0"
+        )
+        assert "no architecture 'shapes:x'" in populated.refused(*command, "shapes:x")
+
+
+BAD_FILES = [
+    ('{"stages": [], "width": 3}', r"bad.json: architecture: unknown key 'width'; allowed: downs"),
+    ('{"stages": [{"width": 8, "blocks": [{"form": "gated", "mixer": "mamba"}]}]}', r"'mamba'"),
+    ('{"stem": "double_conv"}', r"bad.json: architecture: 'stages' is missing"),
+    ("[1, 2]", r"bad.json: expected a mapping of keys, got list"),
+    ("{", r"bad.json: not valid YAML"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_FILES)
+def test_a_bad_architecture_is_refused(cli: Cli, text: str, message: str) -> None:
+    Path("bad.json").write_text(text)
+    for command in (["cost"], ["archs", "show"], ["export", "--untrained", "--out", "model"]):
+        refused = cli.refused(*command, "bad.json")
+        assert re.search(message, refused), refused
+
+
+# ---------------------------------------------------------------- archs and spaces
+
+
+def test_archs(cli: Cli) -> None:
+    found = cli.json("archs")
+    assert [each["name"] for each in found] == list(REFERENCES)
+    assert found[0]["arch"] == reference("mambaout_femto").digest
+    assert "│ mambaout_tiny │ MambaOut │ G3-G3-G9-G3 │ 26.5 │ 4.5 │ 82.7 │" in cli.shown("archs")
+
+
+def test_an_architecture_is_shown_and_read_again(cli: Cli) -> None:
+    document = cli.json("archs", "show", "mambaout_femto")
+    assert Architecture.from_dict(document) == reference("mambaout_femto")
+    Path("mine.json").write_text(json.dumps(document))
+    shown = cli.shown("archs", "show", "mine.json")
+    assert shown.startswith("mine.json: G3-G3-G9-G3 (")
+    assert "stage 3: width 192: 9 x gated_conv" in shown
+
+
+def test_spaces(cli: Cli) -> None:
+    found = cli.json("spaces")
+    assert [each["name"] for each in found] == list(shipped("search_spaces"))
+    shown = cli.shown("spaces")
+    assert all(each["description"] in shown for each in found)
+
+    space = SearchSpace.load("hybrid_small")
+    document = cli.json("spaces", "show", "hybrid_small")
+    assert document["size"] == space.size()
+    assert document["genes"] == {gene: list(values) for gene, values in space.genes.items()}
+    assert "│ stage2.width │ 16, 32, 48, 64, 96 │" in cli.shown("spaces", "show", "hybrid_small")
+
+    drawn = cli.json("spaces", "sample", "hybrid_small", "-n", "3", "--seed", "1")
+    for each in drawn:
+        shape = {key: value for key, value in each.items() if key not in ("arch", "stages")}
+        assert each["arch"] and each["stages"] and shape
+    assert cli.json("spaces", "sample", "hybrid_small", "-n", "3", "--seed", "1") == drawn
+    shown = cli.shown("spaces", "sample", "hybrid_small", "-n", "3", "--seed", "1")
+    assert all(each["arch"] in shown for each in drawn)
+    assert "(MACs at 32 px, 1000 classes)" in shown
+
+
+def test_bad_spaces_are_refused(cli: Cli) -> None:
+    for command in (["show"], ["sample"]):
+        message = cli.refused("spaces", *command, "hybird")
+        assert "no search space 'hybird': it is neither a file nor one of the shipped" in message
+    Path("bad.yaml").write_text("name: bad\nstages: []\nwidth: 3\n")
+    assert "unknown key 'width'; allowed: name, " in cli.refused("spaces", "show", "bad.yaml")
+
+
+# ---------------------------------------------------------------- export and evaluate
+
+
+def test_export_a_trial(populated: Cli) -> None:
+    shown = populated.shown("export", "shapes:0", "--out", "models/mine")
+    assert "written: models/mine" in shown
+    assert 'timm.create_model("local-dir:models/mine", pretrained=True)' in shown
+    folder = Path("models/mine")
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "README.md",
+    }
+    assert list(folder.parent.iterdir()) == [folder]
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["num_classes"], config["hybridnas"]["trial"]) == (10, 0)
+    model = timm.create_model("local-dir:models/mine", pretrained=True)
+    weights = load_file(folder / "model.safetensors")
+    assert all(weights[name].equal(value) for name, value in model.state_dict().items())
+    score = populated.json("evaluate", "models/mine")
+    assert score["num_images"] == 497
+    assert f"top1 {score['top1']}" in populated.shown("evaluate", "models/mine")
+
+
+def test_an_untrained_model_takes_the_studys_classes_and_size(populated: Cli) -> None:
+    for words, expected in (((), (10, 32)), (("--num-classes", "7"), (7, 32))):
+        out = f"model{len(words)}"
+        populated.shown("export", "shapes:2", "--untrained", "--out", out, *words)
+        config = json.loads(Path(out, "config.json").read_text())
+        pretrained = config["pretrained_cfg"]
+        assert (config["num_classes"], pretrained["input_size"][-1]) == expected
+
+
+def test_bad_exports_are_refused(populated: Cli) -> None:
+    Path("there").mkdir()
+    out = ("--out", "model")
+    for words, message in (
+        (("shapes:0", "--out", "there"), "there is there already: name a new folder"),
+        (("shapes:0", "--out", "hybridnas.db"), "hybridnas.db is there already"),
+        (("shapes:0", "--out", "hybridnas.db/x"), "hybridnas.db/x cannot be written: Not a dir"),
+        (("shapes:2", *out), "shapes:2 has no trained weights (a study keeps those of its front"),
+        (("shapes:3", *out), "say --untrained to export fresh ones"),
+        (("mambaout_femto", *out), "mambaout_femto has no trained weights"),
+        (("shapes:0", "--num-classes", "3", *out), "leave --num-classes and --input-size out"),
+        (("shapes:0",), "Missing option '--out'; see `hybridnas export --help`"),
+    ):
+        assert message in populated.refused("export", *words)
+    assert not Path("model").exists()
+
+
+def test_bad_evaluations_are_refused(populated: Cli) -> None:
+    populated.shown("export", "shapes:0", "--out", "model")
+    populated.shown("export", "mambaout_femto", "--untrained", "--out", "fresh")
+    for words, message in (
+        (("nowhere",), "nowhere is no exported model: config.json and model.safetensors not found"),
+        (("fresh",), "fresh does not say what it was trained on: give --data DIR"),
+        (("fresh", "--data", "digits"), "fresh knows 1000 classes, but digits has 10"),
+        (("model", "--data", "nowhere"), "nowhere does not exist; allowed is 'digits' or"),
+        (("model", "--split", "dev"), "digits have no split 'dev'; allowed: train, val, test"),
+        (("model", "--task", "detection"), "unknown task 'detection'; allowed: classification"),
+        (("model", "--device", "tpu9"), "no device 'tpu9' here"),
+        (("model", "--batch-size", "0"), "Invalid value for '--batch-size': "),
+    ):
+        assert message in populated.refused("evaluate", *words)

@@ -1,0 +1,77 @@
+"""What each candidate gets on a machine, and how many run at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hybridnas.config import Resources
+from hybridnas.errors import ConfigError
+from hybridnas.search.machine import Share, fit
+
+
+def machine(cpus: float, gpus: float = 0) -> dict[str, float]:
+    """As Ray describes its cluster: no GPU, no key."""
+    return {"CPU": cpus, "memory": 1e10, **({"GPU": gpus} if gpus else {})}
+
+
+@pytest.mark.parametrize(
+    ("resources", "cluster", "want"),
+    [
+        ({}, machine(1), Share(1, 1, 0, 0)),
+        ({}, machine(2), Share(2, 1, 0, 0)),
+        ({}, machine(16, 1), Share(4, 4, 0.25, 3)),
+        ({}, machine(2, 1), Share(1, 2, 1, 1)),
+        ({}, machine(6, 1), Share(3, 2, 1 / 3, 1)),
+        ({}, machine(64, 8), Share(32, 2, 0.25, 1)),
+        ({}, machine(1, 8), Share(1, 1, 1, 0)),
+        ({"concurrent": 2}, machine(16, 1), Share(2, 8, 0.5, 7)),
+        ({"concurrent": 3}, machine(16, 2), Share(3, 5, 0.5, 4)),
+        ({"concurrent": 1}, machine(16), Share(1, 1, 0, 0)),
+        ({"cpus": 2}, machine(2), Share(1, 2, 0, 0)),
+        ({"cpus": 0.5}, machine(2), Share(4, 0.5, 0, 0)),
+        ({"cpus": 8}, machine(16, 1), Share(2, 8, 0.5, 7)),
+        ({"gpus": 0}, machine(16, 1), Share(16, 1, 0, 0)),
+        ({"gpus": 1}, machine(16, 2), Share(2, 8, 1, 7)),
+        ({"gpus": 0.2}, machine(16, 1), Share(5, 3, 0.2, 2)),
+        ({"loader_workers": 0}, machine(16, 1), Share(4, 4, 0.25, 0)),
+        (
+            {"concurrent": 5, "gpus": 0.2, "cpus": 3, "loader_workers": 2},
+            machine(16, 1),
+            Share(5, 3, 0.2, 2),
+        ),
+    ],
+)
+def test_a_share(resources: dict[str, Any], cluster: dict[str, float], want: Share) -> None:
+    assert fit(Resources(**resources), cluster) == want
+
+
+@pytest.mark.parametrize("gpus", range(9))
+def test_what_is_fitted_fits(gpus: int) -> None:
+    for cpus in range(1, 130):
+        share = fit(Resources(), machine(cpus, gpus))
+        assert share.concurrent >= 1
+        assert share.concurrent * share.cpus <= cpus
+        assert share.concurrent * share.gpus <= gpus + 1e-9
+        assert (share.gpus > 0) == (gpus > 0)
+        assert share.threads + share.loader_workers <= max(1, share.cpus)
+
+
+@pytest.mark.parametrize(
+    ("resources", "cluster"),
+    [
+        ({"gpus": 1}, machine(2)),
+        ({"gpus": 2}, machine(16, 1)),
+        ({"cpus": 4}, machine(2)),
+        ({"cpus": 3, "gpus": 0.5}, machine(2, 1)),
+        ({}, {"memory": 1e10}),
+    ],
+)
+def test_what_can_never_be_given(resources: dict[str, Any], cluster: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"asks for .* CPUs and .* GPUs, but Ray has"):
+        fit(Resources(**resources), cluster)
+
+
+def test_threads_are_what_the_loaders_leave() -> None:
+    assert [Share(1, cpus, 0, 3).threads for cpus in (8, 4, 2, 0.5)] == [5, 1, 1, 1]
