@@ -25,8 +25,6 @@ from hybridnas.errors import DataError
 from hybridnas.tasks import TASKS, Loaders
 from hybridnas.tasks.classification import validation_loader
 
-torch.set_num_threads(1)
-
 CPU = torch.device("cpu")
 PACK = Path(__file__).resolve().parents[2] / "shared" / "data" / "cls_tin20_64.tar.gz"
 # Python 3.12 and later warn of any fork of a process with threads, and torch has some.
@@ -45,13 +43,8 @@ def write_images(folder: Path, number: int, seed: int = 0, size: int = 16) -> No
 def folder(tmp_path: Path) -> Path:
     """Two classes: 5 + 7 images in train, 3 + 4 in val."""
     root = tmp_path / "pets"
-    for split, label, number in (
-        ("train", "cat", 5),
-        ("train", "dog", 7),
-        ("val", "cat", 3),
-        ("val", "dog", 4),
-    ):
-        write_images(root / split / label, number, seed=number)
+    for place, number in {"train/cat": 5, "train/dog": 7, "val/cat": 3, "val/dog": 4}.items():
+        write_images(root / place, number, seed=number)
     return root
 
 
@@ -128,11 +121,16 @@ def test_every_mode_is_read_as_rgb(folder: Path, mode: str) -> None:
         assert abs(np.asarray(image)[..., 0].astype(int) - grey).max() <= 1
 
 
+def _put_a_file_there(root: Path) -> None:
+    shutil.rmtree(root)
+    root.touch()
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda root: shutil.rmtree(root), r"pets does not exist; allowed is 'digits' or a folder"),
-        (lambda root: (shutil.rmtree(root), root.touch()), r"pets is a file; allowed"),
+        (_put_a_file_there, r"pets is a file; allowed"),
         (lambda root: shutil.rmtree(root / "val"), r"pets has no folder val; .* holds train$"),
         (
             lambda root: (root / "val" / "dog").rename(root / "val" / "hound"),

@@ -38,7 +38,8 @@ def state_dict() -> dict[str, Tensor]:
 
 def files(folder: str) -> dict[str, bytes]:
     filesystem, inner = fsspec.core.url_to_fs(folder)
-    return {path.rpartition("/")[2]: filesystem.cat_file(path) for path in filesystem.ls(inner)}
+    listed = filesystem.ls(inner, detail=False)
+    return {path.rpartition("/")[2]: filesystem.cat_file(path) for path in listed}
 
 
 def put(path: str, data: bytes) -> None:

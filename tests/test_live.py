@@ -1,0 +1,175 @@
+"""How a running search looks, with a clock that stands still."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import search_helpers as helpers
+from rich.console import Console
+
+from hybridnas.architecture import Architecture
+from hybridnas.cli import live
+from hybridnas.cli.live import Lines, LiveView
+from hybridnas.config import Study, parse_study
+from hybridnas.search.observer import Candidate, Finished
+
+TINY = Architecture.from_dict(
+    {"stages": [{"width": 8, "blocks": [{"form": "gated", "mixer": "ssm", "repeat": 2}]}]}
+)
+COSTS = {"macs": 1_234_000.0, "params": 5000.0}
+
+
+class Clock:
+    now = 0.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(live, "time", SimpleNamespace(monotonic=lambda: made.now))
+    return made
+
+
+def study(**changes: Any) -> Study:
+    fidelities = [{"epochs": 4, "resolution": 32}]
+    return parse_study({**helpers.RAW, "fidelities": fidelities, **changes}, "test")
+
+
+def candidate(number: int) -> Candidate:
+    return Candidate(number, "token", TINY, TINY.digest, COSTS)
+
+
+def finished(number: int, top1: float | None = None, **changes: Any) -> Finished:
+    values = {
+        "number": number,
+        "short": "S2",
+        "costs": COSTS,
+        "metrics": {} if top1 is None else {"top1": top1, "top1_se": 0.01},
+        "seconds": 12.34,
+        "reason": None,
+        "message": None,
+        "reused": False,
+    }
+    return Finished(**{**values, **changes})
+
+
+FAILED = {"reason": "out_of_memory", "message": "no room [/red]"}
+
+
+def console() -> Console:
+    # As cli.common makes it, with a width that is known.
+    return Console(
+        record=True, force_terminal=True, width=120, file=io.StringIO(), markup=False, emoji=False
+    )
+
+
+def frame(view: LiveView, out: Console) -> str:
+    """What is on the screen now, with its spaces squeezed."""
+    out.export_text(clear=True)
+    with view:
+        pass
+    lines = out.export_text(clear=True).splitlines()
+    return "\n".join(" ".join(line.split()) for line in lines)
+
+
+# ---------------------------------------------------------------- the live view
+
+
+def test_nothing_has_run_yet(clock: Clock) -> None:
+    out = console()
+    shown = frame(LiveView(study(), out), out)
+    assert shown.startswith("shapes 0 of 6 done 0:00\n")
+    assert "trial stages MACs epochs loss time" in shown
+    assert not {"failed", "left", "best"} & {*shown.split()}
+
+
+def test_what_runs_has_its_epochs_and_loss(clock: Clock) -> None:
+    out = console()
+    view = LiveView(study(), out)
+    view.note("2 candidates at once")
+    view.started(candidate(0))
+    clock.now = 5
+    view.started(candidate(1))
+    view.epoch(0, 2, 4, 1.98765)
+    view.epoch(99, 2, 4, 1.0)  # ended meanwhile
+    clock.now = 65
+    shown = frame(view, out)
+    assert "2 candidates at once" in shown
+    assert "\n0 S2 1.23 M 2/4 ━━━━━━━━━━━━━━━━━━━━ 1.988 1:05\n" in shown
+    assert "\n1 S2 1.23 M 0/4 ━━━━━━━━━━━━━━━━━━━━ 1:00\n" in shown
+    assert "99" not in shown
+
+
+def test_what_ended_is_counted_and_the_best_kept(clock: Clock) -> None:
+    out = console()
+    view = LiveView(study(), out)
+    for number in range(4):
+        view.started(candidate(number))
+    clock.now = 30
+    view.finished(finished(0, 0.5))
+    view.finished(finished(1, 0.75, reused=True))
+    view.finished(finished(2, **FAILED))
+    view.finished(finished(3, 0.25))
+    shown = frame(view, out)
+    assert "shapes 4 of 6 done, 1 failed 0:30, about 0:15 left best top1 0.7500 (S2, " in shown
+    assert "trial 0 S2, 1.23 M MACs: top1 0.5000 +- 0.0100, 12.3 s" in shown
+    assert "trial 1 S2, 1.23 M MACs: top1 0.7500 +- 0.0100, known already" in shown
+    assert "trial 2 S2, 1.23 M MACs: failed, out_of_memory (no room [/red])" in shown
+    assert "0/4" not in shown, "nothing runs any more"
+
+
+def test_only_the_last_few_endings_are_shown(clock: Clock) -> None:
+    out = console()
+    view = LiveView(study(budget={"hours": 1}), out)
+    for number in range(20):
+        view.finished(finished(number, 0.5))
+    shown = frame(view, out)
+    assert shown.startswith("shapes 20 done 0:00 best")
+    assert "trial 11 " not in shown
+    assert all(f"trial {number} " in shown for number in range(12, 20))
+
+
+def test_a_resumed_search_counts_on(clock: Clock) -> None:
+    out = console()
+    view = LiveView(study(), out)
+    view.began(3)
+    assert "shapes 3 of 6 done 0:00\n" in frame(view, out)
+    clock.now = 60
+    view.finished(finished(3, 0.5))
+    # A minute for the one of this run, so two for the two that are left.
+    assert "shapes 4 of 6 done 1:00, about 2:00 left" in frame(view, out)
+
+
+# ---------------------------------------------------------------- plain lines
+
+
+def test_lines_are_plain_and_one_an_event(clock: Clock) -> None:
+    out = console()
+    with Lines(study(), out) as lines:
+        lines.began(0)
+        lines.note("starting Ray")
+        lines.started(candidate(0))
+        lines.epoch(0, 1, 4, 2.0)
+        clock.now = 3661
+        lines.finished(finished(0, 0.5))
+        lines.finished(finished(1, **FAILED))
+    assert out.export_text().splitlines() == [
+        "[0:00] starting Ray",
+        "[0:00] trial 0 started: S2, 1.23 M MACs",
+        "[1:01:01] trial 0 S2, 1.23 M MACs: top1 0.5000 +- 0.0100, 12.3 s, 1 done of 6",
+        "[1:01:01] trial 1 S2, 1.23 M MACs: failed, out_of_memory (no room [/red]), 2 done of 6",
+    ]
+
+
+def test_lines_of_a_resumed_search_count_on(clock: Clock) -> None:
+    out = console()
+    lines = Lines(study(), out)
+    lines.began(3)
+    lines.finished(finished(3))
+    assert out.export_text().splitlines() == [
+        "[0:00] 3 trials were done before of 6",
+        "[0:00] trial 3 S2, 1.23 M MACs: no score, 12.3 s, 4 done of 6",
+    ]
