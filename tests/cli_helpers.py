@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -101,7 +100,7 @@ def write_study(**changes: Any) -> str:
 
 
 @pytest.fixture(scope="session")
-def _populated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def _populated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database of made-up results: trials 0 to 2 ok (the first two with fresh weights), 3 out of
     memory, 4 running, 5 queued; and a study without trials."""
     folder = tmp_path_factory.mktemp("populated")
@@ -126,7 +125,7 @@ def _populated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         store.heartbeat(session, 8, 2)
         empty = helpers.plan(name="empty")
         helpers.start(empty, store)
-    yield folder
+    return folder
 
 
 @pytest.fixture

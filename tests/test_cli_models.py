@@ -134,8 +134,9 @@ def test_spaces(cli: Cli) -> None:
 
     drawn = cli.json("spaces", "sample", "hybrid_small", "-n", "3", "--seed", "1")
     for each in drawn:
-        shape = {key: value for key, value in each.items() if key not in ("arch", "stages")}
-        assert each["arch"] and each["stages"] and shape
+        architecture = Architecture.from_dict(each["architecture"])
+        assert (architecture.digest, architecture.short) == (each["arch"], each["stages"])
+        assert space.contains(architecture)
     assert cli.json("spaces", "sample", "hybrid_small", "-n", "3", "--seed", "1") == drawn
     shown = cli.shown("spaces", "sample", "hybrid_small", "-n", "3", "--seed", "1")
     assert all(each["arch"] in shown for each in drawn)

@@ -1,4 +1,4 @@
-"""Exported folders: what they hold, and that they score elsewhere just as the search scored them."""
+"""Exported folders: what they hold, and that they score just as the search scored them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,18 @@ from hybridnas.search.worker import as_evaluation
 from hybridnas.store import Store
 
 ROOT = Path(__file__).parent.parent
-STUDY = {**helpers.RAW, "recipe": {"batch_size": 50, "lr": 1e-2, "warmup_epochs": 0}}
+STAGES = [{"depth": 1, "width": 16, "mixer": mixer} for mixer in ("gated_conv", "ssm")]
+STUDY = {
+    **helpers.RAW,
+    "space": {**helpers.SIX, "stages": STAGES},
+    "fidelities": [{"epochs": 2, "resolution": 32}],
+    "recipe": {
+        "batch_size": 25,
+        "lr": 2e-3,
+        "warmup_epochs": 0.5,
+        "augmentation": {"scale": [0.8, 1.0], "hflip": 0},
+    },
+}
 TINY = Architecture.from_dict(
     {"stages": [{"width": 8, "blocks": [{"form": "gated", "mixer": "gated_conv"}]}]}
 )
@@ -48,7 +59,7 @@ transform = timm.data.create_transform(**timm.data.resolve_model_data_config(mod
 split = open_split(Task(), "val")
 images = torch.stack([transform(split.read(i)) for i in range(len(split))])
 with torch.inference_mode():
-    guessed = torch.cat([model(batch).argmax(1) for batch in images.split(50)])
+    guessed = torch.cat([model(batch).argmax(1) for batch in images.split(25)])
 print((guessed.numpy() == split.labels).sum(), len(split))
 
 features = timm.create_model(f"local-dir:{own}", pretrained=True, features_only=True)
@@ -58,7 +69,7 @@ print([map.shape[1] for map in features(torch.zeros(1, 3, 32, 32))])
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A study's database with one trial that was really trained, for an epoch on digits."""
+    """A study's database with one trial that was really trained, for seconds on digits."""
     folder = tmp_path_factory.mktemp("study")
     url = f"sqlite:///{folder / 'study.db'}"
     plan = make_plan(read_study(STUDY))
@@ -113,7 +124,7 @@ def test_another_process_counts_the_same_images(
     assert row.evaluation is not None
     top1 = row.evaluation.metrics["top1"]
     assert top1 is not None
-    assert top1 > 0.15, "trained, so better than chance"
+    assert top1 > 0.3, "trained, so better than chance"
 
     (tmp_path / "my_mixers.py").write_text(MY_MIXERS)
     raw = {"stages": [{"width": 16, "blocks": BLOCKS}, {"width": 24, "blocks": BLOCKS}]}
@@ -141,7 +152,7 @@ def test_scoring_gives_what_the_database_holds(storage: str, exported: Path) -> 
     score = score_export(exported, device="cpu")
     for name in ("top1", "top5", "top1_se", "num_images", "num_corrupt"):
         assert score[name] == row.evaluation.metrics[name]
-    assert (score["split"], score["data"], score["batch_size"]) == ("val", "digits", 50)
+    assert (score["split"], score["data"], score["batch_size"]) == ("val", "digits", 25)
     assert score_export(exported, split="test", device="cpu")["num_images"] == 300
     assert score_export(exported, batch_size=7, device="cpu")["top1"] == score["top1"]
 
@@ -176,7 +187,7 @@ def test_the_card_holds_the_numbers(storage: str, exported: Path) -> None:
         f"- architecture `{row.architecture.digest}`, 10 classes",
         f"{known.params:,} parameters, {known.macs / 1e6:,.2f} M MACs at 32 px (fvcore's rules",
         f"| 1 | {row.architecture.describe()[0]} | ",
-        "after 1 epochs at 32 px, seed 0",
+        "after 2 epochs at 32 px, seed 0",
         "`hybridnas evaluate PATH_OF_THIS_FOLDER` counts the score again",
     ):
         assert words in card
@@ -189,7 +200,10 @@ def test_the_model_is_a_timm_model(exported: Path) -> None:
     assert all(kept[key].equal(value) for key, value in model.state_dict().items())
     assert model.pretrained_cfg["label_names"] == list("0123456789")
     features = timm.create_model(name, pretrained=True, features_only=True)
-    assert [tuple(map.shape[2:]) for map in features(torch.zeros(1, 3, 32, 32))] == [(8, 8)]
+    assert [tuple(map.shape[2:]) for map in features(torch.zeros(1, 3, 32, 32))] == [
+        (8, 8),
+        (4, 4),
+    ]
     other = timm.create_model(name, pretrained=True, num_classes=3)
     assert other(torch.zeros(1, 3, 48, 40)).shape == (1, 3)
     assert other.stem.conv1.weight.equal(kept["stem.conv1.weight"])

@@ -98,8 +98,8 @@ def test_what_runs_has_its_epochs_and_loss(clock: Clock) -> None:
     clock.now = 65
     shown = frame(view, out)
     assert "2 candidates at once" in shown
-    assert "\n0 S2 1.23 M 2/4 ━━━━━━━━━━━━━━━━━━━━ 1.988 1:05\n" in shown
-    assert "\n1 S2 1.23 M 0/4 ━━━━━━━━━━━━━━━━━━━━ 1:00\n" in shown
+    assert "\n0 S2 1.23 M 2/4 ━━━━━━━━━━╺━━━━━━━━━ 1.988 1:05\n" in shown
+    assert "\n1 S2 1.23 M 0/4 ━━━━━━━━━━━━━━━━━━━━ 1:00" in shown
     assert "99" not in shown
 
 
@@ -127,7 +127,7 @@ def test_only_the_last_few_endings_are_shown(clock: Clock) -> None:
     for number in range(20):
         view.finished(finished(number, 0.5))
     shown = frame(view, out)
-    assert shown.startswith("shapes 20 done 0:00 best")
+    assert shown.startswith("shapes 20 done 0:00, about 1:00:00 left best top1 0.5000")
     assert "trial 11 " not in shown
     assert all(f"trial {number} " in shown for number in range(12, 20))
 
@@ -141,6 +141,15 @@ def test_a_resumed_search_counts_on(clock: Clock) -> None:
     view.finished(finished(3, 0.5))
     # A minute for the one of this run, so two for the two that are left.
     assert "shapes 4 of 6 done 1:00, about 2:00 left" in frame(view, out)
+
+
+def test_the_budget_that_ends_first_says_when(clock: Clock) -> None:
+    out = console()
+    view = LiveView(study(budget={"hours": 0.025, "trials": 10}), out)
+    clock.now = 60
+    assert ", about 0:30 left" in frame(view, out)
+    view.finished(finished(0, 0.5))  # nine more would take nine minutes
+    assert ", about 0:30 left" in frame(view, out)
 
 
 # ---------------------------------------------------------------- plain lines

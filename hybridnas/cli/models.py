@@ -44,15 +44,13 @@ def cost(
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="224, or 512x2048 (height x width). Default: the study's for STUDY:TRIAL, else 224.",
+            help="224, or 512x2048 (height x width). Default: the study's for a trial, else 224.",
         ),
     ] = None,
     task: TaskName = "classification",
     num_classes: Annotated[
         int | None,
-        typer.Option(
-            min=0, metavar="N", help="Default: the study's for STUDY:TRIAL, else 1000."
-        ),
+        typer.Option(min=0, metavar="N", help="Default: the study's for a trial, else 1000."),
     ] = None,
     storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,

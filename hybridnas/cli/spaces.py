@@ -86,7 +86,9 @@ def sample(
     rng = random.Random(seed)
     drawn = [space.sample(rng) for _ in range(number)]
     if as_json:
-        print_json([{"arch": a.digest, "stages": a.short, **a.to_dict()} for a in drawn])
+        print_json(
+            [{"arch": a.digest, "stages": a.short, "architecture": a.to_dict()} for a in drawn]
+        )
         return
     rows = []
     for architecture in drawn:
