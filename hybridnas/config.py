@@ -101,7 +101,10 @@ class Fidelity(_Value):
 
 
 class Protocol(_Value):
-    """Everything but the architecture that decides an evaluation's score."""
+    """Everything but the architecture that decides an evaluation's score.
+
+    data_digest: of what the data holds. class_names: in the order of a model's outputs.
+    """
 
     task: Task
     recipe: Recipe
@@ -109,6 +112,7 @@ class Protocol(_Value):
     seed: int = Field(default=0, ge=0)
     init: Literal["none"] = "none"
     data_digest: str = ""
+    class_names: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
@@ -116,7 +120,7 @@ class Protocol(_Value):
     @property
     def digest(self) -> str:
         """12 hex digits. Where the data lies does not matter, what it holds does."""
-        fixed = self.model_dump(mode="json")
+        fixed = self.model_dump(mode="json", exclude={"class_names"})  # the data's digest has them
         if self.data_digest:
             del fixed["task"]["data"]
         text = json.dumps(fixed, sort_keys=True, separators=(",", ":"))
@@ -233,7 +237,7 @@ class Study(_Value):
         """The top of the ladder: where costs are counted and the front is drawn."""
         return self.fidelities[-1]
 
-    def protocol(self, data_digest: str) -> Protocol:
+    def protocol(self, data_digest: str, class_names: tuple[str, ...]) -> Protocol:
         """What every candidate of this study is evaluated under."""
         return Protocol(
             task=self.task,
@@ -241,6 +245,7 @@ class Study(_Value):
             fidelity=self.fidelity,
             seed=self.seed,
             data_digest=data_digest,
+            class_names=class_names,
         )
 
 

@@ -56,7 +56,9 @@ RAW: dict[str, Any] = {
 def plan(**changes: Any) -> Plan:
     """A plan as `make_plan` makes it, without a look at data."""
     study = parse_study({**RAW, **changes}, "test")
-    return Plan(study, SearchSpace.load(study.space), study.protocol("0123456789ab"), 10)
+    return Plan(
+        study, SearchSpace.load(study.space), study.protocol("0123456789ab", tuple("0123456789"))
+    )
 
 
 def genomes(space: SearchSpace) -> Iterator[Genome]:

@@ -1,18 +1,21 @@
-"""The commands about database and machine; what holds for all commands; bad databases."""
+"""What holds for all commands; the dashboard, the database, and bad databases."""
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+import yaml
 from cli_helpers import DATABASE, Cli, write_study
 from store_databases import PASSWORD, execute
 
 from hybridnas import __version__
 from hybridnas.cli import app
+from hybridnas.config import Study
 from hybridnas.store import Store, engine, redact, schema
 
 pytest_plugins = ["cli_helpers", "store_databases"]
@@ -126,6 +129,41 @@ def test_db_upgrade(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli.shown("db", "upgrade") == "sqlite:///hybridnas.db: is at 0001 already"
     monkeypatch.setenv("HYBRIDNAS_STORAGE", "sqlite:///other.db")
     assert "/other.db; `hybridnas search` creates it" in cli.refused("db", "upgrade")
+
+
+# ---------------------------------------------------------------- dashboard and init
+
+
+def test_dashboard_says_where_it_is(populated: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("socketserver.BaseServer.serve_forever", interrupted)
+    done = populated("dashboard", "--port", "0")
+    assert (done.code, done.out) == (0, "")
+    assert done.err.startswith("http://127.0.0.1:")
+    assert "warning" not in done.err
+    done = populated("dashboard", "--port", "0", "--host", "0.0.0.0")
+    assert "warning: there is no password, and whoever reaches this address can" in done.err
+
+
+def test_a_port_in_use_is_refused(populated: Cli) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        message = populated.refused("dashboard", "--port", port)
+    assert f"dashboard: cannot listen on 127.0.0.1:{port} (" in message
+    assert "Invalid value for '--port': " in populated.refused("dashboard", "--port", "65536")
+
+
+def test_init_writes_a_study_once(cli: Cli) -> None:
+    shown = cli.shown("init")
+    assert shown == "written: study.yaml; run it with: hybridnas search study.yaml"
+    Study.model_validate(yaml.safe_load(Path("study.yaml").read_text()))
+    assert "study.yaml is there already: name another file" in cli.refused("init")
+    assert "no/where.yaml cannot be written: No such file" in cli.refused("init", "no/where.yaml")
+    assert cli.json("search", "study.yaml", "--dry-run")["study"] == "my_study"
 
 
 # ---------------------------------------------------------------- bad databases

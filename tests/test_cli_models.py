@@ -172,7 +172,7 @@ def test_export_a_trial(populated: Cli) -> None:
     assert all(weights[name].equal(value) for name, value in model.state_dict().items())
     score = populated.json("evaluate", "models/mine")
     assert score["num_images"] == 497
-    assert f"top1 {score['top1']}" in populated.shown("evaluate", "models/mine")
+    assert f"top1 {score['top1']:.4f}\n" in populated.shown("evaluate", "models/mine")
 
 
 def test_an_untrained_model_takes_the_studys_classes_and_size(populated: Cli) -> None:

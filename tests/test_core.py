@@ -81,10 +81,10 @@ def test_a_trial_is_complete_when_it_is_created(study_store: Store) -> None:
     assert candidate.costs == {"macs": known.macs, "params": known.params}
     attributes = trial.user_attrs
     assert {name: attributes[name] for name in CLOSED_FORM} == candidate.costs
-    assert attributes["digest"] == architecture.digest
-    assert attributes["stages"] == architecture.short
-    assert Architecture.from_json(attributes["architecture"]) == architecture
-    lines = [attributes[f"stage {i}"] for i in (1, 2, 3)]
+    assert attributes["arch digest"] == architecture.digest
+    assert attributes["arch"] == architecture.short
+    assert Architecture.from_json(attributes["json"]) == architecture
+    lines = [attributes[f"arch stage {i}"] for i in (1, 2, 3)]
     assert lines == architecture.describe()
     # The dashboard reads this list, Optuna 5 the property made of it.
     slacks = [known.macs - MAX_MACS, 1000 - known.params]
@@ -96,7 +96,8 @@ def test_a_trial_is_complete_when_it_is_created(study_store: Store) -> None:
 def test_a_failure_is_an_outcome(study_store: Store) -> None:
     notes = Notes()
     core = start(plan(**SMALL, budget={"trials": 3}), study_store, notes)
-    assert finish(core, asked(core), **FAILED) == "out_of_memory"
+    half_way = {**FAILED, "metrics": {"top1": 0.1}}
+    assert finish(core, asked(core), **half_way) == "out_of_memory"
     assert finish(core, asked(core)) is None
     drive(core)
     first, *others = optuna_trials(study_store)
@@ -254,9 +255,9 @@ def test_a_known_evaluation_is_told_at_once(study_store: Store) -> None:
     reused = [t.user_attrs.get("reused", False) for t in trials]
     assert reused.count(True) == 5
     assert [r.reused for r in sorted(notes.results, key=lambda r: r.number)] == reused
-    by_digest = {t.user_attrs["digest"]: t for t in optuna_trials(study_store)}
+    by_digest = {t.user_attrs["arch digest"]: t for t in optuna_trials(study_store)}
     for trial in (t for t in trials if "reused" in t.user_attrs):
-        earlier = by_digest[trial.user_attrs["digest"]]
+        earlier = by_digest[trial.user_attrs["arch digest"]]
         assert trial.values == earlier.values
         assert trial.user_attrs["evaluation"] == earlier.user_attrs["evaluation"]
     assert study_store.info().rows["nas_evaluation"] == 7

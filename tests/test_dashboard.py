@@ -71,9 +71,9 @@ def test_trials_show_their_architecture_in_words(site: Site, study_store: Store)
     assert [trial["state"] for trial in trials] == ["Complete"] * 4 + ["Fail"]
     for trial, row in zip(trials, StudyView("shapes", study_store).rows, strict=True):
         notes = {item["key"]: item["value"].strip('"') for item in trial["user_attrs"]}
-        assert notes["stage 1"] == row.architecture.describe()[0]
-        assert notes["stages"] == row.architecture.short
-        assert notes["digest"] == row.architecture.digest
+        assert notes["arch stage 1"] == row.architecture.describe()[0]
+        assert notes["arch"] == row.architecture.short
+        assert notes["arch digest"] == row.architecture.digest
         if row.state == "ok":
             assert trial["values"] == [row.value("top1"), row.value("macs")]
         else:

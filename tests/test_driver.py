@@ -34,7 +34,7 @@ sampler: random
 budget: {trials: 6}
 """
 
-_BOMBS = '''
+_BOMBS = """
 from dataclasses import dataclass
 
 import torch
@@ -66,7 +66,7 @@ class Bomb(Mixer):
 
     def count(self, channels: int, width: int, tokens: int) -> Count:
         return Count()
-'''
+"""
 
 _BOMB_STUDY = """
 name: bombs

@@ -56,7 +56,7 @@ def finished(number: int, top1: float | None = None, **changes: Any) -> Finished
     return Finished(**{**values, **changes})
 
 
-FAILED = {"reason": "out_of_memory", "message": "no room [/red]"}
+FAILED: dict[str, Any] = {"reason": "out_of_memory", "message": "no room [/red]"}
 
 
 def console() -> Console:

@@ -66,7 +66,7 @@ def test_the_study_in_the_database_is_complete() -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"space": "nope"}, SpaceError, "nope"),
+        ({"space": "nope"}, ConfigError, "nope"),
         ({"task": {"data": "./nope"}}, DataError, "nope does not exist"),
         ({"constraints": {"macs": {"max": 10}}}, SpaceError, r"macs must keep max 10, the space"),
         ({"references": ["mambaout_femto"]}, SpaceError, r"'mambaout_femto' is not in .* 'six'"),
@@ -103,8 +103,14 @@ def test_a_survey_tells_what_is_left() -> None:
     assert survey(plan(space=LISTED))["feasible_share"] == 1
 
 
-def test_a_study_is_registered_once(study_store: Store) -> None:
+def test_a_study_without_trials_may_begin_anew(study_store: Store) -> None:
     register(plan(), study_store, resume=False)
+    register(plan(seed=7), study_store, resume=False)
+    assert study_store.study_config("shapes") == plan(seed=7).config
+
+
+def test_a_study_is_registered_once(study_store: Store) -> None:
+    asked(start(plan(), study_store))
     with pytest.raises(ConfigError, match=r"'shapes' is in the database already: .*--resume"):
         register(plan(budget={"trials": 99}), study_store, resume=False)
     assert study_store.study_config("shapes") == plan().config
@@ -125,14 +131,14 @@ CHANGES: dict[str, Any] = {
 
 @pytest.mark.parametrize("key", CHANGES)
 def test_a_resumed_study_is_the_same(key: str, study_store: Store) -> None:
-    register(plan(), study_store, resume=False)
+    asked(start(plan(), study_store))
     with pytest.raises(ConfigError, match=rf"cannot be resumed with another {key}: its trials"):
         register(plan(**{key: CHANGES[key]}, budget={"trials": 9}), study_store, resume=True)
     assert study_store.study_config("shapes") == plan().config, "nothing is half-written"
 
 
 def test_all_changes_are_named(study_store: Store) -> None:
-    register(plan(), study_store, resume=False)
+    asked(start(plan(), study_store))
     with pytest.raises(ConfigError, match=r"another constraints, fidelities, .*, seed, space: "):
         register(plan(**CHANGES), study_store, resume=True)
 
@@ -159,7 +165,7 @@ def test_a_resumed_study_may_change(key: str, value: Any, study_store: Store) ->
 def test_a_space_is_what_it_holds_not_its_file(study_store: Store, tmp_path: Path) -> None:
     shipped = Path(__file__).parents[1] / "search_spaces" / "hybrid_small.yaml"
     (tmp_path / "copy.yaml").write_text(shipped.read_text())
-    register(plan(space="hybrid_small"), study_store, resume=False)
+    asked(start(plan(space="hybrid_small"), study_store))
     register(plan(space=str(tmp_path / "copy.yaml")), study_store, resume=True)
     (tmp_path / "copy.yaml").write_text(shipped.read_text().replace("[8, 16, 32, 48]", "[8, 16]"))
     with pytest.raises(ConfigError, match="another space"):

@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import TrialState
 from search_helpers import (
     FAILED,
+    SIX,
     Notes,
     asked,
     drive,
@@ -45,7 +46,7 @@ def check_whole(store: Store, total: int) -> None:
     trials = optuna_trials(store)
     assert len(trials) == total
     assert {t.state for t in trials} <= {TrialState.COMPLETE, TrialState.FAIL}
-    assert len({t.user_attrs["digest"] for t in trials}) == total
+    assert len({t.user_attrs["arch digest"] for t in trials}) == total
     records = store.trials("shapes")
     assert [r.number for r in records] == list(range(total))
     found = [r.evaluation.id for r in records if r.evaluation is not None]
@@ -175,6 +176,20 @@ def test_a_larger_budget_goes_on(study_store: Store) -> None:
         assert notes.done_before == 8
         assert [c.number for c in drive(more)] == [8, 9]
     check_whole(study_store, 10)
+    params = [trial.params for trial in optuna_trials(study_store)]
+    for old, new in zip(params, params[8:], strict=False):
+        differences = sum(old[gene] != new[gene] for gene in old)
+        assert differences > 5, "a resumed search draws other numbers than it began with"
+
+
+def test_what_waits_is_within_the_budget(study_store: Store) -> None:
+    core = start(plan(budget={"trials": 3}), study_store)
+    assert [asked(core).number for _ in range(3)] == [0, 1, 2]
+    core.release()
+    with reopened(study_store, space=SIX, budget={"trials": 3}) as (again, _):
+        assert again.stop_reason is None
+        assert [c.number for c in drive(again)] == [0, 1, 2]
+    check_whole(study_store, 3)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -83,3 +83,7 @@ def in_units(value: float | None) -> str:
 def objective_text(name: str, value: float) -> str:
     """An objective's value as people read it."""
     return in_units(value) if name in ("macs", "params") else f"{value:.4f}"
+
+
+def epochs(number: int) -> str:
+    return "1 epoch" if number == 1 else f"{number} epochs"

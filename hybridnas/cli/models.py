@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..cost import Cost
 from ..cost import cost as cost_of
 from ..counting import CONVENTION
 from ..errors import ConfigError, ExportError
@@ -64,6 +65,13 @@ def cost(
     size = named.resolution if input_size is None else image_size(input_size)
     classes = named.num_classes if num_classes is None else num_classes
     known = cost_of(named.architecture, size, task, classes)
+    if as_json:
+        print_json(_cost_json(known, task))
+    else:
+        _print_cost(arch, known)
+
+
+def _cost_json(known: Cost, task: str) -> dict[str, Any]:
     stages = [
         {
             "stage": s.stage,
@@ -77,20 +85,20 @@ def cost(
         }
         for s in known.stages
     ]
-    if as_json:
-        document: dict[str, Any] = {
-            "params": known.params,
-            "macs": known.macs,
-            "input_size": list(known.input_size),
-            "task": task,
-            "num_classes": classes,
-            "stem": {"params": known.stem.params, "macs": known.stem.macs},
-            "stages": stages,
-            "head": {"params": known.head.params, "macs": known.head.macs},
-            "convention": CONVENTION,
-        }
-        print_json(document)
-        return
+    return {
+        "params": known.params,
+        "macs": known.macs,
+        "input_size": list(known.input_size),
+        "task": task,
+        "num_classes": known.num_classes,
+        "stem": {"params": known.stem.params, "macs": known.stem.macs},
+        "stages": stages,
+        "head": {"params": known.head.params, "macs": known.head.macs},
+        "convention": CONVENTION,
+    }
+
+
+def _print_cost(arch: str, known: Cost) -> None:
     rows: list[list[object]] = [["stem", "", "", "", *_numbers(known.stem, known.macs), "", ""]]
     for s in known.stages:
         share = _numbers(s, known.macs)
@@ -100,7 +108,7 @@ def cost(
     rows.append(["total", "", "", "", *_numbers(known, known.macs), "", ""])
     height, width = known.input_size
     columns = ("stage", "depth", "width", "mixers", "params", "MACs", "share", "tokens L", "L/6D")
-    print_table(f"{arch} at {height} x {width} px, {classes} classes", columns, rows)
+    print_table(f"{arch} at {height} x {width} px, {known.num_classes} classes", columns, rows)
     typer.echo(f"MACs: {CONVENTION}")
 
 
@@ -237,4 +245,5 @@ def evaluate(
     if as_json:
         print_json(found)
     else:
-        print_facts(f"{folder}", found.items())
+        facts = {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in found.items()}
+        print_facts(f"{folder}", facts.items())

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ..architecture import Architecture
 from ..config import Study, parse_study
-from ..data import class_names, num_classes
-from ..errors import ArchitectureError, ConfigError, DataError, StoreError
+from ..errors import ArchitectureError, ConfigError, StoreError
 from ..export import Origin
 from ..reference import REFERENCES
 from ..resources import shipped
@@ -68,7 +67,7 @@ def origin_of(view: StudyView, row: Row) -> Origin:
         metrics=evaluation.metrics,
         # The database's protocol may name another folder, of an earlier study with the same images.
         protocol=protocol.model_copy(update={"task": view.study.task}),
-        class_names=class_names(view.study.task),
+        class_names=protocol.class_names,
         machine=evaluation.machine,
         versions=evaluation.versions,
         git_commit=evaluation.git_commit,
@@ -93,10 +92,7 @@ class Named:
         """Those of a study's data; ImageNet's 1000 for what is of no study."""
         if self.view is None:
             return 1000
-        try:
-            return num_classes(self.view.study.task)
-        except DataError as error:
-            raise DataError(f"{error}; or say how many classes with --num-classes") from None
+        return len(next(iter(self.view.protocols.values())).class_names)
 
 
 def architecture_of(text: str, storage: str) -> Named:

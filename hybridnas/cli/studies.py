@@ -12,7 +12,16 @@ from ..config import Study
 from ..errors import ConfigError
 from ..search.view import StudyView
 from ..store import Store
-from .common import DEFAULT_STORAGE, AsJson, Storage, console, in_units, print_facts, print_json
+from .common import (
+    DEFAULT_STORAGE,
+    AsJson,
+    Storage,
+    console,
+    epochs,
+    in_units,
+    print_facts,
+    print_json,
+)
 from .resolve import known_study, study_to_run
 from .summary import print_end, print_front, print_status, status_json, write_csv
 
@@ -130,7 +139,7 @@ def _print_plan(plan: Any, as_json: bool) -> None:
             ("constraints", f"{', '.join(limits)}; {share}" if limits else "none"),
             ("objectives", ", ".join(f"{d} {name}" for name, d in study.objectives.items())),
             ("data", f"{study.task.data}, {plan.num_classes} classes"),
-            ("training", f"{fidelity.epochs} epochs, batches of {study.recipe.batch_size}"),
+            ("training", f"{epochs(fidelity.epochs)}, batches of {study.recipe.batch_size}"),
             ("sampler", study.sampler.name),
             ("budget", ", ".join(f"{name} {value:g}" for name, value in found["budget"].items())),
             ("protocol", plan.protocol.digest),

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from ..search.view import Row, StudyView
-from .common import in_units, objective_text, print_facts, print_table
+from .common import epochs, in_units, objective_text, print_facts, print_table
 
 _ENDED = {
     "trials": "the budget of trials is spent",
@@ -62,7 +62,7 @@ def print_status(view: StudyView) -> None:
         [
             ("trials", f"{len(view.rows)}: {_counts(found['trials'])}"),
             ("budget", _counts(found["budget"], after=True)),
-            ("fidelity", f"{fidelity.epochs} epochs at {fidelity.resolution} px"),
+            ("fidelity", f"{epochs(fidelity.epochs)} at {fidelity.resolution} px"),
             ("best", _one_line(view, best[0]) if best else "no result yet"),
             ("front", f"{found['front_size']} trials"),
             ("hypervolume", "-" if volume is None else f"{volume:.4f}"),
@@ -89,11 +89,14 @@ def print_front(view: StudyView) -> None:
     rows = []
     for row in view.front():
         member = view.as_json(row)
-        values = [objective_text(key, value) for key, value in member["values"].items()]
-        rows.append(
-            [row.number, *values, _spread(member), in_units(member["params"]), member["stages"]]
-        )
-    columns = ["trial", *(_heading(key) for key in view.objectives), "+-", "params", "stages"]
+        values: list[str] = []
+        for key, value in member["values"].items():
+            values.append(objective_text(key, value))
+            if key == "top1":
+                values.append(_spread(member))
+        rows.append([row.number, *values, in_units(member["params"]), member["stages"]])
+    headings = [word for key in view.objectives for word in _headings(key)]
+    columns = ["trial", *headings, "params", "stages"]
     title = f"Pareto front of {name}: {len(rows)} of {len(view.finished)} results"
     print_table(f"{title}, MACs at {view.study.fidelity.resolution} px", columns, rows)
 
@@ -126,8 +129,8 @@ def _one_line(view: StudyView, row: Row) -> str:
     return f"trial {row.number}: {', '.join(values)}, {member['stages']}"
 
 
-def _heading(objective: str) -> str:
-    return "MACs" if objective == "macs" else objective
+def _headings(objective: str) -> list[str]:
+    return {"top1": ["top1", "+-"], "macs": ["MACs"]}.get(objective, [objective])
 
 
 def _spread(member: Mapping[str, Any]) -> str:

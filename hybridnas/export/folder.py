@@ -211,7 +211,7 @@ def _how_found(origin: Origin | None, trained: bool) -> str:
         f"Found by hybridnas: study `{origin.study}`, trial {origin.trial}. Scored "
         f"{', '.join(scores)}{counted} of the split `{protocol.task.val}` (data "
         f"`{protocol.data_digest}`), in fp32 on {origin.machine.get('device')} with batch size "
-        f"{origin.machine.get('eval_batch_size')}, after {protocol.fidelity.epochs} epochs at "
+        f"{origin.machine.get('eval_batch_size')}, after {protocol.fidelity.epochs} epoch(s) at "
         f"{protocol.fidelity.resolution} px, seed {protocol.seed}.\n\n"
         f"Protocol `{protocol.digest}`, recipe `{recipe}`"
     )

@@ -16,6 +16,7 @@ from ..store import Evaluation
 
 def open_optuna_study(storage: optuna.storages.BaseStorage, study: Study) -> optuna.Study:
     """The study in Optuna's tables, made where there is none; objectives go by their names."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # who searches has a view of his own
     opened = optuna.create_study(
         study_name=study.name,
         storage=storage,
@@ -32,13 +33,14 @@ def architecture_attributes(
     architecture: Architecture, costs: Mapping[str, float]
 ) -> dict[str, Any]:
     """What the dashboard shows of a trial: its architecture in readable form, and its costs."""
-    lines = architecture.describe()
+    # The dashboard sorts by name and shows the first six lines: these are to be among them.
+    stages = {f"arch stage {i}": line for i, line in enumerate(architecture.describe(), 1)}
     return {
-        "digest": architecture.digest,
-        "stages": architecture.short,
-        **{f"stage {i}": line for i, line in enumerate(lines, 1)},
+        "arch": architecture.short,
+        "arch digest": architecture.digest,
+        **stages,
         **costs,
-        "architecture": architecture.to_json(),
+        "json": architecture.to_json(),
     }
 
 

@@ -59,7 +59,7 @@ class SearchCore:
         self._count = len(trials)
         for trial in trials:
             self._proposer.remember(trial)
-            self._fresh.saw(trial.user_attrs["digest"])
+            self._fresh.saw(trial.user_attrs["arch digest"])
         sessions = store.sessions(self.study.name)
         self._spent_s = sum(session.duration_s for session in sessions if session.ended_at)
         self._started = time.monotonic()
@@ -215,7 +215,7 @@ class SearchCore:
             self._proposer.tell(number, values)
         if not reused:
             self._gpu_s += gpu_seconds(evaluation)
-        short = candidate.architecture.short if candidate else trial.user_attrs["stages"]
+        short = candidate.architecture.short if candidate else trial.user_attrs["arch"]
         self.observer.finished(
             Finished(
                 number,

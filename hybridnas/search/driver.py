@@ -19,7 +19,6 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
-import optuna
 import ray
 from ray import tune
 
@@ -52,7 +51,6 @@ def run_study(
     """
     study = plan.study
     observer = observer or Silent()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     register(plan, store, resume)
     session = store.begin_session(study.name)
     reason = "error"

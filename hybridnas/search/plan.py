@@ -10,7 +10,7 @@ from typing import Any
 
 from ..config import Protocol, Study
 from ..cost import cost
-from ..data import DIGITS, data_digest, num_classes
+from ..data import DIGITS, class_names, data_digest
 from ..errors import ConfigError, SpaceError
 from ..reference import REFERENCES, reference
 from ..space import Genome, SearchSpace
@@ -28,7 +28,10 @@ class Plan:
     study: Study
     space: SearchSpace
     protocol: Protocol
-    num_classes: int
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.protocol.class_names)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -46,8 +49,8 @@ def make_plan(study: Study) -> Plan:
         # Workers have a current folder of their own.
         full = str(Path(study.task.data).expanduser().absolute())
         study = study.model_copy(update={"task": study.task.model_copy(update={"data": full})})
-    protocol = study.protocol(data_digest(study.task))
-    plan = Plan(study, space, protocol, num_classes(study.task))
+    protocol = study.protocol(data_digest(study.task), class_names(study.task))
+    plan = Plan(study, space, protocol)
     feasibility(plan).check()
     fitting_references(plan)
     return plan
@@ -103,12 +106,13 @@ def survey(plan: Plan, draws: int = 2000) -> dict[str, float]:
 def register(plan: Plan, store: Store, resume: bool) -> None:
     """Puts the study into the database, or checks that it goes on with what is there.
 
-    Raises ConfigError where it exists and resume is not asked for, or where something was changed
-    that would make old and new trials incomparable.
+    A study without a trial yet (Ray could not be started, say) is as good as new. Raises
+    ConfigError where it exists and resume is not asked for, or where something was changed that
+    would make old and new trials incomparable.
     """
     name = plan.study.name
     known = store.study_config(name)
-    if known is not None:
+    if known is not None and store.trials(name):
         if not resume:
             raise ConfigError(
                 f"study {name!r} is in the database already: go on with --resume, "

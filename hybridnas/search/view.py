@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..architecture import Architecture
 from ..config import BEST, Protocol, Study, parse_study
 from ..errors import ConfigError
 from ..pareto import hypervolume, non_dominated
-from ..store import Evaluation, SessionRecord, Store, TrialRecord
+from ..store import Evaluation, SessionRecord, Store, TrialRecord, is_alive
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class StudyView:
             raise ConfigError(f"no study {name!r} in the database; it has: {known}")
         self.study: Study = parse_study(config, f"study {name!r}")
         self.sessions: list[SessionRecord] = store.sessions(name)
-        live = bool(self.sessions) and self.sessions[-1].ended_at is None
+        live = any(is_alive(session, datetime.now(UTC)) for session in self.sessions)
         json_of: dict[str, str | None] = {}
         self.rows: list[Row] = []
         self.protocols: dict[str, Protocol] = {}

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from .models import SessionRow
+from .records import SessionRecord
 
 SILENCE = timedelta(seconds=120)
 
@@ -19,7 +20,7 @@ def host() -> str:
     return socket.gethostname()
 
 
-def is_alive(session: SessionRow, now: datetime) -> bool:
+def is_alive(session: SessionRow | SessionRecord, now: datetime) -> bool:
     """Whether a session goes on.
 
     On this host its process decides, on another its last sign of life. After a restart of
