@@ -139,9 +139,13 @@ class Architecture:
 
     @classmethod
     def load(cls, path: Path) -> Architecture:
-        """From a JSON or YAML file."""
+        """From a .json file, or one of YAML."""
         try:
+            if path.suffix == ".json":
+                return cls.from_json(path.read_text(encoding="utf-8"))
             return cls.from_dict(read_yaml(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ArchitectureError(f"{path}: cannot be read ({error})") from None
         except ArchitectureError as error:
             raise ArchitectureError(f"{path}: {error}") from None
 

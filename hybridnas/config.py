@@ -77,8 +77,8 @@ class Augmentation(_Value):
 class Recipe(_Value):
     """How a candidate is trained: AdamW, linear warm-up, cosine decay to `min_lr`.
 
-    lr is for `batch_size`; no weight decay on biases, norms and what a mixer names
-    (`no_weight_decay`). crop_pct: timm's, for validation. drop_path grows linearly with depth.
+    lr is for `batch_size`; no weight decay on biases, norms and a scan's own numbers. crop_pct:
+    timm's, for validation. drop_path grows linearly with depth.
     """
 
     batch_size: PositiveInt = 128
@@ -120,9 +120,11 @@ class Protocol(_Value):
     @property
     def digest(self) -> str:
         """12 hex digits. Where the data lies does not matter, what it holds does."""
-        fixed = self.model_dump(mode="json", exclude={"class_names"})  # the data's digest has them
+        # Without what stands at its default, so that a later field, whose default means what was
+        # done before, changes no digest. The data's digest knows the classes.
+        fixed = self.model_dump(mode="json", exclude={"class_names"}, exclude_defaults=True)
         if self.data_digest:
-            del fixed["task"]["data"]
+            fixed.get("task", {}).pop("data", None)
         text = json.dumps(fixed, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -157,9 +159,13 @@ class Constraints(_Value):
 
 
 class Sampler(_Value):
-    """Who proposes. `startup_trials` are random (tpe); `population_size` is nsga2's."""
+    """Who proposes. `startup_trials` are random (tpe); `population_size` is nsga2's.
+
+    seed: of the proposals; None: the study's, which is also that of the trainings.
+    """
 
     name: Literal["tpe", "nsga2", "random"] = "tpe"
+    seed: int | None = Field(default=None, ge=0)
     startup_trials: PositiveInt = 10
     population_size: int = Field(default=20, ge=2)
 

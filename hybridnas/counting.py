@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 CONVENTION = "fvcore's rules, attention counted (2 L^2 D), selective scan 9 L E N + L E a direction"
 
+Size = tuple[int, int]  # height and width of an image or a map
+
 
 @dataclass(frozen=True, slots=True)
 class Count:

@@ -105,7 +105,7 @@ def evaluate(
         metrics=run.metrics,
         curve=run.curve,
         timing=run.timing,
-        machine=_machine(run.device, protocol.recipe.batch_size),
+        machine=_machine(run.device, run.eval_batch_size),
         versions=_versions(),
         seed=protocol.seed,
         git_commit=git_commit(),
@@ -131,6 +131,7 @@ class _Run:
         self.curve: list[dict[str, float | int]] = []
         self.timing: dict[str, float] = {}
         self.state_dict: dict[str, Tensor] | None = None
+        self.eval_batch_size = protocol.recipe.batch_size
         self.listener_error: Exception | None = None
         self._loader_workers = loader_workers
         self._on_epoch = on_epoch
@@ -155,6 +156,7 @@ class _Run:
         self.timing["train_images_per_second"] = sum(speeds) / len(speeds)
         with self._timed("score_s"):
             score = task.score(model, loaders.val, device)
+        self.eval_batch_size = score.batch_size
         self.metrics = _metrics(score, len(loaders.train.unreadable), model)
         self.state_dict = _on_cpu(model)
 

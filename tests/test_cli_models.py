@@ -88,8 +88,8 @@ BAD_FILES = [
     ('{"stages": [], "width": 3}', r"bad.json: architecture: unknown key 'width'; allowed: downs"),
     ('{"stages": [{"width": 8, "blocks": [{"form": "gated", "mixer": "mamba"}]}]}', r"'mamba'"),
     ('{"stem": "double_conv"}', r"bad.json: architecture: 'stages' is missing"),
-    ("[1, 2]", r"bad.json: expected a mapping of keys, got list"),
-    ("{", r"bad.json: not valid YAML"),
+    ("[1, 2]", r"bad.json: architecture: expected a mapping, got"),
+    ("{", r"bad.json: not valid JSON"),
 ]
 
 

@@ -12,6 +12,7 @@ import pytest
 import search_helpers as helpers
 from cli_helpers import DATABASE, Cli, write_study
 
+from hybridnas.cli.resolve import study_to_run
 from hybridnas.search import driver
 from hybridnas.search.core import SearchCore
 from hybridnas.search.observer import Observer
@@ -89,8 +90,9 @@ def test_dry_run_says_what_would_run_and_writes_nothing(cli: Cli, tmp_path: Path
 
 
 def test_a_resumed_name_is_the_databases_study(populated: Cli) -> None:
-    found = populated.json("search", "shapes", "--resume", "--dry-run", "--set", "sampler=tpe")
-    assert (found["space"], found["size"], found["sampler"]) == ("six", 6, "tpe")
+    found = study_to_run("shapes", f"sqlite:///{DATABASE}", True, ["sampler=tpe"])
+    assert isinstance(found.space, dict)
+    assert (found.space["name"], found.sampler.name) == ("six", "tpe")
 
 
 BAD_STUDIES: list[tuple[dict[str, Any], str]] = [
@@ -157,7 +159,10 @@ def test_a_data_set_names_what_is_missing(cli: Cli) -> None:
         (("quickstart", "--set", "budgets.trials=1"), "unknown key 'budgets'; allowed: name"),
         (("quickstart", "--set", "fidelities.3.epochs=1"), "'3' is no index of a list of 1"),
         (("quickstart", "--ray", "127.0.0.1:1"), "no Ray head answers at '127.0.0.1:1'"),
-        (("quickstart", "--ray", "there"), "a Ray address is HOST:PORT, ray://HOST:PORT or auto"),
+        (
+            ("quickstart", "--ray", "there"),
+            "a Ray address is HOST:PORT of a head, auto or local, got",
+        ),
         ((), "Missing argument 'STUDY'; see `hybridnas search --help`"),
     ],
 )

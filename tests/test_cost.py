@@ -164,7 +164,7 @@ def test_unfused_attention_is_attention() -> None:
 
 def test_a_scan_costs_nine_products_a_state_and_one_skip_for_each_direction() -> None:
     def macs(directions: str, d_state: int) -> int:
-        return SSM(d_state=d_state, directions=directions).count(64, 32, 100).macs
+        return SSM(d_state=d_state, directions=directions).count(64, 32, (10, 10)).macs
 
     project = 64 * (2 + 2 * 16) + 2 * 64  # token to (dt, B, C); rank 32 / 16 = 2 to the channels
     one = 100 * (project + 9 * 64 * 16 + 64)
@@ -175,7 +175,7 @@ def test_a_scan_costs_nine_products_a_state_and_one_skip_for_each_direction() ->
 def test_attention_is_counted_in_full() -> None:
     projections = 100 * 64 * 3 * 64
     for head_dim in (8, 64):
-        assert Attention(head_dim).count(64, 64, 100).macs == projections + 2 * 100**2 * 64
+        assert Attention(head_dim).count(64, 64, (10, 10)).macs == projections + 2 * 100**2 * 64
 
 
 def test_stages_are_told_apart() -> None:

@@ -40,7 +40,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hybridnas.counting import Count
+from hybridnas.counting import Count, Size
 from hybridnas.mixers import Mixer
 
 
@@ -64,7 +64,7 @@ class Bomb(Mixer):
     def build(self, channels: int, width: int) -> nn.Module:
         return Explosion(self.kind_of_failure)
 
-    def count(self, channels: int, width: int, tokens: int) -> Count:
+    def count(self, channels: int, width: int, size: Size) -> Count:
         return Count()
 """
 

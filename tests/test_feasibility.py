@@ -234,6 +234,6 @@ def test_infeasible_proposals_never_reach_the_database(
     assert len(trials) == 60
     assert max(macs) <= tight
     assert [trial.user_attrs["macs"] for trial in trials] == macs
-    assert len({trial.user_attrs["digest"] for trial in trials}) == 60
+    assert len({trial.user_attrs["arch digest"] for trial in trials}) == 60
     assert core.proposals == 60
     assert 20 * 0.8 < core.redrawn < 60, "of the random ones nearly all, of the learned ones fewer"

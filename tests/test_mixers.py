@@ -68,7 +68,7 @@ def test_a_block_keeps_the_shape_and_trains_all_its_parameters(
 @pytest.mark.parametrize("width", [32, 96])
 def test_a_block_has_as_many_parameters_as_it_counts(form: Form, mixer: Mixer, width: int) -> None:
     block = form.build(mixer, width, 0.0)
-    assert form.count(mixer, width, 1).params == sum(p.numel() for p in block.parameters())
+    assert form.count(mixer, width, (1, 1)).params == sum(p.numel() for p in block.parameters())
 
 
 @pytest.mark.parametrize(("form", "mixer"), CASES, ids=IDS)

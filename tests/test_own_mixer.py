@@ -22,7 +22,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from hybridnas.counting import Count
+from hybridnas.counting import Count, Size
 from hybridnas.mixers import Mixer
 
 
@@ -39,7 +39,7 @@ class Pooling(Mixer):
     def build(self, channels: int, width: int) -> nn.Module:
         return AveragePool(self.size, stride=1, padding=self.size // 2, count_include_pad=False)
 
-    def count(self, channels: int, width: int, tokens: int) -> Count:
+    def count(self, channels: int, width: int, size: Size) -> Count:
         return Count(params=0, macs=0)
 """
 MY_SPACE = """\
@@ -120,7 +120,10 @@ def test_an_option_without_a_value_is_an_impossible_space(space: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("no_such_module:Mixer", r"mixer 'no_such_module:Mixer' cannot be imported \(No module"),
+        (
+            "no_such_module:Mixer",
+            r"mixer 'no_such_module:Mixer' cannot be imported \(ModuleNotFoundError: No module",
+        ),
         ("subprocess:Popen", r"'subprocess:Popen' is no subclass of hybridnas.mixers.Mixer"),
         ("hybridnas.mixers:MIXERS", r"'hybridnas.mixers:MIXERS' is no subclass of"),
         ("hybridnas.mixers:Missing", r"'hybridnas.mixers:Missing' is no subclass of"),

@@ -14,7 +14,14 @@ from hybridnas.config import parse_study
 from hybridnas.cost import cost
 from hybridnas.data import data_digest
 from hybridnas.errors import ArchitectureError, ConfigError, DataError, SpaceError
-from hybridnas.search.plan import Plan, feasibility, make_plan, register, survey
+from hybridnas.search.plan import (
+    Plan,
+    check_registered,
+    feasibility,
+    make_plan,
+    register,
+    survey,
+)
 from hybridnas.search.studies import read_study
 from hybridnas.space import SearchSpace
 from hybridnas.store import Store
@@ -105,8 +112,10 @@ def test_a_survey_tells_what_is_left() -> None:
 
 def test_a_study_without_trials_may_begin_anew(study_store: Store) -> None:
     register(plan(), study_store, resume=False)
-    register(plan(seed=7), study_store, resume=False)
-    assert study_store.study_config("shapes") == plan(seed=7).config
+    assert not check_registered(plan(seed=7), study_store, resume=False)
+    asked(start(plan(), study_store))
+    with pytest.raises(ConfigError, match="in the database already"):
+        check_registered(plan(seed=7), study_store, resume=False)
 
 
 def test_a_study_is_registered_once(study_store: Store) -> None:
@@ -158,8 +167,9 @@ def test_all_changes_are_named(study_store: Store) -> None:
 def test_a_resumed_study_may_change(key: str, value: Any, study_store: Store) -> None:
     asked(start(plan(), study_store))
     changed = plan(**{key: value})
-    register(changed, study_store, resume=True)
-    assert study_store.study_config("shapes") == changed.config != plan().config
+    assert changed.config != plan().config
+    assert check_registered(changed, study_store, resume=True)
+    assert study_store.study_config("shapes") == plan().config, "only a running session writes"
 
 
 def test_a_space_is_what_it_holds_not_its_file(study_store: Store, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from search_helpers import FAILED, START, asked, drive, finish, plan, start
+from search_helpers import FAILED, LISTED, START, asked, drive, finish, plan, start
 
 from hybridnas.errors import ConfigError, StoreError
 from hybridnas.search import load_study
@@ -29,7 +29,7 @@ def view(study_store: Store) -> StudyView:
 
 def searched(store: Store, **changes: Any) -> StudyView:
     """Three results, a failure, one that has no accuracy, one running, one waiting."""
-    core = start(plan(budget={"hours": 1}, space="hybrid_small", **changes), store)
+    core = start(plan(budget={"hours": 1}, space=LISTED, **changes), store)
     for metrics in METRICS:
         finish(core, asked(core), metrics=metrics)
     finish(core, asked(core), **FAILED)
@@ -70,6 +70,7 @@ def test_the_front_is_the_cheapest_first(view: StudyView) -> None:
         ({"macs": "minimize", "top5": "maximize"}, [1]),
         ({"top5": "maximize", "params": "minimize"}, [0, 2, 1]),
         ({"top5": "maximize", "top1": "maximize"}, [0, 1]),
+        ({"top1": "maximize", "macs": "minimize", "params": "minimize"}, [1, 2, 0]),
     ],
 )
 def test_fronts_of_other_objectives(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..config import Study
-from ..errors import ConfigError
+from ..errors import ConfigError, StoreError
 from ..search.view import StudyView
 from ..store import Store
 from .common import (
@@ -24,6 +24,9 @@ from .common import (
 )
 from .resolve import known_study, study_to_run
 from .summary import print_end, print_front, print_status, status_json, write_csv
+
+if TYPE_CHECKING:
+    from ..search.plan import Plan
 
 StudyArgument = Annotated[
     str,
@@ -50,7 +53,8 @@ def search(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="A Ray cluster: HOST:PORT, ray://HOST:PORT or auto. Default: Ray started here.",
+            help="A Ray cluster: HOST:PORT of its head, or auto. Default: Ray started here.",
+            show_default=False,
         ),
     ] = None,
     settings: Annotated[
@@ -79,10 +83,10 @@ def search(
     from ..search.plan import make_plan
 
     plan = make_plan(study_to_run(study, storage, resume, settings or []))
-    if dry_run:
-        _print_plan(plan, as_json)
-        return
     check_reachable(ray)  # before a database is made
+    if dry_run:
+        _print_plan(plan, _share(plan, ray), _place(plan, storage, resume), as_json)
+        return
     from ..search.driver import run_study
     from .live import Lines, LiveView
 
@@ -100,7 +104,26 @@ def search(
         raise typer.Exit(130)
 
 
-def _print_plan(plan: Any, as_json: bool) -> None:
+def _share(plan: Plan, ray: str | None) -> str:
+    """What a candidate would get here; unknown of a cluster."""
+    from ..search.machine import fit, this_machine
+
+    return "that of the cluster" if ray else fit(plan.study.resources, this_machine()).words
+
+
+def _place(plan: Plan, storage: str, resume: bool) -> str:
+    """What the database says to the study; ConfigError where it could not run."""
+    from ..search.plan import check_registered
+
+    try:
+        with Store.open(storage, create=False) as store:
+            known = check_registered(plan, store, resume)
+            return "goes on with what is there" if known else "a new study"
+    except StoreError as error:
+        return f"a new database ({error})"
+
+
+def _print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
     from ..search.plan import survey
 
     study: Study = plan.study
@@ -115,6 +138,8 @@ def _print_plan(plan: Any, as_json: bool) -> None:
         "protocol": plan.protocol.digest,
         "budget": study.budget.model_dump(exclude_none=True),
         "sampler": study.sampler.name,
+        "resources": share,
+        "database": place,
     }
     if as_json:
         print_json(found)
@@ -142,6 +167,8 @@ def _print_plan(plan: Any, as_json: bool) -> None:
             ("training", f"{epochs(fidelity.epochs)}, batches of {study.recipe.batch_size}"),
             ("sampler", study.sampler.name),
             ("budget", ", ".join(f"{name} {value:g}" for name, value in found["budget"].items())),
+            ("resources", share),
+            ("database", place),
             ("protocol", plan.protocol.digest),
         ],
     )

@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 
 from ..architecture import Architecture, Block
-from ..counting import Count
+from ..counting import Count, Size
 from ..errors import ConfigError
 
 TASKS = ("classification",)
@@ -71,7 +71,7 @@ def cost(
             spent, at = architecture.downsample.count(width, stage.width, at)
         width, tokens = stage.width, at[0] * at[1]
         for block, repeat in stage.runs():
-            spent += _block(block, width, tokens) * repeat
+            spent += _block(block, width, at) * repeat
         names = tuple(block.mixer_name for block, _ in stage.runs())
         ratio = tokens / (6 * width)
         stages.append(
@@ -84,6 +84,6 @@ def cost(
 
 
 @functools.lru_cache(maxsize=65536)
-def _block(block: Block, width: int, tokens: int) -> Count:
+def _block(block: Block, width: int, size: Size) -> Count:
     """A search asks for the same few blocks again and again."""
-    return block.form.count(block.mixer, width, tokens)
+    return block.form.count(block.mixer, width, size)

@@ -18,7 +18,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..counting import Count, layer_norm, linear
+from ..counting import Count, Size, layer_norm, linear
 from ..errors import ArchitectureError
 from ..mixers import Mixer
 from ..parts import Part
@@ -47,8 +47,8 @@ class Form(Part, abc.ABC):
         """The module; drop_path is the probability that a residual is left out in training."""
 
     @abc.abstractmethod
-    def count(self, mixer: Mixer, width: int, tokens: int) -> Count:
-        """Cost of the block, mixer included, on one map of so many tokens."""
+    def count(self, mixer: Mixer, width: int, size: Size) -> Count:
+        """Cost of the block, mixer included, on one map of that size (height, width)."""
 
     @abc.abstractmethod
     def mixed_channels(self, width: int) -> int:
@@ -88,10 +88,11 @@ class Gated(Form):
     def build(self, mixer: Mixer, width: int, drop_path: float) -> nn.Module:
         return GatedBlock(self, mixer, width, drop_path)
 
-    def count(self, mixer: Mixer, width: int, tokens: int) -> Count:
+    def count(self, mixer: Mixer, width: int, size: Size) -> Count:
+        tokens = size[0] * size[1]
         hidden = int(self.expansion * width)
         around = linear(tokens, width, 2 * hidden) + linear(tokens, hidden, width)
-        inner = mixer.count(self.mixed_channels(width), width, tokens)
+        inner = mixer.count(self.mixed_channels(width), width, size)
         return layer_norm(tokens, width) + around + inner
 
 
@@ -140,9 +141,10 @@ class MetaFormer(Form):
     def build(self, mixer: Mixer, width: int, drop_path: float) -> nn.Module:
         return MetaFormerBlock(self, mixer, width, drop_path)
 
-    def count(self, mixer: Mixer, width: int, tokens: int) -> Count:
+    def count(self, mixer: Mixer, width: int, size: Size) -> Count:
+        tokens = size[0] * size[1]
         mixed, hidden = self.mixed_channels(width), int(self.mlp_ratio * width)
-        total = layer_norm(tokens, width) + mixer.count(mixed, width, tokens)
+        total = layer_norm(tokens, width) + mixer.count(mixed, width, size)
         total += linear(tokens, mixed, width)
         if self.expansion is not None:
             total += linear(tokens, width, mixed)

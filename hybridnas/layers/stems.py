@@ -9,12 +9,10 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..counting import Count, conv2d, conv_size, layer_norm
+from ..counting import Count, Size, conv2d, conv_size, layer_norm
 from ..errors import ArchitectureError
 from ..parts import Part
 from .blocks import norm
-
-Size = tuple[int, int]
 
 
 def halved(size: Size) -> Size:

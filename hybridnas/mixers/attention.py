@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from ..counting import Count, linear
+from ..counting import Count, Size, linear
 from ..errors import ArchitectureError
 from .base import Mixer
 
@@ -50,6 +50,7 @@ class Attention(Mixer):
     def build(self, channels: int, width: int) -> nn.Module:
         return SelfAttention(channels, self.head_dim)
 
-    def count(self, channels: int, width: int, tokens: int) -> Count:
+    def count(self, channels: int, width: int, size: Size) -> Count:
+        tokens = size[0] * size[1]
         # QK^T and the weighted sum of V, whatever the number of heads
         return linear(tokens, channels, 3 * channels) + Count(0, 2 * tokens**2 * channels)

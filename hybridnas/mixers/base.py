@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from ..counting import Count
+from ..counting import Count, Size
 from ..parts import Part
 
 
@@ -31,8 +31,8 @@ class Mixer(Part, abc.ABC):
         """
 
     @abc.abstractmethod
-    def count(self, channels: int, width: int, tokens: int) -> Count:
-        """Its cost on one map of so many tokens (height times width)."""
+    def count(self, channels: int, width: int, size: Size) -> Count:
+        """Its cost on one map of that size (height, width)."""
 
     def check_channels(self, channels: int) -> None:
         """Raises ArchitectureError where the mixer cannot work on that many channels."""

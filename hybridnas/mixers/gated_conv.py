@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ..counting import Count, conv2d
+from ..counting import Count, Size, conv2d
 from ..errors import ArchitectureError
 from .base import Mixer
 
@@ -41,5 +41,6 @@ class GatedConv(Mixer):
     def build(self, channels: int, width: int) -> nn.Module:
         return DepthwiseConv(channels, self.kernel)
 
-    def count(self, channels: int, width: int, tokens: int) -> Count:
+    def count(self, channels: int, width: int, size: Size) -> Count:
+        tokens = size[0] * size[1]
         return conv2d(tokens, channels, channels, self.kernel, groups=channels)

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from hybridnas_kernels import selective_scan
 
-from ..counting import Count, conv2d, layer_norm
+from ..counting import Count, Size, conv2d, layer_norm
 from ..errors import ArchitectureError
 from .base import Mixer
 from .gated_conv import DepthwiseConv, check_kernel
@@ -136,7 +136,8 @@ class SSM(Mixer):
         names = tuple(self.directions.split(" "))
         return ConvScan(channels, self.kernel, _rank(width), self.d_state, names)
 
-    def count(self, channels: int, width: int, tokens: int) -> Count:
+    def count(self, channels: int, width: int, size: Size) -> Count:
+        tokens = size[0] * size[1]
         R, N, K = _rank(width), self.d_state, len(self.directions.split(" "))
         projections = channels * (R + 2 * N) + R * channels
         scan = Count(

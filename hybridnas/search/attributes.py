@@ -10,13 +10,29 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 
 from ..architecture import Architecture
-from ..config import CLOSED_FORM, Study
+from ..config import Study
+from ..errors import ConfigError
 from ..store import Evaluation
 
 
-def open_optuna_study(storage: optuna.storages.BaseStorage, study: Study) -> optuna.Study:
-    """The study in Optuna's tables, made where there is none; objectives go by their names."""
+def open_optuna_study(
+    storage: optuna.storages.BaseStorage, study: Study, anew: bool
+) -> optuna.Study:
+    """The study in Optuna's tables, made where there is none; objectives go by their names.
+
+    anew: what is there of ours is left of a start that failed, perhaps with other objectives.
+    Raises ConfigError where that name is a study of somebody else's.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # who searches has a view of his own
+    if study.name in optuna.get_all_study_names(storage):
+        known = optuna.load_study(study_name=study.name, storage=storage)
+        if not all("arch digest" in t.user_attrs for t in known.get_trials(deepcopy=False)):
+            raise ConfigError(
+                f"the database has an Optuna study {study.name!r} that hybridnas did not make: "
+                f"give this one another name (--set name=...)"
+            )
+        if anew:
+            optuna.delete_study(study_name=study.name, storage=storage)
     opened = optuna.create_study(
         study_name=study.name,
         storage=storage,
@@ -46,17 +62,13 @@ def architecture_attributes(
 
 def result_attributes(evaluation: Evaluation, reused: bool) -> dict[str, Any]:
     """What the dashboard shows of how an evaluation ended."""
-    found: dict[str, Any] = {
-        name: value for name, value in evaluation.metrics.items() if name not in CLOSED_FORM
-    }
-    found |= {n: round(v, 3) for n, v in evaluation.timing.items() if v is not None}
-    found["device"] = evaluation.machine.get("device")
-    found["evaluation"] = evaluation.id
-    if reused:
-        found["reused"] = True
-    if evaluation.reason:
-        found |= {"reason": evaluation.reason, "message": evaluation.message}
-    return found
+    # Each is a transaction of its own, so only what people sort and filter by.
+    metrics, timing = evaluation.metrics, evaluation.timing
+    found: dict[str, Any] = {name: metrics.get(name) for name in ("top1", "top1_se")}
+    found |= {name: timing.get(name) for name in ("total_s", "train_images_per_second")}
+    found |= {"reason": evaluation.reason, "message": evaluation.message}
+    kept = {name: value for name, value in found.items() if value is not None}
+    return kept | {"evaluation": evaluation.id} | ({"reused": True} if reused else {})
 
 
 def gpu_seconds(evaluation: Evaluation | None) -> float:

@@ -11,7 +11,7 @@ _TIMEOUT_S = 5
 
 
 def check_reachable(address: str | None) -> None:
-    """Raises ConfigError when nobody listens at HOST:PORT or ray://HOST:PORT.
+    """Raises ConfigError when nobody listens at HOST:PORT.
 
     Ray itself keeps trying for ten minutes and more. None stands for $RAY_ADDRESS, as it does for
     Ray; without that, and for the words that Ray knows (auto, local), nothing is looked at.
@@ -19,9 +19,12 @@ def check_reachable(address: str | None) -> None:
     address = address or os.environ.get("RAY_ADDRESS")
     if not address or address in ("auto", "local"):
         return
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not (colon and host and port.isdecimal() and int(port) < 2**16):
-        raise ConfigError(f"a Ray address is HOST:PORT, ray://HOST:PORT or auto, got {address!r}")
+    host, colon, port = address.rpartition(":")
+    if "//" in host or not (colon and host and port.isdecimal() and int(port) < 2**16):
+        raise ConfigError(
+            f"a Ray address is HOST:PORT of a head, auto or local, got {address!r} "
+            f"(start the search on a machine of the cluster)"
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_TIMEOUT_S).close()
     except OSError as error:

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -24,6 +25,7 @@ from .attributes import (
 )
 from .fresh import FreshProposals
 from .observer import Candidate, Finished, Observer, Silent
+from .patience import patiently
 from .plan import Plan, feasibility, fitting_references
 from .proposer import Proposer, make_sampler
 
@@ -45,10 +47,12 @@ class SearchCore:
         self._exhausted = False
         store.put_protocol(self.protocol.digest, self.protocol.to_json())
         self._storage = store.optuna_storage()
-        self._optuna = open_optuna_study(self._storage, plan.study)
+        anew = not store.trials(self.study.name)
+        self._optuna = open_optuna_study(self._storage, plan.study, anew)
         trials = self._optuna.get_trials(deepcopy=False)
         # A resumed search goes on with other random numbers than it began with.
-        seed = self.study.seed + 1_000_003 * len(trials)
+        given = self.study.sampler.seed
+        seed = (self.study.seed if given is None else given) + 1_000_003 * len(trials)
         directions = list(self.study.objectives.values())
         sampler = make_sampler(self.study.sampler, seed)
         self._proposer = Proposer(self.space.genes, directions, sampler)
@@ -208,10 +212,8 @@ class SearchCore:
         costs = {name: float(trial.user_attrs[name]) for name in CLOSED_FORM}
         values = self._values(evaluation, costs)
         if not trial.state.is_finished():
-            for name, value in result_attributes(evaluation, reused).items():
-                self._storage.set_trial_user_attr(trial_id, name, value)
-            state = TrialState.FAIL if values is None else TrialState.COMPLETE
-            self._storage.set_trial_state_values(trial_id, state, values)
+            attributes = result_attributes(evaluation, reused)
+            patiently(lambda: self._finish(trial_id, attributes, values))
             self._proposer.tell(number, values)
         if not reused:
             self._gpu_s += gpu_seconds(evaluation)
@@ -228,6 +230,16 @@ class SearchCore:
                 reused,
             )
         )
+
+    def _finish(
+        self, trial_id: int, attributes: Mapping[str, Any], values: list[float] | None
+    ) -> None:
+        if self._storage.get_trial(trial_id).state.is_finished():
+            return  # an earlier try got through, though its answer did not
+        for name, value in attributes.items():
+            self._storage.set_trial_user_attr(trial_id, name, value)
+        state = TrialState.FAIL if values is None else TrialState.COMPLETE
+        self._storage.set_trial_state_values(trial_id, state, values)
 
     def _values(self, evaluation: Evaluation, costs: Mapping[str, float]) -> list[float] | None:
         if evaluation.status == "failed":

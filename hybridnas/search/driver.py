@@ -55,12 +55,13 @@ def run_study(
     session = store.begin_session(study.name)
     reason = "error"
     try:
+        store.put_study(study.name, plan.config)
         core = SearchCore(plan, store, observer)
         if core.stop_reason is None:
             observer.note("starting Ray")
             with _ray(ray_address):
                 share = fit(study.resources, ray.cluster_resources())
-                observer.note(_words(share))
+                observer.note(share.words)
                 reason = _tune(plan, store, core, session, share)
         else:
             reason = core.stop_reason
@@ -73,7 +74,7 @@ def run_study(
 
 
 def _tune(plan: Plan, store: Store, core: SearchCore, session: int, share: Share) -> str:
-    searcher = StudySearcher(core, session, plan.protocol.fidelity.epochs)
+    searcher = StudySearcher(core, session, _folder(plan))
     context = WorkerContext(
         storage_url=store.url,
         artifacts=_folder(plan),
@@ -114,11 +115,6 @@ def _folder(plan: Plan) -> str:
     return f"{absolute(plan.study.artifacts).rstrip('/')}/{plan.study.name}"
 
 
-def _words(share: Share) -> str:
-    each = f"{share.cpus:g} CPU" + (f" and {share.gpus:.3g} GPU" if share.gpus else "")
-    return f"{share.concurrent} candidates at once, {each} each"
-
-
 def _snapshot_front(name: str, store: Store) -> None:
     view = StudyView(name, store)
     store.put_front(name, view.front_json(), view.cost_so_far())
@@ -133,7 +129,9 @@ def _ray(address: str | None) -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     # Workers import us, and a user's own mixer, from where the search was started.
     path = os.pathsep.join(dict.fromkeys((os.getcwd(), *filter(None, sys.path))))
-    if address is None:
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    options["address"] = address  # "local" joins nobody else's Ray that runs on this machine
+    if address == "local":
         options["include_dashboard"] = False
     else:
         import hybridnas
@@ -144,14 +142,14 @@ def _ray(address: str | None) -> Iterator[None]:
             "py_modules": [hybridnas, hybridnas_kernels],
             "env_vars": {"PYTHONPATH": path},
         }
-        options |= {"address": address, "runtime_env": environment}
+        options["runtime_env"] = environment
     try:
         with warnings.catch_warnings(), _environment("PYTHONPATH", path):
             warnings.simplefilter("ignore", FutureWarning)
             ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        where = f"at {address!r} " if address else ""
+        where = "" if address == "local" else f"at {address!r} "
         raise ConfigError(f"Ray {where}cannot be reached or started: {first}") from None
     try:
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from ..architecture import Architecture
 from ..space import Genome, SearchSpace
 from .feasibility import Costs, Feasibility
 from .proposer import Proposer
+
+# Where nearly all that is feasible was seen, looking on would hold the search up.
+_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,9 @@ class FreshProposals:
         if len(self._seen) >= self._size:
             return None
         start = self._feasibility.repair(genome, self._rng) or self._feasibility.draw(self._rng)
+        deadline = time.monotonic() + _PATIENCE_S
         for attempt in range(1000):
-            if start is None:
+            if start is None or time.monotonic() > deadline:
                 return None
             if self._space.decode(start).digest not in self._seen:
                 return start

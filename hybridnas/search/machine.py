@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import torch
 
 from ..config import Resources
 from ..errors import ConfigError
@@ -25,6 +28,16 @@ class Share:
     @property
     def threads(self) -> int:
         return max(1, int(self.cpus) - self.loader_workers)
+
+    @property
+    def words(self) -> str:
+        each = f"{self.cpus:g} CPU" + (f" and {self.gpus:.3g} GPU" if self.gpus else "")
+        return f"{self.concurrent} candidates at once, {each} each"
+
+
+def this_machine() -> dict[str, float]:
+    """What Ray would find here."""
+    return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
 
 
 def fit(resources: Resources, cluster: Mapping[str, float]) -> Share:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import Protocol, Study
+from ..config import Protocol, Study, parse_study
 from ..cost import cost
 from ..data import DIGITS, class_names, data_digest
 from ..errors import ConfigError, SpaceError
@@ -104,7 +104,18 @@ def survey(plan: Plan, draws: int = 2000) -> dict[str, float]:
 
 
 def register(plan: Plan, store: Store, resume: bool) -> None:
-    """Puts the study into the database, or checks that it goes on with what is there.
+    """Puts a new study into the database, or checks that it goes on with what is there.
+
+    What it may change is written only when the session has begun and nobody else runs it
+    (`run_study`). Raises ConfigError as `check_registered` does.
+    """
+    check_registered(plan, store, resume)
+    if store.study_config(plan.study.name) is None:
+        store.put_study(plan.study.name, plan.config)
+
+
+def check_registered(plan: Plan, store: Store, resume: bool) -> bool:
+    """Whether the database has the study; nothing is written.
 
     A study without a trial yet (Ray could not be started, say) is as good as new. Raises
     ConfigError where it exists and resume is not asked for, or where something was changed that
@@ -112,21 +123,22 @@ def register(plan: Plan, store: Store, resume: bool) -> None:
     """
     name = plan.study.name
     known = store.study_config(name)
-    if known is not None and store.trials(name):
-        if not resume:
-            raise ConfigError(
-                f"study {name!r} is in the database already: go on with --resume, "
-                f"or give this one another name (--set name=...)"
-            )
-        _check_same(plan, known, store)
-    store.put_study(name, plan.config)
+    if known is None or not store.trials(name):
+        return False
+    if not resume:
+        raise ConfigError(
+            f"study {name!r} is in the database already: go on with --resume, "
+            f"or give this one another name (--set name=...)"
+        )
+    _check_same(plan, known, store)
+    return True
 
 
 def _check_same(plan: Plan, known: Mapping[str, Any], store: Store) -> None:
-    config = plan.config
-    changed = sorted(
-        key for key in config.keys() - _FREE - {"task"} if config[key] != known.get(key)
-    )
+    now, then = plan.config, parse_study(known, "the database").model_dump(mode="json")
+    changed = sorted(key for key in now.keys() - _FREE - {"task"} if now[key] != then[key])
+    if list(now["objectives"]) != list(then["objectives"]):
+        changed = sorted({*changed, "objectives"})  # their order is that of the stored values
     if changed:
         raise ConfigError(
             f"study {plan.study.name!r} cannot be resumed with another {', '.join(changed)}: its "

@@ -15,8 +15,9 @@ def prune_weights(study: str, store: Store, folder: str) -> None:
         evaluation = row.evaluation
         if evaluation is None or evaluation.weights is None or row.number in kept:
             continue
-        # An evaluation that was reused keeps its weights where the other study put them.
-        if evaluation.weights["path"].startswith(f"{folder}/"):
-            assert evaluation.id is not None, "what the store gives has an id"
+        assert evaluation.id is not None, "what the store gives has an id"
+        ours = evaluation.weights["path"].startswith(f"{folder}/")
+        # What another study made, or reuses, is not ours to delete.
+        if ours and store.studies_of(evaluation.id) == {study}:
             store.set_weights(evaluation.id, None)
             weights.remove(evaluation.weights)

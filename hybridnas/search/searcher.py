@@ -10,17 +10,22 @@ from ray.tune.stopper import Stopper
 
 from ..errors import ConfigError, DataError, HybridnasError
 from .core import SearchCore
+from .retention import prune_weights
 
 _HEARTBEAT_S = 15.0
+_SETTLED_BETWEEN_PRUNINGS = 10
 _LOST_AT_MOST = 4  # in a row, before the workers are held to be at fault, not the candidates
 
 
 class StudySearcher(Searcher):
     """Tune's searcher over a SearchCore. The database holds the state; Tune's snapshots none."""
 
-    def __init__(self, core: SearchCore, session: int, epochs: int) -> None:
+    def __init__(self, core: SearchCore, session: int, folder: str) -> None:
+        """folder: where the study's weights are."""
         super().__init__(metric="number", mode="max")
-        self._core, self._session, self._epochs = core, session, epochs
+        self._core, self._session, self._folder = core, session, folder
+        self._epochs = core.protocol.fidelity.epochs
+        self._settled = 0
         self._numbers: dict[str, int] = {}  # Tune's trial id -> the study's trial number
         self._last_seen = 0.0
         self._lost_in_a_row = 0
@@ -64,6 +69,9 @@ class StudySearcher(Searcher):
         if self.stopping and not (result or {}).get("recorded"):
             return  # stopped half way: the core puts it back into the queue
         lost = self._core.settle(number) == "node_lost"
+        self._settled += 1
+        if self._settled % _SETTLED_BETWEEN_PRUNINGS == 0:
+            prune_weights(self._core.study.name, self._core.store, self._folder)
         self._lost_in_a_row = self._lost_in_a_row + 1 if lost else 0
         if self._lost_in_a_row >= _LOST_AT_MOST:
             self.stopping = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import torch
 from ray import tune
@@ -15,6 +16,7 @@ from ..evaluate import Outcome, evaluate
 from ..store import Evaluation, Store
 from ..train import EpochRecord
 from . import weights
+from .patience import patiently
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,17 @@ def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
 
     try:
         outcome = evaluate(
-            architecture, protocol, loader_workers=context.loader_workers, on_epoch=on_epoch
+            architecture,
+            protocol,
+            device="cuda" if context.gpus else "cpu",
+            loader_workers=context.loader_workers,
+            on_epoch=on_epoch,
         )
-        kept = _save_weights(outcome, context.artifacts, config["token"])
+        kept = _save_weights(outcome, context.artifacts)
         evaluation = as_evaluation(
             outcome, architecture.digest, protocol.digest, config["costs"], context.gpus, kept
         )
-        with Store.open(context.storage_url, create=False) as store:
-            written = store.record(config["token"], evaluation)
-        if written is None and kept is not None:
-            weights.remove(kept)  # somebody else holds the lease by now
+        patiently(lambda: _record(context.storage_url, config["token"], evaluation))
     except (DataError, ConfigError) as error:
         tune.report({"number": number, "fatal": f"{error}", "kind": type(error).__name__})
         return
@@ -64,10 +67,20 @@ def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
     tune.report({"number": number, "recorded": True})
 
 
-def _save_weights(outcome: Outcome, artifacts: str, token: str) -> dict[str, str] | None:
+def _save_weights(outcome: Outcome, artifacts: str) -> dict[str, str] | None:
     if outcome.state_dict is None:
         return None
-    return weights.save(outcome.state_dict, artifacts, token)
+    # A name of its own: a second attempt must not touch what the first one recorded.
+    return weights.save(outcome.state_dict, artifacts, uuid4().hex)
+
+
+def _record(storage_url: str, token: str, evaluation: Evaluation) -> None:
+    """Writes the evaluation if the token still may; else its weights go again."""
+    with Store.open(storage_url, create=False) as store:
+        written = store.record(token, evaluation)
+        standing = None if written is None else store.evaluation(written)
+    if evaluation.weights and (standing is None or standing.weights != evaluation.weights):
+        weights.remove(evaluation.weights)
 
 
 def as_evaluation(

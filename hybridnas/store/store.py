@@ -217,6 +217,10 @@ class Store:
         """A study's trials with their evaluations, by number."""
         return self._database.read(partial(trials.trials, study=study))
 
+    def studies_of(self, evaluation_id: int) -> set[str]:
+        """The studies of which a trial has this evaluation, made for it or reused."""
+        return self._database.read(partial(trials.studies_of, evaluation_id=evaluation_id))
+
     def set_weights(self, evaluation_id: int, weights: Mapping[str, str] | None) -> None:
         """Says where an evaluation's weights are (path, sha256), or None: no longer kept."""
         self._database.write(

@@ -110,6 +110,11 @@ def mark(session: Session, study: str, number: int, reason: str | None) -> None:
     row.reason = reason
 
 
+def studies_of(session: Session, evaluation_id: int) -> set[str]:
+    query = select(TrialRow.study).where(TrialRow.evaluation_id == evaluation_id).distinct()
+    return set(session.scalars(query))
+
+
 def set_weights(session: Session, evaluation_id: int, weights: Mapping[str, str] | None) -> None:
     row = session.get(EvaluationRow, evaluation_id)
     if row is None:

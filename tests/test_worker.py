@@ -1,0 +1,104 @@
+"""What a worker writes: once, under its lease, patiently."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+import search_helpers as helpers
+import torch
+
+from hybridnas.errors import ConfigError, StoreError
+from hybridnas.evaluate import Outcome, evaluate
+from hybridnas.search import weights
+from hybridnas.search.core import SearchCore
+from hybridnas.search.patience import patiently
+from hybridnas.search.plan import register
+from hybridnas.search.worker import _record, as_evaluation
+from hybridnas.store import Store
+
+
+@pytest.fixture(scope="module")
+def outcome() -> Outcome:
+    plan = helpers.plan()
+    return evaluate(plan.space.decode({}), plan.protocol, device="cpu")
+
+
+def test_a_second_attempt_leaves_the_first_ones_weights(
+    study_store: Store, tmp_path: Path, outcome: Outcome
+) -> None:
+    plan = helpers.plan()
+    register(plan, study_store, resume=False)
+    candidate = SearchCore(plan, study_store).ask()
+    assert candidate is not None
+    assert outcome.state_dict is not None
+    paths = []
+    for attempt in (1, 2):
+        state = {name: value + attempt for name, value in outcome.state_dict.items()}
+        kept = weights.save(state, str(tmp_path / "kept"), f"file{attempt}")
+        evaluation = as_evaluation(
+            outcome, candidate.digest, plan.protocol.digest, dict(candidate.costs), 0.5, kept
+        )
+        _record(study_store.url, candidate.token, evaluation)
+        paths.append(Path(kept["path"]))
+    assert [path.exists() for path in paths] == [True, False]
+    record = study_store.trial(plan.study.name, candidate.number)
+    assert record is not None
+    assert record.evaluation is not None
+    stored = record.evaluation.weights
+    assert stored is not None
+    name = next(iter(outcome.state_dict))
+    assert torch.equal(weights.load(stored)[name], outcome.state_dict[name] + 1)
+    assert record.evaluation.timing["gpu_s"] == pytest.approx(outcome.timing["total_s"] * 0.5)
+    assert record.evaluation.metrics["macs"] == candidate.costs["macs"]
+
+
+def test_an_orphan_leaves_nothing(study_store: Store, tmp_path: Path, outcome: Outcome) -> None:
+    plan = helpers.plan()
+    register(plan, study_store, resume=False)
+    candidate = SearchCore(plan, study_store).ask()
+    assert candidate is not None
+    assert outcome.state_dict is not None
+    again = SearchCore(plan, study_store).ask()  # a later run takes the trial over
+    assert again is not None
+    assert (again.number, again.token != candidate.token) == (candidate.number, True)
+    kept = weights.save(outcome.state_dict, str(tmp_path / "kept"), "orphan")
+    evaluation = as_evaluation(
+        outcome, candidate.digest, plan.protocol.digest, dict(candidate.costs), 0.0, kept
+    )
+    _record(study_store.url, candidate.token, evaluation)
+    assert not Path(kept["path"]).exists()
+    record = study_store.trial(plan.study.name, candidate.number)
+    assert record is not None
+    assert record.evaluation is None
+
+
+def test_patience_tries_again_and_has_an_end() -> None:
+    calls = []
+
+    def work() -> str:
+        calls.append(None)
+        if len(calls) < 3:
+            raise StoreError("the database is away")
+        return "done"
+
+    assert patiently(work, pause_s=0) == "done"
+    assert len(calls) == 3
+
+    def never() -> None:
+        raise StoreError("the database is gone")
+
+    with pytest.raises(StoreError, match="gone"):
+        patiently(never, minutes=0, pause_s=0)
+
+
+def test_somebody_elses_optuna_study_is_left_alone(study_store: Store) -> None:
+    plan = helpers.plan()
+    storage = study_store.optuna_storage()
+    foreign = optuna.create_study(study_name=plan.study.name, storage=storage)
+    foreign.add_trial(optuna.trial.create_trial(value=1.0))
+    register(plan, study_store, resume=False)
+    with pytest.raises(ConfigError, match="that hybridnas did not make"):
+        SearchCore(plan, study_store)
+    assert len(foreign.get_trials()) == 1
