@@ -75,7 +75,7 @@ def test_an_orphan_leaves_nothing(study_store: Store, tmp_path: Path, outcome: O
 
 
 def test_patience_tries_again_and_has_an_end() -> None:
-    calls = []
+    calls: list[None] = []
 
     def work() -> str:
         calls.append(None)
