@@ -207,8 +207,8 @@ def export(
         export_model(named.architecture, out, None, None, num_classes=classes, input_size=size)
     else:
         raise ExportError(
-            f"{arch} has no trained weights (a study keeps those of its front and its best few); "
-            f"say --untrained to export fresh ones"
+            f"{arch} has no trained weights (a study keeps those of its front and its best few, "
+            f"see `hybridnas pareto`); say --untrained to export fresh ones"
         )
     typer.echo(f"written: {out}")
     typer.echo(

@@ -29,7 +29,10 @@ def mixer_class(name: str, where: str) -> type[Mixer]:
         found = getattr(importlib.import_module(module_name), class_name, None)
     except Exception as error:  # whatever somebody's module does when it is imported
         what = f"{type(error).__name__}: {error}"
-        raise ArchitectureError(f"{where}: mixer {name!r} cannot be imported ({what})") from None
+        raise ArchitectureError(
+            f"{where}: mixer {name!r} cannot be imported ({what}); "
+            f"run in the folder of its file, or put that on PYTHONPATH"
+        ) from None
     if not isinstance(found, type) or not issubclass(found, Mixer):
         raise ArchitectureError(f"{where}: {name!r} is no subclass of hybridnas.mixers.Mixer")
     return found

@@ -68,6 +68,9 @@ def run_study(
         store.heartbeat(session, core.proposals, core.redrawn)
         prune_weights(study.name, store, _folder(plan))
         _snapshot_front(study.name, store)
+    except KeyboardInterrupt:  # before or after Tune's own run, which ends in good order
+        reason = "interrupted"
+        raise
     finally:
         store.end_session(session, reason)
     return reason

@@ -142,7 +142,8 @@ def _check_same(plan: Plan, known: Mapping[str, Any], store: Store) -> None:
     if changed:
         raise ConfigError(
             f"study {plan.study.name!r} cannot be resumed with another {', '.join(changed)}: its "
-            f"trials would not be comparable; start a new study (--set name=...)"
+            f"trials would not be comparable; go on with what it began with by its name, "
+            f"`hybridnas search {plan.study.name} --resume`, or start a new one (--set name=...)"
         )
     digests = {record.protocol_digest for record in store.trials(plan.study.name)}
     if digests - {plan.protocol.digest}:

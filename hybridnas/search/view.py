@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
-from ..config import BEST, Protocol, Study, parse_study
+from ..config import BEST, CLOSED_FORM, Protocol, Study, parse_study
 from ..errors import ConfigError
 from ..pareto import hypervolume, non_dominated
 from ..store import Evaluation, SessionRecord, Store, TrialRecord, is_alive
@@ -103,9 +103,14 @@ class StudyView:
         return sorted(members, key=lambda row: row.value(cheap))
 
     def best(self, number: int) -> list[Row]:
-        """The trials that are best in the first measured objective."""
-        measured = next(n for n in self.objectives if n not in ("macs", "params"))
-        return sorted(self.finished, key=lambda row: -row.value(measured))[:number]
+        """The trials that are best in the first measured objective; of equals the cheaper ones."""
+        measured = next(n for n in self.objectives if n not in CLOSED_FORM)
+        costs = [name for name in self.objectives if name in CLOSED_FORM]
+
+        def rank(row: Row) -> list[float]:
+            return [-row.value(measured), *(row.value(name) for name in costs)]
+
+        return sorted(self.finished, key=rank)[:number]
 
     def hypervolume(self) -> float | None:
         """What the front dominates, as a share of the box up to the reference point.
