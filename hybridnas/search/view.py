@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
-from ..config import BEST, CLOSED_FORM, Protocol, Study, parse_study
+from ..config import BEST, CLOSED_FORM, Metric, Protocol, Study, parse_study
 from ..errors import ConfigError
 from ..pareto import hypervolume, non_dominated
 from ..store import Evaluation, SessionRecord, Store, TrialRecord, is_alive
@@ -69,7 +69,7 @@ class StudyView:
             self.rows.append(_row(record, json_of[digest], live))
 
     @property
-    def objectives(self) -> list[str]:
+    def objectives(self) -> list[Metric]:
         return list(self.study.objectives)
 
     @cached_property
@@ -85,13 +85,9 @@ class StudyView:
 
     def losses(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """(finished trials, objectives), signs turned so that lower is better."""
-        signs = np.array([1.0 if BEST[name] == "minimize" else -1.0 for name in self._named])
+        signs = np.array([1.0 if BEST[name] == "minimize" else -1.0 for name in self.objectives])
         table = [[row.value(name) for name in self.objectives] for row in self.finished]
         return np.array(table).reshape(-1, len(self.objectives)) * signs
-
-    @property
-    def _named(self) -> list[Any]:
-        return list(self.study.objectives)
 
     def front(self) -> list[Row]:
         """The non-dominated trials, cheapest first where a cost is an objective."""
@@ -99,7 +95,7 @@ class StudyView:
             return []
         keep = non_dominated(self.losses())
         members = [row for row, kept in zip(self.finished, keep, strict=True) if kept]
-        cheap = next((n for n in self.objectives if n in ("macs", "params")), self.objectives[0])
+        cheap = next((n for n in self.objectives if n in CLOSED_FORM), self.objectives[0])
         return sorted(members, key=lambda row: row.value(cheap))
 
     def best(self, number: int) -> list[Row]:
@@ -125,7 +121,7 @@ class StudyView:
         reference = []
         for i, name in enumerate(self.objectives):
             bound = bounds.get(name)
-            if BEST[self._named[i]] == "maximize":
+            if BEST[name] == "maximize":
                 reference.append(0.0)
             elif bound is not None and bound.max is not None:
                 reference.append(bound.max)
