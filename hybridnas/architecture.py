@@ -15,11 +15,11 @@ from typing import Any
 
 from .errors import ArchitectureError
 from .layers import DOWNSAMPLES, FORMS, HEADS, STEMS, Downsample, Form, Head, Stem
+from .layers.downsamples import ConvNorm
 from .layers.heads import MlpHead
-from .layers.stems import ConvNorm, DoubleConv
+from .layers.stems import DoubleConv
 from .mixers import MIXERS, Mixer, mixer_class
 from .parts import build_part, dump, name_of, parse_part
-from .strict_yaml import read_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,20 @@ class Stage:
     """Blocks at one resolution, first block first; they may differ, so that a stage can change
     its mixer half way.
 
-    width: channels of the map.
+    width: channels of the map. window: side of the windows that the map is cut into, padded at
+    the right and the bottom, so that blocks mix inside of a window only (MambaVision); None: the
+    whole map.
     """
 
     width: int
     blocks: tuple[Block, ...]
+    window: int | None = None
 
     def __post_init__(self) -> None:
         if type(self.width) is not int or self.width < 1:
             raise ArchitectureError(f"stage width must be a positive integer, got {self.width!r}")
+        if self.window is not None and (type(self.window) is not int or self.window < 1):
+            raise ArchitectureError(f"window must be a positive integer, got {self.window!r}")
         if not self.blocks:
             raise ArchitectureError("a stage needs at least one block")
         for block, _ in self.runs():
@@ -81,6 +86,11 @@ class Architecture:
         if not self.stages:
             raise ArchitectureError("an architecture needs at least one stage")
         self.stem.check_width(self.stages[0].width)
+        if self.stem.token_place != "none" and (len(self.stages) > 1 or self.stages[0].window):
+            raise ArchitectureError(
+                f"{self.stem.label}: a class token makes the map a sequence, so the architecture "
+                f"must have one stage without windows, got {len(self.stages)} stage(s)"
+            )
 
     @property
     def digest(self) -> str:
@@ -97,7 +107,8 @@ class Architecture:
         lines = []
         for stage in self.stages:
             runs = (f"{n} x {_words(block)}" for block, n in stage.runs())
-            lines.append(f"width {stage.width}: {', then '.join(runs)}")
+            window = f", windows of {stage.window}" if stage.window else ""
+            lines.append(f"width {stage.width}{window}: {', then '.join(runs)}")
         return lines
 
     def to_dict(self) -> dict[str, Any]:
@@ -140,6 +151,8 @@ class Architecture:
     @classmethod
     def load(cls, path: Path) -> Architecture:
         """From a .json file, or one of YAML."""
+        from .strict_yaml import read_yaml  # which stand-alone exports do without
+
         try:
             if path.suffix == ".json":
                 return cls.from_json(path.read_text(encoding="utf-8"))
@@ -173,12 +186,13 @@ def _dump_stage(stage: Stage) -> dict[str, Any]:
     for block, repeat in stage.runs():
         form = dump(block.form, FORMS)
         blocks.append({"repeat": repeat, "form": form, "mixer": dump(block.mixer, MIXERS)})
-    return {"width": stage.width, "blocks": blocks}
+    window = {} if stage.window is None else {"window": stage.window}
+    return {"width": stage.width, **window, "blocks": blocks}
 
 
 def _parse_stage(raw: object, where: str) -> Stage:
     mapping = _mapping(raw, where)
-    _check_keys(mapping, {"width", "blocks"}, set(), where)
+    _check_keys(mapping, {"width", "blocks"}, {"window"}, where)
     blocks: list[Block] = []
     for i, item in enumerate(_sequence(mapping["blocks"], f"{where}.blocks")):
         place = f"{where}.blocks[{i}]"
@@ -190,7 +204,7 @@ def _parse_stage(raw: object, where: str) -> Stage:
         form = parse_part(entry["form"], FORMS, "form", f"{place}.form")
         blocks += [Block(form, parse_mixer(entry["mixer"], f"{place}.mixer"))] * repeat
     try:
-        return Stage(mapping["width"], tuple(blocks))
+        return Stage(mapping["width"], tuple(blocks), mapping.get("window"))
     except ArchitectureError as error:
         raise ArchitectureError(f"{where}: {error}") from None
 

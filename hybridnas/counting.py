@@ -1,13 +1,16 @@
 """Parameters and MACs of the layers that every network is made of, in closed form.
 
 One convention, stated wherever a MAC number is printed: fvcore's rules (one multiply-accumulate
-is 1; LayerNorm 5 per element), attention counted explicitly, and `9 L E N + L E` for each
-direction of a selective scan. Activations, permutations and residual sums count 0.
+is 1; LayerNorm 5 and BatchNorm 2 per element), attention counted explicitly, and
+`9 L E N + L E` for each direction of a selective scan. Activations, permutations and residual
+sums count 0.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from .errors import ConfigError
 
 CONVENTION = "fvcore's rules, attention counted (2 L^2 D), selective scan 9 L E N + L E a direction"
 
@@ -33,17 +36,23 @@ def linear(positions: int, fan_in: int, fan_out: int, bias: bool = True) -> Coun
     return Count(fan_in * fan_out + bias * fan_out, positions * fan_in * fan_out)
 
 
-def conv2d(positions: int, fan_in: int, fan_out: int, kernel: int, groups: int = 1) -> Count:
-    """A k x k convolution with bias that writes `positions` output pixels."""
+def conv2d(
+    positions: int, fan_in: int, fan_out: int, kernel: int, groups: int = 1, bias: bool = True
+) -> Count:
+    """A k x k convolution that writes `positions` output pixels."""
     weights = fan_in // groups * fan_out * kernel * kernel
-    return Count(weights + fan_out, positions * weights)
+    return Count(weights + bias * fan_out, positions * weights)
 
 
-def layer_norm(positions: int, width: int) -> Count:
-    """LayerNorm with weight and bias over `width` channels."""
-    return Count(2 * width, 5 * positions * width)
+def conv_size(size: Size, kernel: int, stride: int, padding: int) -> Size:
+    """The size of the map that a convolution writes.
 
-
-def conv_size(size: int, kernel: int, stride: int, padding: int) -> int:
-    """The output length of a convolution along one axis."""
-    return (size + 2 * padding - kernel) // stride + 1
+    Raises ConfigError where nothing is left of the map it reads.
+    """
+    height, width = ((side + 2 * padding - kernel) // stride + 1 for side in size)
+    if height < 1 or width < 1:
+        raise ConfigError(
+            f"the image is too small: a map of {size[0]} x {size[1]} vanishes under a "
+            f"{kernel} x {kernel} convolution of stride {stride}"
+        )
+    return height, width

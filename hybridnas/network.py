@@ -1,9 +1,10 @@
 """The backbone class: an architecture as a module that follows timm's model contract."""
 
-from __future__ import annotations
-
+# No postponed annotations here: torch.fx and TorchScript read those of `forward`.
+from contextlib import nullcontext
 from typing import Any
 
+import torch
 from timm.layers import calculate_drop_path_rates, trunc_normal_
 from timm.models import checkpoint_seq
 from timm.models._features import feature_take_indices
@@ -11,23 +12,24 @@ from torch import Tensor, nn
 
 from .architecture import Architecture, Stage
 from .layers import Downsample
+from .layers.heads import ClassifierHead
+from .layers.tokens import drop_token
+from .layers.windows import partition, unpartition
 
-# Kept from weight decay: the decay and the skip of a scan, as in Mamba, and the bias of its dt.
-_NO_DECAY = ("A_log", "D", "dt_bias")
+# Kept from weight decay: the decay and the skip of a scan, as in Mamba, and the bias of its dt;
+# positions and class token, as in DeiT.
+_NO_DECAY = ("A_log", "D", "dt_bias", "pos_embed", "cls_token")
 
 
 class NetworkStage(nn.Module):
     """A downsampler (none in the first stage) and the stage's blocks, on channels-last maps."""
 
     def __init__(
-        self,
-        stage: Stage,
-        width_in: int,
-        downsample: Downsample | None,
-        drop_paths: list[float],
+        self, stage: Stage, width_in: int, downsample: Downsample | None, drop_paths: list[float]
     ) -> None:
         super().__init__()
         self.grad_checkpointing = False
+        self.window = stage.window or 0
         self.downsample: nn.Module = (
             downsample.build(width_in, stage.width) if downsample else nn.Identity()
         )
@@ -40,16 +42,27 @@ class NetworkStage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, H, W, D_in) -> (B, H', W', D)
         x = self.downsample(x)
-        if self.grad_checkpointing and self.training:
-            return checkpoint_seq(self.blocks, x)
-        return self.blocks(x)
+        H, W = x.shape[1], x.shape[2]
+        if self.window > 0:
+            x = partition(x, self.window)
+        saving = self.grad_checkpointing and self.training
+        if saving and not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            x = checkpoint_seq(self.blocks, x)
+        else:
+            x = self.blocks(x)
+        return unpartition(x, self.window, H, W) if self.window > 0 else x
 
 
 class HybridNet(nn.Module):
     """An architecture's network: image (B, in_chans, H, W) -> logits (B, num_classes).
 
-    Maps inside are (B, H, W, C) (`output_fmt`). drop_path_rate: of the last block, growing
-    linearly from 0 over the blocks; drop_rate: dropout before the classifier.
+    Maps inside are (B, H, W, C) (`output_fmt`). Features can be taken after every stage; a
+    network of one stage is cut at every block, so that they can be taken there, as from timm's
+    ViTs. With a class token, forward_features gives the sequence (B, L + 1, C).
+
+    global_pool: hybridnas.layers.heads.POOLS; None: the class token where there is one, else the
+    mean. drop_path_rate: of the last block, growing linearly from 0 over the blocks; drop_rate:
+    dropout before the classifier. device, dtype: of the parameters.
     """
 
     def __init__(
@@ -57,34 +70,59 @@ class HybridNet(nn.Module):
         architecture: Architecture,
         num_classes: int = 1000,
         in_chans: int = 3,
-        global_pool: str = "avg",
+        global_pool: str | None = None,
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.architecture = architecture
-        self.num_classes = num_classes
-        self.in_chans = in_chans
+        self.num_classes, self.in_chans = num_classes, in_chans
         self.output_fmt = "NHWC"
-        widths = [stage.width for stage in architecture.stages]
-        depths = [stage.depth for stage in architecture.stages]
+        self.token_place: str = architecture.stem.token_place
+        self.isotropic = len(architecture.stages) == 1
+        stages = _segments(architecture)
+        depths = [stage.depth for stage in stages]
         rates: Any = calculate_drop_path_rates(drop_path_rate, depths, stagewise=True)
-
-        self.stem = architecture.stem.build(in_chans, widths[0])
-        self.stages = nn.Sequential()
-        self.feature_info: list[dict[str, Any]] = []
-        stride = architecture.stem.stride
-        for i, stage in enumerate(architecture.stages):
-            downsample = architecture.downsample if i else None
-            stride *= 2 if i else 1
-            self.stages.append(NetworkStage(stage, widths[max(i - 1, 0)], downsample, rates[i]))
-            self.feature_info.append(
-                {"num_chs": stage.width, "reduction": stride, "module": f"stages.{i}"}
+        with nullcontext() if device is None else torch.device(device):
+            self.stem = architecture.stem.build(in_chans, stages[0].width)
+            self.stages = nn.Sequential()
+            for i, stage in enumerate(stages):
+                downsample = architecture.downsample if i and not self.isotropic else None
+                width_in = stages[max(i - 1, 0)].width
+                self.stages.append(NetworkStage(stage, width_in, downsample, rates[i]))
+            self.head = ClassifierHead(
+                architecture.head,
+                stages[-1].width,
+                num_classes,
+                global_pool,
+                drop_rate,
+                architecture.stem.token_place,
             )
-        self.num_features = widths[-1]
-        self.head = architecture.head.build(widths[-1], num_classes, global_pool, drop_rate)
+            self.apply(_init_weights)
+        self.to(dtype)
+        self.stem_stride = architecture.stem.stride
+        self.feature_info: list[dict[str, Any]] = [
+            {
+                "num_chs": stage.width,
+                "reduction": self.stem_stride * (1 if self.isotropic else 2**i),
+                "module": f"stages.{i}",
+            }
+            for i, stage in enumerate(stages)
+        ]
+        self.num_features = stages[-1].width
         self.head_hidden_size = self.head.num_features
-        self.apply(_init_weights)
+
+    def init_weights(self) -> None:
+        """Fresh weights in place, as after `to_empty` of a network made on the meta device."""
+
+        def reset(module: nn.Module) -> None:
+            if callable(start := getattr(module, "reset_parameters", None)):
+                start()
+            _init_weights(module)
+
+        self.apply(reset)
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that weight decay leaves alone, besides biases and norms."""
@@ -108,9 +146,12 @@ class HybridNet(nn.Module):
     def reset_classifier(
         self, num_classes: int, global_pool: str | None = None, reset_other: bool = False
     ) -> None:
-        """A fresh classifier; 0 classes: features alone. reset_other: no norm, no hidden layer."""
+        """A fresh classifier; 0 classes: features alone. global_pool: another pooling, None: as
+        before. reset_other: no norm, no hidden layer."""
         self.num_classes = num_classes
-        self.head.reset(num_classes, global_pool, reset_other)
+        if reset_other:
+            self.head.drop_hidden(norm=True)
+        self.head.reset(num_classes, global_pool, like=next(self.parameters()))
         self.head_hidden_size = self.head.num_features
 
     def forward_intermediates(
@@ -121,24 +162,33 @@ class HybridNet(nn.Module):
         stop_early: bool = False,
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
-    ) -> Any:
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
         """The maps after the stages in `indices` (None: all; an int: the last so many).
 
-        Returns the list of maps, and unless intermediates_only the final map (B, H, W, C) before
-        it. norm has no effect: the network has no norm between stages and head.
+        norm: the head's norm on the maps of the last stage.
+        stop_early: runs nothing after the last map that is wanted. output_fmt: of the maps,
+        'NCHW' or 'NHWC'. Returns the list of maps, and unless intermediates_only what
+        forward_features gives (of the part that ran) before it.
         """
         if output_fmt not in ("NCHW", "NHWC"):
-            raise ValueError(f"output_fmt must be 'NCHW' or 'NHWC', got {output_fmt!r}")
+            raise ValueError(f"output_fmt must be 'NCHW' or 'NHWC', got '{output_fmt}'")
         wanted, last = feature_take_indices(len(self.stages), indices)
+        grid = x.shape[2] // self.stem_stride, x.shape[3] // self.stem_stride
         x = self.stem(x)
-        maps = []
+        maps: list[Tensor] = []
         for i, stage in enumerate(self.stages):
-            if stop_early and i > last:
-                break
-            x = stage(x)
-            if i in wanted:
-                maps.append(x if output_fmt == "NHWC" else x.permute(0, 3, 1, 2).contiguous())
-        return maps if intermediates_only else (x, maps)
+            if not stop_early or i <= last:
+                x = stage(x)
+                if i in wanted:
+                    y = x
+                    if norm and (self.isotropic or i == len(self.stages) - 1):
+                        y = self.head.norm(y)
+                    if self.token_place != "none":
+                        y = drop_token(y.squeeze(1), self.token_place).unflatten(1, grid)
+                    maps.append(y if output_fmt == "NHWC" else y.permute(0, 3, 1, 2).contiguous())
+        if intermediates_only:
+            return maps
+        return x.squeeze(1) if self.token_place != "none" else x, maps
 
     def prune_intermediate_layers(
         self,
@@ -146,26 +196,48 @@ class HybridNet(nn.Module):
         prune_norm: bool = False,
         prune_head: bool = True,
     ) -> list[int]:
-        """Drops what the maps in `indices` do not need; returns those indices."""
+        """Drops what the maps in `indices` do not need; returns those indices.
+
+        The head's norm goes with prune_norm, or with the last stage.
+        """
         wanted, last = feature_take_indices(len(self.stages), indices)
         shorter = last < len(self.stages) - 1
         self.stages = self.stages[: last + 1]
         if shorter:
             # The head was sized for the last stage, so it goes with it.
-            self.num_features = self.head_hidden_size = self.feature_info[last]["num_chs"]
-            self.head.in_features = self.num_features
+            self.num_features = self.head.in_features = self.feature_info[last]["num_chs"]
+            prune_norm = prune_norm or not self.isotropic
         if prune_head or shorter:
-            self.reset_classifier(0, "", reset_other=True)
+            self.head.drop_hidden(norm=prune_norm)
+            self.reset_classifier(0, "")
+        elif prune_norm:
+            self.head.norm = nn.Identity()
         return wanted
 
-    def forward_features(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) -> (B, H', W', D)
-        return self.stages(self.stem(x))
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, in_chans, H, W) -> (B, H', W', D), or with a class token (B, L + 1, D)."""
+        x = self.stages(self.stem(x))
+        return x.squeeze(1) if self.token_place != "none" else x
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         return self.head(x, pre_logits=pre_logits)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) -> (B, num_classes)
         return self.forward_head(self.forward_features(x))
+
+
+def default_features(architecture: Architecture) -> int:
+    """How many maps `features_only` gives unless told: every stage's, or a ViT's last three."""
+    (first, *others) = architecture.stages
+    return 1 + len(others) if others else min(3, first.depth)
+
+
+def _segments(architecture: Architecture) -> list[Stage]:
+    """What features can be taken after: the stages, or the blocks of the only one."""
+    (first, *others) = architecture.stages
+    if others or first.window is not None:
+        return list(architecture.stages)
+    return [Stage(first.width, (block,)) for block in first.blocks]
 
 
 def _init_weights(module: nn.Module) -> None:

@@ -20,7 +20,7 @@ from .architecture import Architecture, Block, Stage
 from .errors import ArchitectureError, SpaceError
 from .parts import Option
 from .resources import find
-from .space_spec import SAME, SpaceSpec, read_space
+from .space_spec import SAME, SCOPES, SpaceSpec, read_space
 
 Genome = dict[str, Option]
 
@@ -30,6 +30,11 @@ class SearchSpace:
 
     def __init__(self, spec: SpaceSpec) -> None:
         self.spec = spec
+        self._scoped = {scope: spec.scoped(scope) for scope in SCOPES}
+        self._takes = {
+            name: [option for option in spec.options if kind.takes(option)]
+            for name, kind in spec.kinds.items()
+        }
         self._choices = dict(self._all_choices())
         self._check_buildable()
 
@@ -53,37 +58,61 @@ class SearchSpace:
         return {name: values for name, values in self._choices.items() if len(values) > 1}
 
     def _all_choices(self) -> Iterator[tuple[str, tuple[Option, ...]]]:
-        for i, stage in enumerate(self.spec.stages, 1):
-            for name in ("depth", "width", "mixer", "second_half"):
+        spec = self.spec
+        yield from (("stem", tuple(spec.stems)), ("downsample", tuple(spec.downsamples)))
+        for i, stage in enumerate(spec.stages, 1):
+            for name in ("depth", "width", "mixer", "second_half", "window"):
                 yield f"stage{i}.{name}", getattr(stage, name)
-            for option, values in self.spec.options.items():
-                if option in self.spec.per_stage:
-                    yield f"stage{i}.{option}", values
-        for option, values in self.spec.options.items():
-            if option not in self.spec.per_stage:
-                yield option, values
+            taken = {option for kind in self._kinds_in(i) for option in self._takes[kind]}
+            for scope, blocks in (("stage", 1), ("block", max(stage.depth))):
+                for block, option in itertools.product(range(blocks), spec.options):
+                    if spec.scopes[option] == scope and option in taken:
+                        yield self._gene(i, block, option), spec.options[option]
+        for option in spec.options:
+            if spec.scopes[option] == "network":
+                yield option, spec.options[option]
+        yield "head", tuple(spec.heads)
 
     def decode(self, genome: Mapping[str, Option]) -> Architecture:
         """The architecture of a genome; genes that it leaves out take their first choice."""
-        full = {name: genome.get(name, values[0]) for name, values in self._choices.items()}
-        stages = []
-        for i in range(1, len(self.spec.stages) + 1):
-            depth, width = full[f"stage{i}.depth"], full[f"stage{i}.width"]
-            first, second = full[f"stage{i}.mixer"], full[f"stage{i}.second_half"]
-            options = {n: full[self._gene(i, n)] for n in self.spec.options}
-            late = self._block(str(first if second == SAME else second), options)
-            half = int(depth) // 2  # type: ignore[arg-type]
-            early = self._block(str(first), options)
-            blocks = (early,) * (int(depth) - half) + (late,) * half  # type: ignore[arg-type]
-            stages.append(Stage(int(width), blocks))  # type: ignore[arg-type]
-        return Architecture(tuple(stages), self.spec.stem, self.spec.downsample, self.spec.head)
+        full: dict[str, Any] = {
+            name: genome.get(name, values[0]) for name, values in self._choices.items()
+        }
+        return Architecture(
+            tuple(self._stage(i, full) for i in range(1, len(self.spec.stages) + 1)),
+            self.spec.stems[full["stem"]],
+            self.spec.downsamples[full["downsample"]],
+            self.spec.heads[full["head"]],
+        )
 
-    def _gene(self, stage: int, option: str) -> str:
-        return f"stage{stage}.{option}" if option in self.spec.per_stage else option
+    def _stage(self, i: int, full: Mapping[str, Any]) -> Stage:
+        depth, first, second = (full[f"stage{i}.{n}"] for n in ("depth", "mixer", "second_half"))
+        early = depth - depth // 2
+        late = first if second == SAME else second
+        if self._scoped["block"]:
+            blocks = tuple(
+                self._block_at(i, j, first if j < early else late, full) for j in range(depth)
+            )
+        else:
+            ends = (self._block_at(i, 0, kind, full) for kind in (first, late))
+            blocks = tuple(
+                block
+                for block, repeat in zip(ends, (early, depth // 2), strict=True)
+                for _ in range(repeat)
+            )
+        return Stage(full[f"stage{i}.width"], blocks, full[f"stage{i}.window"])
 
-    def _block(self, kind: str, options: Mapping[str, Option]) -> Block:
-        taken = tuple((n, v) for n, v in options.items() if self.spec.kinds[kind].takes(n))
+    def _block_at(self, i: int, j: int, kind: str, full: Mapping[str, Option]) -> Block:
+        """Block j (from 0) of stage i (from 1)."""
+        taken = tuple((n, full[self._gene(i, j, n)]) for n in self._takes[kind])
         return self._cached_block(kind, taken)
+
+    def _gene(self, stage: int, block: int, option: str) -> str:
+        """The gene that decides an option there; stages count from 1, blocks from 0 here."""
+        scope = self.spec.scopes[option]
+        if scope == "network":
+            return option
+        return f"stage{stage}.{option if scope == 'stage' else f'block{block + 1}.{option}'}"
 
     @functools.cached_property
     def _cached_block(self) -> Any:
@@ -100,6 +129,12 @@ class SearchSpace:
         genome: Genome = {name: values[0] for name, values in self.genes.items()}
         if len(architecture.stages) == len(self.spec.stages):
             found: dict[str, Option] = {}
+            for gene, parts, part in (
+                ("stem", self.spec.stems, architecture.stem),
+                ("downsample", self.spec.downsamples, architecture.downsample),
+                ("head", self.spec.heads, architecture.head),
+            ):
+                found[gene] = next((words for words, known in parts.items() if known == part), None)
             for i, stage in enumerate(architecture.stages, 1):
                 self._read_stage(i, stage, found)
             genome |= {n: v for n, v in found.items() if v in self.genes.get(n, ())}
@@ -110,14 +145,16 @@ class SearchSpace:
     def _read_stage(self, i: int, stage: Stage, found: dict[str, Option]) -> None:
         first, last = self._kind_of(i, stage.blocks[0]), self._kind_of(i, stage.blocks[-1])
         found[f"stage{i}.depth"], found[f"stage{i}.width"] = stage.depth, stage.width
-        found[f"stage{i}.mixer"] = first
+        found[f"stage{i}.window"], found[f"stage{i}.mixer"] = stage.window, first
         same = last == first and SAME in self.spec.stages[i - 1].second_half
         found[f"stage{i}.second_half"] = SAME if same else last
-        for block, kind in ((stage.blocks[-1], last), (stage.blocks[0], first)):
+        early = stage.depth - stage.depth // 2
+        for j, block in reversed(list(enumerate(stage.blocks))):
+            kind = first if j < early else last
             options = self.spec.kinds[kind].read(block) if kind else None
             for name, value in (options or {}).items():
-                if kind and name in self.spec.options and self.spec.kinds[kind].takes(name):
-                    found[self._gene(i, name)] = value
+                if kind and name in self._takes[kind]:
+                    found[self._gene(i, j, name)] = value
 
     def _kinds_in(self, i: int) -> list[str]:
         """The kinds of block that a stage may have."""
@@ -174,8 +211,10 @@ class SearchSpace:
                 for kinds, ways in self._stage_ways(i).items():
                     step[used | kinds] += number * ways
             by_used = step
-        shared = self.spec.options.keys() - self.spec.per_stage
-        return sum(n * self._option_ways(shared, used) for used, n in by_used.items())
+        spec = self.spec
+        around = len(spec.stems) * len(spec.downsamples) * len(spec.heads)
+        shared = self._scoped["network"]
+        return around * sum(n * self._option_ways(shared, used) for used, n in by_used.items())
 
     def _stage_ways(self, i: int) -> Counter[frozenset[str]]:
         """Different stages by the kinds of block in them."""
@@ -185,13 +224,16 @@ class SearchSpace:
             changes = depth > 1 and second not in (SAME, first)
             layouts.add((depth, first, second if changes else first))
         ways: Counter[frozenset[str]] = Counter()
-        for _, first, second in layouts:
+        for depth, first, second in layouts:
             kinds = frozenset((first, second))
-            ways[kinds] += len(stage.width) * self._option_ways(self.spec.per_stage, kinds)
+            shapes = len(stage.width) * len(stage.window)
+            for kind, blocks in ((first, depth - depth // 2), (second, depth // 2)):
+                shapes *= self._option_ways(self._scoped["block"], frozenset((kind,))) ** blocks
+            ways[kinds] += shapes * self._option_ways(self._scoped["stage"], kinds)
         return ways
 
     def _option_ways(self, names: Set[str], kinds: frozenset[str]) -> int:
-        active = (n for n in names if any(self.spec.kinds[kind].takes(n) for kind in kinds))
+        active = (n for n in names if any(n in self._takes[kind] for kind in kinds))
         return math.prod(len(self.spec.options[n]) for n in active)
 
     def _check_buildable(self) -> None:
@@ -200,7 +242,7 @@ class SearchSpace:
             where = f"space {self.name!r}, stage {i}"
             made_by: dict[Block, str] = {}
             for kind in self._kinds_in(i):
-                names = [n for n in self.spec.options if self.spec.kinds[kind].takes(n)]
+                names = self._takes[kind]
                 for values in itertools.product(*(self.spec.options[n] for n in names)):
                     options = dict(zip(names, values, strict=True))
                     for width in stage.width:
@@ -208,12 +250,26 @@ class SearchSpace:
                     other = made_by.setdefault(block, kind)
                     if other != kind:
                         raise SpaceError(f"{where}: {other} and {kind} make the same block")
+        self._check_around()
+
+    def _check_around(self) -> None:
+        """Every stem with every width and window of the first stage."""
+        full = {name: values[0] for name, values in self._choices.items()}
+        first, *others = (self._stage(i, full) for i in range(1, len(self.spec.stages) + 1))
+        for stem, width, window in itertools.product(
+            self.spec.stems.values(), self.spec.stages[0].width, self.spec.stages[0].window
+        ):
+            try:
+                Architecture((Stage(width, first.blocks, window), *others), stem)
+            except ArchitectureError as error:
+                raise SpaceError(
+                    f"space {self.name!r}, stage 1 with width {width}: {error}"
+                ) from None
 
     def _check_block(self, kind: str, options: dict[str, Option], width: int, where: str) -> Block:
         try:
-            block = self._block(kind, options)
+            block: Block = self._cached_block(kind, tuple(options.items()))
             Stage(width, (block,))
-            self.spec.stem.check_width(width)
             return block
         except (ArchitectureError, TypeError) as error:  # TypeError: an option without a value
             words = ", ".join(f"{n} {v}" for n, v in {"width": width, **options}.items())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -23,7 +24,7 @@ from .architecture import Block
 from .errors import ArchitectureError, ConfigError, SpaceError
 from .layers import DOWNSAMPLES, FORMS, HEADS, STEMS, Downsample, Form, Head, Stem
 from .mixers import Mixer, mixer_class
-from .parts import Option, Part, coerce, lookup, parse_part
+from .parts import Option, P, Part, coerce, lookup, name_of, parse_part
 from .strict_yaml import explain, read_yaml
 
 SAME = "same"  # the second half of a stage that does not change its mixer
@@ -62,27 +63,52 @@ class StageChoices:
     width: tuple[int, ...]
     mixer: tuple[str, ...]
     second_half: tuple[str, ...]
+    window: tuple[int | None, ...]
+
+
+Scope = Literal["block", "stage", "network"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 @dataclasses.dataclass(frozen=True)
 class SpaceSpec:
-    """Everything that a space's YAML says, checked key by key."""
+    """Everything that a space's YAML says, checked key by key.
+
+    stems, downsamples, heads: the choices by the words that stand for each in a genome. scopes:
+    of the options, what each is one choice for.
+    """
 
     name: str
     description: str
     input_size: int
-    stem: Stem
-    downsample: Downsample
-    head: Head
+    stems: Mapping[str, Stem]
+    downsamples: Mapping[str, Downsample]
+    heads: Mapping[str, Head]
     stages: tuple[StageChoices, ...]
     kinds: Mapping[str, BlockKind]
     options: Mapping[str, tuple[Option, ...]]
-    per_stage: frozenset[str]
+    scopes: Mapping[str, Scope]
     raw: Mapping[str, Any]
+
+    def scoped(self, scope: Scope) -> frozenset[str]:
+        """The options that are one choice for each block, each stage, or the network."""
+        return frozenset(name for name, found in self.scopes.items() if found == scope)
 
 
 def _listed(raw: object) -> object:
     return raw if isinstance(raw, list) else [raw]
+
+
+def _combinations(raw: object) -> object:
+    """`{choose: 2, of: [h, v, w2]}` as the texts `h v`, `h w2` and `v w2`."""
+    if not isinstance(raw, Mapping):
+        return _listed(raw)
+    names, number = raw.get("of"), raw.get("choose")
+    if raw.keys() != {"choose", "of"} or not isinstance(names, list):
+        raise ValueError("combinations are written {choose: NUMBER, of: [NAME, ...]}")
+    if type(number) is not int or not 0 < number <= len(names):
+        raise ValueError(f"choose must be 1 to {len(names)}, the number of names under of")
+    return [" ".join(map(str, found)) for found in itertools.combinations(names, number)]
 
 
 def _unique(values: list[Any]) -> list[Any]:
@@ -95,7 +121,9 @@ def _unique(values: list[Any]) -> list[Any]:
 _Checks = (BeforeValidator(_listed), AfterValidator(_unique), Field(min_length=1))
 _Ints = Annotated[list[Annotated[PositiveInt, Strict()]], *_Checks]
 _Names = Annotated[list[str], *_Checks]
-_Values = Annotated[list[Any], BeforeValidator(_listed), Field(min_length=1)]
+_Values = Annotated[list[Any], BeforeValidator(_combinations), Field(min_length=1)]
+_Windows = Annotated[list[Annotated[PositiveInt, Strict()] | None], *_Checks]
+_Parts = Annotated[list[str | dict[str, Any]], BeforeValidator(_listed), Field(min_length=1)]
 
 
 class _Strict(BaseModel):
@@ -107,20 +135,21 @@ class _Stage(_Strict):
     width: _Ints
     mixer: _Names
     second_half: _Names = [SAME]
+    window: _Windows = [None]
 
 
 class _Option(_Strict):
     values: _Values
-    per: Literal["stage", "network"] = "stage"
+    per: Scope = "stage"
 
 
 class _File(_Strict):
     name: str
     description: str = ""
     input_size: PositiveInt
-    stem: str | dict[str, Any] = "double_conv"
-    downsample: str | dict[str, Any] = "conv_norm"
-    head: str | dict[str, Any] = "mlp"
+    stem: _Parts = ["double_conv"]
+    downsample: _Parts = ["conv_norm"]
+    head: _Parts = ["mlp"]
     stages: Annotated[list[_Stage], Field(min_length=1)]
     blocks: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     options: dict[str, _Option] = {}
@@ -138,16 +167,22 @@ def read_space(source: Path | Mapping[str, Any]) -> SpaceSpec:
             name=file.name,
             description=file.description,
             input_size=file.input_size,
-            stem=parse_part(file.stem, STEMS, "stem", "stem"),
-            downsample=parse_part(file.downsample, DOWNSAMPLES, "downsample", "downsample"),
-            head=parse_part(file.head, HEADS, "head", "head"),
+            stems=_parts(file.stem, STEMS, "stem"),
+            downsamples=_parts(file.downsample, DOWNSAMPLES, "downsample"),
+            heads=_parts(file.head, HEADS, "head"),
             stages=tuple(
-                StageChoices(tuple(s.depth), tuple(s.width), tuple(s.mixer), tuple(s.second_half))
+                StageChoices(
+                    tuple(s.depth),
+                    tuple(s.width),
+                    tuple(s.mixer),
+                    tuple(s.second_half),
+                    tuple(s.window),
+                )
                 for s in file.stages
             ),
             kinds=kinds,
             options={n: _coerced(n, o.values, kinds) for n, o in file.options.items()},
-            per_stage=frozenset(n for n, o in file.options.items() if o.per == "stage"),
+            scopes={n: o.per for n, o in file.options.items()},
             raw=raw,
         )
     except ValidationError as error:
@@ -156,6 +191,19 @@ def read_space(source: Path | Mapping[str, Any]) -> SpaceSpec:
         raise SpaceError(str(error)) from None
     except (ArchitectureError, SpaceError) as error:
         raise SpaceError(f"{where}: {error}") from None
+
+
+def _parts(raw: list[Any], table: Mapping[str, type[P]], kind: str) -> dict[str, P]:
+    """The choices of a stem, a downsampler or a head, each by words that tell it apart."""
+    found: dict[str, P] = {}
+    for entry in raw:
+        part = parse_part(entry, table, kind, kind)
+        options = (f"{name} {value}" for name, value in part.options().items())
+        words = ", ".join((name_of(type(part), table), *options))
+        if words in found:
+            raise SpaceError(f"{kind}: the value {words!r} stands twice")
+        found[words] = part
+    return found
 
 
 def _kind(name: str, entry: Mapping[str, Any]) -> BlockKind:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import timm
+import torch
 from cli_helpers import Cli
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from hybridnas.architecture import Architecture
 from hybridnas.cost import cost
-from hybridnas.reference import REFERENCES, reference
+from hybridnas.reference import reference
 from hybridnas.resources import shipped
 from hybridnas.space import SearchSpace
 
@@ -58,7 +59,10 @@ def test_a_trial_costs_what_its_study_says(populated: Cli) -> None:
         (("none.json",), r"no architecture 'none.json': .* a JSON or YAML file, or STUDY:TRIAL"),
         (("mambaout_tiny", "--input-size", "1x2x3"), r"takes 224 or 512x2048 .*, got '1x2x3'"),
         (("mambaout_tiny", "--input-size", "0"), r"--input-size takes 224 .*, got '0'"),
-        (("mambaout_tiny", "--task", "detection"), r"unknown task 'detection'; allowed: classif"),
+        (
+            ("mambaout_tiny", "--task", "depth"),
+            r"unknown task 'depth'; allowed: classification, seg",
+        ),
         (
             ("mambaout_tiny", "--num-classes", "many"),
             r"Invalid value for '--num-classes'.* integer",
@@ -101,23 +105,7 @@ def test_a_bad_architecture_is_refused(cli: Cli, text: str, message: str) -> Non
         assert re.search(message, refused), refused
 
 
-# ---------------------------------------------------------------- archs and spaces
-
-
-def test_archs(cli: Cli) -> None:
-    found = cli.json("archs")
-    assert [each["name"] for each in found] == list(REFERENCES)
-    assert found[0]["arch"] == reference("mambaout_femto").digest
-    assert "│ mambaout_tiny │ MambaOut │ G3-G3-G9-G3 │ 26.5 │ 4.5 │ 82.7 │" in cli.shown("archs")
-
-
-def test_an_architecture_is_shown_and_read_again(cli: Cli) -> None:
-    document = cli.json("archs", "show", "mambaout_femto")
-    assert Architecture.from_dict(document) == reference("mambaout_femto")
-    Path("mine.json").write_text(json.dumps(document))
-    shown = cli.shown("archs", "show", "mine.json")
-    assert shown.startswith("mine.json: G3-G3-G9-G3 (")
-    assert "stage 3: width 192: 9 x gated_conv" in shown
+# ---------------------------------------------------------------- spaces
 
 
 def test_spaces(cli: Cli) -> None:
@@ -160,6 +148,7 @@ def test_export_a_trial(populated: Cli) -> None:
     assert 'timm.create_model("local-dir:models/mine", pretrained=True)' in shown
     folder = Path("models/mine")
     assert {path.name for path in folder.iterdir()} == {
+        "architecture.svg",
         "config.json",
         "model.safetensors",
         "README.md",
@@ -173,6 +162,51 @@ def test_export_a_trial(populated: Cli) -> None:
     score = populated.json("evaluate", "models/mine")
     assert score["num_images"] == 497
     assert f"top1 {score['top1']:.4f}\n" in populated.shown("evaluate", "models/mine")
+
+
+def test_export_with_all_that_there_is(populated: Cli) -> None:
+    shown = populated.shown(
+        "export", "shapes:0", "--out", "whole", "--standalone", "--onnx", "--torch-export"
+    )
+    assert "load it: import whole; whole.create_model()" in shown
+    names = {path.name for path in Path("whole").iterdir()}
+    assert names >= {"__init__.py", "runtime", "model.onnx", "model.pt2", "README.md"}
+    assert populated.json("evaluate", "whole")["num_images"] == 497
+
+
+def test_weights_from_elsewhere(cli: Cli) -> None:
+    """timm's own MambaOut, under timm's names, computes the same as an export."""
+    theirs = timm.create_model("mambaout_femto", num_classes=10).eval()
+    torch.save({"state_dict": theirs.state_dict()}, "theirs.pth")
+    save_file(theirs.state_dict(), "theirs.safetensors")
+    image = torch.rand(1, 3, 64, 64)
+    for number, file in enumerate(("theirs.pth", "theirs.safetensors")):
+        out = f"model{number}"
+        words = ("--weights", file, "--num-classes", "10", "--input-size", "64", "--out", out)
+        cli.shown("export", "mambaout_femto", *words)
+        ours = timm.create_model(f"local-dir:{out}", pretrained=True).eval()
+        with torch.no_grad():
+            torch.testing.assert_close(ours(image), theirs(image))
+        assert "Trained weights from elsewhere." in Path(out, "README.md").read_text()
+
+
+def test_weights_that_do_not_fit_are_refused(cli: Cli) -> None:
+    torch.save(timm.create_model("resnet18").state_dict(), "resnet.pth")
+    torch.save([1, 2], "list.pth")
+    torch.save(timm.create_model("mambaout_femto").state_dict(), "femto.pth")
+    Path("text.pth").write_text("no weights")
+    Path("text.safetensors").write_text("no weights")
+    for file, message in (
+        ("resnet.pth", "resnet.pth: weights with names such as 'conv1.weight' are of no known"),
+        ("list.pth", "list.pth holds no weights by name, but a list"),
+        ("text.pth", "text.pth holds no weights that can be read"),
+        ("text.safetensors", "text.safetensors holds no weights that can be read"),
+        ("none.pth", "none.pth holds no weights that can be read"),
+    ):
+        refused = cli.refused("export", "mambaout_femto", "--weights", file, "--out", "model")
+        assert message in refused
+    message = "head.fc.weight must be 1000x2304, got 1000x1152 (171 of 172 do not fit)"
+    assert message in cli.refused("export", "mambaout_tiny", "--weights", "femto.pth", "--out", "m")
 
 
 def test_an_untrained_model_takes_the_studys_classes_and_size(populated: Cli) -> None:

@@ -151,7 +151,7 @@ def test_untrained_exports_are_the_same_bytes_each_time(
         export_model(architecture, folder, None, None)
         assert torch.get_rng_state().equal(before)
     files = sorted(path.name for path in Path("one").iterdir())
-    assert files == ["README.md", "config.json", "model.safetensors"]
+    assert files == ["README.md", "architecture.svg", "config.json", "model.safetensors"]
     for name in files:
         assert Path("one", name).read_bytes() == Path("two", name).read_bytes()
     assert "**Untrained**: random weights." in Path("one/README.md").read_text()

@@ -7,19 +7,21 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from scan_oracle import scanned
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hybridnas.layers import FORMS, Form
 from hybridnas.layers.blocks import Gated, GatedBlock, MetaFormer
+from hybridnas.layers.conv_blocks import Basic, ConvNeXt
 from hybridnas.mixers import MIXERS, Mixer
 from hybridnas.mixers.attention import Attention
+from hybridnas.mixers.conv import Conv
 from hybridnas.mixers.gated_conv import GatedConv
-from hybridnas.mixers.ssm import DIRECTIONS, SSM, ConvScan, SelectiveScan2D
+from hybridnas.mixers.ssm import SSM, ConvScan
 
 WIDTH = 32  # Attention's default heads have 32 channels
 SIZES = [(1, 1), (1, 5), (7, 4), (6, 6)]
-ORDERS = ["h", "v", "h_flip", "v_flip", "h h_flip", "v_flip h", "h v h_flip v_flip"]
 # Every table row at its defaults, and options that take another path through the code.
 CASES: list[tuple[Form, Mixer]] = [
     *((form(), mixer()) for form in FORMS.values() for mixer in MIXERS.values()),
@@ -28,6 +30,18 @@ CASES: list[tuple[Form, Mixer]] = [
     (Gated(conv_ratio=0.5), SSM(kernel=5, d_state=1, directions="h")),
     (MetaFormer(expansion=1.5, mlp_ratio=2, act="silu"), SSM(d_state=4, directions="v v_flip")),
     (MetaFormer(mlp_ratio=0), GatedConv()),
+    (Gated(layer_scale=0.5, norm="rms", act="star_relu"), SSM(conv="1d", scan_ratio=0.5)),
+    (
+        MetaFormer(expansion=2, gate="silu", norm="batch", bias=False, res_scale=True),
+        SSM(kernel=4, conv="causal", directions="w2 v", channel_attention=8, scan_norm="none"),
+    ),
+    (
+        MetaFormer(mlp_bias=False, layer_scale=0.1, norm="layer_no_bias", act="squared_relu"),
+        Attention(head_dim=16, qkv_bias=False),
+    ),
+    (MetaFormer(expansion=2, act="relu"), Conv(pre_act="star_relu", conv_bias=False)),
+    (ConvNeXt(layer_scale=None, act="gelu_tanh", norm="layer_1e-5"), Conv(depthwise=False)),
+    (Basic(layer_scale=1.0, norm="layer"), SSM(merge="mean", conv_bias=False)),
 ]
 IDS = [f"{i}-{type(f).__name__}-{type(m).__name__}" for i, (f, m) in enumerate(CASES)]
 
@@ -94,6 +108,7 @@ def test_gated_block_is_its_formula() -> None:
     block = random_block(Gated(expansion=2.5, conv_ratio=0.5, act="silu"), GatedConv(kernel=3))
     assert isinstance(block, GatedBlock)
     block = block.double()
+    assert isinstance(block.norm, nn.LayerNorm)
     x = torch.randn(2, 4, 5, WIDTH, dtype=torch.double)
     z = F.layer_norm(x, (WIDTH,), block.norm.weight, block.norm.bias, 1e-6)
     z = z @ block.proj_in.weight.T + block.proj_in.bias
@@ -146,47 +161,6 @@ def _thirds(qkv: nn.Linear) -> list[tuple[Tensor, Tensor]]:
     return list(zip(qkv.weight.chunk(3), qkv.bias.chunk(3), strict=True))
 
 
-def _positions(direction: str, H: int, W: int) -> list[tuple[int, int]]:
-    """Where a direction reads its tokens, first one first."""
-    by_row = [(i, j) for i in range(H) for j in range(W)]
-    by_column = [(i, j) for j in range(W) for i in range(H)]
-    order = by_column if direction.startswith("v") else by_row
-    return order[::-1] if direction.endswith("_flip") else order
-
-
-def _recurrence(net: SelectiveScan2D, x: Tensor) -> Tensor:
-    """The selective scan of one map (H, W, C), token by token, one direction after the other."""
-    (H, W, _), R, N = x.shape, net.rank, net.d_state
-    y = torch.zeros_like(x)
-    for k, direction in enumerate(net.directions):
-        rows = net.x_proj.weight[k * (R + 2 * N) : (k + 1) * (R + 2 * N)]
-        A = -net.A_log[k].exp()  # (C, N)
-        state = torch.zeros_like(A)
-        for i, j in _positions(direction, H, W):
-            token = x[i, j]
-            low, B, C = (rows @ token).split([R, N, N])
-            raw = low @ net.dt_proj[k] + net.dt_bias[k]
-            dt = torch.log1p(raw.exp())  # (C,)
-            state = (dt[:, None] * A).exp() * state + dt[:, None] * B * token[:, None]
-            y[i, j] += state @ C + net.D[k] * token
-    return y
-
-
-@pytest.mark.parametrize("directions", ORDERS)
-@pytest.mark.parametrize("size", [(1, 1), (1, 4), (3, 1), (3, 5)])
-def test_the_scan_is_a_recurrence_along_each_direction(
-    directions: str, size: tuple[int, int]
-) -> None:
-    torch.manual_seed(0)
-    net = SelectiveScan2D(6, 2, 3, tuple(directions.split(" "))).double()
-    for parameter in net.parameters():  # also apart in each direction
-        parameter.data += 0.3 * torch.randn_like(parameter)
-    x = torch.randn(2, *size, 6, dtype=torch.double)
-    want = torch.stack([_recurrence(net, image) for image in x])
-    # The decay is taken from float32 (Mamba's rule), so agreement is to its precision.
-    assert relative_error(net(x), want) < 1e-6
-
-
 def test_an_ssm_convolves_then_scans_then_normalises() -> None:
     torch.manual_seed(0)
     net: Any = SSM(kernel=5, d_state=3).build(8, 40).double()
@@ -195,28 +169,9 @@ def test_an_ssm_convolves_then_scans_then_normalises() -> None:
     x = torch.randn(1, 3, 4, 8, dtype=torch.double)
     z = net.conv(x)
     assert net.conv.kernel_size == (5, 5)
-    y = _recurrence(net.scan, (z / (1 + (-z).exp()))[0])
+    y = scanned(net.scan, (z / (1 + (-z).exp()))[0], ("h", "v", "h_flip", "v_flip"))
     y = (y - y.mean(-1, keepdim=True)) / (y.var(-1, correction=0, keepdim=True) + 1e-6).sqrt()
     assert relative_error(net(x)[0], y * net.norm.weight + net.norm.bias) < 1e-6
-
-
-def test_every_direction_reads_the_map_in_its_own_order() -> None:
-    orders = {name: tuple(_positions(name, 2, 3)) for name in DIRECTIONS}
-    assert len(set(orders.values())) == 4
-    assert orders["v"][:3] == ((0, 0), (1, 0), (0, 1))
-
-
-def test_a_scan_starts_as_mambas() -> None:
-    torch.manual_seed(0)
-    net = SelectiveScan2D(64, 4, 16, ("h", "v"))
-    steps = torch.arange(1, 17.0)
-    torch.testing.assert_close(net.A_log.exp(), steps.expand(2, 64, 16))
-    dt = F.softplus(net.dt_bias)
-    assert dt.min() >= 1e-3 * 0.999
-    assert dt.max() <= 1e-1 * 1.001
-    assert dt.log().std() > 0.5 * math.log(100) / math.sqrt(12)  # spread over both decades
-    assert (net.D == 1).all()
-    assert 0.9 * 4**-0.5 < net.dt_proj.abs().max() <= 4**-0.5
 
 
 def test_an_ssm_block_without_its_scan_is_a_gated_conv_block(
@@ -244,3 +199,10 @@ def test_drop_path_leaves_the_residual_alone() -> None:
     torch.manual_seed(0)
     assert torch.equal(block.train()(x), x)
     assert not torch.equal(block.eval()(x), x)
+
+
+def test_no_form_and_mixer_share_the_name_of_an_option() -> None:
+    """A space sets options by name, for both at once."""
+    forms = {name for form in FORMS.values() for name in form.option_types()}
+    mixers = {name for mixer in MIXERS.values() for name in mixer.option_types()}
+    assert forms & mixers == set()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
-import timm
 import torch
 from timm.models._manipulate import group_parameters
 from timm.optim import param_groups_weight_decay
@@ -43,41 +41,6 @@ def network(architecture: Architecture, **kwargs: Any) -> Any:
     return build(architecture, **{"num_classes": 10, **kwargs}).eval()
 
 
-@pytest.mark.parametrize("name", ["mambaout_femto", "mambaout_kobe"])
-def test_the_numbers_are_timms(name: str) -> None:
-    theirs, ours = timm.create_model(name), network(reference(name), num_classes=1000)
-    torch.manual_seed(1)
-    for parameter in theirs.parameters():  # away from zero biases and unit norms
-        parameter.data += 0.05 * torch.randn_like(parameter)
-    renamed = {}
-    for key, value in theirs.state_dict().items():
-        key = re.sub(r"(blocks\.\d+)\.fc1", r"\1.proj_in", key)
-        key = re.sub(r"(blocks\.\d+)\.fc2", r"\1.proj_out", key)
-        renamed[re.sub(r"(blocks\.\d+)\.conv", r"\1.mixer", key)] = value
-    ours.load_state_dict(renamed)
-    image = torch.rand(1, 3, 75, 110)
-    with torch.no_grad():
-        want, got = theirs.eval()(image), ours(image)
-    assert want.std() > 0.1
-    torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
-
-
-@every
-def test_forward_is_features_then_head(architecture: Architecture) -> None:
-    net = network(architecture)
-    features = net.forward_features(IMAGES)
-    width = architecture.stages[-1].width
-    stride = net.feature_info[-1]["reduction"]
-    assert features.shape == (2, 64 // stride, 96 // stride, width)
-    assert net.num_features == width
-    logits = net(IMAGES)
-    assert logits.shape == (2, 10)
-    assert torch.equal(logits, net.forward_head(features))
-    hidden = net.forward_head(features, pre_logits=True)
-    assert hidden.shape == (2, net.head_hidden_size)
-    assert torch.equal(logits, net.get_classifier()(hidden))
-
-
 @every
 @pytest.mark.parametrize("size", [(1, 1), (32, 32), (33, 47), (130, 65)])
 def test_any_size_goes(architecture: Architecture, size: tuple[int, int]) -> None:
@@ -106,32 +69,6 @@ def test_features_only(architecture: Architecture, indices: tuple[int, ...] | No
         x = stage(x)
         if i in wanted:
             assert torch.equal(maps[wanted.index(i)], x.permute(0, 3, 1, 2))
-
-
-@every
-def test_forward_intermediates(architecture: Architecture) -> None:
-    net = network(architecture)
-    final, maps = net.forward_intermediates(IMAGES)
-    last = len(architecture.stages) - 1
-    assert torch.equal(final, net.forward_features(IMAGES))
-    assert [y.shape[1] for y in maps] == [stage.width for stage in architecture.stages]
-    assert torch.equal(maps[-1], final.permute(0, 3, 1, 2))
-    assert all(y.is_contiguous() for y in maps)
-
-    channels_last = net.forward_intermediates(IMAGES, output_fmt="NHWC", intermediates_only=True)
-    for y, z in zip(maps, channels_last, strict=True):
-        assert torch.equal(y.permute(0, 2, 3, 1), z)
-    ends = net.forward_intermediates(IMAGES, indices=[0, last], intermediates_only=True)
-    assert len(ends) == 2
-    assert all(torch.equal(y, z) for y, z in zip(ends, (maps[0], maps[last]), strict=True))
-    final, (second,) = net.forward_intermediates(IMAGES, indices=[1], stop_early=True)
-    assert torch.equal(second, maps[1])
-    assert torch.equal(final, channels_last[1])
-    lasts = net.forward_intermediates(IMAGES, indices=2, intermediates_only=True)
-    assert len(lasts) == 2
-    assert torch.equal(lasts[0], maps[last - 1])
-    with pytest.raises(ValueError, match="output_fmt must be 'NCHW' or 'NHWC', got 'NLC'"):
-        net.forward_intermediates(IMAGES, output_fmt="NLC")
 
 
 def test_stopping_early_runs_no_later_stage() -> None:
@@ -163,29 +100,6 @@ def test_prune_intermediate_layers(architecture: Architecture) -> None:
     # A head that was sized for a stage that goes must go with it.
     whole.prune_intermediate_layers([0], prune_head=False)
     assert whole(IMAGES).shape == (2, 16, 24, architecture.stages[0].width)
-
-
-@every
-def test_reset_classifier(architecture: Architecture) -> None:
-    net = network(architecture)
-    features = net.forward_features(IMAGES)
-    hidden = net.forward_head(features, pre_logits=True)
-    net.reset_classifier(7)
-    assert (net.num_classes, net.get_classifier().out_features) == (7, 7)
-    assert net(IMAGES).shape == (2, 7)
-    net.reset_classifier(0)
-    assert isinstance(net.get_classifier(), nn.Identity)
-    assert torch.equal(net(IMAGES), hidden)
-    net.reset_classifier(0, "")
-    assert net(IMAGES).shape == (*features.shape[:3], net.head_hidden_size)
-    net.reset_classifier(0, "avg", reset_other=True)
-    torch.testing.assert_close(net(IMAGES), features.mean((1, 2)))
-    assert net.head_hidden_size == net.num_features
-    with pytest.raises(ValueError, match=r"global_pool must be 'avg' or '' \(none\), got 'max'"):
-        net.reset_classifier(7, "max")
-    half = network(architecture).to(torch.bfloat16)
-    half.reset_classifier(3)
-    assert half.get_classifier().weight.dtype == torch.bfloat16
 
 
 @every
@@ -224,7 +138,7 @@ def test_no_weight_decay_names_the_parameters_of_scans() -> None:
     decaying = {id(p) for p in decayed["params"]}
     assert not decaying & {id(parameters[name]) for name in names}
     assert id(parameters[f"{scans[0]}.dt_proj"]) in decaying
-    assert id(parameters[f"{scans[0]}.x_proj.weight"]) in decaying
+    assert id(parameters[f"{scans[0]}.x_proj"]) in decaying
 
 
 @every

@@ -75,9 +75,10 @@ def test_every_key_means_something(tmp_path: Path) -> None:
 
 def test_what_a_file_leaves_out_is_as_documented() -> None:
     spec = SearchSpace.load({**without("options"), "stages": [{**STAGE, "depth": 1}]}).spec
-    assert spec.head == MlpHead()
+    assert [*spec.heads.values()] == [MlpHead()]
     assert spec.stages[0].depth == (1,)
     assert spec.stages[0].second_half == ("same",)
+    assert spec.stages[0].window == (None,)
 
 
 def test_anchors_and_merge_keys_are_yaml_too(tmp_path: Path) -> None:
@@ -119,6 +120,13 @@ def test_anchors_and_merge_keys_are_yaml_too(tmp_path: Path) -> None:
         ({**RAW, "stem": "conv9"}, r"stem: unknown stem 'conv9'; known: double_conv"),
         ({**RAW, "head": {"name": "mlp", "ratio": -1}}, r"head MlpHead: ratio must be positive"),
         ({**RAW, "downsample": "x"}, r"downsample: unknown downsample 'x'; known: conv_norm"),
+        ({**RAW, "head": ["mlp", "mlp"]}, r"space: head: the value 'mlp' stands twice"),
+        ({**RAW, "stem": []}, r"stem: value should have at least 1 item"),
+        (
+            {**RAW, "stem": "tokens", "stages": [STAGE, STAGE]},
+            r"stage 1 with width 8: .* a class token makes the map a sequence, .* got 2 stage",
+        ),
+        (with_stage(window=0), r"stages.0.window.0: input should be greater than 0, got 0"),
     ],
 )
 def test_a_wrong_space_is_refused(raw: dict[str, Any], message: str) -> None:
@@ -131,7 +139,7 @@ def test_a_wrong_space_is_refused(raw: dict[str, Any], message: str) -> None:
     [
         (with_block(), r"blocks.gated_conv: form is missing; allowed: gated, metaformer"),
         (with_block(form="gate"), r"blocks.gated_conv: unknown form 'gate'; known: gated, met"),
-        (with_block(form="gated", mixer="conv"), r"unknown mixer 'conv'; known: gated_conv, ssm"),
+        (with_block(form="gated", mixer="con"), r"unknown mixer 'con'; known: gated_conv, ssm"),
         (with_block(form="gated", kernal=3), r"gated_conv: no option 'kernal'; it takes kernel"),
         (with_block(form="gated", kernel="3"), r"blocks.gated_conv.kernel must be int, got '3'"),
         (with_block(form="gated", kernel=4), r"stage 1, gated_conv with width 8: .* odd and pos"),
@@ -140,10 +148,18 @@ def test_a_wrong_space_is_refused(raw: dict[str, Any], message: str) -> None:
         (with_option("expansion", [2, "2"]), r"options.expansion: the value 2.0 stands twice"),
         (with_option("kernel", [3, True]), r"options.kernel must be int, got True"),
         (with_option("kernel", [3, 3.5]), r"options.kernel must be int, got 3.5"),
-        (with_option("act", ["gelu", "relu"]), r"options.act must be one of 'gelu', 'silu', got"),
-        (with_option("kernel", [3], per="block"), r"options.kernel.per: input should be 'stage'"),
+        (with_option("act", ["gelu", "elu"]), r"options.act must be one of 'gelu', .*got 'elu'"),
+        (with_option("kernel", [3], per="part"), r"options.kernel.per: input should be 'block', "),
         (with_option("window", [7]), r"options.window: no block under blocks takes it \(or each"),
         (with_option("kernel", [3, 4]), r"gated_conv with width 8, kernel 4: .* odd and positive"),
+        (
+            with_option("directions", {"choose": 2}),
+            r"options.directions.values: combinations are written {choose: NUMBER, of: \[NAME",
+        ),
+        (
+            with_option("directions", {"choose": 3, "of": ["h", "v"]}),
+            r"options.directions.values: choose must be 1 to 2, the number of names under of",
+        ),
     ],
 )
 def test_wrong_blocks_and_options_are_refused(raw: dict[str, Any], message: str) -> None:

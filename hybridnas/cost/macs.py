@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from ..architecture import Architecture, Block
 from ..counting import Count, Size
 from ..errors import ConfigError
+from ..layers.windows import windows_of
+from .dense import DENSE_HEADS, Map
 
-TASKS = ("classification",)
+TASKS: dict[str, tuple[Size, int]] = {
+    "classification": ((224, 224), 1000),
+    "segmentation": ((512, 2048), 150),
+    "detection": ((800, 1280), 80),
+}
+"""Image size and number of classes that published figures of a task are for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,7 @@ class StageCost:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Parameters and MACs of a network with its classification head, for one image."""
+    """Parameters and MACs of a network with the head of its task, for one image."""
 
     params: int
     macs: int
@@ -45,42 +52,58 @@ class Cost:
 
 def cost(
     architecture: Architecture,
-    input_size: int | tuple[int, int] = 224,
+    input_size: int | tuple[int, int] | None = None,
     task: str | None = None,
-    num_classes: int = 1000,
+    num_classes: int | None = None,
     in_chans: int = 3,
 ) -> Cost:
-    """The cost of an architecture on an image of that size.
+    """The cost of an architecture on an image of that size, with the head of a task.
 
-    input_size: side of a square image or (height, width), in pixels. task: 'classification' or
-    None for the same; the heads of other tasks are not counted yet.
-    Raises ConfigError for a task that is not known or an image smaller than a pixel.
+    task: 'classification' (the default: the architecture's own head), 'segmentation' (UperNet)
+    or 'detection' (Mask R-CNN with FPN). input_size: side of a square image or (height, width),
+    in pixels; None: 224, 512 x 2048 and 800 x 1280, as published. num_classes: None: 1000, 150
+    and 80. Raises ConfigError for a task that is not known, or an image too small.
     """
-    size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
     if task not in (None, *TASKS):
         raise ConfigError(f"unknown task {task!r}; allowed: {', '.join(TASKS)}")
-    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
-        raise ConfigError(f"input size must be positive pixels (H, W), got {input_size!r}")
+    usual_size, usual_classes = TASKS[task or "classification"]
+    size = _checked_size(usual_size if input_size is None else input_size)
+    classes = usual_classes if num_classes is None else num_classes
     width = architecture.stages[0].width
     stem, at = architecture.stem.count(in_chans, width, size)
     stages: list[StageCost] = []
+    maps: list[Map] = []
     total = stem
     for index, stage in enumerate(architecture.stages):
         spent = Count()
         if index:
             spent, at = architecture.downsample.count(width, stage.width, at)
-        width, tokens = stage.width, at[0] * at[1]
+        width = stage.width
+        windows, inside = windows_of(at, stage.window)
         for block, repeat in stage.runs():
-            spent += _block(block, width, at) * repeat
+            once = _block(block, width, inside)
+            spent += Count(once.params, once.macs * windows) * repeat
         names = tuple(block.mixer_name for block, _ in stage.runs())
+        tokens = inside[0] * inside[1]
         ratio = tokens / (6 * width)
         stages.append(
             StageCost(index + 1, stage.depth, width, names, spent.params, spent.macs, tokens, ratio)
         )
+        maps.append((width, at))
         total += spent
-    head = architecture.head.count(width, num_classes)
+    if task in DENSE_HEADS:
+        head = DENSE_HEADS[task](maps, classes)
+    else:
+        head = architecture.head.count(width, classes, at)
     total += head
-    return Cost(total.params, total.macs, stem, tuple(stages), head, size, num_classes)
+    return Cost(total.params, total.macs, stem, tuple(stages), head, size, classes)
+
+
+def _checked_size(given: int | tuple[int, int]) -> Size:
+    size = (given, given) if isinstance(given, int) else tuple(given)
+    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+        raise ConfigError(f"input size must be positive pixels (H, W), got {given!r}")
+    return size
 
 
 @functools.lru_cache(maxsize=65536)

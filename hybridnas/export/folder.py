@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..architecture import Architecture
-from ..config import Protocol
-from ..cost import cost
-from ..counting import CONVENTION
+from ..checkpoint import KNOWN, checkpoint_filter_fn
+from ..cost import Cost, cost
+from ..drawing import draw
 from ..errors import ExportError
-from ..timm_entry import build
+from ..timm_entry import build, pretrained_cfg
+from .card import DRAWING, Origin, model_card
+from .programs import ONNX, PROGRAM, check_onnx, write_onnx, write_program
+from .standalone import check_standalone, write_package
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a model comes from: what its card and its config say of it."""
+class Extras:
+    """What an export holds besides: standalone: the source of its network, so that it needs
+    torch and timm alone. onnx, program: the model as ONNX, as torch.export's program."""
 
-    study: str
-    trial: int
-    metrics: Mapping[str, float | None]
-    protocol: Protocol
-    class_names: tuple[str, ...]
-    machine: Mapping[str, object]
-    versions: Mapping[str, str]
-    git_commit: str | None
+    standalone: bool = False
+    onnx: bool = False
+    program: bool = False
 
 
 def export_model(
@@ -47,36 +47,77 @@ def export_model(
     *,
     num_classes: int = 1000,
     input_size: int = 224,
+    extras: Extras | None = None,
 ) -> None:
-    """Writes config.json, model.safetensors and README.md to a new folder `out`.
+    """Writes config.json, model.safetensors, the card and its picture to a new folder `out`.
 
     state_dict: the trained weights; None: fresh ones, from seed 0. origin: of a model that a
     study found; its protocol then gives image size, classes and how images are prepared.
     Raises ExportError if the folder is there already, if the weights are another network's, or
     if it cannot be written; nothing is left half.
     """
+    extras = extras or Extras()
     if out.exists():
         raise ExportError(f"{out} is there already: name a new folder, or remove it first")
+    if extras.standalone:
+        check_standalone(architecture, out.name)
+    if extras.onnx:
+        check_onnx()
     if origin is not None:
         num_classes, input_size = len(origin.class_names), origin.protocol.fidelity.resolution
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = build(architecture, num_classes=num_classes)
+        model = build(architecture, num_classes=num_classes).eval()
     if state_dict is not None:
         _load(model, state_dict)
     unfinished = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         unfinished.mkdir(parents=True)
-        save_file(model.state_dict(), unfinished / WEIGHTS, metadata={"format": "pt"})
+        weights = save(model.state_dict(), metadata={"format": "pt"})
+        (unfinished / WEIGHTS).write_bytes(weights)  # save_file's are for their owner's eyes only
         config = _config(architecture, origin, num_classes, input_size)
         (unfinished / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        card = _card(architecture, origin, num_classes, input_size, trained=state_dict is not None)
+        known = cost(architecture, input_size, num_classes=num_classes)
+        (unfinished / DRAWING).write_text(_picture(architecture, known), encoding="utf-8")
+        made = _programs(model, input_size, unfinished, extras)
+        if extras.standalone:
+            write_package(unfinished)
+        card = model_card(
+            architecture,
+            known,
+            origin,
+            trained=state_dict is not None,
+            package=out.name if extras.standalone else None,
+            extras=made,
+        )
         (unfinished / CARD).write_text(card, encoding="utf-8")
         unfinished.rename(out)
     except OSError as error:
         raise ExportError(f"{out} cannot be written: {error.strerror}") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _picture(architecture: Architecture, known: Cost) -> str:
+    title = (
+        f"{architecture.short}: {known.params / 1e6:.2f} M parameters, "
+        f"{known.macs / 1e6:,.1f} M MACs at {known.input_size[0]} px"
+    )
+    return draw(architecture, known.stages, title)
+
+
+def _programs(model: nn.Module, input_size: int, folder: Path, extras: Extras) -> dict[str, str]:
+    """Writes what is wanted of them; what each is, by the name of its file."""
+    images = torch.randn(2, 3, input_size, input_size, generator=torch.Generator().manual_seed(0))
+    what = f"for any batch of {input_size} x {input_size} px images, normalised as above"
+    made: dict[str, str] = {}
+    if extras.onnx:
+        write_onnx(model, images, folder / ONNX)
+        made[ONNX] = f"ONNX {what} (input `images`, output `logits`)"
+    if extras.program:
+        write_program(model, images, folder / PROGRAM)
+        made[PROGRAM] = f"`torch.export.load` gives it, {what}"
+    return made
 
 
 def _load(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
@@ -104,18 +145,12 @@ def _config(
     architecture: Architecture, origin: Origin | None, num_classes: int, input_size: int
 ) -> dict[str, Any]:
     """timm's config: which entry point, with what arguments, for which images."""
-    strides = architecture.stem.stride * 2 ** (len(architecture.stages) - 1)
-    pretrained: dict[str, Any] = {
-        "input_size": [3, input_size, input_size],
-        "pool_size": [max(1, input_size // strides)] * 2,
-        "crop_pct": origin.protocol.recipe.crop_pct if origin else 1.0,
-        "interpolation": "bicubic",
-        "mean": list(timm.data.IMAGENET_DEFAULT_MEAN),
-        "std": list(timm.data.IMAGENET_DEFAULT_STD),
-        "first_conv": "stem.conv1",
-        "classifier": "head.fc",
-        "license": "other",
-    }
+    # As JSON gives it back, and without what timm's config says elsewhere or does not say.
+    pretrained: dict[str, Any] = json.loads(json.dumps(pretrained_cfg(architecture, input_size)))
+    del pretrained["url"], pretrained["num_classes"]
+    pretrained["license"] = "other"
+    if origin is not None:
+        pretrained["crop_pct"] = origin.protocol.recipe.crop_pct
     config: dict[str, Any] = {
         "architecture": "hybridnas",
         "num_classes": num_classes,
@@ -138,80 +173,27 @@ def _config(
     return config
 
 
-def _card(
-    architecture: Architecture,
-    origin: Origin | None,
-    num_classes: int,
-    input_size: int,
-    trained: bool,
-) -> str:
-    known = cost(architecture, input_size, num_classes=num_classes)
-    stages = "\n".join(
-        f"| {s.stage} | {line} | {s.tokens} | {s.long_sequence_ratio:.2f} "
-        f"| {s.params:,} | {s.macs / 1e6:,.2f} |"
-        for s, line in zip(known.stages, architecture.describe(), strict=True)
-    )
-    return f"""---
-library_name: timm
-tags: [image-classification, hybridnas]
----
-# {architecture.short}
+def read_weights(path: Path, architecture: Architecture, num_classes: int) -> dict[str, Tensor]:
+    """The weights in a .pth or .safetensors file under our names, whoever named them.
 
-{_how_found(origin, trained)}
-
-- architecture `{architecture.digest}`, {num_classes} classes
-- {known.params:,} parameters, {known.macs / 1e6:,.2f} M MACs at {input_size} px ({CONVENTION})
-
-| stage | blocks | tokens L | L / 6D | parameters | MACs (M) |
-|---|---|---|---|---|---|
-{stages}
-
-## Use
-
-{_own_mixers(architecture)}```python
-import hybridnas  # registers the model with timm
-import timm
-
-model = timm.create_model("local-dir:PATH_OF_THIS_FOLDER", pretrained=True)
-features = timm.create_model("local-dir:PATH_OF_THIS_FOLDER", pretrained=True, features_only=True)
-transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
-```
-
-{_rescore(origin)}"""
+    Raises ExportError for a file that holds none, or those of no known network.
+    """
+    try:
+        loaded = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
+    except (OSError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
+        first = str(error).splitlines()[0]
+        raise ExportError(f"{path} holds no weights that can be read ({first})") from None
+    if not isinstance(loaded, Mapping):
+        raise ExportError(f"{path} holds no weights by name, but a {type(loaded).__name__}")
+    model = build(architecture, num_classes=num_classes, device="meta")
+    found = checkpoint_filter_fn(loaded, model)
+    if not found.keys() & model.state_dict().keys():
+        raise ExportError(
+            f"{path}: weights with names such as {next(iter(found), 'none')!r} are of no known "
+            f"network; known: hybridnas's own, {', '.join(KNOWN)}"
+        )
+    return found
 
 
-def _own_mixers(architecture: Architecture) -> str:
-    """What must be importable besides hybridnas."""
-    names = {block.mixer_name for stage in architecture.stages for block, _ in stage.runs()}
-    modules = sorted({name.partition(":")[0] for name in names if ":" in name})
-    return f"Needs on Python's path: {', '.join(f'`{m}`' for m in modules)}.\n\n" if modules else ""
-
-
-def _rescore(origin: Origin | None) -> str:
-    if origin is None:
-        return ""
-    return "`hybridnas evaluate PATH_OF_THIS_FOLDER` counts the score again, to the last image.\n"
-
-
-def _how_found(origin: Origin | None, trained: bool) -> str:
-    if origin is None:
-        return "Trained weights from elsewhere." if trained else "**Untrained**: random weights."
-    protocol, metrics = origin.protocol, origin.metrics
-    scores = [
-        f"{name} {value:.4f}"
-        for name, value in metrics.items()
-        if name in ("top1", "top5") and value is not None
-    ]
-    error, images = metrics.get("top1_se"), metrics.get("num_images")
-    if error is not None:
-        scores.append(f"standard error of top1 {error:.4f}")
-    counted = "" if images is None else f" on {images:.0f} images"
-    recipe = json.dumps(protocol.recipe.model_dump(mode="json"), sort_keys=True)
-    return (
-        f"Found by hybridnas: study `{origin.study}`, trial {origin.trial}. Scored "
-        f"{', '.join(scores)}{counted} of the split `{protocol.task.val}` (data "
-        f"`{protocol.data_digest}`), in fp32 on {origin.machine.get('device')} with batch size "
-        f"{origin.machine.get('eval_batch_size')}, after {protocol.fidelity.epochs} epoch(s) at "
-        f"{protocol.fidelity.resolution} px, seed {protocol.seed}.\n\n"
-        f"Protocol `{protocol.digest}`, recipe `{recipe}`"
-    )
+def _torch_load(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)

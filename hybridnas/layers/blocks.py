@@ -3,36 +3,31 @@
 `gated` is the skeleton that MambaOut compares mixers in (Yu & Wang, CVPR 2025, eq. 8-11), in the
 form of its released Gated CNN block: x + Out(act(g) * concat(i, mix(c))).
 `metaformer` has two residuals, mixer and MLP (Yu et al., CVPR 2022); with an input projection it
-is VMamba's block (Liu et al., 2024).
+is VMamba's block (Liu et al., 2024), with a gate and no MLP its first version's, or Vim's.
+`convnext` is one residual around mixer and MLP (Liu et al., CVPR 2022), `basic` one around two
+mixers, each with a norm (ResNet's basic block, and MambaVision's in its first stages).
 """
 
 from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ..counting import Count, Size, layer_norm, linear
+from ..activations import Activation, build_activation, count_activation
+from ..counting import Count, Size, linear
 from ..errors import ArchitectureError
 from ..mixers import Mixer
+from ..norms import Norm, build_norm, count_norm
 from ..parts import Part
-
-Activation = Literal["gelu", "silu"]
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "silu": F.silu}
+from .scale import optional_scale
 
 
-def norm(width: int) -> nn.LayerNorm:
-    """The LayerNorm of all our networks, over the last axis."""
-    return nn.LayerNorm(width, eps=1e-6)
-
-
-def _drop_path(rate: float) -> nn.Module:
+def drop_path_module(rate: float) -> nn.Module:
     return DropPath(rate) if rate > 0 else nn.Identity()
 
 
@@ -62,11 +57,14 @@ class Form(Part, abc.ABC):
 @dataclasses.dataclass(frozen=True)
 class Gated(Form):
     """expansion: hidden over block width. conv_ratio: mixed channels over block width (not over
-    the hidden width). Both products are cut to whole channels, as published."""
+    the hidden width). Both products are cut to whole channels, as published. layer_scale: what a
+    factor a channel on the branch starts at."""
 
     expansion: float = 8 / 3
     conv_ratio: float = 1.0
     act: Activation = "gelu"
+    norm: Norm = "layer"
+    layer_scale: float | None = None
 
     def check(self) -> None:
         if self.expansion <= 0 or not 0 < self.conv_ratio <= self.expansion:
@@ -92,42 +90,60 @@ class Gated(Form):
         tokens = size[0] * size[1]
         hidden = int(self.expansion * width)
         around = linear(tokens, width, 2 * hidden) + linear(tokens, hidden, width)
-        inner = mixer.count(self.mixed_channels(width), width, size)
-        return layer_norm(tokens, width) + around + inner
+        inner = mixer.count(self.mixed_channels(width), width, size) + count_activation(self.act)
+        scale = Count(width * (self.layer_scale is not None))
+        return count_norm(self.norm, tokens, width) + around + inner + scale
 
 
 class GatedBlock(nn.Module):
     def __init__(self, form: Gated, mixer: Mixer, width: int, drop_path: float) -> None:
         super().__init__()
         hidden, mixed = int(form.expansion * width), form.mixed_channels(width)
-        self.split = (hidden, hidden - mixed, mixed)
-        self.norm = norm(width)
+        self.split = [hidden, hidden - mixed, mixed]
+        self.norm = build_norm(form.norm, width)
         self.proj_in = nn.Linear(width, 2 * hidden)
-        self.act = _ACTIVATIONS[form.act]
+        self.act = build_activation(form.act)
         self.mixer = mixer.build(mixed, width)
         self.proj_out = nn.Linear(hidden, width)
-        self.drop_path = _drop_path(drop_path)
+        self.scale = optional_scale(width, form.layer_scale)
+        self.drop_path = drop_path_module(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, H, W, D) -> (B, H, W, D)
         gate, identity, mixed = self.proj_in(self.norm(x)).split(self.split, dim=-1)
         y = torch.cat((identity, self.mixer(mixed)), dim=-1)
-        return x + self.drop_path(self.proj_out(self.act(gate) * y))
+        return x + self.drop_path(self.scale(self.proj_out(self.act(gate) * y)))
 
 
 @dataclasses.dataclass(frozen=True)
 class MetaFormer(Form):
     """expansion: width of the mixer over block width, through an input projection; None: the
-    mixer reads the block's own channels. mlp_ratio: hidden over block width, 0: no MLP."""
+    mixer reads the block's own channels. mlp_ratio: hidden over block width, 0: no MLP.
+
+    act: of the MLP. gate: activation of a second half of the input projection, which the mixer's
+    output is multiplied by; None: no gate. bias: of the projections; mlp_bias: of the MLP.
+    layer_scale: what a factor a channel on each branch starts at. res_scale: such a factor on
+    the residuals too (from 1), as ConvFormer has in its last two stages.
+    """
 
     expansion: float | None = None
     mlp_ratio: float = 4.0
     act: Activation = "gelu"
+    gate: Activation | None = None
+    norm: Norm = "layer"
+    bias: bool = True
+    mlp_bias: bool = True
+    layer_scale: float | None = None
+    res_scale: bool = False
 
     def check(self) -> None:
         if (self.expansion is not None and self.expansion <= 0) or self.mlp_ratio < 0:
             raise ArchitectureError(
                 f"{self.label}: needs expansion > 0 (or none) and mlp_ratio >= 0, "
                 f"got expansion {self.expansion} and mlp_ratio {self.mlp_ratio:g}"
+            )
+        if self.gate is not None and self.expansion is None:
+            raise ArchitectureError(
+                f"{self.label}: gate {self.gate!r} needs an input projection: give expansion"
             )
 
     def mixed_channels(self, width: int) -> int:
@@ -144,44 +160,71 @@ class MetaFormer(Form):
     def count(self, mixer: Mixer, width: int, size: Size) -> Count:
         tokens = size[0] * size[1]
         mixed, hidden = self.mixed_channels(width), int(self.mlp_ratio * width)
-        total = layer_norm(tokens, width) + mixer.count(mixed, width, size)
-        total += linear(tokens, mixed, width)
+        total = count_norm(self.norm, tokens, width) + mixer.count(mixed, width, size)
+        total += linear(tokens, mixed, width, self.bias)
         if self.expansion is not None:
-            total += linear(tokens, width, mixed)
+            total += linear(tokens, width, mixed * (2 if self.gate else 1), self.bias)
+        if self.gate is not None:
+            total += count_activation(self.gate)
         if hidden:
-            total += layer_norm(tokens, width) + linear(tokens, width, hidden)
-            total += linear(tokens, hidden, width)
-        return total
+            total += count_mlp(tokens, width, hidden, self.act, self.norm, self.mlp_bias)
+        scales = (self.layer_scale is not None) + self.res_scale
+        return total + Count(scales * width * (2 if hidden else 1))
 
 
 class MetaFormerBlock(nn.Module):
     def __init__(self, form: MetaFormer, mixer: Mixer, width: int, drop_path: float) -> None:
         super().__init__()
         mixed, hidden = form.mixed_channels(width), int(form.mlp_ratio * width)
-        self.norm = norm(width)
-        self.proj_in = nn.Identity() if form.expansion is None else nn.Linear(width, mixed)
+        residual = 1.0 if form.res_scale else None
+        self.norm = build_norm(form.norm, width)
+        self.proj_in: nn.Module = nn.Identity()
+        if form.expansion is not None:
+            self.proj_in = nn.Linear(width, mixed * (2 if form.gate else 1), form.bias)
+        self.gate = None if form.gate is None else build_activation(form.gate)
         self.mixer = mixer.build(mixed, width)
-        self.proj_out = nn.Linear(mixed, width)
-        self.mlp = Mlp(width, hidden, form.act) if hidden else None
-        self.drop_path = _drop_path(drop_path)
+        self.proj_out = nn.Linear(mixed, width, form.bias)
+        self.scale = optional_scale(width, form.layer_scale)
+        self.res_scale = optional_scale(width, residual)
+        self.mlp = None
+        if hidden:
+            self.mlp = Mlp(width, hidden, form.act, form.norm, form.mlp_bias)
+        self.mlp_scale = optional_scale(width, form.layer_scale if hidden else None)
+        self.mlp_res_scale = optional_scale(width, residual if hidden else None)
+        self.drop_path = drop_path_module(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, H, W, D) -> (B, H, W, D)
-        x = x + self.drop_path(self.proj_out(self.mixer(self.proj_in(self.norm(x)))))
-        return x if self.mlp is None else x + self.drop_path(self.mlp(x))
+        y = self.proj_in(self.norm(x))
+        if self.gate is not None:
+            y, gate = y.chunk(2, dim=-1)
+            y = self.mixer(y) * self.gate(gate)
+        else:
+            y = self.mixer(y)
+        x = self.res_scale(x) + self.drop_path(self.scale(self.proj_out(y)))
+        if self.mlp is not None:
+            x = self.mlp_res_scale(x) + self.drop_path(self.mlp_scale(self.mlp(x)))
+        return x
 
 
 class Mlp(nn.Module):
-    """LayerNorm, Linear, activation, Linear."""
+    """Norm, Linear, activation, Linear."""
 
-    def __init__(self, width: int, hidden: int, act: Activation) -> None:
+    def __init__(
+        self, width: int, hidden: int, act: Activation, norm: Norm, bias: bool = True
+    ) -> None:
         super().__init__()
-        self.norm = norm(width)
-        self.fc1 = nn.Linear(width, hidden)
-        self.act = _ACTIVATIONS[act]
-        self.fc2 = nn.Linear(hidden, width)
+        self.norm = build_norm(norm, width)
+        self.fc1 = nn.Linear(width, hidden, bias)
+        self.act = build_activation(act)
+        self.fc2 = nn.Linear(hidden, width, bias)
 
     def forward(self, x: Tensor) -> Tensor:  # (..., D) -> (..., D)
         return self.fc2(self.act(self.fc1(self.norm(x))))
 
 
-FORMS: dict[str, type[Form]] = {"gated": Gated, "metaformer": MetaFormer}
+def count_mlp(
+    tokens: int, width: int, hidden: int, act: Activation, norm: Norm, bias: bool = True
+) -> Count:
+    """What an Mlp costs at that many tokens."""
+    layers = linear(tokens, width, hidden, bias) + linear(tokens, hidden, width, bias)
+    return count_norm(norm, tokens, width) + layers + count_activation(act)

@@ -1,35 +1,41 @@
-"""Stems, from the image to the first map, and downsamplers between stages."""
+"""Stems: from the image to the first map."""
 
 from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ..counting import Count, Size, conv2d, conv_size, layer_norm
+from ..activations import Activation, build_activation, count_activation
+from ..counting import Count, Size, conv2d, conv_size
 from ..errors import ArchitectureError
+from ..norms import Norm, build_norm, count_norm
 from ..parts import Part
-from .blocks import norm
 
-
-def halved(size: Size) -> Size:
-    """The size of a map after a 3x3 convolution of stride 2."""
-    return conv_size(size[0], 3, 2, 1), conv_size(size[1], 3, 2, 1)
-
-
-def _conv(fan_in: int, fan_out: int) -> nn.Conv2d:
-    return nn.Conv2d(fan_in, fan_out, kernel_size=3, stride=2, padding=1)
+ClassToken = Literal["none", "first", "middle"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Stem(Part, abc.ABC):
-    """Options of a stem: image (B, in_chans, H, W) -> map (B, H', W', width)."""
+    """Options of a stem: image (B, in_chans, H, W) -> map (B, H', W', width).
+
+    A stem with a class token gives a sequence, as a map of height 1: (B, 1, L + 1, width). The
+    first convolution of every stem's module is called conv1.
+    """
 
     kind: ClassVar[str] = "stem"
-    stride: ClassVar[int]
+
+    @property
+    def token_place(self) -> ClassToken:
+        """Where a class token stands among the tokens."""
+        return "none"
+
+    @property
+    @abc.abstractmethod
+    def stride(self) -> int:
+        """Pixels of the image a token, along each side."""
 
     @abc.abstractmethod
     def build(self, in_chans: int, width: int) -> nn.Module: ...
@@ -44,72 +50,102 @@ class Stem(Part, abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class DoubleConv(Stem):
-    """conv3x3 s2 to half the width, LayerNorm, GELU, conv3x3 s2, LayerNorm (MambaOut, VMamba)."""
+    """conv3x3 s2, norm, activation, conv3x3 s2, norm (MambaOut, VMamba, MambaVision).
 
-    stride: ClassVar[int] = 4
+    hidden: channels between the two; None: half the width. mid_norm: whether the first norm is
+    there. last_act: whether the activation stands after the last norm too. bias: of the
+    convolutions.
+    """
+
+    hidden: int | None = None
+    mid_norm: bool = True
+    last_act: bool = False
+    act: Activation = "gelu"
+    norm: Norm = "layer"
+    bias: bool = True
+
+    def check(self) -> None:
+        if self.hidden is not None and self.hidden < 1:
+            raise ArchitectureError(f"{self.label}: hidden must be positive, got {self.hidden}")
 
     def check_width(self, width: int) -> None:
         if width < 2:
             raise ArchitectureError(f"{self.label}: needs a width of 2 or more, got {width}")
 
+    @property
+    def stride(self) -> int:
+        return 4
+
     def build(self, in_chans: int, width: int) -> nn.Module:
-        return DoubleConvStem(in_chans, width)
+        return DoubleConvStem(self, in_chans, width)
 
     def count(self, in_chans: int, width: int, size: Size) -> tuple[Count, Size]:
-        half = width // 2
-        first, second = halved(size), halved(halved(size))
+        hidden = self.hidden or width // 2
+        first = conv_size(size, 3, 2, 1)
+        second = conv_size(first, 3, 2, 1)
         early, late = first[0] * first[1], second[0] * second[1]
-        total = conv2d(early, in_chans, half, 3) + layer_norm(early, half)
-        return total + conv2d(late, half, width, 3) + layer_norm(late, width), second
+        total = conv2d(early, in_chans, hidden, 3, bias=self.bias) + count_activation(self.act)
+        if self.mid_norm:
+            total += count_norm(self.norm, early, hidden)
+        total += conv2d(late, hidden, width, 3, bias=self.bias)
+        if self.last_act:
+            total += count_activation(self.act)
+        return total + count_norm(self.norm, late, width), second
 
 
 class DoubleConvStem(nn.Module):
-    def __init__(self, in_chans: int, width: int) -> None:
+    def __init__(self, options: DoubleConv, in_chans: int, width: int) -> None:
         super().__init__()
-        self.conv1, self.norm1 = _conv(in_chans, width // 2), norm(width // 2)
-        self.conv2, self.norm2 = _conv(width // 2, width), norm(width)
+        hidden = options.hidden or width // 2
+        self.conv1 = nn.Conv2d(in_chans, hidden, 3, 2, 1, bias=options.bias)
+        self.norm1 = build_norm(options.norm if options.mid_norm else "none", hidden)
+        self.act1 = build_activation(options.act)
+        self.conv2 = nn.Conv2d(hidden, width, 3, 2, 1, bias=options.bias)
+        self.norm2 = build_norm(options.norm, width)
+        self.act2 = build_activation(options.act if options.last_act else "none")
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) -> (B, H/4, W/4, D)
-        x = self.norm1(self.conv1(x).permute(0, 2, 3, 1))
-        x = self.conv2(F.gelu(x).permute(0, 3, 1, 2))
-        return self.norm2(x.permute(0, 2, 3, 1))
+        x = self.act1(self.norm1(self.conv1(x).permute(0, 2, 3, 1)))
+        x = self.conv2(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return self.act2(self.norm2(x))
 
 
 @dataclasses.dataclass(frozen=True)
-class Downsample(Part, abc.ABC):
-    """Options of what stands before every stage but the first; it halves the map."""
+class Patch(Stem):
+    """One convolution and a norm: 4 x 4 patches (ConvNeXt, VMamba's first version), or with
+    kernel 7 and padding 2 patches that overlap (ConvFormer). step: the convolution's stride."""
 
-    kind: ClassVar[str] = "downsample"
+    kernel: int = 4
+    step: int = 4
+    padding: int = 0
+    norm: Norm = "layer"
 
-    @abc.abstractmethod
-    def build(self, width_in: int, width: int) -> nn.Module: ...
+    def check(self) -> None:
+        if self.kernel < 1 or self.step < 1 or self.padding < 0:
+            raise ArchitectureError(
+                f"{self.label}: needs kernel and step of 1 or more and no padding below 0, got "
+                f"kernel {self.kernel}, step {self.step}, padding {self.padding}"
+            )
 
-    @abc.abstractmethod
-    def count(self, width_in: int, width: int, size: Size) -> tuple[Count, Size]:
-        """Cost on a map of that size, and the size that it leaves."""
+    @property
+    def stride(self) -> int:
+        return self.step
+
+    def build(self, in_chans: int, width: int) -> nn.Module:
+        return PatchStem(self, in_chans, width)
+
+    def count(self, in_chans: int, width: int, size: Size) -> tuple[Count, Size]:
+        at = conv_size(size, self.kernel, self.step, self.padding)
+        tokens = at[0] * at[1]
+        conv = conv2d(tokens, in_chans, width, self.kernel)
+        return conv + count_norm(self.norm, tokens, width), at
 
 
-@dataclasses.dataclass(frozen=True)
-class ConvNorm(Downsample):
-    """conv3x3 s2, LayerNorm (MambaOut, VMamba v2)."""
-
-    def build(self, width_in: int, width: int) -> nn.Module:
-        return ConvNormDownsample(width_in, width)
-
-    def count(self, width_in: int, width: int, size: Size) -> tuple[Count, Size]:
-        half = halved(size)
-        tokens = half[0] * half[1]
-        return conv2d(tokens, width_in, width, 3) + layer_norm(tokens, width), half
-
-
-class ConvNormDownsample(nn.Module):
-    def __init__(self, width_in: int, width: int) -> None:
+class PatchStem(nn.Module):
+    def __init__(self, options: Patch, in_chans: int, width: int) -> None:
         super().__init__()
-        self.conv, self.norm = _conv(width_in, width), norm(width)
+        self.conv1 = nn.Conv2d(in_chans, width, options.kernel, options.step, options.padding)
+        self.norm1 = build_norm(options.norm, width)
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, H, W, D_in) -> (B, H/2, W/2, D)
-        return self.norm(self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
-
-
-STEMS: dict[str, type[Stem]] = {"double_conv": DoubleConv}
-DOWNSAMPLES: dict[str, type[Downsample]] = {"conv_norm": ConvNorm}
+    def forward(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) -> (B, H', W', D)
+        return self.norm1(self.conv1(x).permute(0, 2, 3, 1))

@@ -8,6 +8,7 @@ from ..errors import ArchitectureError
 from ..parts import lookup
 from .attention import Attention
 from .base import Mixer as Mixer
+from .conv import Conv
 from .gated_conv import GatedConv
 from .ssm import SSM
 
@@ -15,6 +16,7 @@ MIXERS: dict[str, type[Mixer]] = {
     "gated_conv": GatedConv,
     "ssm": SSM,
     "attention": Attention,
+    "conv": Conv,
 }
 
 

@@ -16,10 +16,10 @@ from .base import Mixer
 class SelfAttention(nn.Module):
     """Every token attends to all tokens of the map; the block around it projects back."""
 
-    def __init__(self, channels: int, head_dim: int) -> None:
+    def __init__(self, channels: int, head_dim: int, bias: bool) -> None:
         super().__init__()
         self.head_dim = head_dim
-        self.qkv = nn.Linear(channels, 3 * channels)
+        self.qkv = nn.Linear(channels, 3 * channels, bias)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, H, W, C) -> (B, H, W, C)
         B, H, W, C = x.shape
@@ -31,26 +31,37 @@ class SelfAttention(nn.Module):
 
 @dataclass(frozen=True)
 class Attention(Mixer):
-    """head_dim: channels of a head; the mixed channels must be a multiple of it."""
+    """head_dim: channels of a head; the mixed channels must be a multiple of it. num_heads: how
+    many heads instead, whatever the width. qkv_bias: of the projection to queries, keys and
+    values."""
 
     letter: ClassVar[str] = "A"
     head_dim: int = 32
+    num_heads: int | None = None
+    qkv_bias: bool = True
 
     def check(self) -> None:
-        if self.head_dim < 1:
-            raise ArchitectureError(f"{self.label}: head_dim must be positive, got {self.head_dim}")
+        if self.head_dim < 1 or (self.num_heads is not None and self.num_heads < 1):
+            raise ArchitectureError(
+                f"{self.label}: head_dim and num_heads must be positive, got {self.head_dim} and "
+                f"{self.num_heads}"
+            )
 
     def check_channels(self, channels: int) -> None:
-        if channels % self.head_dim:
+        name, unit = ("head_dim", self.head_dim)
+        if self.num_heads is not None:
+            name, unit = ("num_heads", self.num_heads)
+        if channels % unit:
             raise ArchitectureError(
-                f"{self.label}: mixed channels must be a multiple of head_dim "
-                f"{self.head_dim}, got {channels}"
+                f"{self.label}: mixed channels must be a multiple of {name} {unit}, got {channels}"
             )
 
     def build(self, channels: int, width: int) -> nn.Module:
-        return SelfAttention(channels, self.head_dim)
+        head_dim = channels // self.num_heads if self.num_heads else self.head_dim
+        return SelfAttention(channels, head_dim, self.qkv_bias)
 
     def count(self, channels: int, width: int, size: Size) -> Count:
         tokens = size[0] * size[1]
         # QK^T and the weighted sum of V, whatever the number of heads
-        return linear(tokens, channels, 3 * channels) + Count(0, 2 * tokens**2 * channels)
+        qkv = linear(tokens, channels, 3 * channels, self.qkv_bias)
+        return qkv + Count(0, 2 * tokens**2 * channels)

@@ -1,151 +1,172 @@
-"""Selective state space model over 2D maps: VMamba's SS2D (Liu et al., 2024) on channels last.
+"""Selective state space model over 2D maps.
 
-The map is read as a sequence in one, two or four directions; every direction has its own
-parameters, and the outputs are summed. Before the scan stands the depthwise convolution of the
-Gated CNN block, so taking the scan out of a gated `ssm` block leaves a `gated_conv` block.
+Before the scan stands a convolution. With the defaults it is the depthwise one of the Gated CNN
+block, so taking the scan out of a gated `ssm` block leaves a `gated_conv` block. The options
+cover what was published: VMamba's SS2D, Vim's two directions with a causal convolution each,
+LocalMamba's windows and attention, MambaVision's half that is convolved but not scanned.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hybridnas_kernels import selective_scan
-
-from ..counting import Count, Size, conv2d, layer_norm
+from ..counting import Count, Size, conv2d, linear
 from ..errors import ArchitectureError
+from ..norms import Norm, build_norm, count_norm
 from .base import Mixer
-from .gated_conv import DepthwiseConv, check_kernel
-
-# Orders in which a map is read: row by row (h), column by column (v), each also backwards.
-DIRECTIONS = ("h", "v", "h_flip", "v_flip")
-
-
-class SelectiveScan2D(nn.Module):
-    """Scans a map along each direction and sums the outputs: (B, H, W, C) -> (B, H, W, C).
-
-    Per direction: a projection of the token to dt (rank R), B and C (d_state each), a projection
-    of dt to the channels, the decay A = -exp(A_log) and the skip D.
-    """
-
-    def __init__(self, channels: int, rank: int, d_state: int, directions: tuple[str, ...]) -> None:
-        super().__init__()
-        self.rank, self.d_state, self.directions = rank, d_state, directions
-        K = len(directions)
-        self.x_proj = nn.Linear(channels, K * (rank + 2 * d_state), bias=False)
-        self.dt_proj = nn.Parameter(torch.empty(K, rank, channels))
-        self.dt_bias = nn.Parameter(torch.empty(K, channels))
-        self.A_log = nn.Parameter(torch.empty(K, channels, d_state))
-        self.D = nn.Parameter(torch.empty(K, channels))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Mamba's initialisation (Gu & Dao, arXiv 2312.00752): A_n = -n, dt in [1e-3, 1e-1]."""
-        nn.init.uniform_(self.dt_proj, -(self.rank**-0.5), self.rank**-0.5)
-        with torch.no_grad():
-            low, high = math.log(1e-3), math.log(1e-1)
-            dt = torch.exp(torch.rand_like(self.dt_bias) * (high - low) + low).clamp_min(1e-4)
-            self.dt_bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # inverse of softplus
-            steps = torch.arange(1, self.d_state + 1, dtype=self.A_log.dtype)
-            self.A_log.copy_(torch.log(steps).expand_as(self.A_log))
-            self.D.fill_(1.0)
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, H, W, C) -> (B, H, W, C)
-        B, H, W, C = x.shape
-        K, R, N, L = len(self.directions), self.rank, self.d_state, H * W
-        # What a token is projected to does not depend on the order of reading: project the map
-        # once, then read its result in every order.
-        low = self.x_proj(x).view(B, H, W, K, R + 2 * N)
-        u = torch.stack([_read(x, d) for d in self.directions], 1)  # (B, K, C, L)
-        low = torch.stack([_read(low[..., k, :], d) for k, d in enumerate(self.directions)], 1)
-        dt, b, c = low.split([R, N, N], dim=2)  # (B, K, R or N, L)
-        delta = self.dt_proj.transpose(1, 2) @ dt  # (K, C, R) @ (B, K, R, L) -> (B, K, C, L)
-        y = selective_scan(
-            u.reshape(B, K * C, L),
-            delta.reshape(B, K * C, L),
-            -torch.exp(self.A_log.float()).view(K * C, N),
-            b,
-            c,
-            self.D.view(K * C),
-            delta_bias=self.dt_bias.view(K * C),
-            delta_softplus=True,
-        ).view(B, K, C, L)
-        return sum(  # type: ignore[return-value]
-            _write(y[:, k], d, H, W) for k, d in enumerate(self.directions)
-        )
-
-
-def _read(x: Tensor, direction: str) -> Tensor:  # (B, H, W, C) -> (B, C, L)
-    order = (0, 3, 2, 1) if direction.startswith("v") else (0, 3, 1, 2)
-    sequence = x.permute(order).flatten(2)
-    return sequence.flip(2) if direction.endswith("_flip") else sequence
-
-
-def _write(y: Tensor, direction: str, H: int, W: int) -> Tensor:  # (B, C, L) -> (B, H, W, C)
-    if direction.endswith("_flip"):
-        y = y.flip(2)
-    if direction.startswith("v"):
-        return y.unflatten(2, (W, H)).permute(0, 3, 2, 1)
-    return y.unflatten(2, (H, W)).permute(0, 2, 3, 1)
-
-
-class ConvScan(nn.Module):
-    """Depthwise convolution, SiLU, selective scan, LayerNorm."""
-
-    def __init__(
-        self, channels: int, kernel: int, rank: int, d_state: int, directions: tuple[str, ...]
-    ) -> None:
-        super().__init__()
-        self.conv = DepthwiseConv(channels, kernel)
-        self.scan = SelectiveScan2D(channels, rank, d_state, directions)
-        self.norm = nn.LayerNorm(channels, eps=1e-6)
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, H, W, C) -> (B, H, W, C)
-        return self.norm(self.scan(F.silu(self.conv(x))))
+from .conv import MapConv, check_kernel
+from .orders import Order, length, order_of
+from .scan import SelectiveScan2D
 
 
 @dataclass(frozen=True)
 class SSM(Mixer):
     """kernel: of the convolution before the scan. d_state: numbers of state a channel.
 
-    directions: names out of DIRECTIONS, apart by a space.
+    directions: one or more of h, v, w2, w7 (any window), each also with _flip, apart by a space;
+    each time that one is named it has parameters of its own (hybridnas.mixers.orders).
+    conv: '2d', a square on the map; '1d', along its rows as one sequence (MambaVision); 'causal',
+    along each direction's own sequence, with its own weights (Vim).
+    scan_ratio: share of the channels that is scanned; the rest is convolved only.
+    scan_norm: after the merge of the directions. merge: their sum or mean.
+    channel_attention: LocalMamba's attention on each direction's output has that many times
+    fewer hidden channels; 0: no attention.
     """
 
     letter: ClassVar[str] = "S"
     kernel: int = 3
     d_state: int = 16
     directions: str = "h v h_flip v_flip"
+    conv: Literal["2d", "1d", "causal"] = "2d"
+    conv_bias: bool = True
+    scan_ratio: float = 1.0
+    scan_norm: Norm = "layer"
+    merge: Literal["sum", "mean"] = "sum"
+    channel_attention: int = 0
 
     def check(self) -> None:
-        check_kernel(self.kernel, self.label)
+        if self.conv != "causal":
+            check_kernel(self.kernel, self.label)
+        elif self.kernel < 1 or self.scan_ratio != 1 or not self.conv_bias:
+            raise ArchitectureError(
+                f"{self.label}: a causal convolution needs a positive kernel, scan_ratio 1 and "
+                f"conv_bias, got kernel {self.kernel}, scan_ratio {self.scan_ratio:g}, "
+                f"conv_bias {self.conv_bias}"
+            )
         if self.d_state < 1:
             raise ArchitectureError(f"{self.label}: d_state must be positive, got {self.d_state}")
-        names = self.directions.split(" ")
-        if len(names) not in (1, 2, 4) or any(name not in DIRECTIONS for name in names):
+        if not 0 < self.scan_ratio <= 1 or self.channel_attention < 0:
             raise ArchitectureError(
-                f"{self.label}: directions must be 1, 2 or 4 of {', '.join(DIRECTIONS)}, "
-                f"apart by a space, got {self.directions!r}"
+                f"{self.label}: needs 0 < scan_ratio <= 1 and channel_attention >= 0, got "
+                f"{self.scan_ratio:g} and {self.channel_attention}"
+            )
+        self.orders()
+
+    def orders(self) -> tuple[Order, ...]:
+        """The directions as the scan takes them; ArchitectureError for what is none."""
+        names = self.directions.split(" ")
+        found = tuple(order for name in names if (order := order_of(name)) is not None)
+        if len(found) != len(names):
+            raise ArchitectureError(
+                f"{self.label}: directions must be h, v or w2, w7, ... (windows), each also with "
+                f"_flip, apart by a space, got {self.directions!r}"
+            )
+        return found
+
+    def scanned(self, channels: int) -> int:
+        return int(self.scan_ratio * channels)
+
+    def check_channels(self, channels: int) -> None:
+        scanned = self.scanned(channels)
+        if scanned < 1 or scanned < self.channel_attention:
+            raise ArchitectureError(
+                f"{self.label}: {channels} mixed channels are too few for scan_ratio "
+                f"{self.scan_ratio:g} and channel_attention {self.channel_attention}"
             )
 
     def build(self, channels: int, width: int) -> nn.Module:
-        names = tuple(self.directions.split(" "))
-        return ConvScan(channels, self.kernel, _rank(width), self.d_state, names)
+        return ConvScan(self, channels, _rank(width))
 
     def count(self, channels: int, width: int, size: Size) -> Count:
-        tokens = size[0] * size[1]
-        R, N, K = _rank(width), self.d_state, len(self.directions.split(" "))
-        projections = channels * (R + 2 * N) + R * channels
-        scan = Count(
-            params=K * (projections + channels * (N + 2)),  # A_log, and D with the bias of dt
-            macs=K * tokens * (projections + 9 * channels * N + channels),
+        tokens, scanned, orders = size[0] * size[1], self.scanned(channels), self.orders()
+        R, N, K = _rank(width), self.d_state, len(orders)
+        L = max(length(window, *size) for window, _ in orders)
+        projections = scanned * (R + 2 * N) + R * scanned
+        total = Count(
+            params=K * (projections + scanned * (N + 2)),  # A_log, and D with the bias of dt
+            macs=K * L * (projections + 9 * scanned * N + scanned),
         )
-        conv = conv2d(tokens, channels, channels, self.kernel, groups=channels)
-        return conv + scan + layer_norm(tokens, channels)
+        if self.conv == "2d":
+            total += conv2d(tokens, channels, channels, self.kernel, channels, self.conv_bias)
+        elif self.conv == "1d":
+            total += _conv1d(tokens, channels, self.kernel, self.conv_bias)
+        else:
+            total += _conv1d(L, K * channels, self.kernel, bias=True)
+        if self.channel_attention:
+            hidden = scanned // self.channel_attention
+            gate = count_norm("layer_1e-5", tokens, scanned) + linear(1, scanned, hidden)
+            gate += linear(1, hidden, scanned)
+            total += Count(gate.params, K * gate.macs)  # shared by the directions
+        return total + count_norm(self.scan_norm, tokens, scanned)
+
+
+class ConvScan(nn.Module):
+    """Convolution, SiLU, selective scan, norm."""
+
+    def __init__(self, options: SSM, channels: int, rank: int) -> None:
+        super().__init__()
+        scanned, causal = options.scanned(channels), options.conv == "causal"
+        self.split = [scanned, channels - scanned]
+        self.conv = None if causal else _convolution(options, channels)
+        self.scan = SelectiveScan2D(
+            scanned,
+            rank,
+            options.d_state,
+            options.orders(),
+            causal_kernel=options.kernel if causal else 0,
+            mean=options.merge == "mean",
+            attention_ratio=options.channel_attention,
+        )
+        self.norm = build_norm(options.scan_norm, scanned)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, H, W, C) -> (B, H, W, C)
+        if self.conv is not None:
+            x = F.silu(self.conv(x))
+        if self.split[1] == 0:
+            return self.norm(self.scan(x))
+        scanned, rest = x.split(self.split, dim=-1)
+        return torch.cat((self.norm(self.scan(scanned)), rest), dim=-1)
+
+
+class RowConv(nn.Conv1d):
+    """A depthwise convolution along the rows of a map, one after the other as one sequence."""
+
+    def __init__(self, channels: int, kernel: int, bias: bool) -> None:
+        super().__init__(
+            channels, channels, kernel, padding=kernel // 2, groups=channels, bias=bias
+        )
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, H, W, C) -> (B, H, W, C)
+        y = x.flatten(1, 2).transpose(1, 2)  # (B, C, L)
+        y = F.conv1d(y, self.weight, self.bias, padding=self.padding, groups=self.groups)
+        return y.transpose(1, 2).view_as(x)
+
+
+def _convolution(options: SSM, channels: int) -> nn.Module:
+    if options.conv == "1d":
+        return RowConv(channels, options.kernel, options.conv_bias)
+    return MapConv(channels, options.kernel, channels, options.conv_bias)
+
+
+def _conv1d(positions: int, channels: int, kernel: int, bias: bool) -> Count:
+    """A depthwise convolution along a sequence."""
+    return Count(channels * (kernel + bias), positions * channels * kernel)
 
 
 def _rank(width: int) -> int:

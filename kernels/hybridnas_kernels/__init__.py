@@ -1,3 +1,4 @@
 """The operators of hybridnas, usable on their own; they know nothing of hybridnas itself."""
 
 from .selective_scan import selective_scan as selective_scan
+from .selective_scan import selective_scan_traceable as selective_scan_traceable

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, overload
 
+import torch
 from torch import Tensor
 
 from .reference import selective_scan_reference
+from .traceable import selective_scan_traceable
 
 
 @overload
@@ -65,7 +67,10 @@ def selective_scan(
     the last state. Shapes that do not fit raise ValueError.
     """
     _check(u, delta, A, B, C, D, z, delta_bias)
-    out, last_state = selective_scan_reference(u, delta, A, B, C, D, z, delta_bias, delta_softplus)
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    traced = tracing or torch.compiler.is_compiling()
+    scan = selective_scan_traceable if traced else selective_scan_reference
+    out, last_state = scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus)
     return (out, last_state) if return_last_state else out
 
 
@@ -108,7 +113,8 @@ def _groups(name: str, x: Tensor, u: Tensor, A: Tensor) -> int:
     """The number of groups of B or C; raises ValueError if its shape does not fit u and A."""
     (batch, dim, length), num_states = u.shape, A.shape[1]
     got = tuple(x.shape)
-    if got in ((dim, num_states), (batch, num_states, length)):
+    # By their number of axes first: torch.export would guard against a batch as large as dim.
+    if got == {2: (dim, num_states), 3: (batch, num_states, length)}.get(len(got)):
         return 1
     if x.dim() != 4 or (got[0], *got[2:]) != (batch, num_states, length):
         raise ValueError(

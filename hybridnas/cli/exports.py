@@ -1,0 +1,171 @@
+"""Commands that write a model, and score one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import ConfigError, ExportError
+from .common import DEFAULT_STORAGE, AsJson, Storage, console, print_facts, print_json
+from .costs import ArchArgument
+from .resolve import Named, architecture_of, origin_of
+
+if TYPE_CHECKING:
+    from ..export import Extras
+
+TaskName = Annotated[str, typer.Option(metavar="TASK", help="classification is the only one yet.")]
+Classes = Annotated[
+    int | None,
+    typer.Option(
+        min=0, metavar="N", help="Of an untrained model. Default: the study's, else 1000."
+    ),
+]
+Pixels = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="PX", help="Of an untrained model. Default: the study's, else 224."
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Weights from elsewhere (.pth, .safetensors): of timm, or of MambaOut, ConvNeXt, "
+        "MetaFormer, DeiT or VMamba as published.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    for command in (export, evaluate):
+        app.command()(command)
+
+
+def export(
+    arch: ArchArgument,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder.")],
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="Allow an architecture that has no weights.")
+    ] = False,
+    weights: Weights = None,
+    num_classes: Classes = None,
+    input_size: Pixels = None,
+    standalone: Annotated[
+        bool,
+        typer.Option("--standalone", help="A Python package that needs torch and timm alone."),
+    ] = False,
+    onnx: Annotated[
+        bool,
+        typer.Option("--onnx", help="Also model.onnx, checked with onnxruntime; takes a while."),
+    ] = False,
+    torch_export: Annotated[
+        bool, typer.Option("--torch-export", help="Also model.pt2, torch.export's program.")
+    ] = False,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Write a model as a folder for `timm.create_model("local-dir:DIR")`.
+
+    The folder holds config, weights, and a card that says how timm, segmentation-models-pytorch
+    and torchvision load it. Example: `hybridnas export quickstart:17 --out my_model`
+    """
+    from ..export import Extras
+
+    extras = Extras(standalone=standalone, onnx=onnx, program=torch_export)
+    named = architecture_of(arch, storage)
+    with console(stderr=True).status(f"writing {out} ..."):
+        if weights is not None or not _is_trained(named):
+            if weights is None and not untrained:
+                raise ExportError(
+                    f"{arch} has no trained weights (a study keeps those of its front and its "
+                    f"best few, see `hybridnas pareto`); say --untrained to export fresh ones, or "
+                    f"give --weights FILE"
+                )
+            _export_other(named, out, weights, num_classes, input_size, extras)
+        elif (num_classes, input_size) != (None, None):
+            raise ExportError(
+                f"{arch} is trained for the classes and the image size of its study: "
+                f"leave --num-classes and --input-size out"
+            )
+        else:
+            _export_trained(named, out, extras)
+    typer.echo(f"written: {out}")
+    load_it = f'import hybridnas, timm; timm.create_model("local-dir:{out}", pretrained=True)'
+    if standalone:
+        load_it = f"import {out.name}; {out.name}.create_model()"
+    typer.echo(f"load it: {load_it}")
+
+
+def _is_trained(named: Named) -> bool:
+    return bool(named.row and named.row.evaluation and named.row.evaluation.weights)
+
+
+def _export_trained(named: Named, out: Path, extras: Extras) -> None:
+    """A trial, with the weights that its study kept."""
+    from ..export import export_model
+    from ..search.weights import load
+
+    assert named.view is not None
+    assert named.row is not None
+    assert named.row.evaluation is not None
+    assert named.row.evaluation.weights is not None
+    origin = origin_of(named.view, named.row)
+    state = load(named.row.evaluation.weights)
+    export_model(named.architecture, out, state, origin, extras=extras)
+
+
+def _export_other(
+    named: Named,
+    out: Path,
+    weights: Path | None,
+    num_classes: int | None,
+    input_size: int | None,
+    extras: Extras,
+) -> None:
+    """An architecture with weights from a file, or fresh ones."""
+    from ..export import export_model, read_weights
+
+    classes = named.num_classes if num_classes is None else num_classes
+    export_model(
+        named.architecture,
+        out,
+        None if weights is None else read_weights(weights, named.architecture, classes),
+        None,
+        num_classes=classes,
+        input_size=named.resolution if input_size is None else input_size,
+        extras=extras,
+    )
+
+
+def evaluate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An exported model.")],
+    task: TaskName = "classification",
+    data: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Default: the data it was trained on.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Default: the one it was scored on.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Default: the one it was scored with.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
+    ] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Score an exported model, in fp32, just as the search scored it.
+
+    Example: `hybridnas evaluate my_model --split test`
+    """
+    from ..export import score_export
+
+    if task != "classification":
+        raise ConfigError(f"unknown task {task!r}; allowed: classification")
+    found = score_export(folder, data=data, split=split, batch_size=batch_size, device=device)
+    if as_json:
+        print_json(found)
+    else:
+        facts = {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in found.items()}
+        print_facts(f"{folder}", facts.items())

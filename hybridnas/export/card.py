@@ -1,0 +1,146 @@
+"""The model card of an export: what the model is, how it was found, how tools load it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+from ..architecture import Architecture
+from ..config import Protocol
+from ..cost import Cost
+from ..counting import CONVENTION
+
+DRAWING = "architecture.svg"
+PATH = "PATH_OF_THIS_FOLDER"  # stands for where the reader has it
+_TEMPLATES = files(__package__) / "templates"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model comes from: what its card and its config say of it."""
+
+    study: str
+    trial: int
+    metrics: Mapping[str, float | None]
+    protocol: Protocol
+    class_names: tuple[str, ...]
+    machine: Mapping[str, object]
+    versions: Mapping[str, str]
+    git_commit: str | None
+
+
+def template(name: str) -> str:
+    """A text that exports are made of."""
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def model_card(
+    architecture: Architecture,
+    known: Cost,
+    origin: Origin | None,
+    trained: bool,
+    package: str | None,
+    extras: Mapping[str, str],
+) -> str:
+    """README.md of an export.
+
+    package: the name to import, of a stand-alone one. extras: other files by name, with what each
+    is.
+    """
+    stages = "\n".join(
+        f"| {s.stage} | {line} | {s.tokens} | {s.long_sequence_ratio:.2f} "
+        f"| {s.params:,} | {s.macs / 1e6:,.2f} |"
+        for s, line in zip(known.stages, architecture.describe(), strict=True)
+    )
+    return f"""---
+library_name: timm
+tags: [image-classification, hybridnas]
+---
+# {architecture.short}
+
+![{architecture.short}]({DRAWING})
+
+{_how_found(origin, trained)}
+
+- architecture `{architecture.digest}`, {known.num_classes} classes
+- {known.params:,} parameters, {known.macs / 1e6:,.2f} M MACs at {known.input_size[0]} px \
+({CONVENTION})
+
+| stage | blocks | tokens L | L / 6D | parameters | MACs (M) |
+|---|---|---|---|---|---|
+{stages}
+
+{_use(architecture, package)}
+{_files(extras)}{_rescore(origin)}"""
+
+
+def _use(architecture: Architecture, package: str | None) -> str:
+    """How timm loads it, and what builds detectors and segmentation networks on it."""
+    if package is None:
+        start = f"{_own_mixers(architecture)}{template('use_timm.md')}"
+        model = f"local-dir:{PATH}"
+    else:
+        start, model = template("use_standalone.md").replace("PACKAGE", package), package
+    text = start + template("use_dense.md") if len(architecture.stages) > 1 else start
+    num = len(architecture.stages)
+    imported = "hybridnas" if package is None else package
+    for word, value in (
+        ("IMPORTED", f"import {imported}  # registers the model with timm"),
+        ("MODEL", model),
+        ("ENCODER_DEPTH", str(num + 1)),
+        ("MAPS", str([str(i) for i in range(num)])),
+        ("SIZES", str(tuple((32 * 2**i,) for i in range(num + 1)))),
+        ("RATIOS", f"((0.5, 1.0, 2.0),) * {num + 1}"),
+    ):
+        text = text.replace(f"<{word}>", value)
+    return text
+
+
+def _own_mixers(architecture: Architecture) -> str:
+    """What must be importable besides hybridnas."""
+    modules = own_modules(architecture)
+    return f"Needs on Python's path: {', '.join(f'`{m}`' for m in modules)}.\n\n" if modules else ""
+
+
+def own_modules(architecture: Architecture) -> list[str]:
+    """The modules of mixers that are not hybridnas's."""
+    names = {block.mixer_name for stage in architecture.stages for block, _ in stage.runs()}
+    return sorted({name.partition(":")[0] for name in names if ":" in name})
+
+
+def _files(extras: Mapping[str, str]) -> str:
+    if not extras:
+        return ""
+    return "\n".join(f"- `{name}`: {what}" for name, what in extras.items()) + "\n\n"
+
+
+def _rescore(origin: Origin | None) -> str:
+    if origin is None:
+        return ""
+    return f"`hybridnas evaluate {PATH}` counts the score again, to the last image.\n"
+
+
+def _how_found(origin: Origin | None, trained: bool) -> str:
+    if origin is None:
+        return "Trained weights from elsewhere." if trained else "**Untrained**: random weights."
+    protocol, metrics = origin.protocol, origin.metrics
+    scores = [
+        f"{name} {value:.4f}"
+        for name, value in metrics.items()
+        if name in ("top1", "top5") and value is not None
+    ]
+    error, images = metrics.get("top1_se"), metrics.get("num_images")
+    if error is not None:
+        scores.append(f"standard error of top1 {error:.4f}")
+    counted = "" if images is None else f" on {images:.0f} images"
+    recipe = json.dumps(protocol.recipe.model_dump(mode="json"), sort_keys=True)
+    return (
+        f"Found by hybridnas: study `{origin.study}`, trial {origin.trial}. Scored "
+        f"{', '.join(scores)}{counted} of the split `{protocol.task.val}` (data "
+        f"`{protocol.data_digest}`), in fp32 on {origin.machine.get('device')} with batch size "
+        f"{origin.machine.get('eval_batch_size')}, after {protocol.fidelity.epochs} epoch(s) at "
+        f"{protocol.fidelity.resolution} px, seed {protocol.seed}.\n\n"
+        f"Protocol `{protocol.digest}`, recipe `{recipe}`"
+    )

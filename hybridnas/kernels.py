@@ -1,0 +1,5 @@
+"""The operators that mixers are made of: the only place that says where they come from, since a
+stand-alone export brings its own."""
+
+from hybridnas_kernels import selective_scan as selective_scan
+from hybridnas_kernels import selective_scan_traceable as selective_scan_traceable

@@ -1,0 +1,61 @@
+"""Convolutions as token mixers, depthwise or dense, on channels-last maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..activations import Activation, build_activation, count_activation
+from ..counting import Count, Size, conv2d
+from ..errors import ArchitectureError
+from .base import Mixer
+
+
+def check_kernel(kernel: int, label: str) -> None:
+    """A kernel must be odd, so that the map keeps its size."""
+    if kernel < 1 or kernel % 2 == 0:
+        raise ArchitectureError(f"{label}: kernel must be odd and positive, got {kernel}")
+
+
+class MapConv(nn.Conv2d):
+    """A k x k convolution that keeps channels and size of a channels-last map."""
+
+    def __init__(self, channels: int, kernel: int, groups: int, bias: bool = True) -> None:
+        super().__init__(channels, channels, kernel, padding=kernel // 2, groups=groups, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, H, W, C) -> (B, H, W, C)
+        x = x.permute(0, 3, 1, 2)
+        x = F.conv2d(x, self.weight, self.bias, padding=self.padding, groups=self.groups)
+        return x.permute(0, 2, 3, 1)
+
+
+@dataclass(frozen=True)
+class Conv(Mixer):
+    """kernel: side of the convolution, odd. depthwise: each channel by itself, else all mixed.
+    pre_act: an activation before it (StarReLU in ConvFormer's separable convolution).
+    conv_bias: whether it has a bias."""
+
+    letter: ClassVar[str] = "C"
+    kernel: int = 7
+    depthwise: bool = True
+    pre_act: Activation = "none"
+    conv_bias: bool = True
+
+    def check(self) -> None:
+        check_kernel(self.kernel, self.label)
+
+    def build(self, channels: int, width: int) -> nn.Module:
+        groups = channels if self.depthwise else 1
+        conv = MapConv(channels, self.kernel, groups, self.conv_bias)
+        if self.pre_act == "none":
+            return conv
+        return nn.Sequential(build_activation(self.pre_act), conv)
+
+    def count(self, channels: int, width: int, size: Size) -> Count:
+        groups = channels if self.depthwise else 1
+        tokens = size[0] * size[1]
+        conv = conv2d(tokens, channels, channels, self.kernel, groups, self.conv_bias)
+        return conv + count_activation(self.pre_act)

@@ -1,0 +1,79 @@
+"""Architectures for the tests of timm's contract, and networks of them that are made quickly."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+from typing import Any
+
+import torch
+from torch import nn
+
+from hybridnas.architecture import Architecture, Block, Stage
+from hybridnas.reference import REFERENCES
+from hybridnas.space import SearchSpace
+from hybridnas.timm_entry import build
+
+IMAGES = torch.rand(2, 3, 32, 64, generator=torch.Generator().manual_seed(0))
+_HYBRID, _RNG = SearchSpace.load("hybrid"), random.Random(0)
+RANDOM = {f"hybrid{i}": _HYBRID.sample(_RNG) for i in range(50)}
+# One of every family whole; of the others a block or two a stage are enough, since depth adds time
+# and no other code. (With HYBRIDNAS_WHOLE=1 all run whole: that takes twenty minutes.)
+ALL = os.environ.get("HYBRIDNAS_WHOLE") == "1"
+WHOLE = (
+    "mambaout_femto",
+    "caformer_s18",
+    "convnext_tiny",
+    "vmamba_v0_tiny",
+    "vmamba_tiny_s2l5",
+    "localvmamba_tiny",
+    "vim_tiny",
+    "mambavision_tiny",
+    "deit_tiny",
+    "hybrid0",
+)
+
+
+def shallow(architecture: Architecture) -> Architecture:
+    """First and last block of every stage, once where they are equal (but two in all, of which
+    features can be taken): all that differs but depth, in little time."""
+
+    def ends(stage: Stage) -> tuple[Block, ...]:
+        first, last = stage.blocks[0], stage.blocks[-1]
+        return (first,) if first == last and len(architecture.stages) > 1 else (first, last)
+
+    stages = tuple(dataclasses.replace(s, blocks=ends(s)) for s in architecture.stages)
+    return dataclasses.replace(architecture, stages=stages)
+
+
+def _by_name() -> dict[str, Architecture]:
+    every = {name: r.architecture for name, r in REFERENCES.items()} | RANDOM
+    if ALL:
+        return every
+    return {name: a if name in WHOLE else shallow(a) for name, a in every.items()}
+
+
+ARCHITECTURES = _by_name()
+# Those that are compiled, exported and scripted, each of which takes seconds.
+COMPILED = [name for name in ARCHITECTURES if ALL or name not in [*RANDOM][12:]]
+
+
+def network(architecture: Architecture, seed: int = 0, **kwargs: Any) -> Any:
+    """A network in evaluation with random weights that are drawn at once, for 100 M of them."""
+    net = build(architecture, **{"num_classes": 10, "device": "meta", **kwargs})
+    return randomised(net.to_empty(device="cpu"), seed).eval()
+
+
+def randomised(net: nn.Module, seed: int = 0) -> nn.Module:
+    """Random weights, none near zero, and statistics of no data."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in net.parameters():
+        if parameter.dim() > 1:
+            parameter.data.normal_(0, 0.03, generator=generator)
+        else:
+            parameter.data.uniform_(0.5, 1.5, generator=generator)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+    return net
