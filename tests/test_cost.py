@@ -233,8 +233,8 @@ def test_at_least_5000_architectures_a_second() -> None:
     distinct = {a.digest: a for a in (space.sample(rng) for _ in range(5000))}
     assert len(distinct) == 5000
     fresh = [Architecture.from_dict(a.to_dict()) for a in distinct.values()]  # nothing shared
-    start = time.perf_counter()
+    start = time.process_time()  # of this process, whatever else the machine does
     total = sum(cost(architecture).macs for architecture in fresh)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     assert total > 0
     assert seconds < 1.0
