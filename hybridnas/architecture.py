@@ -91,6 +91,11 @@ class Architecture:
                 f"{self.stem.label}: a class token makes the map a sequence, so the architecture "
                 f"must have one stage without windows, got {len(self.stages)} stage(s)"
             )
+        if self.stem.token_place != "none" and self.head.norm == "batch":
+            raise ArchitectureError(
+                f"{self.head.label}: norm 'batch' works on maps, but a class token makes the map a "
+                f"sequence: use another norm"
+            )
 
     @property
     def digest(self) -> str:

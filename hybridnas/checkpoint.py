@@ -6,8 +6,9 @@ DeiT (which is timm's), VMamba in both versions. Names are facts of the released
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +65,8 @@ _DEIT: Rules = (
     (r"(blocks\.\d+)\.norm1\.", r"\1.norm."),
     (r"\.attn\.qkv\.", ".mixer.qkv."),
     (r"\.attn\.proj\.", ".proj_out."),
-    (r"^norm\.", "head.norm."),
     (r"^head\.", "head.fc."),
-    (r"^head\.fc\.norm\.", "head.norm."),
+    (r"^norm\.", "head.norm."),
 )
 _VMAMBA: Rules = (
     (r"^patch_embed\.(0|proj)\.", "stem.conv1."),
@@ -88,9 +88,8 @@ _VMAMBA: Rules = (
     (r"\.op\.dt_projs_bias$", ".mixer.scan.dt_bias"),
     (r"\.op\.A_logs$", ".mixer.scan.A_log"),
     (r"\.op\.Ds$", ".mixer.scan.D"),
-    (r"^(classifier\.)?norm\.", "head.norm."),
     (r"^(classifier\.)?head\.", "head.fc."),
-    (r"^head\.fc\.norm\.", "head.norm."),
+    (r"^(classifier\.)?norm\.", "head.norm."),
 )
 
 
@@ -140,11 +139,7 @@ def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: nn.Module) -> dic
     state_dict: as loaded, or inside of what the repositories save around it ('model',
     'state_dict').
     """
-    for wrapper in ("model_ema", "state_dict_ema", "model", "state_dict"):
-        if isinstance(state_dict.get(wrapper), Mapping):
-            state_dict = state_dict[wrapper]
-            break
-    given = {key.removeprefix("module."): value for key, value in state_dict.items()}
+    given = unwrapped(state_dict)
     own = model.state_dict()
     source = next((s for s in _SOURCES if any(re.match(s.telltale, k) for k in given)), None)
     if given.keys() <= own.keys() or source is None:
@@ -152,10 +147,36 @@ def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: nn.Module) -> dic
     found = {_renamed(key, source): value for key, value in given.items()}
     return {
         key: value.reshape(own[key].shape)
-        if key in own and value.numel() == own[key].numel()
+        if key in own and _same_layout(value.shape, own[key].shape)
         else value
         for key, value in found.items()
     }
+
+
+def unwrapped(saved: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights by name, out of what training scripts save around them and put before them."""
+    for wrapper in ("model_ema", "state_dict_ema", "model", "state_dict"):
+        if isinstance(saved.get(wrapper), Mapping):
+            saved = saved[wrapper]
+            break
+    return {
+        str(key).removeprefix("module.").removeprefix("_orig_mod."): value
+        for key, value in saved.items()
+    }
+
+
+def _same_layout(theirs: Sequence[int], ours: Sequence[int]) -> bool:
+    """Whether their numbers are ours in the same order: 1 x 1 convolutions for linear layers, and
+    the parameters of all directions along one axis."""
+
+    def trimmed(shape: Sequence[int]) -> list[int]:
+        sides = list(shape)
+        while len(sides) > 1 and sides[-1] == 1:
+            del sides[-1]
+        return sides
+
+    given, needed = trimmed(theirs), trimmed(ours)
+    return given == needed or given == trimmed([math.prod(ours[:2]), *ours[2:]])
 
 
 def _renamed(key: str, source: _Source) -> str:

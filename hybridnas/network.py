@@ -14,7 +14,7 @@ from .architecture import Architecture, Stage
 from .layers import Downsample
 from .layers.heads import ClassifierHead
 from .layers.tokens import drop_token
-from .layers.windows import partition, unpartition
+from .windows import partition, unpartition
 
 # Kept from weight decay: the decay and the skip of a scan, as in Mamba, and the bias of its dt;
 # positions and class token, as in DeiT.
@@ -57,8 +57,8 @@ class HybridNet(nn.Module):
     """An architecture's network: image (B, in_chans, H, W) -> logits (B, num_classes).
 
     Maps inside are (B, H, W, C) (`output_fmt`). Features can be taken after every stage; a
-    network of one stage is cut at every block, so that they can be taken there, as from timm's
-    ViTs. With a class token, forward_features gives the sequence (B, L + 1, C).
+    network of one stage without windows is cut at every block, so that they can be taken there,
+    as from timm's ViTs. With a class token, forward_features gives the sequence (B, L + 1, C).
 
     global_pool: hybridnas.layers.heads.POOLS; None: the class token where there is one, else the
     mean. drop_path_rate: of the last block, growing linearly from 0 over the blocks; drop_rate:
@@ -165,7 +165,7 @@ class HybridNet(nn.Module):
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
         """The maps after the stages in `indices` (None: all; an int: the last so many).
 
-        norm: the head's norm on the maps of the last stage.
+        norm: the head's norm on the maps of the last stage (of the only one: on all).
         stop_early: runs nothing after the last map that is wanted. output_fmt: of the maps,
         'NCHW' or 'NHWC'. Returns the list of maps, and unless intermediates_only what
         forward_features gives (of the part that ran) before it.
@@ -203,11 +203,11 @@ class HybridNet(nn.Module):
         wanted, last = feature_take_indices(len(self.stages), indices)
         shorter = last < len(self.stages) - 1
         self.stages = self.stages[: last + 1]
-        if shorter:
+        if shorter and not self.isotropic:
             # The head was sized for the last stage, so it goes with it.
             self.num_features = self.head.in_features = self.feature_info[last]["num_chs"]
-            prune_norm = prune_norm or not self.isotropic
-        if prune_head or shorter:
+            prune_norm = prune_head = True
+        if prune_head:
             self.head.drop_hidden(norm=prune_norm)
             self.reset_classifier(0, "")
         elif prune_norm:
@@ -228,8 +228,8 @@ class HybridNet(nn.Module):
 
 def default_features(architecture: Architecture) -> int:
     """How many maps `features_only` gives unless told: every stage's, or a ViT's last three."""
-    (first, *others) = architecture.stages
-    return 1 + len(others) if others else min(3, first.depth)
+    number = len(_segments(architecture))
+    return number if len(architecture.stages) > 1 else min(3, number)
 
 
 def _segments(architecture: Architecture) -> list[Stage]:

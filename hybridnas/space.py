@@ -162,8 +162,16 @@ class SearchSpace:
         return list(dict.fromkeys(k for k in (*stage.mixer, *stage.second_half) if k != SAME))
 
     def _kind_of(self, i: int, block: Block) -> str | None:
-        fits = (k for k in self._kinds_in(i) if self.spec.kinds[k].read(block) is not None)
-        return next(fits, None)
+        return next((kind for kind in self._kinds_in(i) if self._makes(kind, block)), None)
+
+    def _makes(self, kind: str, block: Block) -> bool:
+        """Whether some choice of the options makes that block of the kind."""
+        found = self.spec.kinds[kind].read(block)
+        if found is None:
+            return False
+        taken = tuple((name, found[name]) for name in self._takes[kind])
+        known = all(value in self.spec.options[name] for name, value in taken)
+        return known and bool(self._cached_block(kind, taken) == block)
 
     def contains(self, architecture: Architecture) -> bool:
         try:

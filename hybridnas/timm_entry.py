@@ -3,6 +3,7 @@ reference architecture by its name, `timm.create_model("hybridnas_vmamba_tiny_s2
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,19 +13,19 @@ from torch import nn
 
 from .architecture import Architecture
 from .checkpoint import checkpoint_filter_fn
+from .counting import Size
+from .errors import ConfigError
 from .network import HybridNet, default_features
 from .reference import REFERENCES, reference
 
 
 def pretrained_cfg(architecture: Architecture, input_size: int = 224) -> dict[str, Any]:
     """timm's description of a network for square images of that size, without weights."""
-    halvings = len(architecture.stages) - 1
-    reduction = architecture.stem.stride * 2**halvings
     return {
         "url": "",
         "num_classes": 1000,
         "input_size": (3, input_size, input_size),
-        "pool_size": (max(1, input_size // reduction),) * 2,
+        "pool_size": _last_map(architecture, input_size),
         "crop_pct": 1.0,
         "interpolation": "bicubic",
         "mean": IMAGENET_DEFAULT_MEAN,
@@ -33,6 +34,20 @@ def pretrained_cfg(architecture: Architecture, input_size: int = 224) -> dict[st
         "classifier": "head.fc",
         "license": "apache-2.0",
     }
+
+
+def _last_map(architecture: Architecture, input_size: int) -> Size:
+    """The size of the map after the last stage, for square images of that size."""
+    if architecture.stem.token_place != "none":
+        return (input_size // architecture.stem.stride,) * 2
+    widths = [stage.width for stage in architecture.stages]
+    try:
+        _, at = architecture.stem.count(3, widths[0], (input_size, input_size))
+        for narrow, wide in itertools.pairwise(widths):
+            _, at = architecture.downsample.count(narrow, wide, at)
+    except ConfigError:  # nothing is left: timm asks for the size before it sees an image
+        return 1, 1
+    return at
 
 
 def as_architecture(given: Architecture | Mapping[str, Any] | str) -> Architecture:

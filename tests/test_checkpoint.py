@@ -101,16 +101,98 @@ SOURCES = {
     "vmamba_tiny_s2l5": VMAMBA,
     "vmamba_v0_tiny": VMAMBA_V0,
 }
-TELLTALES = {
+# All keys of stem, head, the first downsampler and the first block, as the repositories' modules
+# name them; none of them is made by a rule above.
+WITH_BIAS = ("weight", "bias")
+RELEASED: dict[str, dict[str, tuple[str, ...]]] = {
     "mambaout_femto": {
-        "downsample_layers.0.conv1.weight",
-        "stages.0.0.fc1.weight",
-        "head.fc2.bias",
+        "downsample_layers.0.conv1": WITH_BIAS,
+        "downsample_layers.0.norm1": WITH_BIAS,
+        "downsample_layers.0.conv2": WITH_BIAS,
+        "downsample_layers.0.norm2": WITH_BIAS,
+        "downsample_layers.1.conv": WITH_BIAS,
+        "downsample_layers.1.norm": WITH_BIAS,
+        "stages.0.0.norm": WITH_BIAS,
+        "stages.0.0.fc1": WITH_BIAS,
+        "stages.0.0.conv": WITH_BIAS,
+        "stages.0.0.fc2": WITH_BIAS,
+        "norm": WITH_BIAS,
+        "head.fc1": WITH_BIAS,
+        "head.norm": WITH_BIAS,
+        "head.fc2": WITH_BIAS,
     },
-    "convnext_tiny": {"downsample_layers.2.0.weight", "stages.3.0.gamma", "norm.bias", "head.bias"},
-    "caformer_s18": {"downsample_layers.1.pre_norm.weight", "stages.2.0.token_mixer.proj.weight"},
-    "vmamba_tiny_s2l5": {"patch_embed.5.weight", "layers.0.downsample.1.bias"},
-    "vmamba_v0_tiny": {"layers.2.downsample.reduction.weight", "layers.0.blocks.0.ln_1.bias"},
+    "convnext_tiny": {
+        "downsample_layers.0.0": WITH_BIAS,
+        "downsample_layers.0.1": WITH_BIAS,
+        "downsample_layers.1.0": WITH_BIAS,
+        "downsample_layers.1.1": WITH_BIAS,
+        "stages.0.0": ("gamma",),
+        "stages.0.0.dwconv": WITH_BIAS,
+        "stages.0.0.norm": WITH_BIAS,
+        "stages.0.0.pwconv1": WITH_BIAS,
+        "stages.0.0.pwconv2": WITH_BIAS,
+        "norm": WITH_BIAS,
+        "head": WITH_BIAS,
+    },
+    "caformer_s18": {
+        "downsample_layers.0.conv": WITH_BIAS,
+        "downsample_layers.0.post_norm": ("weight",),
+        "downsample_layers.1.pre_norm": ("weight",),
+        "downsample_layers.1.conv": WITH_BIAS,
+        "stages.0.0.norm1": ("weight",),
+        "stages.0.0.token_mixer.pwconv1": ("weight",),
+        "stages.0.0.token_mixer.act1": ("scale", "bias"),
+        "stages.0.0.token_mixer.dwconv": ("weight",),
+        "stages.0.0.token_mixer.pwconv2": ("weight",),
+        "stages.0.0.norm2": ("weight",),
+        "stages.0.0.mlp.fc1": ("weight",),
+        "stages.0.0.mlp.act": ("scale", "bias"),
+        "stages.0.0.mlp.fc2": ("weight",),
+        "stages.2.0.token_mixer.qkv": ("weight",),
+        "stages.2.0.token_mixer.proj": ("weight",),
+        "stages.2.0.res_scale1": ("scale",),
+        "stages.2.0.res_scale2": ("scale",),
+        "norm": WITH_BIAS,
+        "head.fc1": WITH_BIAS,
+        "head.norm": WITH_BIAS,
+        "head.fc2": WITH_BIAS,
+    },
+    "vmamba_tiny_s2l5": {
+        "patch_embed.0": WITH_BIAS,
+        "patch_embed.2": WITH_BIAS,
+        "patch_embed.5": WITH_BIAS,
+        "patch_embed.7": WITH_BIAS,
+        "layers.0.blocks.0.norm": WITH_BIAS,
+        "layers.0.blocks.0.op": (
+            "x_proj_weight",
+            "dt_projs_weight",
+            "dt_projs_bias",
+            "A_logs",
+            "Ds",
+        ),
+        "layers.0.blocks.0.op.out_norm": WITH_BIAS,
+        "layers.0.blocks.0.op.in_proj": ("weight",),
+        "layers.0.blocks.0.op.conv2d": ("weight",),
+        "layers.0.blocks.0.op.out_proj": ("weight",),
+        "layers.0.blocks.0.norm2": WITH_BIAS,
+        "layers.0.blocks.0.mlp.fc1": WITH_BIAS,
+        "layers.0.blocks.0.mlp.fc2": WITH_BIAS,
+        "layers.0.downsample.1": WITH_BIAS,
+        "layers.0.downsample.3": WITH_BIAS,
+        "classifier.norm": WITH_BIAS,
+        "classifier.head": WITH_BIAS,
+    },
+    "vmamba_v0_tiny": {
+        "patch_embed.proj": WITH_BIAS,
+        "patch_embed.norm": WITH_BIAS,
+        "layers.0.blocks.0.ln_1": WITH_BIAS,
+        "layers.0.blocks.0.self_attention.conv2d": WITH_BIAS,
+        "layers.0.blocks.0.self_attention.in_proj": ("weight",),
+        "layers.0.downsample.reduction": ("weight",),
+        "layers.0.downsample.norm": WITH_BIAS,
+        "norm": WITH_BIAS,
+        "head": WITH_BIAS,
+    },
 }
 
 
@@ -131,7 +213,7 @@ def test_weights_of_the_original_repositories(name: str, wrapper: str | None) ->
     architecture = shallow(reference(name))
     released, ours = network(architecture), network(architecture, seed=1)
     state: dict[str, Any] = as_released(released.state_dict(), SOURCES[name])
-    assert state.keys() >= TELLTALES[name]
+    assert state.keys() >= {f"{k}.{end}" for k, ends in RELEASED[name].items() for end in ends}
     ours.load_state_dict(checkpoint_filter_fn({wrapper: state} if wrapper else state, ours))
     with torch.no_grad():
         assert torch.equal(ours(IMAGES), released(IMAGES))
@@ -144,6 +226,25 @@ def test_weights_of_data_parallel_training() -> None:
     ours.load_state_dict(checkpoint_filter_fn(state, ours))
     with torch.no_grad():
         assert torch.equal(ours(IMAGES), released(IMAGES))
+
+
+def test_weights_of_a_compiled_network() -> None:
+    architecture = shallow(reference("convnext_tiny"))
+    released, ours = network(architecture), network(architecture, seed=1)
+    state = as_released(released.state_dict(), CONVNEXT)
+    ours.load_state_dict(
+        checkpoint_filter_fn({f"_orig_mod.{k}": v for k, v in state.items()}, ours)
+    )
+    with torch.no_grad():
+        assert torch.equal(ours(IMAGES), released(IMAGES))
+
+
+def test_numbers_in_another_order_are_not_taken() -> None:
+    net = network(shallow(reference("mambaout_femto")))
+    state = as_released(net.state_dict(), MAMBAOUT)
+    state["stages.0.0.fc1.weight"] = state["stages.0.0.fc1.weight"].T
+    with pytest.raises(RuntimeError, match=r"size mismatch for stages\.0\.blocks\.0\.proj_in"):
+        net.load_state_dict(checkpoint_filter_fn(state, net))
 
 
 def test_weights_of_nobody_come_back_as_they_are() -> None:

@@ -193,15 +193,19 @@ def test_weights_from_elsewhere(cli: Cli) -> None:
 def test_weights_that_do_not_fit_are_refused(cli: Cli) -> None:
     torch.save(timm.create_model("resnet18").state_dict(), "resnet.pth")
     torch.save([1, 2], "list.pth")
+    torch.save({"head.fc.bias": 3}, "numbers.pth")
+    Path("empty.pth").touch()
     torch.save(timm.create_model("mambaout_femto").state_dict(), "femto.pth")
     Path("text.pth").write_text("no weights")
     Path("text.safetensors").write_text("no weights")
     for file, message in (
         ("resnet.pth", "resnet.pth: weights with names such as 'conv1.weight' are of no known"),
-        ("list.pth", "list.pth holds no weights by name, but a list"),
+        ("list.pth", "list.pth must hold weights by name, got list with other things"),
+        ("numbers.pth", "numbers.pth must hold weights by name, got dict with other things"),
+        ("empty.pth", "empty.pth holds no weights that can be read (EOFError"),
         ("text.pth", "text.pth holds no weights that can be read"),
         ("text.safetensors", "text.safetensors holds no weights that can be read"),
-        ("none.pth", "none.pth holds no weights that can be read"),
+        ("none.pth", "none.pth cannot be read: No such file"),
     ):
         refused = cli.refused("export", "mambaout_femto", "--weights", file, "--out", "model")
         assert message in refused

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import io
+import shutil
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from contract_helpers import ARCHITECTURES, COMPILED, IMAGES, network, shallow
+from test_export_card import HYBRID
 from timm.models import get_notrace_functions, get_notrace_modules
 from timm.models._features import FeatureGetterNet
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
@@ -70,3 +72,16 @@ def test_torch_fx(net: Any) -> None:
     with torch.no_grad():
         (got,) = traced(IMAGES).values()
         torch.testing.assert_close(got, net(IMAGES), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="Inductor compiles C++")
+def test_inductor_computes_the_same() -> None:
+    """Outputs and gradients, of every mixer at once."""
+    net = network(HYBRID).train()
+    compiled: Any = torch.compile(copy.deepcopy(net))
+    for each in (net, compiled):
+        each(IMAGES).square().mean().backward()
+    for (name, p), q in zip(net.named_parameters(), compiled.parameters(), strict=True):
+        assert q.grad is not None, name
+        torch.testing.assert_close(q.grad, p.grad, atol=1e-4, rtol=1e-3, msg=name)

@@ -53,8 +53,8 @@ class Scans:
         self.macs: Counter[str] = Counter()
 
     def __call__(self, u: Tensor, delta: Tensor, A: Tensor, *_: object, **__: object) -> Tensor:
-        (channels, L), N = u.shape[1:], A.shape[1]  # channels: E of every direction
-        self.macs[self.part] += 9 * L * channels * N + L * channels
+        (batch, channels, L), N = u.shape, A.shape[1]  # channels: E of every direction
+        self.macs[self.part] += batch * (9 * L * channels * N + L * channels)  # batch: windows
         return u + delta
 
     def enter(self, part: str) -> None:
@@ -89,6 +89,7 @@ def counted(net: nn.Module, size: tuple[int, int], scans: Scans) -> dict[str, Co
     analysis = FlopCountAnalysis(net.eval(), torch.zeros(1, 3, *size))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.set_op_handle("aten::rms_norm", _rms_norm)  # fvcore has no rule for it
+    analysis.set_op_handle("aten::matmul", _matmul)
     seen = analysis.by_module()
     for hook in hooks:
         hook.remove()
@@ -98,6 +99,11 @@ def counted(net: nn.Module, size: tuple[int, int], scans: Scans) -> dict[str, Co
         blocks = [found.pop(name) for name in [*found] if name.startswith("stages.")]
         found["stages.0"] = sum(blocks, Count())
     return {**found, "": Count(_params(net), seen[""] + scans.macs.total())}
+
+
+def _matmul(inputs: list[Any], outputs: list[Any]) -> int:
+    """fvcore's own rule leaves out a batch that the first factor is broadcast along."""
+    return math.prod(get_shape(outputs[0])) * get_shape(inputs[0])[-1]
 
 
 def _rms_norm(inputs: list[Any], outputs: list[Any]) -> int:
@@ -121,6 +127,17 @@ def test_references_cost_what_fvcore_counts(name: str, scans: Scans) -> None:
     net = build(architecture, num_classes=10)
     for size in SIZES:
         assert said(architecture, size, 10) == counted(net, size, scans)
+
+
+@pytest.mark.parametrize("window", [2, 3, 5])
+def test_windows_cost_what_fvcore_counts(window: int, scans: Scans) -> None:
+    """Several windows, and padding: 16 x 24 tokens in the first stage, 8 x 12 in the second."""
+    stages = (Stage(16, (CONV, SCAN), window), Stage(24, (ATTENTION, SCAN), window))
+    architecture = Architecture(stages)
+    net = build(architecture, num_classes=10)
+    for size in SIZES:
+        assert said(architecture, size, 10) == counted(net, size, scans)
+    assert cost(architecture, 64).stages[0].tokens == window * window
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -220,6 +237,12 @@ def test_head_and_channels_count() -> None:
 def test_an_image_that_is_none_is_refused(size: tuple[int, int]) -> None:
     with pytest.raises(ConfigError, match=r"input size must be positive pixels \(H, W\), got"):
         cost(HYBRID, size)
+
+
+def test_a_dense_task_needs_a_pyramid() -> None:
+    for task in ("segmentation", "detection"):
+        with pytest.raises(ConfigError, match=f"{task} needs a pyramid of maps"):
+            cost(reference("vim_tiny"), task=task)
 
 
 def test_an_unknown_task_is_refused() -> None:

@@ -17,6 +17,7 @@ from hybridnas.architecture import Architecture, Block, Stage
 from hybridnas.export import Extras, export_model
 from hybridnas.layers.blocks import Gated, MetaFormer
 from hybridnas.layers.heads import LinearHead
+from hybridnas.layers.stems import Patch
 from hybridnas.mixers.attention import Attention
 from hybridnas.mixers.gated_conv import GatedConv
 from hybridnas.mixers.ssm import SSM
@@ -106,6 +107,24 @@ def test_torchvision_detection(folder: Path) -> None:
     with torch.no_grad():
         (found,) = detector.eval()([torch.rand(3, 80, 96)])
     assert found.keys() == {"boxes", "labels", "scores", "masks"}
+
+
+@pytest.mark.parametrize(
+    ("stem", "number", "offers"),
+    [
+        (Patch(), 2, {"smp.UPerNet", "MaskRCNN"}),
+        (Patch(), 5, {"MaskRCNN"}),
+        (Patch(kernel=2, step=2), 4, {"MaskRCNN"}),
+        (Patch(kernel=3, step=3), 3, set()),
+    ],
+)
+def test_a_card_offers_what_works(
+    stem: Patch, number: int, offers: set[str], tmp_path: Path
+) -> None:
+    architecture = Architecture((Stage(8, (CONV,)),) * number, stem=stem, head=LinearHead())
+    export_model(architecture, tmp_path / "m", None, None, num_classes=5, input_size=64)
+    card = (tmp_path / "m" / "README.md").read_text()
+    assert {words for words in ("smp.UPerNet", "MaskRCNN") if words in card} == offers
 
 
 def test_an_isotropic_model_offers_no_pyramid(tmp_path: Path) -> None:

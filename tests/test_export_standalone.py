@@ -97,7 +97,10 @@ def test_it_needs_torch_and_timm_alone(name: str, torch_and_timm: Path, tmp_path
     ("name", "message"),
     [
         ("my-model", "its folder's name must be an identifier, got 'my-model'"),
-        ("resnet18", "timm has a model of the name 'resnet18'"),
+        ("class", "must be an identifier, got 'class'"),
+        ("resnet18", "'resnet18' is the name of a model of timm or of an installed module"),
+        ("torch", "'torch' is the name of a model of timm or of an installed module"),
+        ("json", "'json' is the name of a model of timm or of an installed module"),
     ],
 )
 def test_a_name_that_cannot_be_imported_is_refused(name: str, message: str, tmp_path: Path) -> None:

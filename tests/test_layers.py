@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hybridnas.architecture import Architecture, Block, Stage
-from hybridnas.counting import Count
 from hybridnas.errors import ArchitectureError, ConfigError
 from hybridnas.layers import DOWNSAMPLES, STEMS, Downsample, Head, Stem
 from hybridnas.layers.blocks import Gated, MetaFormer
@@ -26,6 +25,7 @@ from hybridnas.mixers.attention import Attention
 from hybridnas.mixers.conv import Conv
 from hybridnas.mixers.gated_conv import GatedConv
 from hybridnas.mixers.ssm import SSM
+from hybridnas.timm_entry import build
 
 STEM_CASES: list[Stem] = [
     *(stem() for stem in STEMS.values()),
@@ -111,6 +111,13 @@ def test_windows_are_maps_of_their_own() -> None:
                 same(part, window[:, : part.shape[1], : part.shape[2]])
 
 
+def test_features_of_one_stage_with_windows() -> None:
+    blocks = (Block(Gated(), GatedConv()),) * 3
+    getter = build(Architecture((Stage(16, blocks, window=4),), stem=Patch()), features_only=True)
+    (only,) = getter(torch.rand(1, 3, 40, 24))
+    assert only.shape == (1, 16, 10, 6)
+
+
 def test_windows_that_are_none_are_refused() -> None:
     block = Block(Gated(), GatedConv())
     for window in (0, -1, 2.0, True):
@@ -138,6 +145,13 @@ def test_a_class_token_stands_in_the_middle(size: tuple[int, int]) -> None:
     half = H * W // 2
     want = torch.cat((patches[:, :half], token, patches[:, half:]), 1)
     same(module(image), want.unsqueeze(1))
+
+
+def test_positions_and_class_token_start_as_timms() -> None:
+    torch.manual_seed(0)
+    module: Any = Tokens().build(3, 192)
+    assert 0.018 < module.pos_embed.std() < 0.022
+    assert 0 < module.cls_token.std() < 2e-6
 
 
 @pytest.mark.parametrize("place", ["first", "middle"])
@@ -184,13 +198,21 @@ def test_a_head_is_its_parts_in_order(head: Head, pool: str) -> None:
     same(module(x, pre_logits=True), module.pre_logits(y))
     same(module(x), module.fc(module.pre_logits(y)))
     assert head.count(8, 3, (4, 5)).params == sum(p.numel() for p in module.parameters())
-    if not head.norm_first and not pool:
-        assert head.count(8, 0, (1, 1)) + Count(3, 0) != head.count(8, 3, (1, 1))
+
+
+def test_a_ratio_that_leaves_no_hidden_layer() -> None:
+    head = MlpHead(ratio=0.1)
+    module = ClassifierHead(head, 8, 3, "avg", 0.0, "none")
+    assert module(torch.rand(2, 4, 5, 8)).shape == (2, 3)
+    assert head.count(8, 3, (4, 5)).params == sum(p.numel() for p in module.parameters())
 
 
 def test_a_head_on_pooled_vectors_has_no_batch_norm() -> None:
     with pytest.raises(ArchitectureError, match="norm 'batch' works on maps: set norm_first"):
         LinearHead(norm="batch")
+    block, head = Block(Gated(), GatedConv()), LinearHead(norm="batch", norm_first=True)
+    with pytest.raises(ArchitectureError, match="norm 'batch' works on maps, but a class token"):
+        Architecture((Stage(16, (block,)),), stem=Tokens(), head=head)
 
 
 # ---------------------------------------------------------------- convolutional blocks

@@ -125,6 +125,12 @@ def test_checkpointing_gives_the_same_gradients(architecture: Architecture) -> N
     assert runs["saving"] == 3
 
 
+def test_no_weight_decay_names_positions_and_class_tokens() -> None:
+    """As timm's DeiT does."""
+    net = network(reference("deit_tiny"))
+    assert net.no_weight_decay() == {"stem.pos_embed", "stem.cls_token"}
+
+
 def test_no_weight_decay_names_the_parameters_of_scans() -> None:
     assert network(reference("mambaout_femto")).no_weight_decay() == set()
     net = network(HYBRID)

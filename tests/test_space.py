@@ -91,6 +91,18 @@ TINY: dict[str, tuple[dict[str, Any], int]] = {
         },
         2 * 3 * 2 * 2,
     ),
+    "kinds that fix different options": (
+        space(
+            stage(["any", "dense", "large"], second_half=["same", "dense"]),
+            blocks={
+                "any": {"form": "convnext", "mixer": "conv"},
+                "dense": {"form": "convnext", "mixer": "conv", "depthwise": False},
+                "large": {"form": "convnext", "mixer": "conv", "kernel": 7, "act": "silu"},
+            },
+            mlp_ratio=[2, 4],
+        ),
+        5 * 2,
+    ),
     "per block": (
         {
             **space(stage([C, A], [1, 3], second_half=["same", A]), stage(S)),

@@ -18,7 +18,7 @@ from hybridnas.mixers.attention import Attention
 from hybridnas.mixers.gated_conv import GatedConv
 from hybridnas.mixers.ssm import SSM
 from hybridnas.reference import reference
-from hybridnas.timm_entry import as_architecture, build
+from hybridnas.timm_entry import as_architecture, build, pretrained_cfg
 
 CONV = Block(Gated(), GatedConv(kernel=3))
 SCAN = Block(Gated(expansion=2), SSM(d_state=4, directions="h v_flip"))
@@ -50,6 +50,15 @@ def test_create_model_takes_an_architecture(architecture: Architecture, form: st
     assert net.default_cfg["first_conv"] == "stem.conv1"
     names = dict(net.named_modules())
     assert {"head.fc", "stem.conv1"} <= names.keys()
+
+
+@pytest.mark.parametrize("pixels", [72, 224, 100, 3])
+def test_pool_size_is_the_last_map(pixels: int) -> None:
+    net = network(FEMTO)
+    (last,) = net.forward_intermediates(
+        torch.zeros(1, 3, pixels, pixels), indices=1, intermediates_only=True
+    )
+    assert pretrained_cfg(FEMTO, pixels)["pool_size"] == last.shape[2:]
 
 
 def test_create_model_takes_the_name_of_a_reference() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..architecture import Architecture, Block
 from ..counting import Count, Size
 from ..errors import ConfigError
-from ..layers.windows import windows_of
+from ..windows import windows_of
 from .dense import DENSE_HEADS, Map
 
 TASKS: dict[str, tuple[Size, int]] = {
@@ -62,10 +62,13 @@ def cost(
     task: 'classification' (the default: the architecture's own head), 'segmentation' (UperNet)
     or 'detection' (Mask R-CNN with FPN). input_size: side of a square image or (height, width),
     in pixels; None: 224, 512 x 2048 and 800 x 1280, as published. num_classes: None: 1000, 150
-    and 80. Raises ConfigError for a task that is not known, or an image too small.
+    and 80. Raises ConfigError for a task that is not known, for a dense one on a network without
+    a pyramid of maps, and for an image too small.
     """
     if task not in (None, *TASKS):
         raise ConfigError(f"unknown task {task!r}; allowed: {', '.join(TASKS)}")
+    if task in DENSE_HEADS and len(architecture.stages) < 2:
+        raise ConfigError(f"{task} needs a pyramid of maps: an architecture of two or more stages")
     usual_size, usual_classes = TASKS[task or "classification"]
     size = _checked_size(usual_size if input_size is None else input_size)
     classes = usual_classes if num_classes is None else num_classes

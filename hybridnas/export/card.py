@@ -83,8 +83,12 @@ def _use(architecture: Architecture, package: str | None) -> str:
         model = f"local-dir:{PATH}"
     else:
         start, model = template("use_standalone.md").replace("PACKAGE", package), package
-    text = start + template("use_dense.md") if len(architecture.stages) > 1 else start
-    num = len(architecture.stages)
+    num, stride = len(architecture.stages), architecture.stem.stride
+    text = start
+    if stride == 4 and 1 < num <= 4:  # what segmentation-models-pytorch knows how to use
+        text += template("use_segmentation.md")
+    if num > 1 and stride.bit_count() == 1:  # torchvision reads scales as powers of two
+        text += template("use_detection.md")
     imported = "hybridnas" if package is None else package
     for word, value in (
         ("IMPORTED", f"import {imported}  # registers the model with timm"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..architecture import Architecture
-from ..checkpoint import KNOWN, checkpoint_filter_fn
+from ..checkpoint import KNOWN, checkpoint_filter_fn, unwrapped
 from ..cost import Cost, cost
 from ..drawing import draw
 from ..errors import ExportError
@@ -135,8 +133,8 @@ def _load(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
             for of in (own, state_dict)
         )
         raise ExportError(
-            f"the weights are another network's, or the data has other classes by now: {name} must "
-            f"be {needed}, got {came} ({len(wrong)} of {len(own)} do not fit)"
+            f"the weights are another network's, or of other classes: {name} must be {needed}, "
+            f"got {came} ({len(wrong)} of {len(own)} do not fit)"
         )
     model.load_state_dict(dict(state_dict))
 
@@ -180,13 +178,19 @@ def read_weights(path: Path, architecture: Architecture, num_classes: int) -> di
     """
     try:
         loaded = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
-    except (OSError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
-        first = str(error).splitlines()[0]
-        raise ExportError(f"{path} holds no weights that can be read ({first})") from None
-    if not isinstance(loaded, Mapping):
-        raise ExportError(f"{path} holds no weights by name, but a {type(loaded).__name__}")
+    except OSError as error:
+        raise ExportError(f"{path} cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # whatever bytes that are no pickle make of themselves
+        first = (str(error).splitlines() or [""])[0]
+        what = f"{type(error).__name__}: {first}"
+        raise ExportError(f"{path} holds no weights that can be read ({what:.200})") from None
+    named = unwrapped(loaded) if isinstance(loaded, Mapping) else {}
+    if not named or not all(isinstance(value, Tensor) for value in named.values()):
+        raise ExportError(
+            f"{path} must hold weights by name, got {type(loaded).__name__} with other things"
+        )
     model = build(architecture, num_classes=num_classes, device="meta")
-    found = checkpoint_filter_fn(loaded, model)
+    found = checkpoint_filter_fn(named, model)
     if not found.keys() & model.state_dict().keys():
         raise ExportError(
             f"{path}: weights with names such as {next(iter(found), 'none')!r} are of no known "

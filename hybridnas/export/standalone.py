@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import keyword
 import shutil
 from pathlib import Path
 
@@ -24,19 +26,23 @@ _MODULES = (
     "norms",
     "parts",
     "tracing",
+    "windows",
 )
 _FOLDERS = ("layers", "mixers")
 
 
 def check_standalone(architecture: Architecture, name: str) -> None:
     """Raises ExportError where an export of that name cannot stand alone."""
-    if not name.isidentifier():
+    if not name.isidentifier() or keyword.iskeyword(name):
         raise ExportError(
             f"a stand-alone export is a Python package, so its folder's name must be an "
             f"identifier, got {name!r}"
         )
-    if timm.is_model(name):
-        raise ExportError(f"timm has a model of the name {name!r}: give the folder another one")
+    if timm.is_model(name) or importlib.util.find_spec(name) is not None:
+        raise ExportError(
+            f"{name!r} is the name of a model of timm or of an installed module: give the folder "
+            f"another one"
+        )
     if modules := own_modules(architecture):
         raise ExportError(
             f"its mixers from {', '.join(modules)} cannot travel with a stand-alone export"

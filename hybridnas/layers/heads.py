@@ -84,10 +84,12 @@ class MlpHead(Head):
         return int(self.ratio * width)
 
     def build_hidden(self, width: int) -> nn.Module:
-        return PreLogits(self, width)
+        return PreLogits(self, width) if self.hidden(width) else nn.Identity()
 
     def count_hidden(self, width: int) -> Count:
         hidden = self.hidden(width)
+        if not hidden:  # a ratio may leave none of a small width
+            return Count()
         norm = count_norm("layer" if self.hidden_norm else "none", 1, hidden)
         return linear(1, width, hidden) + count_activation(self.act) + norm
 

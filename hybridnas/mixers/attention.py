@@ -46,6 +46,11 @@ class Attention(Mixer):
                 f"{self.label}: head_dim and num_heads must be positive, got {self.head_dim} and "
                 f"{self.num_heads}"
             )
+        if self.num_heads is not None and self.head_dim != type(self).head_dim:
+            raise ArchitectureError(
+                f"{self.label}: give head_dim or num_heads, not both, got {self.head_dim} and "
+                f"{self.num_heads}"
+            )
 
     def check_channels(self, channels: int) -> None:
         name, unit = ("head_dim", self.head_dim)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..tracing import untraced
+from ..windows import partition, unpartition, windows_of
 
 # (window, flip): the side of the windows; 0: row by row, -1: column by column. Plain numbers, and
 # no named ones, since TorchScript compiles the functions that read them.
@@ -35,24 +35,18 @@ def length(window: int, height: int, width: int) -> int:
     """How many tokens a sequence has: windows pad the map to a multiple of their side."""
     if window <= 0:
         return height * width
-    return (height + -height % window) * (width + -width % window)
+    return windows_of((height, width), window)[0] * window * window
 
 
 @untraced
 def read_sequence(x: Tensor, window: int, flip: bool) -> Tensor:
     """(B, H, W, C) -> (B, C, L) in that order; tokens that pad are zero."""
     if window == -1:
-        y = x.permute(0, 3, 2, 1)
+        y = x.permute(0, 3, 2, 1).flatten(2)
     elif window == 0:
-        y = x.permute(0, 3, 1, 2)
+        y = x.permute(0, 3, 1, 2).flatten(2)
     else:
-        B, H, W, C = x.shape
-        down, right = -H % window, -W % window
-        if down + right > 0:
-            x = F.pad(x, (0, 0, 0, right, 0, down))
-        x = x.view(B, (H + down) // window, window, (W + right) // window, window, C)
-        y = x.permute(0, 5, 1, 3, 2, 4)
-    y = y.flatten(2)
+        y = partition(x, window).reshape(x.shape[0], -1, x.shape[3]).transpose(1, 2)
     return y.flip(2) if flip else y
 
 
@@ -65,7 +59,5 @@ def write_sequence(y: Tensor, window: int, flip: bool, height: int, width: int) 
         return y.unflatten(2, (width, height)).permute(0, 3, 2, 1)
     if window == 0:
         return y.unflatten(2, (height, width)).permute(0, 2, 3, 1)
-    down, right = -height % window, -width % window
-    grid = ((height + down) // window, (width + right) // window)
-    x = y.unflatten(2, (grid[0], grid[1], window, window)).permute(0, 2, 4, 3, 5, 1)
-    return x.flatten(3, 4).flatten(1, 2)[:, :height, :width]
+    windows = y.transpose(1, 2).reshape(-1, window, window, y.shape[1])
+    return unpartition(windows, window, height, width)

@@ -1,16 +1,16 @@
-"""Cutting a map into windows, so that what follows sees one window at a time."""
+"""Cutting a map into windows, padded with zeros at the right and the bottom."""
 
 from __future__ import annotations
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..counting import Size
-from ..tracing import untraced
+from .counting import Size
+from .tracing import untraced
 
 
 def windows_of(size: Size, window: int | None) -> tuple[int, Size]:
-    """How many windows a map is cut into, and their size."""
+    """How many windows a map is cut into, and their size; None: the whole map is one."""
     if window is None:
         return 1, size
     return -(-size[0] // window) * -(-size[1] // window), (window, window)
@@ -18,7 +18,7 @@ def windows_of(size: Size, window: int | None) -> tuple[int, Size]:
 
 @untraced
 def partition(x: Tensor, window: int) -> Tensor:
-    """(B, H, W, C) -> (B * windows, window, window, C), padded with zeros."""
+    """(B, H, W, C) -> (B * windows, window, window, C), row by row."""
     B, H, W, C = x.shape
     down, right = -H % window, -W % window
     if down + right > 0:
@@ -31,5 +31,5 @@ def partition(x: Tensor, window: int) -> Tensor:
 def unpartition(x: Tensor, window: int, height: int, width: int) -> Tensor:
     """The inverse of partition: (B * windows, window, window, C) -> (B, height, width, C)."""
     rows, columns = (height + window - 1) // window, (width + window - 1) // window
-    x = x.view(-1, rows, columns, window, window, x.shape[-1]).transpose(2, 3)
+    x = x.reshape(-1, rows, columns, window, window, x.shape[-1]).transpose(2, 3)
     return x.flatten(3, 4).flatten(1, 2)[:, :height, :width]
