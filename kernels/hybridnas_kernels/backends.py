@@ -1,0 +1,91 @@
+"""Which implementation of an operator runs: the one that is asked for, else the best that can."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+VARIABLE = "HYBRIDNAS_KERNELS"
+BACKENDS = ("auto", "triton", "torch", "mamba")
+
+
+def choose(op: str, asked: str | None, x: Tensor, backends: Sequence[str]) -> str:
+    """The name in `backends` that runs the operator `op` on tensors like x.
+
+    asked: by argument; None: what the environment variable HYBRIDNAS_KERNELS says, and if it says
+    nothing, "auto". A backend that the variable names and that this operator has not (mamba: only
+    the scan has it) means "auto"; an argument like that is a ValueError.
+
+    "auto" is Triton for what it can run, else PyTorch. A graph that is traced for elsewhere
+    (torch.export, ONNX, TorchScript) holds PyTorch's own operators. A forced choice that cannot
+    run raises RuntimeError: it never falls back.
+    """
+    if asked is not None and asked != "auto" and asked not in backends:
+        allowed = ", ".join(("auto", *backends))
+        raise ValueError(f"{op}: backend must be one of {allowed}, got {asked!r}")
+    if asked is None:
+        wished = _environment()
+        asked = wished if wished in backends else "auto"
+    if asked != "auto":
+        reason = _obstacle(asked, x)
+        if reason:
+            raise RuntimeError(f"{op}: the backend {asked} was forced, but {reason}")
+        return asked
+    return "torch" if is_traced() or x.device.type != "cuda" or _obstacle("triton", x) else "triton"
+
+
+def is_traced() -> bool:
+    """Whether a graph for elsewhere is being made, which must hold PyTorch's operators alone."""
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return tracing or torch.compiler.is_exporting()
+
+
+def interpreted() -> bool:
+    """Whether Triton runs its kernels on the CPU, in Python: slow, for tests."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@torch.compiler.assume_constant_result
+def _environment() -> str:
+    wished = os.environ.get(VARIABLE, "auto")
+    if wished not in BACKENDS:
+        raise ValueError(f"{VARIABLE} must be one of {', '.join(BACKENDS)}, got {wished!r}")
+    return wished
+
+
+def _obstacle(backend: str, x: Tensor) -> str:
+    """Why the backend cannot run on tensors like x; empty if it can."""
+    if backend == "torch":
+        return ""
+    if x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        return f"it computes float32, bfloat16 and float16, got {x.dtype}"
+    if x.device.type != "cuda":
+        if backend == "triton" and _triton_runs(None):
+            return ""
+        return f"its tensors must be on a CUDA device, got {x.device}"
+    if backend == "mamba":
+        return "" if _is_installed("mamba_ssm") else "mamba-ssm is not installed"
+    if not _triton_runs(x.device.index):
+        return "Triton is not installed, or the GPU is older than Ampere (compute capability 8.0)"
+    return ""
+
+
+@torch.compiler.assume_constant_result
+@functools.cache
+def _triton_runs(device: int | None) -> bool:
+    """On that CUDA device; None: on the CPU, where only its interpreter does."""
+    if not _is_installed("triton"):
+        return False
+    if device is None:
+        return interpreted()
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+@functools.cache
+def _is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
