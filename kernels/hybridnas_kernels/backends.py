@@ -50,7 +50,7 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _environment() -> str:
     wished = os.environ.get(VARIABLE, "auto")
     if wished not in BACKENDS:
@@ -75,7 +75,7 @@ def _obstacle(backend: str, x: Tensor) -> str:
     return ""
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 @functools.cache
 def _triton_runs(device: int | None) -> bool:
     """On that CUDA device; None: on the CPU, where only its interpreter does."""
