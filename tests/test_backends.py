@@ -18,7 +18,6 @@ NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 def no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.delenv(backends.VARIABLE, raising=False)
-    backends._triton_runs.cache_clear()
 
 
 def test_the_cpu_runs_pytorch() -> None:
@@ -62,6 +61,14 @@ def test_a_variable_for_the_scan_leaves_other_operators_alone(
 ) -> None:
     monkeypatch.setenv(backends.VARIABLE, "mamba")
     assert choose("conv", None, X, TWO) == "torch"
+
+
+def test_torch_compile_reads_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    @torch.compile(fullgraph=True, backend="eager")
+    def twice(x: torch.Tensor) -> torch.Tensor:
+        return x * 2 if choose("conv", None, x, TWO) == "torch" else x
+
+    assert twice(X).item() == 2
 
 
 @pytest.mark.gpu

@@ -238,7 +238,10 @@ def test_bad_exports_are_refused(populated: Cli) -> None:
         (("shapes:2", *out), "shapes:2 has no trained weights (a study keeps those of its front"),
         (("shapes:3", *out), "say --untrained to export fresh ones"),
         (("mambaout_femto", *out), "mambaout_femto has no trained weights"),
-        (("shapes:0", "--num-classes", "3", *out), "leave --num-classes and --input-size out"),
+        (
+            ("shapes:0", "--num-classes", "3", *out),
+            "leave --num-classes, --input-size and --crop-pct out",
+        ),
         (("shapes:0",), "Missing option '--out'; see `hybridnas export --help`"),
     ):
         assert message in populated.refused("export", *words)

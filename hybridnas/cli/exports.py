@@ -37,6 +37,17 @@ Weights = Annotated[
     ),
 ]
 
+Crop = Annotated[
+    float | None,
+    typer.Option(
+        min=0.1,
+        max=2,
+        metavar="X",
+        help="With --weights: how much of a validation image's shorter side they were scored on "
+        "(timm's crop_pct). Default: 1.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     for command in (export, evaluate):
@@ -52,16 +63,7 @@ def export(
     weights: Weights = None,
     num_classes: Classes = None,
     input_size: Pixels = None,
-    crop_pct: Annotated[
-        float,
-        typer.Option(
-            min=0.1,
-            max=2,
-            metavar="X",
-            help="With --weights: how much of a validation image's shorter side they were scored "
-            "on (timm's crop_pct).",
-        ),
-    ] = 1.0,
+    crop_pct: Crop = None,
     standalone: Annotated[
         bool,
         typer.Option("--standalone", help="A Python package that needs torch and timm alone."),
@@ -94,10 +96,10 @@ def export(
                 )
             source = Source(arch, None if weights is None else weights.name)
             _export_other(named, out, weights, source, num_classes, input_size, crop_pct, extras)
-        elif (num_classes, input_size) != (None, None):
+        elif (num_classes, input_size, crop_pct) != (None, None, None):
             raise ExportError(
-                f"{arch} is trained for the classes and the image size of its study: "
-                f"leave --num-classes and --input-size out"
+                f"{arch} is trained for the classes and the images of its study: "
+                f"leave --num-classes, --input-size and --crop-pct out"
             )
         else:
             _export_trained(named, out, extras)
@@ -133,7 +135,7 @@ def _export_other(
     source: Source,
     num_classes: int | None,
     input_size: int | None,
-    crop_pct: float,
+    crop_pct: float | None,
     extras: Extras,
 ) -> None:
     """An architecture with weights from a file, or fresh ones."""
@@ -147,7 +149,7 @@ def _export_other(
         source,
         num_classes=classes,
         input_size=named.resolution if input_size is None else input_size,
-        crop_pct=crop_pct,
+        crop_pct=1.0 if crop_pct is None else crop_pct,
         extras=extras,
     )
 
