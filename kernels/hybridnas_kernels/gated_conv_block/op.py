@@ -1,0 +1,232 @@
+"""The door to the Gated CNN block: checks the arguments, then runs an implementation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from .. import backends
+from .layout import Layout
+from .reference import gated_conv_block_reference
+
+Shape = tuple[int, ...]
+
+
+def gated_conv_block(
+    x: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    eps: float,
+    in_weight: Tensor,
+    in_bias: Tensor,
+    conv_weight: Tensor,
+    conv_bias: Tensor | None,
+    out_weight: Tensor,
+    out_bias: Tensor,
+    branch_scale: Tensor | None = None,
+    layer_scale: Tensor | None = None,
+    *,
+    backend: str | None = None,
+) -> Tensor:
+    """The Gated CNN block of MambaOut (Yu & Wang, CVPR 2025, arXiv 2405.07992, eq. 8-11).
+
+        n       = LayerNorm(x; norm_weight, norm_bias, eps)
+        g, i, c = split(n @ in_weight^T + in_bias, [hidden, hidden - mixed, mixed])
+        y       = concat(i, depthwise_conv(c) + conv_bias)
+        out     = x + layer_scale * branch_scale * ((gelu(g) * y) @ out_weight^T + out_bias)
+
+    x: (B, H, W, width), channels last. norm_weight, norm_bias, out_bias, layer_scale: (width,).
+    in_weight: (2 hidden, width), in_bias: (2 hidden,), out_weight: (width, hidden).
+    conv_weight: (mixed, 1, kh, kw), kh and kw odd, mixed <= hidden; zeros surround the map.
+    conv_bias: (mixed,) or None. branch_scale: (B,), a factor an image, without a gradient (drop
+    path: 0 or 1 / keep). The GELU is the exact one, of the error function.
+
+    Returns out, in x's shape and dtype. Norm and residual are computed in float32 and the
+    products in torch.autocast's dtype, or else x's. Differentiable once, in x, all parameters and
+    layer_scale. backend: "triton", "torch", or what HYBRIDNAS_KERNELS says (backends.choose).
+    Shapes that do not fit raise ValueError.
+    """
+    _check(
+        x, norm_weight, norm_bias, in_weight, in_bias, conv_weight, conv_bias, out_weight,
+        out_bias, branch_scale, layer_scale,
+    )  # fmt: skip
+    if layer_scale is not None:  # a factor of the branch's channels is one of its projection's
+        out_weight, out_bias = out_weight * layer_scale[:, None], out_bias * layer_scale
+    if conv_bias is None:
+        conv_bias = conv_weight.new_zeros(conv_weight.shape[0])
+    parameters = norm_weight, norm_bias, in_weight, in_bias
+    parameters += conv_weight, conv_bias, out_weight, out_bias
+    if backends.choose("gated_conv_block", backend, x, ("triton", "torch")) == "torch":
+        return gated_conv_block_reference(
+            x, norm_weight, norm_bias, eps, *parameters[2:], branch_scale
+        )
+    kind = x.device.type
+    autocast = torch.is_autocast_enabled(kind)
+    dtype = torch.get_autocast_dtype(kind) if autocast else x.dtype
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *parameters))
+    scale = None if branch_scale is None else branch_scale.detach().contiguous()
+    parameters = tuple(t.contiguous() for t in parameters)
+    out: Tensor = _forward(x.contiguous(), *parameters, scale, eps, dtype, keep)[0]
+    return out
+
+
+@torch.library.custom_op("hybridnas::gated_conv_block", mutates_args=())
+def _forward(
+    x: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    in_weight: Tensor,
+    in_bias: Tensor,
+    conv_weight: Tensor,
+    conv_bias: Tensor,
+    out_weight: Tensor,
+    out_bias: Tensor,
+    branch_scale: Tensor | None,
+    eps: float,
+    dtype: torch.dtype,
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The output, and what the backward reads: normalised x, 1 / std, z, and packed weights."""
+    from .triton_forward import forward
+
+    return forward(
+        x, norm_weight, norm_bias, in_weight, in_bias, conv_weight, conv_bias, out_weight,
+        out_bias, branch_scale, eps, dtype, keep,
+    )  # fmt: skip
+
+
+@_forward.register_fake
+def _(
+    x: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    in_weight: Tensor,
+    in_bias: Tensor,
+    conv_weight: Tensor,
+    conv_bias: Tensor,
+    out_weight: Tensor,
+    out_bias: Tensor,
+    branch_scale: Tensor | None,
+    eps: float,
+    dtype: torch.dtype,
+    keep: bool,
+) -> tuple[Tensor, ...]:
+    lay = Layout(x.shape[-1], out_weight.shape[1], conv_weight.shape[0])
+    tokens = x.numel() // lay.width if keep else 0
+    return (
+        torch.empty_like(x),
+        x.new_empty(tokens, lay.padded_width, dtype=dtype),
+        x.new_empty(tokens, dtype=torch.float32),
+        x.new_empty(*x.shape[:-1], lay.columns, dtype=dtype),
+        x.new_empty(lay.convolved, lay.padded_width, dtype=dtype),
+        x.new_empty(lay.width, lay.padded_hidden, dtype=dtype),
+    )
+
+
+@torch.library.custom_op("hybridnas::gated_conv_block_backward", mutates_args=())
+def _backward(
+    dout: Tensor,
+    normed: Tensor,
+    rstd: Tensor,
+    z: Tensor,
+    w1: Tensor,
+    w2: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    in_weight: Tensor,
+    in_bias: Tensor,
+    conv_weight: Tensor,
+    conv_bias: Tensor,
+    out_weight: Tensor,
+    out_bias: Tensor,
+    branch_scale: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The gradients of x and of the eight parameters."""
+    from .triton_backward import backward
+
+    return backward(
+        dout, normed, rstd, z, w1, w2, norm_weight, norm_bias, in_weight, in_bias, conv_weight,
+        conv_bias, out_weight, out_bias, branch_scale,
+    )  # fmt: skip
+
+
+@_backward.register_fake
+def _(dout: Tensor, *saved: Tensor | None) -> tuple[Tensor, ...]:
+    parameters = [p for p in saved[5:13] if p is not None]
+    return tuple(torch.empty_like(t) for t in (dout, *parameters))
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.save_for_backward(*output[1:], *inputs[1:10])
+
+
+def _gradients(ctx: Any, dout: Tensor | None, *rest: None) -> tuple[Tensor | None, ...]:
+    if dout is None:
+        return (None,) * 13
+    return (*_backward(dout.contiguous(), *ctx.saved_tensors), None, None, None, None)
+
+
+_forward.register_autograd(_gradients, setup_context=_setup_context)
+
+
+@register_flop_formula(torch.ops.hybridnas.gated_conv_block)
+def _flops(x: Shape, *shapes: Any, **_: Any) -> int:
+    in_weight, conv_weight, out_weight = shapes[2], shapes[4], shapes[6]
+    tokens = x[0] * x[1] * x[2]
+    weights = (in_weight, conv_weight, out_weight)
+    macs_per_token = sum(torch.Size(weight).numel() for weight in weights)
+    return 2 * tokens * macs_per_token
+
+
+@register_flop_formula(torch.ops.hybridnas.gated_conv_block_backward)
+def _backward_flops(dout: Shape, *shapes: Any, **_: Any) -> int:
+    return 2 * _flops(dout, *shapes[5:])
+
+
+def _check(
+    x: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    in_weight: Tensor,
+    in_bias: Tensor,
+    conv_weight: Tensor,
+    conv_bias: Tensor | None,
+    out_weight: Tensor,
+    out_bias: Tensor,
+    branch_scale: Tensor | None,
+    layer_scale: Tensor | None,
+) -> None:
+    if x.dim() != 4 or 0 in x.shape:
+        raise ValueError(f"x must be (B, H, W, width), none of them 0, got {tuple(x.shape)}")
+    if out_weight.dim() != 2 or 0 in out_weight.shape:
+        raise ValueError(f"out_weight must be (width, hidden), got {tuple(out_weight.shape)}")
+    width, hidden, kernel = x.shape[-1], out_weight.shape[1], conv_weight.shape
+    if len(kernel) != 4 or kernel[1] != 1 or kernel[2] % 2 == 0 or kernel[3] % 2 == 0:
+        raise ValueError(
+            f"conv_weight must be (mixed, 1, kh, kw) with odd kh and kw, got {tuple(kernel)}"
+        )
+    mixed = kernel[0]
+    if not 1 <= mixed <= hidden:
+        raise ValueError(f"conv_weight must have 1 to hidden = {hidden} channels, got {mixed}")
+    expected: list[tuple[str, Tensor | None, str, Shape]] = [
+        ("norm_weight", norm_weight, "(width,)", (width,)),
+        ("norm_bias", norm_bias, "(width,)", (width,)),
+        ("in_weight", in_weight, "(2 hidden, width)", (2 * hidden, width)),
+        ("in_bias", in_bias, "(2 hidden,)", (2 * hidden,)),
+        ("conv_bias", conv_bias, "(mixed,)", (mixed,)),
+        ("out_weight", out_weight, "(width, hidden)", (width, hidden)),
+        ("out_bias", out_bias, "(width,)", (width,)),
+        ("branch_scale", branch_scale, "(B,)", (x.shape[0],)),
+        ("layer_scale", layer_scale, "(width,)", (width,)),
+    ]
+    for name, tensor, layout, shape in expected:
+        if tensor is not None and tuple(tensor.shape) != shape:
+            raise ValueError(f"{name} must be {layout} = {shape}, got {tuple(tensor.shape)}")
+    for name, tensor in (("x", x), ("conv_weight", conv_weight), *(e[:2] for e in expected)):
+        if tensor is not None and not tensor.is_floating_point():
+            raise ValueError(f"{name} must hold real floating-point numbers, got {tensor.dtype}")
