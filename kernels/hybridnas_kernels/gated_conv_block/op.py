@@ -66,10 +66,9 @@ def gated_conv_block(
     kind = x.device.type
     autocast = torch.is_autocast_enabled(kind)
     dtype = torch.get_autocast_dtype(kind) if autocast else x.dtype
-    keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *parameters))
     scale = None if branch_scale is None else branch_scale.detach().contiguous()
     parameters = tuple(t.contiguous() for t in parameters)
-    out: Tensor = _forward(x.contiguous(), *parameters, scale, eps, dtype, keep)[0]
+    out: Tensor = _forward(x.contiguous(), *parameters, scale, eps, dtype)[0]
     return out
 
 
@@ -87,14 +86,13 @@ def _forward(
     branch_scale: Tensor | None,
     eps: float,
     dtype: torch.dtype,
-    keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The output, and what the backward reads: normalised x, 1 / std, z, and packed weights."""
     from .triton_forward import forward
 
     return forward(
         x, norm_weight, norm_bias, in_weight, in_bias, conv_weight, conv_bias, out_weight,
-        out_bias, branch_scale, eps, dtype, keep,
+        out_bias, branch_scale, eps, dtype,
     )  # fmt: skip
 
 
@@ -112,17 +110,16 @@ def _(
     branch_scale: Tensor | None,
     eps: float,
     dtype: torch.dtype,
-    keep: bool,
 ) -> tuple[Tensor, ...]:
     lay = Layout(x.shape[-1], out_weight.shape[1], conv_weight.shape[0])
-    tokens = x.numel() // lay.width if keep else 0
+    tokens = x.numel() // lay.width
     return (
         torch.empty_like(x),
-        x.new_empty(tokens, lay.padded_width, dtype=dtype),
+        x.new_empty(tokens, lay.normed_columns, dtype=dtype),
         x.new_empty(tokens, dtype=torch.float32),
         x.new_empty(*x.shape[:-1], lay.columns, dtype=dtype),
-        x.new_empty(lay.convolved, lay.padded_width, dtype=dtype),
-        x.new_empty(lay.width, lay.padded_hidden, dtype=dtype),
+        x.new_empty(lay.convolved, lay.normed_columns, dtype=dtype),
+        x.new_empty(lay.width, lay.hidden_columns, dtype=dtype),
     )
 
 
@@ -167,8 +164,8 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 
 def _gradients(ctx: Any, dout: Tensor | None, *rest: None) -> tuple[Tensor | None, ...]:
     if dout is None:
-        return (None,) * 13
-    return (*_backward(dout.contiguous(), *ctx.saved_tensors), None, None, None, None)
+        return (None,) * 12
+    return (*_backward(dout.contiguous(), *ctx.saved_tensors), None, None, None)
 
 
 _forward.register_autograd(_gradients, setup_context=_setup_context)

@@ -1,4 +1,4 @@
-"""The block's forward in Triton: norm and projection, convolution, gate and projection."""
+"""The block's forward: norm, projection, convolution, gate and projection."""
 
 from __future__ import annotations
 
@@ -14,119 +14,70 @@ from .triton_kernel import gelu, pack
 
 
 @triton.jit(do_not_specialize=["tokens"])
-def _norm_project_kernel(
-    x,  # (tokens, width)
-    w1,  # (columns, width_pad)
-    b1,  # (columns,)
-    normed,  # (tokens, width_pad), written if KEEP
-    rstd,  # (tokens,), written if KEEP
-    z,  # (tokens, at least columns)
-    tokens,
-    width,
-    width_pad,
-    columns,
-    z_stride,
-    eps,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_D: tl.constexpr,  # at least width_pad
-    KEEP: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    """z = (x - mean) / std @ w1^T + b1 for BLOCK_M tokens, which stay on the chip."""
-    first = tl.program_id(0).to(tl.int64) * BLOCK_M
-    m = tl.arange(0, BLOCK_M)
-    d = tl.arange(0, BLOCK_D)
-    token = (m < tokens - first)[:, None]
-    at = x + first * width + m[:, None] * width + d[None, :]
-    row = tl.load(at, token & (d < width)[None, :], 0.0).to(tl.float32)
-    mean = tl.sum(row, 1) / width
-    row = tl.where((d < width)[None, :], row - mean[:, None], 0.0)
-    scale = tl.rsqrt(tl.sum(row * row, 1) / width + eps)
-    row = (row * scale[:, None]).to(w1.dtype.element_ty)
-    if KEEP:
-        at = normed + first * width_pad + m[:, None] * width_pad + d[None, :]
-        tl.store(at, row, token & (d < width_pad)[None, :])
-        tl.store(rstd + first + m, scale, m < tokens - first)
-    z += first * z_stride
-    for start in range(0, columns, BLOCK_N):
-        n = start + tl.arange(0, BLOCK_N)
-        at = w1 + n[None, :] * width_pad + d[:, None]
-        w = tl.load(at, (d < width_pad)[:, None] & (n < columns)[None, :], 0.0)
-        b = tl.load(b1 + n, n < columns, 0.0)
-        out = tl.dot(row, w, input_precision=PRECISION) + b[None, :]
-        out = out.to(z.dtype.element_ty)
-        tl.store(z + m[:, None] * z_stride + n[None, :], out, token & (n < columns)[None, :])
-
-
-@triton.jit(do_not_specialize=["tokens"])
 def _norm_kernel(
     x,  # (tokens, width)
-    normed,  # (tokens, width_pad)
+    normed,  # (tokens, normed_columns)
     rstd,  # (tokens,)
     tokens,
     width,
-    width_pad,
+    normed_columns,
     eps,
     BLOCK_M: tl.constexpr,
-    BLOCK_D: tl.constexpr,  # at least width_pad
+    BLOCK_N: tl.constexpr,  # at least normed_columns
 ):
-    """normed = (x - mean) / std for BLOCK_M tokens."""
+    """normed = (x - mean) / std, then the constant, for BLOCK_M tokens."""
     first = tl.program_id(0).to(tl.int64) * BLOCK_M
     m = tl.arange(0, BLOCK_M)
-    d = tl.arange(0, BLOCK_D)
+    n = tl.arange(0, BLOCK_N)
     token = (m < tokens - first)[:, None]
-    at = x + first * width + m[:, None] * width + d[None, :]
-    row = tl.load(at, token & (d < width)[None, :], 0.0).to(tl.float32)
+    at = x + first * width + m[:, None] * width + n[None, :]
+    row = tl.load(at, token & (n < width)[None, :], 0.0).to(tl.float32)
     mean = tl.sum(row, 1) / width
-    row = tl.where((d < width)[None, :], row - mean[:, None], 0.0)
+    row = tl.where((n < width)[None, :], row - mean[:, None], 0.0)
     scale = tl.rsqrt(tl.sum(row * row, 1) / width + eps)
-    row = (row * scale[:, None]).to(normed.dtype.element_ty)
-    at = normed + first * width_pad + m[:, None] * width_pad + d[None, :]
-    tl.store(at, row, token & (d < width_pad)[None, :])
+    row = tl.where((n == width)[None, :], 1.0, row * scale[:, None])
+    at = normed + first * normed_columns + m[:, None] * normed_columns + n[None, :]
+    tl.store(at, row.to(normed.dtype.element_ty), token & (n < normed_columns)[None, :])
     tl.store(rstd + first + m, scale, m < tokens - first)
 
 
-@triton.jit(do_not_specialize=["tokens"])
-def _project_kernel(
-    normed,  # (tokens, width_pad)
-    w1,  # (columns, width_pad)
-    b1,  # (columns,)
-    z,  # (tokens, at least columns)
+@triton.jit(do_not_specialize=["tokens", "pixels"])
+def _gate_kernel(
+    z,  # (tokens, z_stride)
+    branch_scale,  # (images,), read if SCALED
+    h,  # (tokens, hidden_columns)
     tokens,
-    width_pad,
-    columns,
+    hidden_pad,
+    hidden_columns,
+    gate,
+    gated,
     z_stride,
+    pixels,  # tokens of an image
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    PRECISION: tl.constexpr,
+    SCALED: tl.constexpr,
 ):
-    """z = normed @ w1^T + b1. Programs that follow each other read the same tokens."""
-    num_n = tl.cdiv(columns, BLOCK_N)
-    first = (tl.program_id(0) // num_n).to(tl.int64) * BLOCK_M
-    n = (tl.program_id(0) % num_n) * BLOCK_N + tl.arange(0, BLOCK_N)
+    """h = scale * (gelu(gate) * gated), then the constant, scaled as well."""
+    first = tl.program_id(0).to(tl.int64) * BLOCK_M
     m = tl.arange(0, BLOCK_M)
-    k = tl.arange(0, BLOCK_K)
+    n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
     token = (m < tokens - first)[:, None]
-    column = (n < columns)[None, :]
-    a_at = normed + first * width_pad + m[:, None] * width_pad + k[None, :]
-    w_at = w1 + n[None, :] * width_pad + k[:, None]
-    out = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-    for start in range(0, width_pad, BLOCK_K):
-        inside = start + k < width_pad
-        a = tl.load(a_at + start, token & inside[None, :], 0.0)
-        w = tl.load(w_at + start, inside[:, None] & column, 0.0)
-        out = tl.dot(a, w, out, input_precision=PRECISION)
-    out += tl.load(b1 + n, n < columns, 0.0)[None, :]
+    inside = token & (n < hidden_pad)[None, :]
     at = z + first * z_stride + m[:, None] * z_stride + n[None, :]
-    tl.store(at, out.to(z.dtype.element_ty), token & column)
+    g = tl.load(at + gate, inside, 0.0).to(tl.float32)
+    product = gelu(g) * tl.load(at + gated, inside, 0.0).to(tl.float32)
+    product = tl.where((n == hidden_pad)[None, :], 1.0, product)
+    if SCALED:
+        s = tl.load(branch_scale + (first + m) // pixels, m < tokens - first, 0.0).to(tl.float32)
+        product *= s[:, None]
+    at = h + first * hidden_columns + m[:, None] * hidden_columns + n[None, :]
+    tl.store(at, product.to(h.dtype.element_ty), token & (n < hidden_columns)[None, :])
 
 
 @triton.jit(do_not_specialize=["tokens", "pixels"])
 def _gate_project_kernel(
     z,  # (tokens, z_stride)
-    w2,  # (width, hidden_pad)
+    w2,  # (width, hidden_columns)
     b2,  # (width,)
     x,  # (tokens, width)
     branch_scale,  # (images,), read if SCALED
@@ -134,6 +85,7 @@ def _gate_project_kernel(
     tokens,
     width,
     hidden_pad,
+    hidden_columns,
     gate,
     gated,
     z_stride,
@@ -148,16 +100,15 @@ def _gate_project_kernel(
     """out = x + scale * ((gelu(gate) * gated) @ w2^T + b2), BLOCK_M tokens by CHUNKS BLOCK_N."""
     num_n = tl.cdiv(width, BLOCK_N * CHUNKS)
     first = (tl.program_id(0) // num_n).to(tl.int64) * BLOCK_M
-    n0 = (tl.program_id(0) % num_n) * BLOCK_N * CHUNKS
-    n = n0 + tl.arange(0, BLOCK_N)
+    n = (tl.program_id(0) % num_n) * BLOCK_N * CHUNKS + tl.arange(0, BLOCK_N)
     m = tl.arange(0, BLOCK_M)
     k = tl.arange(0, BLOCK_K)
     token = (m < tokens - first)[:, None]
     z_at = z + first * z_stride + m[:, None] * z_stride + k[None, :]
-    w_at = w2 + n[None, :] * hidden_pad + k[:, None]
+    w_at = w2 + n[None, :] * hidden_columns + k[:, None]
     accs = ()
     for _ in tl.static_range(CHUNKS):
-        accs = (*accs, tl.zeros((BLOCK_M, BLOCK_N), tl.float32))
+        accs += (tl.zeros((BLOCK_M, BLOCK_N), tl.float32),)
     for start in range(0, hidden_pad, BLOCK_K):
         inside = start + k < hidden_pad
         g = tl.load(z_at + gate + start, token & inside[None, :], 0.0).to(tl.float32)
@@ -166,8 +117,8 @@ def _gate_project_kernel(
         new = ()
         for c in tl.static_range(CHUNKS):
             column = (n + c * BLOCK_N < width)[None, :]
-            w = tl.load(w_at + c * BLOCK_N * hidden_pad + start, inside[:, None] & column, 0.0)
-            new = (*new, tl.dot(h, w, accs[c], input_precision=PRECISION))
+            w = tl.load(w_at + c * BLOCK_N * hidden_columns + start, inside[:, None] & column, 0.0)
+            new += (tl.dot(h, w, accs[c], input_precision=PRECISION),)
         accs = new
     if SCALED:
         s = tl.load(branch_scale + (first + m) // pixels, m < tokens - first, 0.0).to(tl.float32)
@@ -189,66 +140,75 @@ def forward(
     in_weight: Tensor,
     in_bias: Tensor,
     conv_weight: Tensor,
-    conv_bias: Tensor | None,
+    conv_bias: Tensor,
     out_weight: Tensor,
     out_bias: Tensor,
     branch_scale: Tensor | None,
     eps: float,
     dtype: torch.dtype,
-    keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The block's output, and what its backward needs: normalised x, 1 / std, z, w1 and w2.
-
-    keep: whether there will be a backward; else the first two may be empty.
-    """
+    """The block's output, and what its backward needs: normalised x, 1 / std, z, w1 and w2."""
     lay = Layout(x.shape[-1], out_weight.shape[1], conv_weight.shape[0])
-    tokens, size = x.numel() // lay.width, dtype.itemsize
-    w1, b1, w2 = pack(lay, dtype, norm_weight, norm_bias, in_weight, in_bias, out_weight)
+    linear = norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias
+    w1, w2 = pack(lay, dtype, *linear)
+    normed, rstd = _normalise(x, lay, eps, dtype)
     z = x.new_empty(*x.shape[:-1], lay.columns, dtype=dtype)
-    normed, rstd = _normalise_and_project(x, w1, b1, z, lay, eps, keep)
+    torch.mm(normed, w1.t(), out=z.view(-1, lay.columns)[:, : lay.convolved])
     convolve(z, lay, conv_weight, conv_bias)
-    out = torch.empty_like(x)
-    config = configs.gate_project(lay.width, size)
-    blocks = triton.cdiv(lay.width, config.block_n * config.chunks)
-    _gate_project_kernel[(triton.cdiv(tokens, config.block_m) * blocks,)](
-        z, w2, out_bias, x, branch_scale, out,
-        tokens, lay.width, lay.padded_hidden, lay.gate, lay.gated, lay.columns,
-        x.shape[1] * x.shape[2],
-        BLOCK_M=config.block_m, BLOCK_N=config.block_n, BLOCK_K=config.block_k,
-        CHUNKS=config.chunks, SCALED=branch_scale is not None, PRECISION=configs.precision(dtype),
-        num_warps=config.num_warps, num_stages=config.num_stages,
-    )  # fmt: skip
+    if lay.width <= configs.FUSED_GATE_WIDTH:
+        out = _gate_and_project(x, z, w2, out_bias, branch_scale, lay)
+    else:
+        h = _gate(z, branch_scale, lay)
+        out = torch.empty_like(x)
+        if x.dtype == dtype:
+            flat = out.view(-1, lay.width)
+            torch.addmm(x.view(-1, lay.width), h, w2.t(), out=flat)
+        else:
+            torch.add(x, torch.mm(h, w2.t()).view(x.shape), out=out)
     return out, normed, rstd, z, w1, w2
 
 
-def _normalise_and_project(
-    x: Tensor, w1: Tensor, b1: Tensor, z: Tensor, lay: Layout, eps: float, keep: bool
+def _normalise(
+    x: Tensor, lay: Layout, eps: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Fills the columns of z before the convolution's output."""
-    tokens, size, precision = x.numel() // lay.width, w1.itemsize, configs.precision(w1.dtype)
-    fused = lay.width <= configs.FUSED_NORM_WIDTH
-    kept = tokens if keep or not fused else 0
-    normed = x.new_empty(kept, lay.padded_width, dtype=w1.dtype)
-    rstd = x.new_empty(kept, dtype=torch.float32)
-    whole = configs.power_of_two(lay.padded_width)
-    if fused:
-        config = configs.norm_project(lay.width, size)
-        _norm_project_kernel[(triton.cdiv(tokens, config.block_m),)](
-            x, w1, b1, normed, rstd, z,
-            tokens, lay.width, lay.padded_width, lay.convolved, lay.columns, eps,
-            BLOCK_M=config.block_m, BLOCK_N=config.block_n, BLOCK_D=whole, KEEP=keep,
-            PRECISION=precision, num_warps=config.num_warps, num_stages=config.num_stages,
-        )  # fmt: skip
-        return normed, rstd
-    rows = max(1, 4096 // whole)
-    _norm_kernel[(triton.cdiv(tokens, rows),)](
-        x, normed, rstd, tokens, lay.width, lay.padded_width, eps, BLOCK_M=rows, BLOCK_D=whole
-    )
-    config = configs.project(lay.width, size)
-    blocks = triton.cdiv(lay.convolved, config.block_n)
-    _project_kernel[(triton.cdiv(tokens, config.block_m) * blocks,)](
-        normed, w1, b1, z, tokens, lay.padded_width, lay.convolved, lay.columns,
-        BLOCK_M=config.block_m, BLOCK_N=config.block_n, BLOCK_K=config.block_k,
-        PRECISION=precision, num_warps=config.num_warps, num_stages=config.num_stages,
+    tokens, config = x.numel() // lay.width, configs.rows(lay.normed_columns)
+    normed = x.new_empty(tokens, lay.normed_columns, dtype=dtype)
+    rstd = x.new_empty(tokens, dtype=torch.float32)
+    _norm_kernel[(triton.cdiv(tokens, config.block_m),)](
+        x, normed, rstd, tokens, lay.width, lay.normed_columns, eps,
+        BLOCK_M=config.block_m, BLOCK_N=config.block_n, num_warps=config.num_warps,
     )  # fmt: skip
     return normed, rstd
+
+
+def _gate(z: Tensor, branch_scale: Tensor | None, lay: Layout) -> Tensor:
+    """What the second product reads."""
+    tokens, config = z.numel() // lay.columns, configs.gate(lay.hidden)
+    h = z.new_empty(tokens, lay.hidden_columns)
+    grid = triton.cdiv(tokens, config.block_m), triton.cdiv(lay.hidden_columns, config.block_n)
+    _gate_kernel[grid](
+        z, branch_scale, h,
+        tokens, lay.padded_hidden, lay.hidden_columns, lay.gate, lay.gated, lay.columns,
+        z.shape[1] * z.shape[2],
+        BLOCK_M=config.block_m, BLOCK_N=config.block_n, SCALED=branch_scale is not None,
+        num_warps=config.num_warps,
+    )  # fmt: skip
+    return h
+
+
+def _gate_and_project(
+    x: Tensor, z: Tensor, w2: Tensor, b2: Tensor, branch_scale: Tensor | None, lay: Layout
+) -> Tensor:
+    """The block's output from the whole of z."""
+    out, tokens = torch.empty_like(x), x.numel() // lay.width
+    config = configs.gate_project(lay.width, z.itemsize)
+    blocks = triton.cdiv(lay.width, config.block_n * config.chunks)
+    _gate_project_kernel[(triton.cdiv(tokens, config.block_m) * blocks,)](
+        z, w2, b2, x, branch_scale, out,
+        tokens, lay.width, lay.padded_hidden, lay.hidden_columns, lay.gate, lay.gated, lay.columns,
+        x.shape[1] * x.shape[2],
+        BLOCK_M=config.block_m, BLOCK_N=config.block_n, BLOCK_K=config.block_k,
+        CHUNKS=config.chunks, SCALED=branch_scale is not None, PRECISION=configs.precision(z.dtype),
+        num_warps=config.num_warps, num_stages=config.num_stages,
+    )  # fmt: skip
+    return out

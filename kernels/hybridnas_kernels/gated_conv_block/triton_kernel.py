@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .layout import Layout
 
-ROWS = 16  # rows of a weight a program packs; the rows are short and few
+ROWS, COLUMNS = 16, 128  # what a program of the packing kernels takes of a weight at a time
 
 
 @triton.jit
@@ -44,179 +44,175 @@ def gelu_and_slope(g):
 
 @triton.jit
 def _source_rows(row, hidden, mixed, mixed_pad, identity_pad):
-    """Which row of in_weight a row of the packed weight is, and whether it is one at all."""
+    """Which row of in_weight a row of w1 is, and whether it is one at all."""
+    plain = hidden - mixed
     gate = row - mixed_pad
     gate_mixed = gate - identity_pad
     identity = gate_mixed - mixed_pad
-    plain = hidden - mixed
-    source = tl.where(
-        row < mixed_pad,
-        hidden + plain + row,
-        tl.where(
-            gate < identity_pad,
-            gate,
-            tl.where(gate_mixed < mixed_pad, plain + gate_mixed, hidden + identity),
-        ),
-    )
-    real = tl.where(
-        row < mixed_pad,
-        row < mixed,
-        tl.where(
-            gate < identity_pad,
-            gate < plain,
-            tl.where(gate_mixed < mixed_pad, gate_mixed < mixed, identity < plain),
-        ),
-    )
+    source = tl.where(gate_mixed < mixed_pad, plain + gate_mixed, hidden + identity)
+    source = tl.where(gate < identity_pad, gate, source)
+    source = tl.where(row < mixed_pad, hidden + plain + row, source)
+    real = tl.where(gate_mixed < mixed_pad, gate_mixed < mixed, identity < plain)
+    real = tl.where(gate < identity_pad, gate < plain, real)
+    real = tl.where(row < mixed_pad, row < mixed, real)
     return source, real
 
 
 @triton.jit
+def _source_columns(col, hidden, mixed, identity_pad):
+    """Which column of out_weight a column of w2 is, and whether it is one at all."""
+    plain = hidden - mixed
+    first = col < identity_pad
+    source = tl.where(first, col, plain + col - identity_pad)
+    return source, tl.where(first, col < plain, col < identity_pad + mixed)
+
+
+@triton.jit
 def _pack_kernel(
-    in_weight,  # (2 hidden, width)
-    in_bias,  # (2 hidden,)
     norm_weight,  # (width,)
     norm_bias,  # (width,)
+    in_weight,  # (2 hidden, width)
+    in_bias,  # (2 hidden,)
     out_weight,  # (width, hidden)
-    w1,  # (rows, width_pad)
-    b1,  # (rows,) float32
-    w2,  # (width, identity_pad + mixed_pad)
+    out_bias,  # (width,)
+    w1,  # (2 hidden_pad, normed_columns)
+    w2,  # (width, hidden_columns)
     width,
     hidden,
     mixed,
     mixed_pad,
     identity_pad,
-    width_pad,
+    normed_columns,
+    hidden_columns,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """A program packs ROWS rows of w1 with their biases, or of w2."""
+    """A program packs ROWS rows of w1, or of w2."""
     hidden_pad = mixed_pad + identity_pad
-    num_rows = hidden_pad + hidden_pad
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    if tl.program_id(0) * ROWS < num_rows:
+    if tl.program_id(0) * ROWS < 2 * hidden_pad:
         source, real = _source_rows(row, hidden, mixed, mixed_pad, identity_pad)
-        bias = tl.zeros((ROWS, COLUMNS), tl.float32)
-        for start in range(0, width_pad, COLUMNS):
+        shifted = tl.zeros((ROWS, COLUMNS), tl.float32)
+        for start in range(0, width, COLUMNS):
             col = start + tl.arange(0, COLUMNS)
             inside = real[:, None] & (col < width)[None, :]
             w = tl.load(in_weight + source[:, None] * width + col[None, :], inside, 0.0)
             scale = tl.load(norm_weight + col, col < width, 0.0).to(tl.float32)
             shift = tl.load(norm_bias + col, col < width, 0.0).to(tl.float32)
             w = w.to(tl.float32)
-            bias += w * shift[None, :]
-            at = w1 + row[:, None] * width_pad + col[None, :]
+            shifted += w * shift[None, :]
+            at = w1 + row[:, None] * normed_columns + col[None, :]
             folded = (w * scale[None, :]).to(w1.dtype.element_ty)
-            tl.store(at, folded, (row < num_rows)[:, None] & (col < width_pad)[None, :])
-        total = tl.sum(bias, 1) + tl.load(in_bias + source, real, 0.0).to(tl.float32)
-        tl.store(b1 + row, total, row < num_rows)
+            tl.store(at, folded, (row < 2 * hidden_pad)[:, None] & (col < width)[None, :])
+        bias = tl.sum(shifted, 1) + tl.load(in_bias + source, real, 0.0).to(tl.float32)
+        rest = width + tl.arange(0, 16)
+        values = tl.where((rest == width)[None, :], bias[:, None], 0.0).to(w1.dtype.element_ty)
+        inside = (row < 2 * hidden_pad)[:, None] & (rest < normed_columns)[None, :]
+        tl.store(w1 + row[:, None] * normed_columns + rest[None, :], values, inside)
     else:
-        row -= num_rows
-        plain = hidden - mixed
-        for start in range(0, hidden_pad, COLUMNS):
+        row -= 2 * hidden_pad
+        bias = tl.load(out_bias + row, row < width, 0.0)
+        for start in range(0, hidden_columns, COLUMNS):
             col = start + tl.arange(0, COLUMNS)
-            first = col < identity_pad
-            source = tl.where(first, col, plain + col - identity_pad)
-            real = tl.where(first, col < plain, col < identity_pad + mixed)
+            source, real = _source_columns(col, hidden, mixed, identity_pad)
             inside = (row < width)[:, None] & real[None, :]
             w = tl.load(out_weight + row[:, None] * hidden + source[None, :], inside, 0.0)
-            at = w2 + row[:, None] * hidden_pad + col[None, :]
-            inside = (row < width)[:, None] & (col < hidden_pad)[None, :]
+            w = tl.where((col == hidden_pad)[None, :], bias[:, None], w)
+            at = w2 + row[:, None] * hidden_columns + col[None, :]
+            inside = (row < width)[:, None] & (col < hidden_columns)[None, :]
             tl.store(at, w.to(w2.dtype.element_ty), inside)
 
 
-def pack(
-    lay: Layout,
-    dtype: torch.dtype,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    in_weight: Tensor,
-    in_bias: Tensor,
-    out_weight: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """w1 and b1 that project the normalised x to the layout's columns, and w2 (width, hidden).
+def pack(lay: Layout, dtype: torch.dtype, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """w1 and w2 in dtype, which the constant's column makes complete with their biases.
 
-    w1 = in_weight * norm_weight and w2 in dtype, b1 = in_bias + in_weight @ norm_bias in float32.
+    w1 (columns of the projection, normed_columns) takes the normalised input, before the norm's
+    affine map: in_weight * norm_weight, and for the constant in_bias + in_weight @ norm_bias.
+    w2 (width, hidden_columns) is out_weight, and out_bias for the constant.
+
+    parameters: norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias.
     """
-    w1 = in_weight.new_empty(lay.convolved, lay.padded_width, dtype=dtype)
-    b1 = in_weight.new_empty(lay.convolved, dtype=torch.float32)
-    w2 = in_weight.new_empty(lay.width, lay.padded_hidden, dtype=dtype)
-    programs = triton.cdiv(lay.convolved, ROWS) + triton.cdiv(lay.width, ROWS)
-    _pack_kernel[(programs,)](
-        in_weight, in_bias, norm_weight, norm_bias, out_weight, w1, b1, w2,
-        lay.width, lay.hidden, lay.mixed, lay.padded_mixed, lay.padded_identity, lay.padded_width,
-        ROWS=ROWS, COLUMNS=128,
+    w1 = parameters[0].new_empty(lay.convolved, lay.normed_columns, dtype=dtype)
+    w2 = parameters[0].new_empty(lay.width, lay.hidden_columns, dtype=dtype)
+    _pack_kernel[_grid(lay)](
+        *parameters, w1, w2,
+        lay.width, lay.hidden, lay.mixed, lay.padded_mixed, lay.padded_identity,
+        lay.normed_columns, lay.hidden_columns, ROWS=ROWS, COLUMNS=COLUMNS,
     )  # fmt: skip
-    return w1, b1, w2
+    return w1, w2
 
 
 @triton.jit
 def _unpack_kernel(
-    dw1,  # (splits, rows, width_pad) float32: partial sums
-    db1,  # (splits, rows) float32
-    in_weight,  # (2 hidden, width)
+    dw1,  # (2 hidden_pad, normed_columns) float32
+    dw2,  # (width, hidden_columns) float32
     norm_weight,  # (width,)
     norm_bias,  # (width,)
+    in_weight,  # (2 hidden, width)
+    dnorm,  # (2, programs of w1, width) float32: partial sums
     din_weight,  # (2 hidden, width)
     din_bias,  # (2 hidden,)
-    dnorm,  # (2, programs, width) float32: partial sums
-    splits,
+    dout_weight,  # (width, hidden)
+    dout_bias,  # (width,)
     width,
     hidden,
     mixed,
     mixed_pad,
     identity_pad,
-    width_pad,
+    normed_columns,
+    hidden_columns,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """A program sums ROWS rows over the splits and undoes the fold."""
-    num_rows = 2 * (mixed_pad + identity_pad)
+    """A program undoes for ROWS rows what _pack_kernel does."""
+    hidden_pad = mixed_pad + identity_pad
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    source, real = _source_rows(row, hidden, mixed, mixed_pad, identity_pad)
-    real = real & (row < num_rows)
-    bias = tl.zeros((ROWS,), tl.float32)
-    for s in range(splits):
-        bias += tl.load(db1 + s * num_rows + row, real, 0.0)
-    tl.store(din_bias + source, bias.to(din_bias.dtype.element_ty), real)
-    for start in range(0, width, COLUMNS):
-        col = start + tl.arange(0, COLUMNS)
-        inside = real[:, None] & (col < width)[None, :]
-        total = tl.zeros((ROWS, COLUMNS), tl.float32)
-        at = dw1 + row[:, None] * width_pad + col[None, :]
-        for _ in range(splits):
-            total += tl.load(at, inside, 0.0)
-            at += num_rows * width_pad
-        scale = tl.load(norm_weight + col, col < width, 0.0).to(tl.float32)
-        shift = tl.load(norm_bias + col, col < width, 0.0).to(tl.float32)
-        offset = source[:, None] * width + col[None, :]
-        w = tl.load(in_weight + offset, inside, 0.0).to(tl.float32)
-        grad = total * scale[None, :] + bias[:, None] * shift[None, :]
-        tl.store(din_weight + offset, grad.to(din_weight.dtype.element_ty), inside)
-        out = dnorm + tl.program_id(0) * width + col
-        tl.store(out, tl.sum(w * total, 0), col < width)
-        tl.store(out + tl.num_programs(0) * width, tl.sum(w * bias[:, None], 0), col < width)
+    if tl.program_id(0) * ROWS < 2 * hidden_pad:
+        source, real = _source_rows(row, hidden, mixed, mixed_pad, identity_pad)
+        real = real & (row < 2 * hidden_pad)
+        bias = tl.load(dw1 + row * normed_columns + width, real, 0.0)
+        tl.store(din_bias + source, bias.to(din_bias.dtype.element_ty), real)
+        for start in range(0, width, COLUMNS):
+            col = start + tl.arange(0, COLUMNS)
+            inside = real[:, None] & (col < width)[None, :]
+            folded = tl.load(dw1 + row[:, None] * normed_columns + col[None, :], inside, 0.0)
+            scale = tl.load(norm_weight + col, col < width, 0.0).to(tl.float32)
+            shift = tl.load(norm_bias + col, col < width, 0.0).to(tl.float32)
+            at = source[:, None] * width + col[None, :]
+            w = tl.load(in_weight + at, inside, 0.0).to(tl.float32)
+            grad = folded * scale[None, :] + bias[:, None] * shift[None, :]
+            tl.store(din_weight + at, grad.to(din_weight.dtype.element_ty), inside)
+            part = dnorm + tl.program_id(0) * width + col
+            tl.store(part, tl.sum(w * folded, 0), col < width)
+            part += tl.cdiv(2 * hidden_pad, ROWS) * width
+            tl.store(part, tl.sum(w * bias[:, None], 0), col < width)
+    else:
+        row -= 2 * hidden_pad
+        bias = tl.load(dw2 + row * hidden_columns + hidden_pad, row < width, 0.0)
+        tl.store(dout_bias + row, bias.to(dout_bias.dtype.element_ty), row < width)
+        for start in range(0, hidden_pad, COLUMNS):
+            col = start + tl.arange(0, COLUMNS)
+            source, real = _source_columns(col, hidden, mixed, identity_pad)
+            inside = (row < width)[:, None] & real[None, :]
+            grad = tl.load(dw2 + row[:, None] * hidden_columns + col[None, :], inside, 0.0)
+            at = dout_weight + row[:, None] * hidden + source[None, :]
+            tl.store(at, grad.to(dout_weight.dtype.element_ty), inside)
 
 
-def unpack_gradient(
-    lay: Layout,
-    dw1: Tensor,
-    db1: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    in_weight: Tensor,
-    in_bias: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of norm_weight, norm_bias, in_weight and in_bias from those of w1 and b1.
-
-    dw1: (splits, rows of w1, its columns), db1: (splits, rows), float32: summed over the splits.
-    """
-    din_weight, din_bias = torch.empty_like(in_weight), torch.empty_like(in_bias)
-    programs = triton.cdiv(lay.convolved, ROWS)
-    dnorm = dw1.new_empty(2, programs, lay.width)
-    _unpack_kernel[(programs,)](
-        dw1, db1, in_weight, norm_weight, norm_bias, din_weight, din_bias, dnorm, dw1.shape[0],
-        lay.width, lay.hidden, lay.mixed, lay.padded_mixed, lay.padded_identity, lay.padded_width,
-        ROWS=ROWS, COLUMNS=128,
+def unpack_gradients(
+    lay: Layout, dw1: Tensor, dw2: Tensor, *parameters: Tensor
+) -> tuple[Tensor, ...]:
+    """Gradients of pack's parameters from those of w1 and w2, which are float32."""
+    norm_weight, norm_bias, in_weight = parameters[:3]
+    rest = [torch.empty_like(parameter) for parameter in parameters[2:]]
+    dnorm = dw1.new_empty(2, triton.cdiv(lay.convolved, ROWS), lay.width)
+    _unpack_kernel[_grid(lay)](
+        dw1, dw2, norm_weight, norm_bias, in_weight, dnorm, *rest,
+        lay.width, lay.hidden, lay.mixed, lay.padded_mixed, lay.padded_identity,
+        lay.normed_columns, lay.hidden_columns, ROWS=ROWS, COLUMNS=COLUMNS,
     )  # fmt: skip
-    dnorm_weight, dnorm_bias = (part.sum(0).to(norm_weight.dtype) for part in dnorm)
-    return dnorm_weight, dnorm_bias, din_weight, din_bias
+    return (*(part.sum(0).to(norm_weight.dtype) for part in dnorm), *rest)
+
+
+def _grid(lay: Layout) -> tuple[int]:
+    return (triton.cdiv(lay.convolved, ROWS) + triton.cdiv(lay.width, ROWS),)
