@@ -6,7 +6,8 @@ import dataclasses
 
 import torch
 
-FUSED_GATE_WIDTH = 256  # widest block whose gate is computed where the second product reads it
+FUSED_PROJECTION_WIDTH = 192  # widest block whose gate is computed where its product reads it
+FUSED_GRADIENT_WIDTH = 128  # widest block whose gate's gradient is computed where it is projected
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +44,14 @@ def gate(hidden: int) -> Config:
 
 
 def gate_project(width: int, itemsize: int) -> Config:
+    """For widths up to FUSED_PROJECTION_WIDTH."""
     if itemsize == 4:
         return Config(64, 64, 32, num_warps=8, num_stages=2)
     if width <= 128:
-        return Config(64, power_of_two(width), 32)
-    return Config(64, 64, 64, chunks=3, num_stages=2) if width <= 192 else Config(64, 128, 32)
+        return Config(64, power_of_two(width), 32, num_stages=4)
+    return Config(64, 64, 64, chunks=3)
+
+
+def gate_backward(itemsize: int) -> Config:
+    """For widths up to FUSED_GRADIENT_WIDTH."""
+    return Config(32, 32, num_stages=1) if itemsize == 4 else Config(64, 32)

@@ -22,7 +22,7 @@ ALIGN = 16  # channels; 16-byte accesses need 8 in 16 bits, and Triton tells mul
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Columns of the matrices of a block with `hidden` gated channels, `mixed` of them convolved."""
+    """Columns of the matrices of a block: `hidden` gated channels, `mixed` of them convolved."""
 
     width: int
     hidden: int

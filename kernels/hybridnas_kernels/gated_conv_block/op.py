@@ -57,18 +57,20 @@ def gated_conv_block(
         out_weight, out_bias = out_weight * layer_scale[:, None], out_bias * layer_scale
     if conv_bias is None:
         conv_bias = conv_weight.new_zeros(conv_weight.shape[0])
-    parameters = norm_weight, norm_bias, in_weight, in_bias
-    parameters += conv_weight, conv_bias, out_weight, out_bias
     if backends.choose("gated_conv_block", backend, x, ("triton", "torch")) == "torch":
         return gated_conv_block_reference(
-            x, norm_weight, norm_bias, eps, *parameters[2:], branch_scale
-        )
+            x, norm_weight, norm_bias, eps, in_weight, in_bias, conv_weight, conv_bias,
+            out_weight, out_bias, branch_scale,
+        )  # fmt: skip
     kind = x.device.type
-    autocast = torch.is_autocast_enabled(kind)
-    dtype = torch.get_autocast_dtype(kind) if autocast else x.dtype
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    tensors = [
+        t.contiguous()
+        for t in (x, norm_weight, norm_bias, in_weight, in_bias, conv_weight, conv_bias)
+    ]
+    tensors += [out_weight.contiguous(), out_bias.contiguous()]
     scale = None if branch_scale is None else branch_scale.detach().contiguous()
-    parameters = tuple(t.contiguous() for t in parameters)
-    out: Tensor = _forward(x.contiguous(), *parameters, scale, eps, dtype)[0]
+    out: Tensor = _forward(*tensors, scale, eps, dtype)[0]
     return out
 
 

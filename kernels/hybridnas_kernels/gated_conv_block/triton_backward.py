@@ -10,7 +10,7 @@ from torch import Tensor
 from . import configs
 from .depthwise import convolve_backward
 from .layout import Layout
-from .triton_kernel import gelu_and_slope, unpack_gradients
+from .triton_kernel import gelu_and_slope, token_scale, unpack_gradients
 
 
 @triton.jit(do_not_specialize=["tokens", "pixels"])
@@ -44,13 +44,77 @@ def _gate_backward_kernel(
     act, slope = gelu_and_slope(g)
     product = tl.where((n == hidden_pad)[None, :], 1.0, act * y)
     if SCALED:
-        s = tl.load(branch_scale + (first + m) // pixels, m < tokens - first, 0.0).to(tl.float32)
+        s = token_scale(branch_scale, first, m, tokens, pixels)
         dh *= s[:, None]
         product *= s[:, None]
     dtype = dz.dtype.element_ty
     tl.store(dz + z_at + gate, (dh * y * slope).to(dtype), inside)
     tl.store(dz + z_at + gated, (dh * act).to(dtype), inside)
     tl.store(h_at, product.to(dtype), token & (n < hidden_columns)[None, :])
+
+
+@triton.jit(do_not_specialize=["tokens", "pixels"])
+def _project_gate_backward_kernel(
+    dout,  # (tokens, width)
+    branch_scale,  # (images,), read if SCALED
+    w2,  # (width, hidden_columns)
+    z,  # (tokens, z_stride)
+    dz,  # (tokens, z_stride)
+    h,  # (tokens, hidden_columns)
+    dbranch,  # (tokens, width), written if CAST: dout in the dtype of products
+    tokens,
+    width,
+    hidden_pad,
+    hidden_columns,
+    gate,
+    gated,
+    z_stride,
+    pixels,  # tokens of an image
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_D: tl.constexpr,  # at least width
+    SCALED: tl.constexpr,
+    CAST: tl.constexpr,
+    PRECISION: tl.constexpr,
+    STAGES: tl.constexpr,
+):
+    """As _gate_backward_kernel, dout @ w2 included, for BLOCK_M tokens whose dout stays on chip."""
+    first = tl.program_id(0).to(tl.int64) * BLOCK_M
+    m = tl.arange(0, BLOCK_M)
+    d = tl.arange(0, BLOCK_D)
+    token = (m < tokens - first)[:, None]
+    at = first * width + m[:, None] * width + d[None, :]
+    inside = token & (d < width)[None, :]
+    dtype = dz.dtype.element_ty
+    a = tl.load(dout + at, inside, 0.0).to(dtype)
+    if CAST:
+        tl.store(dbranch + at, a, inside)
+    s = tl.full((BLOCK_M,), 1.0, tl.float32)
+    if SCALED:
+        s = token_scale(branch_scale, first, m, tokens, pixels)
+    z += first * z_stride
+    dz += first * z_stride
+    h += first * hidden_columns
+    for start in tl.range(0, hidden_pad, BLOCK_N, num_stages=STAGES):
+        n = start + tl.arange(0, BLOCK_N)
+        inside_w = (d < width)[:, None] & (n < hidden_pad)[None, :]
+        w = tl.load(w2 + d[:, None] * hidden_columns + n[None, :], inside_w, 0.0)
+        inside_z = token & (n < hidden_pad)[None, :]
+        z_at = m[:, None] * z_stride + n[None, :]
+        g = tl.load(z + z_at + gate, inside_z, 0.0).to(tl.float32)
+        y = tl.load(z + z_at + gated, inside_z, 0.0).to(tl.float32)
+        dh = tl.dot(a, w, input_precision=PRECISION)
+        act, slope = gelu_and_slope(g)
+        product = act * y
+        if SCALED:
+            dh *= s[:, None]
+            product *= s[:, None]
+        tl.store(dz + z_at + gate, (dh * y * slope).to(dtype), inside_z)
+        tl.store(dz + z_at + gated, (dh * act).to(dtype), inside_z)
+        tl.store(h + m[:, None] * hidden_columns + n[None, :], product.to(dtype), inside_z)
+    rest = hidden_pad + tl.arange(0, 16)
+    constant = tl.where((rest == hidden_pad)[None, :], s[:, None], 0.0).to(dtype)
+    tl.store(h + m[:, None] * hidden_columns + rest[None, :], constant, token)
 
 
 @triton.jit(do_not_specialize=["tokens"])
@@ -99,11 +163,11 @@ def backward(
     out_weight: Tensor,
     out_bias: Tensor,
     branch_scale: Tensor | None,
-) -> tuple[Tensor, ...]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x and of the eight parameters, in the order of the forward's arguments."""
     lay = Layout(dout.shape[-1], out_weight.shape[1], conv_weight.shape[0])
-    dbranch = dout.view(-1, lay.width).to(z.dtype)
-    dz, h = _gate_backward(dbranch, w2, z, branch_scale, lay)
+    step = _project_gate_backward if lay.width <= configs.FUSED_GRADIENT_WIDTH else _gate_backward
+    dz, h, dbranch = step(dout.view(-1, lay.width), w2, z, branch_scale, lay)
     dw2 = _product(dbranch.t(), h)
     del h, dbranch
     dconv_weight, dconv_bias = convolve_backward(dz, z, lay, conv_weight, conv_bias)
@@ -111,15 +175,20 @@ def backward(
     dx = _norm_backward(torch.mm(flat, w1[:, : lay.width]), normed, rstd, dout, lay)
     dw1 = _product(flat.t(), normed)
     linear = norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias
-    *before, dout_weight, dout_bias = unpack_gradients(lay, dw1, dw2, *linear)
-    return (dx, *before, dconv_weight, dconv_bias, dout_weight, dout_bias)
+    dgamma, dbeta, din_weight, din_bias, dout_weight, dout_bias = unpack_gradients(
+        lay, dw1, dw2, *linear
+    )
+    return (
+        dx, dgamma, dbeta, din_weight, din_bias, dconv_weight, dconv_bias, dout_weight, dout_bias,
+    )  # fmt: skip
 
 
 def _gate_backward(
-    dbranch: Tensor, w2: Tensor, z: Tensor, branch_scale: Tensor | None, lay: Layout
-) -> tuple[Tensor, Tensor]:
-    """A matrix like z with the gradients of gate and gated; and h, as the second product read it."""
-    tokens, config = len(dbranch), configs.gate(lay.hidden)
+    dout: Tensor, w2: Tensor, z: Tensor, branch_scale: Tensor | None, lay: Layout
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A matrix like z with the gradients of gate and gated; h, as the second product read it; and
+    dout in the dtype of products."""
+    tokens, config, dbranch = len(dout), configs.gate(lay.hidden), dout.to(z.dtype)
     dz, h = torch.empty_like(z), z.new_empty(tokens, lay.hidden_columns)
     torch.mm(dbranch, w2[:, : lay.padded_hidden], out=h[:, : lay.padded_hidden])
     grid = triton.cdiv(tokens, config.block_m), triton.cdiv(lay.hidden_columns, config.block_n)
@@ -130,7 +199,25 @@ def _gate_backward(
         BLOCK_M=config.block_m, BLOCK_N=config.block_n, SCALED=branch_scale is not None,
         num_warps=config.num_warps,
     )  # fmt: skip
-    return dz, h
+    return dz, h, dbranch
+
+
+def _project_gate_backward(
+    dout: Tensor, w2: Tensor, z: Tensor, branch_scale: Tensor | None, lay: Layout
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What _gate_backward returns, in one kernel."""
+    tokens, config, cast = len(dout), configs.gate_backward(z.itemsize), dout.dtype != z.dtype
+    dz, h = torch.empty_like(z), z.new_empty(tokens, lay.hidden_columns)
+    dbranch = torch.empty_like(dout, dtype=z.dtype) if cast else dout
+    _project_gate_backward_kernel[(triton.cdiv(tokens, config.block_m),)](
+        dout, branch_scale, w2, z, dz, h, dbranch,
+        tokens, lay.width, lay.padded_hidden, lay.hidden_columns, lay.gate, lay.gated, lay.columns,
+        z.shape[1] * z.shape[2],
+        BLOCK_M=config.block_m, BLOCK_N=config.block_n, BLOCK_D=configs.power_of_two(lay.width),
+        SCALED=branch_scale is not None, CAST=cast, PRECISION=configs.precision(z.dtype),
+        STAGES=config.num_stages, num_warps=config.num_warps,
+    )  # fmt: skip
+    return dz, h, dbranch
 
 
 def _norm_backward(dn: Tensor, normed: Tensor, rstd: Tensor, dout: Tensor, lay: Layout) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from . import configs
 from .depthwise import convolve
 from .layout import Layout
-from .triton_kernel import gelu, pack
+from .triton_kernel import gelu, pack, token_scale
 
 
 @triton.jit(do_not_specialize=["tokens"])
@@ -68,7 +68,7 @@ def _gate_kernel(
     product = gelu(g) * tl.load(at + gated, inside, 0.0).to(tl.float32)
     product = tl.where((n == hidden_pad)[None, :], 1.0, product)
     if SCALED:
-        s = tl.load(branch_scale + (first + m) // pixels, m < tokens - first, 0.0).to(tl.float32)
+        s = token_scale(branch_scale, first, m, tokens, pixels)
         product *= s[:, None]
     at = h + first * hidden_columns + m[:, None] * hidden_columns + n[None, :]
     tl.store(at, product.to(h.dtype.element_ty), token & (n < hidden_columns)[None, :])
@@ -121,7 +121,7 @@ def _gate_project_kernel(
             new += (tl.dot(h, w, accs[c], input_precision=PRECISION),)
         accs = new
     if SCALED:
-        s = tl.load(branch_scale + (first + m) // pixels, m < tokens - first, 0.0).to(tl.float32)
+        s = token_scale(branch_scale, first, m, tokens, pixels)
     for c in tl.static_range(CHUNKS):
         col = n + c * BLOCK_N
         branch = accs[c] + tl.load(b2 + col, col < width, 0.0).to(tl.float32)[None, :]
@@ -155,7 +155,7 @@ def forward(
     z = x.new_empty(*x.shape[:-1], lay.columns, dtype=dtype)
     torch.mm(normed, w1.t(), out=z.view(-1, lay.columns)[:, : lay.convolved])
     convolve(z, lay, conv_weight, conv_bias)
-    if lay.width <= configs.FUSED_GATE_WIDTH:
+    if lay.width <= configs.FUSED_PROJECTION_WIDTH:
         out = _gate_and_project(x, z, w2, out_bias, branch_scale, lay)
     else:
         h = _gate(z, branch_scale, lay)
@@ -168,9 +168,7 @@ def forward(
     return out, normed, rstd, z, w1, w2
 
 
-def _normalise(
-    x: Tensor, lay: Layout, eps: float, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
+def _normalise(x: Tensor, lay: Layout, eps: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     tokens, config = x.numel() // lay.width, configs.rows(lay.normed_columns)
     normed = x.new_empty(tokens, lay.normed_columns, dtype=dtype)
     rstd = x.new_empty(tokens, dtype=torch.float32)

@@ -43,6 +43,13 @@ def gelu_and_slope(g):
 
 
 @triton.jit
+def token_scale(branch_scale, first, m, tokens, pixels):
+    """The factors of the images of tokens first + m. 32 bits count tokens; more is slow here."""
+    token = first.to(tl.int32) + m
+    return tl.load(branch_scale + token // pixels, token < tokens, 0.0).to(tl.float32)
+
+
+@triton.jit
 def _source_rows(row, hidden, mixed, mixed_pad, identity_pad):
     """Which row of in_weight a row of w1 is, and whether it is one at all."""
     plain = hidden - mixed
@@ -111,13 +118,13 @@ def _pack_kernel(
         tl.store(w1 + row[:, None] * normed_columns + rest[None, :], values, inside)
     else:
         row -= 2 * hidden_pad
-        bias = tl.load(out_bias + row, row < width, 0.0)
+        bias = tl.load(out_bias + row, row < width, 0.0).to(tl.float32)
         for start in range(0, hidden_columns, COLUMNS):
             col = start + tl.arange(0, COLUMNS)
             source, real = _source_columns(col, hidden, mixed, identity_pad)
             inside = (row < width)[:, None] & real[None, :]
             w = tl.load(out_weight + row[:, None] * hidden + source[None, :], inside, 0.0)
-            w = tl.where((col == hidden_pad)[None, :], bias[:, None], w)
+            w = tl.where((col == hidden_pad)[None, :], bias[:, None], w.to(tl.float32))
             at = w2 + row[:, None] * hidden_columns + col[None, :]
             inside = (row < width)[:, None] & (col < hidden_columns)[None, :]
             tl.store(at, w.to(w2.dtype.element_ty), inside)
