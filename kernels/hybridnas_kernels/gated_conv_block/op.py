@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -64,57 +65,66 @@ def gated_conv_block(
         )  # fmt: skip
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-    tensors = [
-        t.contiguous()
-        for t in (x, norm_weight, norm_bias, in_weight, in_bias, conv_weight, conv_bias)
-    ]
-    tensors += [out_weight.contiguous(), out_bias.contiguous()]
     scale = None if branch_scale is None else branch_scale.detach().contiguous()
-    out: Tensor = _forward(*tensors, scale, eps, dtype)[0]
+    parameters = norm_weight, norm_bias, in_weight, in_bias, conv_weight, conv_bias
+    out: Tensor = _Block.apply(
+        x.contiguous(), *(p.contiguous() for p in (*parameters, out_weight, out_bias)), scale, eps,
+        dtype,
+    )  # type: ignore[no-untyped-call]  # fmt: skip
     return out
 
 
-@torch.library.custom_op("hybridnas::gated_conv_block", mutates_args=())
-def _forward(
-    x: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    in_weight: Tensor,
-    in_bias: Tensor,
-    conv_weight: Tensor,
-    conv_bias: Tensor,
-    out_weight: Tensor,
-    out_bias: Tensor,
-    branch_scale: Tensor | None,
-    eps: float,
-    dtype: torch.dtype,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The output, and what the backward reads: normalised x, 1 / std, z, and packed weights."""
+class _Block(torch.autograd.Function):
+    """Ties the two operators together, at a tenth of the time that torch.library's autograd takes
+    on the CPU: 0.5 ms a block, as much as the GPU needs for one."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        out, *kept = torch.ops.hybridnas.gated_conv_block(*inputs)
+        ctx.save_for_backward(*kept, *inputs[1:10])
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
+        dx, dnorm, *rest = torch.ops.hybridnas.gated_conv_block_backward(
+            dout.contiguous(), *ctx.saved_tensors
+        )
+        return (dx, dnorm[0], dnorm[1], *rest, None, None, None)
+
+
+_PARAMETERS = (
+    "Tensor norm_weight, Tensor norm_bias, Tensor in_weight, Tensor in_bias, Tensor conv_weight, "
+    "Tensor conv_bias, Tensor out_weight, Tensor out_bias, Tensor? branch_scale"
+)
+_LIBRARY = torch.library.Library("hybridnas", "FRAGMENT")
+_LIBRARY.define(
+    f"gated_conv_block(Tensor x, {_PARAMETERS}, float eps, ScalarType dtype) -> "
+    "(Tensor out, Tensor normed, Tensor rstd, Tensor z, Tensor w1, Tensor w2)"
+)
+_LIBRARY.define(
+    "gated_conv_block_backward(Tensor dout, Tensor normed, Tensor rstd, Tensor z, Tensor w1, "
+    f"Tensor w2, {_PARAMETERS}) -> (Tensor dx, Tensor dnorm, Tensor din_weight, Tensor din_bias, "
+    "Tensor dconv_weight, Tensor dconv_bias, Tensor dout_weight, Tensor dout_bias)"
+)
+
+
+def _forward(*inputs: Any) -> tuple[Tensor, ...]:
     from .triton_forward import forward
 
-    return forward(
-        x, norm_weight, norm_bias, in_weight, in_bias, conv_weight, conv_bias, out_weight,
-        out_bias, branch_scale, eps, dtype,
-    )  # fmt: skip
+    return forward(*inputs)
 
 
-@_forward.register_fake
-def _(
-    x: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    in_weight: Tensor,
-    in_bias: Tensor,
-    conv_weight: Tensor,
-    conv_bias: Tensor,
-    out_weight: Tensor,
-    out_bias: Tensor,
-    branch_scale: Tensor | None,
-    eps: float,
-    dtype: torch.dtype,
-) -> tuple[Tensor, ...]:
+def _backward(*inputs: Any) -> tuple[Tensor, ...]:
+    from .triton_backward import backward
+
+    return backward(*inputs)
+
+
+def _fake_forward(x: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    conv_weight, out_weight, dtype = rest[4], rest[6], rest[10]
     lay = Layout(x.shape[-1], out_weight.shape[1], conv_weight.shape[0])
-    tokens = x.numel() // lay.width
+    tokens = x.shape[0] * x.shape[1] * x.shape[2]
     return (
         torch.empty_like(x),
         x.new_empty(tokens, lay.normed_columns, dtype=dtype),
@@ -125,61 +135,23 @@ def _(
     )
 
 
-@torch.library.custom_op("hybridnas::gated_conv_block_backward", mutates_args=())
-def _backward(
-    dout: Tensor,
-    normed: Tensor,
-    rstd: Tensor,
-    z: Tensor,
-    w1: Tensor,
-    w2: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    in_weight: Tensor,
-    in_bias: Tensor,
-    conv_weight: Tensor,
-    conv_bias: Tensor,
-    out_weight: Tensor,
-    out_bias: Tensor,
-    branch_scale: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of x and of the eight parameters."""
-    from .triton_backward import backward
-
-    return backward(
-        dout, normed, rstd, z, w1, w2, norm_weight, norm_bias, in_weight, in_bias, conv_weight,
-        conv_bias, out_weight, out_bias, branch_scale,
-    )  # fmt: skip
+def _fake_backward(dout: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    norm_weight, *others = rest[5:6] + rest[7:13]
+    dnorm = norm_weight.new_empty(2, *norm_weight.shape)
+    return (torch.empty_like(dout), dnorm, *(torch.empty_like(p) for p in others))
 
 
-@_backward.register_fake
-def _(dout: Tensor, *saved: Tensor | None) -> tuple[Tensor, ...]:
-    parameters = [p for p in saved[5:13] if p is not None]
-    return tuple(torch.empty_like(t) for t in (dout, *parameters))
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.set_materialize_grads(False)
-    ctx.mark_non_differentiable(*output[1:])
-    ctx.save_for_backward(*output[1:], *inputs[1:10])
-
-
-def _gradients(ctx: Any, dout: Tensor | None, *rest: None) -> tuple[Tensor | None, ...]:
-    if dout is None:
-        return (None,) * 12
-    return (*_backward(dout.contiguous(), *ctx.saved_tensors), None, None, None)
-
-
-_forward.register_autograd(_gradients, setup_context=_setup_context)
+_LIBRARY.impl("gated_conv_block", _forward, "CompositeExplicitAutograd")
+_LIBRARY.impl("gated_conv_block_backward", _backward, "CompositeExplicitAutograd")
+torch.library.register_fake("hybridnas::gated_conv_block", _fake_forward, lib=_LIBRARY)
+torch.library.register_fake("hybridnas::gated_conv_block_backward", _fake_backward, lib=_LIBRARY)
 
 
 @register_flop_formula(torch.ops.hybridnas.gated_conv_block)
 def _flops(x: Shape, *shapes: Any, **_: Any) -> int:
     in_weight, conv_weight, out_weight = shapes[2], shapes[4], shapes[6]
-    tokens = x[0] * x[1] * x[2]
-    weights = (in_weight, conv_weight, out_weight)
-    macs_per_token = sum(torch.Size(weight).numel() for weight in weights)
-    return 2 * tokens * macs_per_token
+    macs_a_token = sum(math.prod(weight) for weight in (in_weight, conv_weight, out_weight))
+    return 2 * math.prod(x[:3]) * macs_a_token
 
 
 @register_flop_formula(torch.ops.hybridnas.gated_conv_block_backward)

@@ -163,8 +163,8 @@ def backward(
     out_weight: Tensor,
     out_bias: Tensor,
     branch_scale: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x and of the eight parameters, in the order of the forward's arguments."""
+) -> tuple[Tensor, ...]:
+    """Gradients of x, norm_weight and norm_bias (as one tensor), and the other six parameters."""
     lay = Layout(dout.shape[-1], out_weight.shape[1], conv_weight.shape[0])
     step = _project_gate_backward if lay.width <= configs.FUSED_GRADIENT_WIDTH else _gate_backward
     dz, h, dbranch = step(dout.view(-1, lay.width), w2, z, branch_scale, lay)
@@ -175,12 +175,8 @@ def backward(
     dx = _norm_backward(torch.mm(flat, w1[:, : lay.width]), normed, rstd, dout, lay)
     dw1 = _product(flat.t(), normed)
     linear = norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias
-    dgamma, dbeta, din_weight, din_bias, dout_weight, dout_bias = unpack_gradients(
-        lay, dw1, dw2, *linear
-    )
-    return (
-        dx, dgamma, dbeta, din_weight, din_bias, dconv_weight, dconv_bias, dout_weight, dout_bias,
-    )  # fmt: skip
+    dnorm, din_weight, din_bias, dout_weight, dout_bias = unpack_gradients(lay, dw1, dw2, *linear)
+    return dx, dnorm, din_weight, din_bias, dconv_weight, dconv_bias, dout_weight, dout_bias
 
 
 def _gate_backward(

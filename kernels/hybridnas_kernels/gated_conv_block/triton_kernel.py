@@ -209,7 +209,8 @@ def _unpack_kernel(
 def unpack_gradients(
     lay: Layout, dw1: Tensor, dw2: Tensor, *parameters: Tensor
 ) -> tuple[Tensor, ...]:
-    """Gradients of pack's parameters from those of w1 and w2, which are float32."""
+    """Gradients of pack's parameters from those of w1 and w2, which are float32; those of
+    norm_weight and norm_bias as one tensor (2, width)."""
     norm_weight, norm_bias, in_weight = parameters[:3]
     rest = [torch.empty_like(parameter) for parameter in parameters[2:]]
     dnorm = dw1.new_empty(2, triton.cdiv(lay.convolved, ROWS), lay.width)
@@ -218,7 +219,7 @@ def unpack_gradients(
         lay.width, lay.hidden, lay.mixed, lay.padded_mixed, lay.padded_identity,
         lay.normed_columns, lay.hidden_columns, ROWS=ROWS, COLUMNS=COLUMNS,
     )  # fmt: skip
-    return (*(part.sum(0).to(norm_weight.dtype) for part in dnorm), *rest)
+    return (dnorm.sum(1).to(norm_weight.dtype), *rest)
 
 
 def _grid(lay: Layout) -> tuple[int]:
