@@ -24,7 +24,7 @@ def timm_block(
         expansion_ratio=hidden / width,
         kernel_size=rest[2].shape[-1],
         conv_ratio=rest[2].shape[0] / width,
-        norm_layer=partial(torch.nn.LayerNorm, eps=eps),
+        norm_layer=partial(torch.nn.LayerNorm, eps=eps),  # type: ignore[arg-type]
     ).to(x.dtype)
     names = [
         f"{part}.{kind}" for part in ("norm", "fc1", "conv", "fc2") for kind in ("weight", "bias")

@@ -149,13 +149,11 @@ def test_operators_keep_their_promises() -> None:
     torch.library.opcheck(ops.gated_conv_block_backward.default, inputs, test_utils=tests)
 
 
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
 def test_compiles_as_one_graph() -> None:
-    def block(*given: Tensor, **options: Tensor | str | None) -> Tensor:
-        return gated_conv_block(*given[:3], 1e-6, *given[4:], **options)  # type: ignore[arg-type]
-
     given = arguments((2, 3, 3), 16, 32, 16)
     torch._dynamo.reset()
-    compiled = torch.compile(block, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(gated_conv_block, fullgraph=True, backend="aot_eager")
     got = results(compiled, given, torch.float32, DEVICE, backend="triton")
     want = results(gated_conv_block, given, torch.float32, DEVICE, backend="triton")
     assert all(torch.equal(got[name], want[name]) for name in want)
