@@ -1,4 +1,6 @@
 """The operators of hybridnas, usable on their own; they know nothing of hybridnas itself."""
 
+from .gated_conv_block import gated_conv_block as gated_conv_block
+from .layer_norm import layer_norm as layer_norm
 from .selective_scan import selective_scan as selective_scan
 from .selective_scan import selective_scan_traceable as selective_scan_traceable
