@@ -1,0 +1,165 @@
+"""The selective scan backward: a program walks back through time, a tile of 16 steps at once."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from .triton_forward import LOG2_E, STEPS
+from .triton_tiles import beside, columns, merged, offsets, projection, step_size
+
+
+@triton.jit(do_not_specialize=["num_batch", "num_groups", "E", "L", "N", "u_batch", "u_row",
+    "delta_batch", "delta_row", "z_batch", "z_row", "dout_batch", "dout_row", "du_batch", "du_row",
+    "B_batch", "B_group", "B_state", "C_batch", "C_group", "C_state"])
+def scan_backward(
+    u_ptr, delta_ptr, z_ptr, dout_ptr, du_ptr, ddelta_ptr, dz_ptr,  # (batch, G E, L)
+    A_ptr,  # (N, G E)
+    B_ptr, C_ptr,  # (batch, G, N, L)
+    D_ptr, bias_ptr,  # (G E,)
+    states_ptr,  # (tiles, batch, N, G E): the state after each tile, of the forward
+    carry_ptr,  # (batch, N, G E): the gradient that enters a tile from its end
+    dconst_ptr,  # (batch, N + 2, G E): of A, D and bias, each batch entry's share
+    dB_ptr, dC_ptr,  # (blocks, batch, G, N, L): each block of channels' share
+    num_batch, num_groups, E, L, N,
+    u_batch, u_row, delta_batch, delta_row, z_batch, z_row, dout_batch, dout_row, du_batch, du_row,
+    B_batch, B_group, B_state, C_batch, C_group, C_state,
+    HAS_D: tl.constexpr, HAS_Z: tl.constexpr, HAS_BIAS: tl.constexpr, SOFTPLUS: tl.constexpr,
+    HAS_DLAST: tl.constexpr, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr,
+    B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PRECISION: tl.constexpr,
+    CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """A program: CHANNELS channels of one group of one batch entry, all times from the last.
+
+    In a tile and for one n: the 16 states again from the one before the tile, then their gradients
+    backwards. What B and C get is summed over the program's channels by a matrix product with
+    ones: a reduction by shuffles takes more instructions than all the rest.
+    """
+    if CHANNELS_LAST:
+        E = E // VECTOR * VECTOR  # a multiple of it, so the compiler knows
+    else:
+        L = L // VECTOR * VECTOR
+    blocks = tl.cdiv(E, CHANNELS)
+    block = tl.program_id(0) % blocks
+    group = tl.program_id(0) // blocks % num_groups
+    batch = (tl.program_id(0) // blocks // num_groups).to(tl.int64)
+    lane = block * CHANNELS + tl.arange(0, CHANNELS)
+    dim = num_groups * E
+    channel = group * E + lane
+    is_channel = lane[:, None] < E
+    time = tl.arange(0, STEPS)
+
+    u_ptr += batch * (u_batch // VECTOR * VECTOR)
+    delta_ptr += batch * (delta_batch // VECTOR * VECTOR)
+    z_ptr += batch * (z_batch // VECTOR * VECTOR)
+    dout_ptr += batch * (dout_batch // VECTOR * VECTOR)
+    du_ptr += batch * (du_batch // VECTOR * VECTOR)
+    ddelta_ptr += batch * (du_batch // VECTOR * VECTOR)
+    dz_ptr += batch * (du_batch // VECTOR * VECTOR)
+    B_ptr += batch * B_batch + group * B_group
+    C_ptr += batch * C_batch + group * C_group
+    states_ptr += batch * N * dim
+    carry_ptr += batch * N * dim
+    dconst_ptr += batch * (N + 2) * dim
+    share = ((block * num_batch + batch) * num_groups + group) * N * L
+    dB_ptr += share
+    dC_ptr += share
+    bias = tl.load(bias_ptr + channel[:, None], is_channel, 0.0).to(tl.float32) if HAS_BIAS else 0.0
+    skip = tl.load(D_ptr + channel[:, None], is_channel, 0.0).to(tl.float32) if HAS_D else 0.0
+    dskip = tl.zeros((CHANNELS, 1), tl.float32)
+    dbias = tl.zeros((CHANNELS, 1), tl.float32)
+    zero = tl.zeros((CHANNELS, 1), tl.float32)
+    both_time = tl.arange(0, 2 * STEPS)[None, :]  # of dB, then of dC
+    sum_row = tl.arange(0, 16)[:, None] == 0
+    ones = tl.full((16, CHANNELS), 1.0, tl.float32)
+
+    num_tiles = tl.cdiv(L, STEPS)
+    for back in range(0, num_tiles):
+        tile = num_tiles - 1 - back
+        t = tile * STEPS + time
+        inside = is_channel & (t < L)[None, :]
+        u_at = u_ptr + offsets(channel, t, u_row, CHANNELS_LAST, VECTOR)
+        delta_at = delta_ptr + offsets(channel, t, delta_row, CHANNELS_LAST, VECTOR)
+        du_at = offsets(channel, t, du_row, CHANNELS_LAST, VECTOR)
+        u = tl.load(u_at, inside, 0.0).to(tl.float32)
+        dout_at = dout_ptr + offsets(channel, t, dout_row, CHANNELS_LAST, VECTOR)
+        dy_tile = tl.load(dout_at, inside, 0.0).to(tl.float32)
+        if HAS_Z:
+            z_at = z_ptr + offsets(channel, t, z_row, CHANNELS_LAST, VECTOR)
+            dout = dy_tile
+            z = tl.load(z_at, inside, 0.0).to(tl.float32)
+            dy_tile *= z * tl.sigmoid(z)
+            y = columns(u * skip)
+        delta_tile = step_size(tl.load(delta_at, inside, 0.0), bias, inside, SOFTPLUS)
+        drive = columns(delta_tile * u)
+        delta = columns(delta_tile)
+        dy = columns(dy_tile)
+        if HAS_D:
+            dskip += tl.sum(dy_tile * u, 1)[:, None]
+        gB = (zero,) * STEPS  # the sum over n of g[t] B[t]
+        dexponent = (zero,) * STEPS  # the sum over n of A d(loss)/d(delta[t] A)
+        states_before = states_ptr + (tile - 1).to(tl.int64) * num_batch * N * dim
+        for n in range(N):
+            at = n * dim + channel[:, None]
+            A = tl.load(A_ptr + at, is_channel, 0.0) * LOG2_E
+            h = tl.load(states_before + at, is_channel & (tile > 0), 0.0)
+            entered = is_channel if HAS_DLAST else is_channel & (back > 0)
+            g = tl.load(carry_ptr + at, entered, 0.0)
+            dA = tl.load(dconst_ptr + at, is_channel & (back > 0), 0.0)
+            B = columns(projection(B_ptr + n * B_state, t, L, B_CONSTANT))
+            C = columns(projection(C_ptr + n * C_state, t, L, C_CONSTANT))
+
+            decay = ()
+            states = (h,)
+            for i in tl.static_range(STEPS):
+                decay = decay + (tl.exp2(delta[i] * A),)
+                h = decay[i] * h + drive[i] * B[i]
+                states = states + (h,)
+            if HAS_Z:
+                sums = ()
+                for i in tl.static_range(STEPS):
+                    sums = sums + (y[i] + states[i + 1] * C[i],)
+                y = sums
+
+            dB = ()
+            dC = ()
+            sums_gB = ()
+            sums_dexponent = ()
+            for i in tl.static_range(STEPS - 1, -1, -1):
+                g += dy[i] * C[i]
+                dB = (g * drive[i],) + dB
+                dC = (dy[i] * states[i + 1],) + dC
+                sums_gB = (gB[i] + g * B[i],) + sums_gB
+                g *= decay[i]
+                p = g * states[i]
+                sums_dexponent = (dexponent[i] + p * A,) + sums_dexponent
+                dA += p * delta[i]
+            gB = sums_gB
+            dexponent = sums_dexponent
+            tl.store(carry_ptr + at, g, is_channel)
+            tl.store(dconst_ptr + at, dA, is_channel)
+            shares = tl.dot(ones, beside(merged(dB), merged(dC)), input_precision=PRECISION)
+            share_time = tile * STEPS + both_time % STEPS
+            first = tl.where(both_time < STEPS, dB_ptr, dC_ptr) + n * L
+            tl.store(first + share_time + tl.zeros((16, 1), tl.int32), shares, sum_row & (share_time < L))
+
+        gB_tile = merged(gB)
+        du = gB_tile * merged(delta) + skip * dy_tile
+        # u and delta are read again, since holding them through the loop takes registers.
+        u = tl.load(u_at, inside, 0.0).to(tl.float32)
+        ddelta = merged(dexponent) * (1.0 / LOG2_E) + gB_tile * u
+        if SOFTPLUS:
+            ddelta *= tl.sigmoid(tl.load(delta_at, inside, 0.0).to(tl.float32) + bias)
+        if HAS_BIAS:
+            dbias += tl.sum(tl.where(inside, ddelta, 0.0), 1)[:, None]
+        tl.store(du_ptr + du_at, du.to(du_ptr.dtype.element_ty), inside)
+        tl.store(ddelta_ptr + du_at, ddelta.to(ddelta_ptr.dtype.element_ty), inside)
+        if HAS_Z:
+            gate = tl.sigmoid(z)
+            dz = dout * merged(y) * gate * (1.0 + z * (1.0 - gate))
+            tl.store(dz_ptr + du_at, dz.to(dz_ptr.dtype.element_ty), inside)
+        tl.debug_barrier()  # what other threads of this program stored is read in the next tile
+    if HAS_D:
+        tl.store(dconst_ptr + N * dim + channel[:, None], dskip, is_channel)
+    if HAS_BIAS:
+        tl.store(dconst_ptr + (N + 1) * dim + channel[:, None], dbias, is_channel)
