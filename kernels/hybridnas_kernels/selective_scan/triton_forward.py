@@ -25,7 +25,8 @@ def scan_forward(
     B_batch, B_group, B_state, C_batch, C_group, C_state,
     HAS_D: tl.constexpr, HAS_Z: tl.constexpr, HAS_BIAS: tl.constexpr, SOFTPLUS: tl.constexpr,
     SAVE: tl.constexpr, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr,
-    B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, CHANNELS: tl.constexpr,
+    B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr, CHANNELS: tl.constexpr,
+    STAGES: tl.constexpr,
 ):  # fmt: skip
     """A program: CHANNELS channels of one group of one batch entry, all times.
 
@@ -62,22 +63,22 @@ def scan_forward(
         raw = tl.load(delta_ptr + offsets(channel, t, delta_row, CHANNELS_LAST, VECTOR), inside, 0.0)
         u = u.to(tl.float32)
         delta_tile = step_size(raw, bias, inside, SOFTPLUS)
-        delta = columns(delta_tile)
-        drive = columns(delta_tile * u)
+        delta = columns(delta_tile, 4)
+        drive = columns(delta_tile * u, 4)
         if HAS_D:
             skip = tl.load(D_ptr + channel[:, None], is_channel, 0.0).to(tl.float32)
-            y = columns(u * skip)
+            y = columns(u * skip, 4)
         else:
             y = (tl.zeros((CHANNELS, 1), tl.float32),) * STEPS
         before = states_ptr
         if SAVE:
             before -= num_batch.to(tl.int64) * N * dim
-        for n in range(N):
+        for n in tl.range(0, N, num_stages=STAGES):
             A = tl.load(A_ptr + n * dim + channel[:, None], is_channel, 0.0) * LOG2_E
             state = n * dim + channel[:, None]
             h = tl.load(before + state, is_channel & (start > 0), 0.0)
-            B = columns(projection(B_ptr + n * B_state, t, L, B_CONSTANT))
-            C = columns(projection(C_ptr + n * C_state, t, L, C_CONSTANT))
+            B = projection(B_ptr + n * B_state, start, L, B_CONSTANT, PAIRS)
+            C = projection(C_ptr + n * C_state, start, L, C_CONSTANT, PAIRS)
             sums = ()
             for i in tl.static_range(STEPS):
                 h = tl.exp2(delta[i] * A) * h + drive[i] * B[i]

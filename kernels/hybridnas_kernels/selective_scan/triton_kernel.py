@@ -32,15 +32,15 @@ def forward(
     """
     (batch, dim, L), (groups, N) = u.shape, B.shape[1:3]
     channels_last = is_channels_last(u)
-    B, C = _along_time(B), _along_time(C)
+    B, C, pairs = _projections(B, C)
     u, delta = _laid_out(u, channels_last), _laid_out(delta, channels_last)
     z = u if z is None else _laid_out(z, channels_last)  # not read where there is none
     out = new_map(u.shape, u.dtype, u.device, channels_last)
     tiles = triton.cdiv(L, STEPS.value) if save else 1
     states = u.new_empty(tiles, batch, N, dim, dtype=torch.float32)
     rows = _strides((u, delta, z, out), channels_last)
-    channels, num_warps, num_stages = forward_block(dim // groups, N)
-    grid = (triton.cdiv(dim // groups, channels) * groups * batch,)
+    options = forward_options(dim // groups, N)
+    grid = (triton.cdiv(dim // groups, options["CHANNELS"]) * groups * batch,)
     with torch.cuda.device_of(u):
         scan_forward[grid](
             u, delta, z, out,
@@ -51,8 +51,8 @@ def forward(
             HAS_D=D is not None, HAS_Z=z is not u, HAS_BIAS=delta_bias is not None,
             SOFTPLUS=delta_softplus, SAVE=save, CHANNELS_LAST=channels_last,
             VECTOR=_vector(dim // groups if channels_last else L, rows),
-            B_CONSTANT=B.stride(3) == 0, C_CONSTANT=C.stride(3) == 0,
-            CHANNELS=channels, num_warps=num_warps, num_stages=num_stages,
+            B_CONSTANT=B.stride(3) == 0, C_CONSTANT=C.stride(3) == 0, PAIRS=pairs,
+            **options,
         )  # fmt: skip
     return out, states
 
@@ -74,7 +74,7 @@ def backward(
     """The gradients of u, delta, A, B, C, D, z, delta_bias; dlast: (batch, dim, N)."""
     (batch, dim, L), (groups, N) = u.shape, B.shape[1:3]
     channels_last = is_channels_last(u)
-    B, C = _along_time(B), _along_time(C)
+    B_read, C_read, pairs = _projections(B, C)
     u, delta = _laid_out(u, channels_last), _laid_out(delta, channels_last)
     dout = _laid_out(dout, channels_last)
     gate = u if z is None else _laid_out(z, channels_last)  # not read where there is none
@@ -83,8 +83,8 @@ def backward(
         for x in (u, delta, z)
     )
     rows = _strides((u, delta, gate, dout, du), channels_last)
-    channels, num_warps, num_stages = backward_block(dim // groups, N)
-    blocks = triton.cdiv(dim // groups, channels)
+    options = backward_options(dim // groups, N)
+    blocks = triton.cdiv(dim // groups, options["CHANNELS"])
     carry_shape = (batch, N, dim)
     carry = (
         u.new_empty(carry_shape, dtype=torch.float32)
@@ -96,19 +96,19 @@ def backward(
     with torch.cuda.device_of(u):
         scan_backward[(blocks * groups * batch,)](
             u, delta, gate, dout, du, ddelta, dz,
-            A.t().float().contiguous(), B, C,
+            A.t().float().contiguous(), B_read, C_read,
             u if D is None else D.contiguous(),
             u if delta_bias is None else delta_bias.contiguous(),
             states, carry, constants, shares[0], shares[1],
-            batch, groups, dim // groups, L, N, *rows, *B.stride()[:3], *C.stride()[:3],
+            batch, groups, dim // groups, L, N, *rows, *B_read.stride()[:3], *C_read.stride()[:3],
             HAS_D=D is not None, HAS_Z=z is not None, HAS_BIAS=delta_bias is not None,
             SOFTPLUS=delta_softplus, HAS_DLAST=dlast is not None, CHANNELS_LAST=channels_last,
             VECTOR=_vector(dim // groups if channels_last else L, rows),
-            PRECISION="tf32x3" if u.dtype == torch.float32 else "tf32",
-            B_CONSTANT=B.stride(3) == 0, C_CONSTANT=C.stride(3) == 0,
-            CHANNELS=channels, num_warps=num_warps, num_stages=num_stages,
+            PRECISION="tf32" if B.dtype == C.dtype == torch.bfloat16 else "tf32x3",
+            B_CONSTANT=B_read.stride(3) == 0, C_CONSTANT=C_read.stride(3) == 0, PAIRS=pairs,
+            **options,
         )  # fmt: skip
-        dB, dC = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (B, C))
+        dB, dC = (x.new_empty(batch, groups, N, L) for x in (B, C))
         numel, block = dB.numel(), 1024
         sum_shares[(triton.cdiv(numel, block), 2)](shares, dB, dC, numel, blocks, BLOCK=block)
     total = constants.sum(0)
@@ -140,16 +140,16 @@ def sum_shares(shares_ptr, dB_ptr, dC_ptr, numel, num_shares, BLOCK: tl.constexp
         tl.store(dC_ptr + at, total.to(dC_ptr.dtype.element_ty), at < numel)
 
 
-def forward_block(channels: int, num_states: int) -> tuple[int, int, int]:
-    """(channels of a program, its warps, stages), chosen from measurements on an H100."""
+def forward_options(channels: int, num_states: int) -> dict[str, int]:
+    """How the forward is compiled and cut into programs, chosen from measurements on an H100."""
     block = min(128, max(32, triton.next_power_of_2(channels)))
-    return block, block // 32, 1
+    return {"CHANNELS": block, "num_warps": block // 32, "num_stages": 1}
 
 
-def backward_block(channels: int, num_states: int) -> tuple[int, int, int]:
-    """As forward_block; more channels mean fewer shares of dB and dC to write and sum."""
+def backward_options(channels: int, num_states: int) -> dict[str, int]:
+    """As forward_options; more channels mean fewer shares of dB and dC to write and sum."""
     block = min(128, max(32, triton.next_power_of_2(channels)))
-    return block, block // 32, 1
+    return {"CHANNELS": block, "num_warps": block // 32, "num_stages": 1, "maxnreg": 168}
 
 
 def is_channels_last(u: Tensor) -> bool:
@@ -173,9 +173,24 @@ def _laid_out(x: Tensor, channels_last: bool) -> Tensor:
     return x if x.stride(2) == 1 else x.contiguous()
 
 
-def _along_time(x: Tensor) -> Tensor:
-    """B or C with stride 1 along time; 0 where it is the same at all times."""
-    return x if x.stride(3) in (0, 1) else x.contiguous()
+def _projections(B: Tensor, C: Tensor) -> tuple[Tensor, Tensor, tl.dtype | None]:
+    """B and C with stride 1 along time (0: the same at all times), as int32 pairs if they can be.
+
+    The third is the type in the pairs, None if there are none.
+    """
+    B, C = (x if x.stride(3) in (0, 1) else x.contiguous() for x in (B, C))
+    paired = B.dtype == C.dtype and all(
+        x.element_size() == 2
+        and x.stride(3) == 1
+        and x.shape[3] % 2 == 0
+        and not any(stride % 2 for stride in x.stride()[:3])
+        and x.data_ptr() % 4 == 0
+        for x in (B, C)
+    )
+    if not paired:
+        return B, C, None
+    pairs = tl.bfloat16 if B.dtype == torch.bfloat16 else tl.float16
+    return B.view(torch.int32), C.view(torch.int32), pairs
 
 
 def _strides(maps: tuple[Tensor, ...], channels_last: bool) -> list[int]:

@@ -25,10 +25,35 @@ def offsets(channel, time, stride, CHANNELS_LAST: tl.constexpr, VECTOR: tl.const
 
 
 @triton.jit
-def projection(pointer, time, L, CONSTANT: tl.constexpr):
-    """B or C of one state at some times, as a row (1, times) of float32."""
-    at = time[None, :] * 0 if CONSTANT else time[None, :]
-    return tl.load(pointer + at, (time < L)[None, :], 0.0).to(tl.float32)
+def projection(pointer, start, L, CONSTANT: tl.constexpr, PAIRS: tl.constexpr):
+    """B or C of one state at 16 times: a tuple of (1, 1), float32.
+
+    PAIRS: the 16-bit type of two neighbouring times that are read as one int32; halves what is
+    loaded, and what waits in registers.
+    """
+    if PAIRS is None:
+        time = start + tl.arange(0, 16)[None, :]
+        at = time * 0 if CONSTANT else time
+        times = columns(tl.load(pointer + at, time < L, 0.0).to(tl.float32), 4)
+    else:
+        pair = tl.arange(0, 8)[None, :]
+        words = columns(tl.load(pointer + start // 2 + pair, start + 2 * pair < L, 0), 3)
+        times = ()
+        for i in tl.static_range(8):
+            times = times + _both(words[i], PAIRS)
+    return times
+
+
+@triton.jit
+def _both(word, TYPE: tl.constexpr):
+    """The two 16-bit numbers in an int32, first one (the lower half) first, as float32."""
+    if TYPE == tl.bfloat16:  # the upper half of a float32
+        first = (word << 16).to(tl.float32, bitcast=True)
+        second = (word & -65536).to(tl.float32, bitcast=True)
+    else:
+        first = word.to(tl.int16).to(TYPE, bitcast=True).to(tl.float32)
+        second = (word >> 16).to(tl.int16).to(TYPE, bitcast=True).to(tl.float32)
+    return (first, second)
 
 
 @triton.jit
@@ -52,10 +77,10 @@ def step_size(raw, bias, inside, SOFTPLUS: tl.constexpr):
 
 
 @triton.jit
-def columns(tile):
-    """(R, 16) -> 16 columns (R, 1), first one first; (R, 16) of one row gives single numbers."""
+def columns(tile, HALVINGS: tl.constexpr):
+    """(R, 2**HALVINGS) -> that many columns (R, 1), first one first."""
     parts = (tile,)
-    for _ in tl.static_range(4):
+    for _ in tl.static_range(HALVINGS):
         halves = ()
         for i in tl.static_range(len(parts)):
             halves = halves + _halves(parts[i])
