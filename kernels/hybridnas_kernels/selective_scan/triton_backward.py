@@ -1,12 +1,20 @@
-"""The selective scan backward: a program walks back through time, a tile of 16 steps at once."""
+"""The selective scan backward: a program walks back through time, a tile of 8 steps at once."""
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
-from .triton_forward import LOG2_E, STEPS
-from .triton_tiles import beside, columns, merged, offsets, projection, step_size
+from .triton_forward import LOG2_E
+from .triton_tiles import (
+    beside,
+    load_times,
+    merged,
+    products,
+    projection,
+    step_sizes,
+    store_times,
+)
 
 
 # The matrix units cut a float32 to tf32's 10 bits instead of rounding it: on average 0.72 / 2^11
@@ -30,13 +38,13 @@ def scan_backward(
     u_batch, u_row, delta_batch, delta_row, z_batch, z_row, dout_batch, dout_row, du_batch, du_row,
     B_batch, B_group, B_state, C_batch, C_group, C_state,
     HAS_D: tl.constexpr, HAS_Z: tl.constexpr, HAS_BIAS: tl.constexpr, SOFTPLUS: tl.constexpr,
-    HAS_DLAST: tl.constexpr, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr,
+    HAS_DLAST: tl.constexpr, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, PIECE: tl.constexpr,
     B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr, PRECISION: tl.constexpr,
-    CHANNELS: tl.constexpr, STAGES: tl.constexpr,
+    CHANNELS: tl.constexpr, STEPS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """A program: CHANNELS channels of one group of one batch entry, all times from the last.
 
-    In a tile and for one n: the 16 states again from the one before the tile, then their gradients
+    In a tile and for one n: the states again from the one before the tile, then their gradients
     backwards. What B and C get is summed over the program's channels by a matrix product with
     ones: a reduction by shuffles takes more instructions than all the rest.
     """
@@ -48,11 +56,10 @@ def scan_backward(
     block = tl.program_id(0) % blocks
     group = tl.program_id(0) // blocks % num_groups
     batch = (tl.program_id(0) // blocks // num_groups).to(tl.int64)
-    lane = block * CHANNELS + tl.arange(0, CHANNELS)
+    lane = block * CHANNELS + tl.arange(0, CHANNELS)[:, None]
     dim = num_groups * E
     channel = group * E + lane
-    is_channel = lane[:, None] < E
-    time = tl.arange(0, STEPS)
+    is_channel = lane < E
 
     u_ptr += batch * (u_batch // VECTOR * VECTOR)
     delta_ptr += batch * (delta_batch // VECTOR * VECTOR)
@@ -69,8 +76,8 @@ def scan_backward(
     share = ((block * num_batch + batch) * num_groups + group) * N * L
     dB_ptr += share
     dC_ptr += share
-    bias = tl.load(bias_ptr + channel[:, None], is_channel, 0.0).to(tl.float32) if HAS_BIAS else 0.0
-    skip = tl.load(D_ptr + channel[:, None], is_channel, 0.0).to(tl.float32) if HAS_D else 0.0
+    bias = tl.load(bias_ptr + channel, is_channel, 0.0).to(tl.float32) if HAS_BIAS else 0.0
+    skip = tl.load(D_ptr + channel, is_channel, 0.0).to(tl.float32) if HAS_D else 0.0
     dskip = tl.zeros((CHANNELS, 1), tl.float32)
     dbias = tl.zeros((CHANNELS, 1), tl.float32)
     zero = tl.zeros((CHANNELS, 1), tl.float32)
@@ -82,38 +89,34 @@ def scan_backward(
     for back in range(0, num_tiles):
         tile = num_tiles - 1 - back
         start = tile * STEPS
-        t = start + time
-        inside = is_channel & (t < L)[None, :]
-        u_at = u_ptr + offsets(channel, t, u_row, CHANNELS_LAST, VECTOR)
-        delta_at = delta_ptr + offsets(channel, t, delta_row, CHANNELS_LAST, VECTOR)
-        du_at = offsets(channel, t, du_row, CHANNELS_LAST, VECTOR)
-        u = tl.load(u_at, inside, 0.0).to(tl.float32)
-        dout_at = dout_ptr + offsets(channel, t, dout_row, CHANNELS_LAST, VECTOR)
-        dy_tile = tl.load(dout_at, inside, 0.0).to(tl.float32)
+        u = load_times(u_ptr, channel, start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
+        dy = load_times(dout_ptr, channel, start, dout_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
         if HAS_Z:
-            z_at = z_ptr + offsets(channel, t, z_row, CHANNELS_LAST, VECTOR)
-            dout = dy_tile
-            z = tl.load(z_at, inside, 0.0).to(tl.float32)
-            dy_tile *= z * tl.sigmoid(z)
-            y = columns(u * skip, 4)
-        delta_tile = step_size(tl.load(delta_at, inside, 0.0), bias, inside, SOFTPLUS)
-        drive = columns(delta_tile * u, 4)
-        delta = columns(delta_tile, 4)
-        dy = columns(dy_tile, 4)
+            dout = dy
+            z = load_times(z_ptr, channel, start, z_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
+            y = ()
+            dy = ()
+            for i in tl.static_range(STEPS):
+                y = y + (u[i] * skip,)
+                dy = dy + (dout[i] * z[i] * tl.sigmoid(z[i]),)
         if HAS_D:
-            dskip += tl.sum(dy_tile * u, 1)[:, None]
+            for i in tl.static_range(STEPS):
+                dskip += dy[i] * u[i]
+        raw = load_times(delta_ptr, channel, start, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
+        delta = step_sizes(raw, bias, start, is_channel, L, SOFTPLUS)
+        drive = products(delta, u)
         gB = (zero,) * STEPS  # the sum over n of g[t] B[t]
         dexponent = (zero,) * STEPS  # the sum over n of A d(loss)/d(delta[t] A)
         states_before = states_ptr + (tile - 1).to(tl.int64) * num_batch * N * dim
         for n in tl.range(0, N, num_stages=STAGES):
-            at = n * dim + channel[:, None]
+            at = n * dim + channel
             A = tl.load(A_ptr + at, is_channel, 0.0) * LOG2_E
             h = tl.load(states_before + at, is_channel & (tile > 0), 0.0)
             entered = is_channel if HAS_DLAST else is_channel & (back > 0)
             g = tl.load(carry_ptr + at, entered, 0.0)
             dA = tl.load(dconst_ptr + at, is_channel & (back > 0), 0.0)
-            B = projection(B_ptr + n * B_state, start, L, B_CONSTANT, PAIRS)
-            C = projection(C_ptr + n * C_state, start, L, C_CONSTANT, PAIRS)
+            B = projection(B_ptr + n * B_state, start, L, B_CONSTANT, PAIRS, STEPS)
+            C = projection(C_ptr + n * C_state, start, L, C_CONSTANT, PAIRS, STEPS)
 
             decay = ()
             states = (h,)
@@ -151,23 +154,28 @@ def scan_backward(
             first = tl.where(both_time < STEPS, dB_ptr, dC_ptr) + n * L
             tl.store(first + share_time + tl.zeros((16, 1), tl.int32), shares, sum_row & (share_time < L))
 
-        gB_tile = merged(gB)
-        du = gB_tile * merged(delta) + skip * dy_tile
         # u and delta are read again, since holding them through the loop takes registers.
-        u = tl.load(u_at, inside, 0.0).to(tl.float32)
-        ddelta = merged(dexponent) * (1.0 / LOG2_E) + gB_tile * u
-        if SOFTPLUS:
-            ddelta *= tl.sigmoid(tl.load(delta_at, inside, 0.0).to(tl.float32) + bias)
-        if HAS_BIAS:
-            dbias += tl.sum(tl.where(inside, ddelta, 0.0), 1)[:, None]
-        tl.store(du_ptr + du_at, du.to(du_ptr.dtype.element_ty), inside)
-        tl.store(ddelta_ptr + du_at, ddelta.to(ddelta_ptr.dtype.element_ty), inside)
+        u = load_times(u_ptr, channel, start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
+        raw = load_times(delta_ptr, channel, start, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
+        du = ()
+        ddelta = ()
+        for i in tl.static_range(STEPS):
+            du = du + (gB[i] * delta[i] + skip * dy[i],)
+            d = dexponent[i] * (1.0 / LOG2_E) + gB[i] * u[i]
+            if SOFTPLUS:
+                d *= tl.sigmoid(raw[i] + bias)
+            ddelta = ddelta + (d,)
+            dbias += tl.where(is_channel & (start + i < L), d, 0.0)
+        store_times(du_ptr, du, channel, start, du_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
+        store_times(ddelta_ptr, ddelta, channel, start, du_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
         if HAS_Z:
-            gate = tl.sigmoid(z)
-            dz = dout * merged(y) * gate * (1.0 + z * (1.0 - gate))
-            tl.store(dz_ptr + du_at, dz.to(dz_ptr.dtype.element_ty), inside)
+            dz = ()
+            for i in tl.static_range(STEPS):
+                gate = tl.sigmoid(z[i])
+                dz = dz + (dout[i] * y[i] * gate * (1.0 + z[i] * (1.0 - gate)),)
+            store_times(dz_ptr, dz, channel, start, du_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
         tl.debug_barrier()  # what other threads of this program stored is read in the next tile
     if HAS_D:
-        tl.store(dconst_ptr + N * dim + channel[:, None], dskip, is_channel)
+        tl.store(dconst_ptr + N * dim + channel, dskip, is_channel)
     if HAS_BIAS:
-        tl.store(dconst_ptr + (N + 1) * dim + channel[:, None], dbias, is_channel)
+        tl.store(dconst_ptr + (N + 1) * dim + channel, dbias, is_channel)

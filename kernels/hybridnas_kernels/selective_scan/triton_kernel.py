@@ -10,7 +10,9 @@ import triton.language as tl
 from torch import Tensor
 
 from .triton_backward import scan_backward
-from .triton_forward import STEPS, scan_forward
+from .triton_forward import scan_forward
+
+STEPS = 8  # times in a tile; of the forward and the backward alike
 
 
 def forward(
@@ -36,9 +38,10 @@ def forward(
     u, delta = _laid_out(u, channels_last), _laid_out(delta, channels_last)
     z = u if z is None else _laid_out(z, channels_last)  # not read where there is none
     out = new_map(u.shape, u.dtype, u.device, channels_last)
-    tiles = triton.cdiv(L, STEPS.value) if save else 1
+    tiles = triton.cdiv(L, STEPS) if save else 1
     states = u.new_empty(tiles, batch, N, dim, dtype=torch.float32)
     rows = _strides((u, delta, z, out), channels_last)
+    vector = _vector(u, dim // groups if channels_last else L, rows)
     options = forward_options(dim // groups, N)
     grid = (triton.cdiv(dim // groups, options["CHANNELS"]) * groups * batch,)
     with torch.cuda.device_of(u):
@@ -50,9 +53,9 @@ def forward(
             states, batch, groups, dim // groups, L, N, *rows, *B.stride()[:3], *C.stride()[:3],
             HAS_D=D is not None, HAS_Z=z is not u, HAS_BIAS=delta_bias is not None,
             SOFTPLUS=delta_softplus, SAVE=save, CHANNELS_LAST=channels_last,
-            VECTOR=_vector(dim // groups if channels_last else L, rows),
+            VECTOR=vector, PIECE=1 if channels_last else vector if vector > 1 else STEPS,
             B_CONSTANT=B.stride(3) == 0, C_CONSTANT=C.stride(3) == 0, PAIRS=pairs,
-            **options,
+            STEPS=STEPS, **options,
         )  # fmt: skip
     return out, states
 
@@ -83,6 +86,7 @@ def backward(
         for x in (u, delta, z)
     )
     rows = _strides((u, delta, gate, dout, du), channels_last)
+    vector = _vector(u, dim // groups if channels_last else L, rows)
     options = backward_options(dim // groups, N)
     blocks = triton.cdiv(dim // groups, options["CHANNELS"])
     carry_shape = (batch, N, dim)
@@ -103,10 +107,10 @@ def backward(
             batch, groups, dim // groups, L, N, *rows, *B_read.stride()[:3], *C_read.stride()[:3],
             HAS_D=D is not None, HAS_Z=z is not None, HAS_BIAS=delta_bias is not None,
             SOFTPLUS=delta_softplus, HAS_DLAST=dlast is not None, CHANNELS_LAST=channels_last,
-            VECTOR=_vector(dim // groups if channels_last else L, rows),
+            VECTOR=vector, PIECE=1 if channels_last else vector if vector > 1 else STEPS,
             PRECISION="tf32" if B.dtype == C.dtype == torch.bfloat16 else "tf32x3",
             B_CONSTANT=B_read.stride(3) == 0, C_CONSTANT=C_read.stride(3) == 0, PAIRS=pairs,
-            **options,
+            STEPS=STEPS, **options,
         )  # fmt: skip
         dB, dC = (x.new_empty(batch, groups, N, L) for x in (B, C))
         numel, block = dB.numel(), 1024
@@ -143,13 +147,13 @@ def sum_shares(shares_ptr, dB_ptr, dC_ptr, numel, num_shares, BLOCK: tl.constexp
 def forward_options(channels: int, num_states: int) -> dict[str, int]:
     """How the forward is compiled and cut into programs, chosen from measurements on an H100."""
     block = min(128, max(32, triton.next_power_of_2(channels)))
-    return {"CHANNELS": block, "num_warps": block // 32, "num_stages": 1}
+    return {"CHANNELS": block, "num_warps": block // 32, "STAGES": 1}
 
 
 def backward_options(channels: int, num_states: int) -> dict[str, int]:
     """As forward_options; more channels mean fewer shares of dB and dC to write and sum."""
     block = min(128, max(32, triton.next_power_of_2(channels)))
-    return {"CHANNELS": block, "num_warps": block // 32, "num_stages": 1, "maxnreg": 168}
+    return {"CHANNELS": block, "num_warps": block // 32, "STAGES": 1}
 
 
 def is_channels_last(u: Tensor) -> bool:
@@ -198,7 +202,8 @@ def _strides(maps: tuple[Tensor, ...], channels_last: bool) -> list[int]:
     return [x.stride(axis) for x in maps for axis in (0, 2 if channels_last else 1)]
 
 
-def _vector(innermost: int, strides: list[int]) -> int:
-    """How many numbers may be loaded at once: 8, 4 or 1."""
-    common = math.gcd(8, innermost, *strides)
+def _vector(u: Tensor, innermost: int, strides: list[int]) -> int:
+    """How many numbers may be loaded at once: 16 bytes of u, half of that, or one number."""
+    widest = 16 // u.element_size()
+    common = math.gcd(widest, innermost, *strides)
     return common if common >= 4 else 1

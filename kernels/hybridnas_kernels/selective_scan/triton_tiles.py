@@ -1,8 +1,7 @@
-"""Tiles of (channels, times): how they lie in memory, and taken apart into single times.
+"""Tiles of a few times: read from memory and written to it as one vector of channels for each time.
 
-A recurrence needs its times one after the other. A tile of 16 times that one thread holds is cut
-into 16 vectors of channels, which costs no instruction; the compiler moves a tile there through
-shared memory, once a tile.
+A recurrence needs its times one after the other. Each thread holds all times of a tile for its
+channels, so that taking a tile apart into times costs no instruction.
 """
 
 from __future__ import annotations
@@ -12,34 +11,62 @@ import triton.language as tl
 
 
 @triton.jit
-def offsets(channel, time, stride, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr):
-    """Offsets (channels, times) into a map whose other axis has stride 1.
+def load_times(
+    pointer, channel, start, stride, is_channel, L,
+    CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, PIECE: tl.constexpr, STEPS: tl.constexpr,
+):  # fmt: skip
+    """STEPS vectors (channels, 1) of float32, zero outside; channel, is_channel: (channels, 1).
 
-    stride is a multiple of VECTOR; written like this, the compiler knows it and loads VECTOR
-    numbers at once.
+    stride: of the axis that is not innermost. What is read at once is a tile (channels, PIECE).
     """
-    stride = stride // VECTOR * VECTOR
-    if CHANNELS_LAST:
-        return channel[:, None] + time[None, :] * stride
-    return channel[:, None] * stride + time[None, :]
+    times = ()
+    for first in tl.static_range(0, STEPS, PIECE):
+        t = (start + first + tl.arange(0, PIECE))[None, :]
+        at = pointer + offsets(channel, t, stride, CHANNELS_LAST, VECTOR)
+        times = times + columns(tl.load(at, is_channel & (t < L), 0.0).to(tl.float32))
+    return times
 
 
 @triton.jit
-def projection(pointer, start, L, CONSTANT: tl.constexpr, PAIRS: tl.constexpr):
-    """B or C of one state at 16 times: a tuple of (1, 1), float32.
+def store_times(
+    pointer, times, channel, start, stride, is_channel, L,
+    CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, PIECE: tl.constexpr, STEPS: tl.constexpr,
+):  # fmt: skip
+    """Undoes load_times, in the pointer's type."""
+    for first in tl.static_range(0, STEPS, PIECE):
+        t = (start + first + tl.arange(0, PIECE))[None, :]
+        at = pointer + offsets(channel, t, stride, CHANNELS_LAST, VECTOR)
+        piece = ()
+        for i in tl.static_range(PIECE):
+            piece = piece + (times[first + i],)
+        tl.store(at, merged(piece).to(pointer.dtype.element_ty), is_channel & (t < L))
+
+
+@triton.jit
+def offsets(channel, time, stride, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr):
+    """stride is a multiple of VECTOR; written like this, the compiler knows."""
+    stride = stride // VECTOR * VECTOR
+    return channel + time * stride if CHANNELS_LAST else channel * stride + time
+
+
+@triton.jit
+def projection(
+    pointer, start, L, CONSTANT: tl.constexpr, PAIRS: tl.constexpr, STEPS: tl.constexpr
+):
+    """B or C of one state at STEPS times: a tuple of (1, 1), float32.
 
     PAIRS: the 16-bit type of two neighbouring times that are read as one int32; halves what is
     loaded, and what waits in registers.
     """
     if PAIRS is None:
-        time = start + tl.arange(0, 16)[None, :]
+        time = start + tl.arange(0, STEPS)[None, :]
         at = time * 0 if CONSTANT else time
-        times = columns(tl.load(pointer + at, time < L, 0.0).to(tl.float32), 4)
+        times = columns(tl.load(pointer + at, time < L, 0.0).to(tl.float32))
     else:
-        pair = tl.arange(0, 8)[None, :]
-        words = columns(tl.load(pointer + start // 2 + pair, start + 2 * pair < L, 0), 3)
+        pair = tl.arange(0, STEPS // 2)[None, :]
+        words = columns(tl.load(pointer + start // 2 + pair, start + 2 * pair < L, 0))
         times = ()
-        for i in tl.static_range(8):
+        for i in tl.static_range(STEPS // 2):
             times = times + _both(words[i], PAIRS)
     return times
 
@@ -70,22 +97,45 @@ def softplus(x):
 
 
 @triton.jit
-def step_size(raw, bias, inside, SOFTPLUS: tl.constexpr):
-    """delta (channels, times) of the raw one; zero outside, where the state then stays."""
-    raw = raw.to(tl.float32) + bias
-    return tl.where(inside, softplus(raw) if SOFTPLUS else raw, 0.0)
+def step_sizes(raw, bias, start, is_channel, L, SOFTPLUS: tl.constexpr):
+    """delta of the raw ones, time by time; zero outside, where the state then stays."""
+    deltas = ()
+    for i in tl.static_range(len(raw)):
+        delta = raw[i] + bias
+        if SOFTPLUS:
+            delta = softplus(delta)
+        deltas = deltas + (tl.where(is_channel & (start + i < L), delta, 0.0),)
+    return deltas
 
 
 @triton.jit
-def columns(tile, HALVINGS: tl.constexpr):
-    """(R, 2**HALVINGS) -> that many columns (R, 1), first one first."""
+def products(a, b):
+    """a[i] * b[i] of two tuples."""
+    times = ()
+    for i in tl.static_range(len(a)):
+        times = times + (a[i] * b[i],)
+    return times
+
+
+@triton.jit
+def columns(tile):
+    """(R, M) with M = 1, 2, 4, 8 -> M columns (R, 1), first one first."""
     parts = (tile,)
-    for _ in tl.static_range(HALVINGS):
-        halves = ()
-        for i in tl.static_range(len(parts)):
-            halves = halves + _halves(parts[i])
-        parts = halves
+    if tile.shape[1] > 1:
+        parts = _halved(parts)
+    if tile.shape[1] > 2:
+        parts = _halved(parts)
+    if tile.shape[1] > 4:
+        parts = _halved(parts)
     return parts
+
+
+@triton.jit
+def _halved(parts):
+    halves = ()
+    for i in tl.static_range(len(parts)):
+        halves = halves + _halves(parts[i])
+    return halves
 
 
 @triton.jit
@@ -98,13 +148,22 @@ def _halves(tile):
 
 @triton.jit
 def merged(parts):
-    """16 columns (R, 1) -> (R, 16): undoes `columns`."""
-    for _ in tl.static_range(4):
-        pairs = ()
-        for i in tl.static_range(len(parts) // 2):
-            pairs = pairs + (beside(parts[2 * i], parts[2 * i + 1]),)
-        parts = pairs
+    """1, 2, 4 or 8 columns (R, 1) -> (R, M): undoes `columns`."""
+    if len(parts) > 1:
+        parts = _paired(parts)
+    if len(parts) > 1:
+        parts = _paired(parts)
+    if len(parts) > 1:
+        parts = _paired(parts)
     return parts[0]
+
+
+@triton.jit
+def _paired(parts):
+    pairs = ()
+    for i in tl.static_range(len(parts) // 2):
+        pairs = pairs + (beside(parts[2 * i], parts[2 * i + 1]),)
+    return pairs
 
 
 @triton.jit
