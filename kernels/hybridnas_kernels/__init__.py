@@ -2,3 +2,5 @@
 
 from .selective_scan import selective_scan as selective_scan
 from .selective_scan import selective_scan_traceable as selective_scan_traceable
+from .ss2d import ss2d as ss2d
+from .ss2d import ss2d_traceable as ss2d_traceable
