@@ -5,13 +5,46 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, Optional
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .counting import Count
+from .kernels import layer_norm
+from .tracing import untraced
 
 Norm = Literal["layer", "layer_1e-5", "layer_no_bias", "rms", "batch", "none"]
+
+
+class LayerNorm(nn.LayerNorm):
+    """torch's, by our kernel where it runs.
+
+    narrow: under autocast the result has autocast's type, not float32. For norms that only feed
+    matrix products, which would cast it anyway, at the cost of a pass over the map.
+    """
+
+    narrow: bool = False
+
+    def forward(self, x: Tensor) -> Tensor:  # (..., C) -> (..., C)
+        return normalise(x, self.weight, self.bias, self.eps, self.narrow)
+
+
+@untraced
+def normalise(
+    x: Tensor,
+    weight: Tensor,
+    bias: Optional[Tensor],  # noqa: UP045 (TorchScript reads these annotations)
+    eps: float,
+    narrow: bool,
+) -> Tensor:
+    """Layer norm over the last axis."""
+    if torch.jit.is_scripting() or bias is None:  # type: ignore[attr-defined]
+        return F.layer_norm(x, weight.shape, weight, bias, eps)
+    kind = x.device.type
+    narrowed = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    return layer_norm(x, weight, bias, eps, narrowed if narrow else None)
 
 
 class BatchNorm(nn.Module):
@@ -39,17 +72,21 @@ class NormSpec:
 
 
 NORMS: dict[Norm, NormSpec] = {
-    "layer": NormSpec(partial(nn.LayerNorm, eps=1e-6), 2, 5),
-    "layer_1e-5": NormSpec(partial(nn.LayerNorm, eps=1e-5), 2, 5),  # VMamba's and its heirs'
-    "layer_no_bias": NormSpec(partial(nn.LayerNorm, eps=1e-6, bias=False), 1, 5),  # CAFormer's
+    "layer": NormSpec(partial(LayerNorm, eps=1e-6), 2, 5),
+    "layer_1e-5": NormSpec(partial(LayerNorm, eps=1e-5), 2, 5),  # VMamba's and its heirs'
+    "layer_no_bias": NormSpec(partial(LayerNorm, eps=1e-6, bias=False), 1, 5),  # CAFormer's
     "rms": NormSpec(partial(nn.RMSNorm, eps=1e-5), 1, 5),  # Vim's
     "batch": NormSpec(BatchNorm, 2, 2),
     "none": NormSpec(lambda _: nn.Identity(), 0, 0),
 }
 
 
-def build_norm(norm: Norm, width: int) -> nn.Module:
-    return NORMS[norm].build(width)
+def build_norm(norm: Norm, width: int, narrow: bool = False) -> nn.Module:
+    """narrow: only products read the result, see LayerNorm."""
+    module = NORMS[norm].build(width)
+    if isinstance(module, LayerNorm):
+        module.narrow = narrow
+    return module
 
 
 def count_norm(norm: Norm, positions: int, width: int) -> Count:

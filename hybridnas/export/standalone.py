@@ -58,7 +58,7 @@ def write_package(folder: Path) -> None:
     )
     for name in _MODULES:
         shutil.copy(_PACKAGE / f"{name}.py", runtime)
-    python = shutil.ignore_patterns("__pycache__", "triton_kernel.py")
+    python = shutil.ignore_patterns("__pycache__", "triton_*.py")
     for name in _FOLDERS:
         shutil.copytree(_PACKAGE / name, runtime / name, ignore=python)
     kernels = Path(hybridnas_kernels.__file__).parent

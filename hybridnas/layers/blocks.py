@@ -24,6 +24,7 @@ from ..errors import ArchitectureError
 from ..mixers import Mixer
 from ..norms import Norm, build_norm, count_norm
 from ..parts import Part
+from .fused import fused, fuses
 from .scale import optional_scale
 
 
@@ -100,7 +101,7 @@ class GatedBlock(nn.Module):
         super().__init__()
         hidden, mixed = int(form.expansion * width), form.mixed_channels(width)
         self.split = [hidden, hidden - mixed, mixed]
-        self.norm = build_norm(form.norm, width)
+        self.norm = build_norm(form.norm, width, narrow=True)
         self.proj_in = nn.Linear(width, 2 * hidden)
         self.act = build_activation(form.act)
         self.mixer = mixer.build(mixed, width)
@@ -109,6 +110,9 @@ class GatedBlock(nn.Module):
         self.drop_path = drop_path_module(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, H, W, D) -> (B, H, W, D)
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            if fuses(self, x):
+                return fused(self, x)
         gate, identity, mixed = self.proj_in(self.norm(x)).split(self.split, dim=-1)
         y = torch.cat((identity, self.mixer(mixed)), dim=-1)
         return x + self.drop_path(self.scale(self.proj_out(self.act(gate) * y)))
@@ -177,7 +181,7 @@ class MetaFormerBlock(nn.Module):
         super().__init__()
         mixed, hidden = form.mixed_channels(width), int(form.mlp_ratio * width)
         residual = 1.0 if form.res_scale else None
-        self.norm = build_norm(form.norm, width)
+        self.norm = build_norm(form.norm, width, narrow=True)
         self.proj_in: nn.Module = nn.Identity()
         if form.expansion is not None:
             self.proj_in = nn.Linear(width, mixed * (2 if form.gate else 1), form.bias)
@@ -213,7 +217,7 @@ class Mlp(nn.Module):
         self, width: int, hidden: int, act: Activation, norm: Norm, bias: bool = True
     ) -> None:
         super().__init__()
-        self.norm = build_norm(norm, width)
+        self.norm = build_norm(norm, width, narrow=True)
         self.fc1 = nn.Linear(width, hidden, bias)
         self.act = build_activation(act)
         self.fc2 = nn.Linear(hidden, width, bias)

@@ -91,7 +91,7 @@ class NormConv(_Conv):
 class NormConvDownsample(nn.Module):
     def __init__(self, options: NormConv, width_in: int, width: int) -> None:
         super().__init__()
-        self.norm = build_norm(options.norm, width_in)
+        self.norm = build_norm(options.norm, width_in, narrow=True)
         self.conv = options.convolution(width_in, width)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, H, W, D_in) -> (B, H/2, W/2, D)
@@ -118,7 +118,7 @@ class PatchMerging(Downsample):
 class PatchMergingDownsample(nn.Module):
     def __init__(self, options: PatchMerging, width_in: int, width: int) -> None:
         super().__init__()
-        self.norm = build_norm(options.norm, 4 * width_in)
+        self.norm = build_norm(options.norm, 4 * width_in, narrow=True)
         self.reduction = nn.Linear(4 * width_in, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, H, W, D_in) -> (B, H/2, W/2, D)

@@ -6,6 +6,7 @@ import abc
 import dataclasses
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from ..activations import Activation, build_activation, count_activation
@@ -13,6 +14,7 @@ from ..counting import Count, Size, conv2d, conv_size
 from ..errors import ArchitectureError
 from ..norms import Norm, build_norm, count_norm
 from ..parts import Part
+from ..tracing import untraced
 
 ClassToken = Literal["none", "first", "middle"]
 
@@ -98,14 +100,14 @@ class DoubleConvStem(nn.Module):
         super().__init__()
         hidden = options.hidden or width // 2
         self.conv1 = nn.Conv2d(in_chans, hidden, 3, 2, 1, bias=options.bias)
-        self.norm1 = build_norm(options.norm if options.mid_norm else "none", hidden)
+        self.norm1 = build_norm(options.norm if options.mid_norm else "none", hidden, narrow=True)
         self.act1 = build_activation(options.act)
         self.conv2 = nn.Conv2d(hidden, width, 3, 2, 1, bias=options.bias)
         self.norm2 = build_norm(options.norm, width)
         self.act2 = build_activation(options.act if options.last_act else "none")
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) -> (B, H/4, W/4, D)
-        x = self.act1(self.norm1(self.conv1(x).permute(0, 2, 3, 1)))
+        x = self.act1(self.norm1(self.conv1(channels_last(x)).permute(0, 2, 3, 1)))
         x = self.conv2(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return self.act2(self.norm2(x))
 
@@ -148,4 +150,10 @@ class PatchStem(nn.Module):
         self.norm1 = build_norm(options.norm, width)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) -> (B, H', W', D)
-        return self.norm1(self.conv1(x).permute(0, 2, 3, 1))
+        return self.norm1(self.conv1(channels_last(x)).permute(0, 2, 3, 1))
+
+
+@untraced
+def channels_last(x: Tensor) -> Tensor:
+    """On a GPU the image in channels-last memory: then all that follows is, without a copy."""
+    return x.contiguous(memory_format=torch.channels_last) if x.is_cuda else x

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..kernels import selective_scan, selective_scan_traceable
+from ..kernels import choose, selective_scan, selective_scan_traceable, ss2d
 from ..norms import build_norm
 from ..tracing import untraced
 from .orders import Order, length, read_sequence, write_sequence
+
+_KERNELS = ("triton", "torch")
 
 
 class SelectiveScan2D(nn.Module):
@@ -65,6 +67,10 @@ class SelectiveScan2D(nn.Module):
             self.D.fill_(1.0)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, H, W, C) -> (B, H, W, C)
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            if self._reads_in_place(x):
+                merged = self._in_place(x)
+                return merged if self.scale == 1.0 else merged * self.scale
         H, W = x.shape[1], x.shape[2]
         u = read_sequences(x, self.orders)  # (B, K, C, L)
         if self.conv is not None:
@@ -77,6 +83,18 @@ class SelectiveScan2D(nn.Module):
         for k in range(1, len(self.orders)):  # by number: torch.fx does not know how many maps
             merged = merged + self.attention(maps[k])
         return merged if self.scale == 1.0 else merged * self.scale
+
+    def _reads_in_place(self, x: Tensor) -> bool:
+        """Whether one kernel scans all directions on the map, where nothing of them is needed
+        but the sum. torch.fx gives no tensor here: it gets the sequences."""
+        whole = self.conv is None and isinstance(self.attention, nn.Identity)
+        return whole and isinstance(x, Tensor) and choose("ss2d", None, x, _KERNELS) == "triton"
+
+    def _in_place(self, x: Tensor) -> Tensor:
+        # The projections are of single tokens, so the order of tokens does not matter to them.
+        dbc = F.linear(x, self.x_proj.flatten(0, 1))
+        A = -torch.exp(self.A_log.float())
+        return ss2d(x, dbc, self.dt_proj, A, self.D, self.dt_bias, self.orders)
 
 
 @untraced

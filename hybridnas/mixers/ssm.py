@@ -133,7 +133,7 @@ class ConvScan(nn.Module):
             mean=options.merge == "mean",
             attention_ratio=options.channel_attention,
         )
-        self.norm = build_norm(options.scan_norm, scanned)
+        self.norm = build_norm(options.scan_norm, scanned, narrow=True)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, H, W, C) -> (B, H, W, C)
         if self.conv is not None:

@@ -16,15 +16,36 @@ from .triton_tiles import (
     store_times,
 )
 
-
 # The matrix units cut a float32 to tf32's 10 bits instead of rounding it: on average 0.72 / 2^11
 # of a number is lost (mantissas spread evenly in the logarithm).
 TRUNCATION = tl.constexpr(1 + 0.7213 / 2**11)
 
 
-@triton.jit(do_not_specialize=["num_batch", "num_groups", "E", "L", "N", "u_batch", "u_row",
-    "delta_batch", "delta_row", "z_batch", "z_row", "dout_batch", "dout_row", "du_batch", "du_row",
-    "B_batch", "B_group", "B_state", "C_batch", "C_group", "C_state"])
+@triton.jit(
+    do_not_specialize=[
+        "num_batch",
+        "num_groups",
+        "E",
+        "L",
+        "N",
+        "u_batch",
+        "u_row",
+        "delta_batch",
+        "delta_row",
+        "z_batch",
+        "z_row",
+        "dout_batch",
+        "dout_row",
+        "du_batch",
+        "du_row",
+        "B_batch",
+        "B_group",
+        "B_state",
+        "C_batch",
+        "C_group",
+        "C_state",
+    ]
+)
 def scan_backward(
     u_ptr, delta_ptr, z_ptr, dout_ptr, du_ptr, ddelta_ptr, dz_ptr,  # (batch, G E, L)
     A_ptr,  # (N, G E)
@@ -86,14 +107,20 @@ def scan_backward(
     ones = tl.full((16, CHANNELS), 1.0, tl.float32)
 
     num_tiles = tl.cdiv(L, STEPS)
-    for back in range(0, num_tiles):
+    for back in range(num_tiles):
         tile = num_tiles - 1 - back
         start = tile * STEPS
-        u = load_times(u_ptr, channel, start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
-        dy = load_times(dout_ptr, channel, start, dout_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
+        u = load_times(
+            u_ptr, channel, start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
+        )
+        dy = load_times(
+            dout_ptr, channel, start, dout_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
+        )
         if HAS_Z:
             dout = dy
-            z = load_times(z_ptr, channel, start, z_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
+            z = load_times(
+                z_ptr, channel, start, z_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
+            )
             y = ()
             dy = ()
             for i in tl.static_range(STEPS):
@@ -102,7 +129,9 @@ def scan_backward(
         if HAS_D:
             for i in tl.static_range(STEPS):
                 dskip += dy[i] * u[i]
-        raw = load_times(delta_ptr, channel, start, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
+        raw = load_times(
+            delta_ptr, channel, start, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
+        )
         delta = step_sizes(raw, bias, start, is_channel, L, SOFTPLUS)
         drive = products(delta, u)
         gB = (zero,) * STEPS  # the sum over n of g[t] B[t]
@@ -152,11 +181,17 @@ def scan_backward(
                 shares *= TRUNCATION
             share_time = start + both_time % STEPS
             first = tl.where(both_time < STEPS, dB_ptr, dC_ptr) + n * L
-            tl.store(first + share_time + tl.zeros((16, 1), tl.int32), shares, sum_row & (share_time < L))
+            tl.store(
+                first + share_time + tl.zeros((16, 1), tl.int32), shares, sum_row & (share_time < L)
+            )
 
         # u and delta are read again, since holding them through the loop takes registers.
-        u = load_times(u_ptr, channel, start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
-        raw = load_times(delta_ptr, channel, start, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
+        u = load_times(
+            u_ptr, channel, start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
+        )
+        raw = load_times(
+            delta_ptr, channel, start, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
+        )
         du = ()
         ddelta = ()
         for i in tl.static_range(STEPS):
@@ -166,14 +201,40 @@ def scan_backward(
                 d *= tl.sigmoid(raw[i] + bias)
             ddelta = ddelta + (d,)
             dbias += tl.where(is_channel & (start + i < L), d, 0.0)
-        store_times(du_ptr, du, channel, start, du_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
-        store_times(ddelta_ptr, ddelta, channel, start, du_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
+        store_times(
+            du_ptr, du, channel, start, du_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
+        )
+        store_times(
+            ddelta_ptr,
+            ddelta,
+            channel,
+            start,
+            du_row,
+            is_channel,
+            L,
+            CHANNELS_LAST,
+            VECTOR,
+            PIECE,
+            STEPS,
+        )
         if HAS_Z:
             dz = ()
             for i in tl.static_range(STEPS):
                 gate = tl.sigmoid(z[i])
                 dz = dz + (dout[i] * y[i] * gate * (1.0 + z[i] * (1.0 - gate)),)
-            store_times(dz_ptr, dz, channel, start, du_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
+            store_times(
+                dz_ptr,
+                dz,
+                channel,
+                start,
+                du_row,
+                is_channel,
+                L,
+                CHANNELS_LAST,
+                VECTOR,
+                PIECE,
+                STEPS,
+            )
         tl.debug_barrier()  # what other threads of this program stored is read in the next tile
     if HAS_D:
         tl.store(dconst_ptr + N * dim + channel, dskip, is_channel)

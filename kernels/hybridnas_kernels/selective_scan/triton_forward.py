@@ -10,9 +10,29 @@ from .triton_tiles import load_times, products, projection, step_sizes, store_ti
 LOG2_E = tl.constexpr(1.4426950408889634)
 
 
-@triton.jit(do_not_specialize=["num_batch", "num_groups", "E", "L", "N", "u_batch", "u_row",
-    "delta_batch", "delta_row", "z_batch", "z_row", "out_batch", "out_row", "B_batch", "B_group",
-    "B_state", "C_batch", "C_group", "C_state"])
+@triton.jit(
+    do_not_specialize=[
+        "num_batch",
+        "num_groups",
+        "E",
+        "L",
+        "N",
+        "u_batch",
+        "u_row",
+        "delta_batch",
+        "delta_row",
+        "z_batch",
+        "z_row",
+        "out_batch",
+        "out_row",
+        "B_batch",
+        "B_group",
+        "B_state",
+        "C_batch",
+        "C_group",
+        "C_state",
+    ]
+)
 def scan_forward(
     u_ptr, delta_ptr, z_ptr, out_ptr,  # (batch, G E, L); batch stride and row stride below
     A_ptr,  # (N, G E)
@@ -57,8 +77,12 @@ def scan_forward(
     skip = tl.load(D_ptr + channel, is_channel, 0.0).to(tl.float32) if HAS_D else 0.0
 
     for start in range(0, L, STEPS):
-        u = load_times(u_ptr, channel, start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
-        raw = load_times(delta_ptr, channel, start, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
+        u = load_times(
+            u_ptr, channel, start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
+        )
+        raw = load_times(
+            delta_ptr, channel, start, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
+        )
         delta = step_sizes(raw, bias, start, is_channel, L, SOFTPLUS)
         drive = products(delta, u)
         y = ()
@@ -82,10 +106,14 @@ def scan_forward(
         if SAVE:
             states_ptr += num_batch.to(tl.int64) * N * dim
         if HAS_Z:
-            z = load_times(z_ptr, channel, start, z_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
+            z = load_times(
+                z_ptr, channel, start, z_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
+            )
             gated = ()
             for i in tl.static_range(STEPS):
                 gated = gated + (y[i] * z[i] * tl.sigmoid(z[i]),)
             y = gated
-        store_times(out_ptr, y, channel, start, out_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
+        store_times(
+            out_ptr, y, channel, start, out_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
+        )
         tl.debug_barrier()  # states that other threads of this program stored are read next

@@ -93,7 +93,9 @@ def backward(
     carry = (
         u.new_empty(carry_shape, dtype=torch.float32)
         if dlast is None
-        else dlast.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+        else dlast.transpose(1, 2).to(
+            torch.float32, memory_format=torch.contiguous_format, copy=True
+        )
     )
     constants = u.new_empty(batch, N + 2, dim, dtype=torch.float32)
     shares = u.new_empty(2, blocks, batch, groups, N, L, dtype=torch.float32)

@@ -177,6 +177,7 @@ def backward_kernel(
     tl.store(d_parameters_ptr + R * C + channel, d_bias, mask=inside)
     tl.store(d_parameters_ptr + (R + 1) * C + channel, dD, mask=inside)
 
+
 @triton.jit
 def _scan_back(
     delta, x, dy, A, b, c, h, carry, dA, d_drive, d_delta, T: tl.constexpr, FAST: tl.constexpr
@@ -231,7 +232,9 @@ def launch(
     E = 32
     num_blocks = triton.cdiv(C, E)
     maps = x.new_empty(K, B, H, W, C)
-    parts = dbc.new_empty(num_blocks, *dbc.shape, dtype=torch.float32 if num_blocks > 1 else dbc.dtype)
+    parts = dbc.new_empty(
+        num_blocks, *dbc.shape, dtype=torch.float32 if num_blocks > 1 else dbc.dtype
+    )
     d_parameters = x.new_empty(B, K, N + R + 2, C, dtype=torch.float32)
     group = group_of(N, 2)
     carries = x.new_empty(B, K, N, C if group < N else 0, dtype=torch.float32)
