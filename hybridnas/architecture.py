@@ -15,6 +15,7 @@ from typing import Any
 
 from .errors import ArchitectureError
 from .layers import DOWNSAMPLES, FORMS, HEADS, STEMS, Downsample, Form, Head, Stem
+from .layers.blocks import Gated
 from .layers.downsamples import ConvNorm
 from .layers.heads import MlpHead
 from .layers.stems import DoubleConv
@@ -89,7 +90,8 @@ class Architecture:
         if self.stem.token_place != "none" and (len(self.stages) > 1 or self.stages[0].window):
             raise ArchitectureError(
                 f"{self.stem.label}: a class token makes the map a sequence, so the architecture "
-                f"must have one stage without windows, got {len(self.stages)} stage(s)"
+                f"must have one stage and no windows, got {len(self.stages)} stage(s), windows of "
+                f"{self.stages[0].window}"
             )
         if self.stem.token_place != "none" and self.head.norm == "batch":
             raise ArchitectureError(
@@ -178,8 +180,9 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _words(block: Block) -> str:
     options = {**block.mixer.options(), **block.form.options()}
-    text = ", ".join(f"{key} {_number(value)}" for key, value in options.items())
-    return f"{block.mixer_name} ({text})" if text else block.mixer_name
+    words = [] if type(block.form) is Gated else [name_of(type(block.form), FORMS)]
+    words += [f"{key} {_number(value)}" for key, value in options.items()]
+    return f"{block.mixer_name} ({', '.join(words)})" if words else block.mixer_name
 
 
 def _number(value: object) -> str:

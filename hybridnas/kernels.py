@@ -3,3 +3,6 @@ stand-alone export brings its own."""
 
 from hybridnas_kernels import selective_scan as selective_scan
 from hybridnas_kernels import selective_scan_traceable as selective_scan_traceable
+from hybridnas_kernels.backends import BACKENDS as BACKENDS
+from hybridnas_kernels.backends import VARIABLE as VARIABLE
+from hybridnas_kernels.backends import choose as choose

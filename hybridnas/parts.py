@@ -69,6 +69,12 @@ def dump(part: Part, table: Mapping[str, type[Part]]) -> str | dict[str, Option]
     return {"name": name, **options} if options else name
 
 
+def words_of(part: Part, table: Mapping[str, type[Part]]) -> str:
+    """A part in words: its name, and the options that are not at their default."""
+    options = (f"{name} {value}" for name, value in part.options().items())
+    return ", ".join((name_of(type(part), table), *options))
+
+
 def name_of(cls: type[Part], table: Mapping[str, type[Part]]) -> str:
     """The name a part's class goes by; a class outside the table by its import path."""
     for name, known in table.items():

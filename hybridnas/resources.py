@@ -1,4 +1,4 @@
-"""Finds the YAML files that the package ships, in a wheel as in a checkout."""
+"""Finds the files that the package ships, in a wheel as in a checkout."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from typing import Literal
 
 from .errors import ConfigError
 
-Kind = Literal["search_spaces", "studies"]
+Kind = Literal["search_spaces", "studies", "bench"]
 
 _PACKAGE = Path(__file__).resolve().parent
+_IN_CHECKOUT: dict[Kind, str] = {
+    "search_spaces": "search_spaces/*.yaml",
+    "studies": "studies/*.yaml",
+    "bench": "kernels/bench/*.py",
+}
 
 
 def shipped(kind: Kind) -> dict[str, Path]:
     """The shipped files of one kind by name, in the order of their names."""
     in_wheel = _PACKAGE / "_data" / kind
-    in_checkout = _PACKAGE.parent / kind
+    in_checkout = _PACKAGE.parent / _IN_CHECKOUT[kind]
     # An editable install has a stale copy beside the package's metadata, never here.
-    folder = in_wheel if in_wheel.is_dir() else in_checkout
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    folder = in_wheel if in_wheel.is_dir() else in_checkout.parent
+    return {path.stem: path for path in sorted(folder.glob(in_checkout.name))}
 
 
 def find(kind: Kind, name_or_path: str | Path) -> Path:

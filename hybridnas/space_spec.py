@@ -24,7 +24,7 @@ from .architecture import Block
 from .errors import ArchitectureError, ConfigError, SpaceError
 from .layers import DOWNSAMPLES, FORMS, HEADS, STEMS, Downsample, Form, Head, Stem
 from .mixers import Mixer, mixer_class
-from .parts import Option, P, Part, coerce, lookup, name_of, parse_part
+from .parts import Option, P, Part, coerce, lookup, parse_part, words_of
 from .strict_yaml import explain, read_yaml
 
 SAME = "same"  # the second half of a stage that does not change its mixer
@@ -111,6 +111,11 @@ def _combinations(raw: object) -> object:
     return [" ".join(map(str, found)) for found in itertools.combinations(names, number)]
 
 
+def _option(raw: object) -> object:
+    """`kernel: [3, 5]` for `kernel: {values: [3, 5]}`."""
+    return raw if isinstance(raw, Mapping) else {"values": raw}
+
+
 def _unique(values: list[Any]) -> list[Any]:
     repeated = [v for i, v in enumerate(values) if v in values[:i]]
     if repeated:
@@ -152,7 +157,7 @@ class _File(_Strict):
     head: _Parts = ["mlp"]
     stages: Annotated[list[_Stage], Field(min_length=1)]
     blocks: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
-    options: dict[str, _Option] = {}
+    options: dict[str, Annotated[_Option, BeforeValidator(_option)]] = {}
 
 
 def read_space(source: Path | Mapping[str, Any]) -> SpaceSpec:
@@ -198,8 +203,7 @@ def _parts(raw: list[Any], table: Mapping[str, type[P]], kind: str) -> dict[str,
     found: dict[str, P] = {}
     for entry in raw:
         part = parse_part(entry, table, kind, kind)
-        options = (f"{name} {value}" for name, value in part.options().items())
-        words = ", ".join((name_of(type(part), table), *options))
+        words = words_of(part, table)
         if words in found:
             raise SpaceError(f"{kind}: the value {words!r} stands twice")
         found[words] = part

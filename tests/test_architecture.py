@@ -137,7 +137,7 @@ def test_short_and_describe_show_a_change_half_way() -> None:
     assert HYBRID.short == "G1-S3A2"
     assert HYBRID.describe() == [
         "width 16: 1 x gated_conv",
-        "width 32: 3 x ssm (d_state 8), then 2 x attention (head_dim 8)",
+        "width 32: 3 x ssm (d_state 8), then 2 x attention (metaformer, head_dim 8)",
     ]
     wide = Block(Gated(expansion=3, act="silu"), GatedConv(kernel=3))
     assert Architecture((Stage(16, (wide,)),)).describe() == [

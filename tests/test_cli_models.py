@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -54,7 +55,7 @@ def test_a_trial_costs_what_its_study_says(populated: Cli) -> None:
     [
         (
             ("mambaout_tinny",),
-            r"no architecture 'mambaout_tinny': give a reference \(mambaout_femto",
+            r"no architecture 'mambaout_tinny' \(mambaout_tiny\?\): give the name of one that",
         ),
         (("none.json",), r"no architecture 'none.json': .* a JSON or YAML file, or STUDY:TRIAL"),
         (("mambaout_tiny", "--input-size", "1x2x3"), r"takes 224 or 512x2048 .*, got '1x2x3'"),
@@ -118,7 +119,9 @@ def test_spaces(cli: Cli) -> None:
     document = cli.json("spaces", "show", "hybrid_small")
     assert document["size"] == space.size()
     assert document["genes"] == {gene: list(values) for gene, values in space.genes.items()}
-    assert "│ stage2.width │ 16, 32, 48, 64, 96 │" in cli.shown("spaces", "show", "hybrid_small")
+    assert "│ stage2.width │ 16 | 32 | 48 | 64 | 96 │" in cli.shown(
+        "spaces", "show", "hybrid_small"
+    )
 
     drawn = cli.json("spaces", "sample", "hybrid_small", "-n", "3", "--seed", "1")
     for each in drawn:
@@ -182,12 +185,15 @@ def test_weights_from_elsewhere(cli: Cli) -> None:
     image = torch.rand(1, 3, 64, 64)
     for number, file in enumerate(("theirs.pth", "theirs.safetensors")):
         out = f"model{number}"
-        words = ("--weights", file, "--num-classes", "10", "--input-size", "64", "--out", out)
-        cli.shown("export", "mambaout_femto", *words)
-        ours = timm.create_model(f"local-dir:{out}", pretrained=True).eval()
+        words = f"--weights {file} --num-classes 10 --input-size 64 --crop-pct 0.9 --out {out}"
+        cli.shown("export", "mambaout_femto", *words.split())
+        ours: Any = timm.create_model(f"local-dir:{out}", pretrained=True).eval()
         with torch.no_grad():
             torch.testing.assert_close(ours(image), theirs(image))
-        assert "Trained weights from elsewhere." in Path(out, "README.md").read_text()
+        card = Path(out, "README.md").read_text()
+        assert "# mambaout_femto: G3-G3-G9-G3\n" in card
+        assert f"the weights are those of the file `{file}`" in card
+        assert ours.pretrained_cfg["crop_pct"] == 0.9
 
 
 def test_weights_that_do_not_fit_are_refused(cli: Cli) -> None:
@@ -209,7 +215,7 @@ def test_weights_that_do_not_fit_are_refused(cli: Cli) -> None:
     ):
         refused = cli.refused("export", "mambaout_femto", "--weights", file, "--out", "model")
         assert message in refused
-    message = "head.fc.weight must be 1000x2304, got 1000x1152 (171 of 172 do not fit)"
+    message = "or of other classes: head.fc.weight must be 1000x2304, got 1000x1152 (171 of 172"
     assert message in cli.refused("export", "mambaout_tiny", "--weights", "femto.pth", "--out", "m")
 
 
@@ -232,7 +238,10 @@ def test_bad_exports_are_refused(populated: Cli) -> None:
         (("shapes:2", *out), "shapes:2 has no trained weights (a study keeps those of its front"),
         (("shapes:3", *out), "say --untrained to export fresh ones"),
         (("mambaout_femto", *out), "mambaout_femto has no trained weights"),
-        (("shapes:0", "--num-classes", "3", *out), "leave --num-classes and --input-size out"),
+        (
+            ("shapes:0", "--num-classes", "3", *out),
+            "leave --num-classes, --input-size and --crop-pct out",
+        ),
         (("shapes:0",), "Missing option '--out'; see `hybridnas export --help`"),
     ):
         assert message in populated.refused("export", *words)

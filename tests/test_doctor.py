@@ -27,12 +27,23 @@ def found(storage: str = f"sqlite:///{DATABASE}", data: str | None = None) -> di
 
 def test_packages_and_data_are_found(cli: Cli) -> None:
     findings = found()
-    for name in ("python", "torch", "timm", "optuna", "ray", "sqlalchemy", "scan backend"):
+    for name in ("python", "torch", "timm", "optuna", "ray", "sqlalchemy", "kernels"):
         assert findings[name].ok
     assert findings["torch"].found == TORCH
     digest = data_digest(Task())
     assert findings["data digits"].found == f"1000 train, 497 val, 10 classes, digest {digest}"
     assert not list(Path().iterdir()), "nothing is written"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_kernels_that_cannot_run_are_said(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYBRIDNAS_KERNELS", "mamba")
+    kernels = found()["kernels"]
+    assert not kernels.ok
+    assert "backend mamba was forced, but its tensors must be on a CUDA device" in kernels.found
+    assert kernels.advice == "set HYBRIDNAS_KERNELS to auto, or leave it unset"
+    monkeypatch.setenv("HYBRIDNAS_KERNELS", "auto")
+    assert found()["kernels"].found == "torch"
 
 
 def test_no_gpu_is_said_with_advice(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,7 +123,7 @@ def test_windows_that_are_none_are_refused() -> None:
     for window in (0, -1, 2.0, True):
         with pytest.raises(ArchitectureError, match="window must be a positive integer, got"):
             Stage(16, (block,), window=window)  # type: ignore[arg-type]
-    with pytest.raises(ArchitectureError, match="must have one stage without windows, got 1"):
+    with pytest.raises(ArchitectureError, match="must have one stage and no windows, got 1"):
         Architecture((Stage(16, (block,), window=7),), stem=Tokens())
 
 

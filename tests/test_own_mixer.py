@@ -74,7 +74,7 @@ def test_it_round_trips_by_its_import_path(space: Path) -> None:
     raw = {"stages": [{"width": 16, "blocks": BLOCKS}]}
     architecture = Architecture.from_dict(raw)
     assert architecture.short == "P2"
-    assert architecture.describe() == ["width 16: 2 x my_mixers:Pooling (size 5)"]
+    assert architecture.describe() == ["width 16: 2 x my_mixers:Pooling (metaformer, size 5)"]
     assert architecture.to_dict()["stages"][0]["blocks"] == BLOCKS
     assert Architecture.from_json(architecture.to_json()) == architecture
 

@@ -45,6 +45,12 @@ def without(key: str) -> dict[str, Any]:
     return {k: v for k, v in RAW.items() if k != key}
 
 
+def test_the_values_of_an_option_alone() -> None:
+    short = SearchSpace.load({**RAW, "options": {"kernel": [3, 5]}})
+    assert short.genes == SearchSpace.load(with_option("kernel", [3, 5])).genes
+    assert list(short.genes["stage1.kernel"]) == [3, 5]
+
+
 def test_every_key_means_something(tmp_path: Path) -> None:
     raw = {
         **with_option("expansion", ["8/3", 2], per="network"),

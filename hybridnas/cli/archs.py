@@ -11,6 +11,8 @@ from ..cost import cost
 from ..counting import CONVENTION
 from ..drawing import draw
 from ..errors import ConfigError
+from ..layers import DOWNSAMPLES, HEADS, STEMS
+from ..parts import words_of
 from ..reference import REFERENCES, Reference
 from .common import DEFAULT_STORAGE, AsJson, Storage, in_units, print_json, print_table
 from .costs import ArchArgument
@@ -84,8 +86,12 @@ def show_arch(
         typer.echo(draw(architecture, known.stages, title), nl=False)
         return
     typer.echo(f"{arch}: {architecture.short} ({architecture.digest})")
+    typer.echo(f"  stem: {words_of(architecture.stem, STEMS)}")
     for i, line in enumerate(architecture.describe(), 1):
         typer.echo(f"  stage {i}: {line}")
+    if len(architecture.stages) > 1:
+        typer.echo(f"  downsample: {words_of(architecture.downsample, DOWNSAMPLES)}")
+    typer.echo(f"  head: {words_of(architecture.head, HEADS)}")
 
 
 def _document(name: str, known: Reference) -> dict[str, Any]:

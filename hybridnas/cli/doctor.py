@@ -13,6 +13,7 @@ import torch
 from ..config import Task
 from ..data import data_digest, num_classes, open_splits
 from ..errors import HybridnasError
+from ..kernels import BACKENDS, VARIABLE, choose
 from ..store import Store, redact
 
 
@@ -37,7 +38,7 @@ def examine(storage: str, data: str | None) -> list[Finding]:
         _optional("mamba_ssm", "only needed to compare kernels with it"),
         _optional("matplotlib", "pip install 'hybridnas[plots]' for `hybridnas pareto --plot`"),
         _optional("psycopg", "pip install 'hybridnas[postgres]' to use PostgreSQL"),
-        Finding("scan backend", True, "torch (the reference)"),
+        _kernels(),
         _database(storage),
         _data(Task()),
     ]
@@ -63,6 +64,18 @@ def _gpu() -> Finding:
     names = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     text = ", ".join(f"{n.name} ({n.total_memory / 2**30:.0f} GiB)" for n in names)
     return Finding("gpu", True, f"{text}, CUDA {torch.version.cuda}")
+
+
+def _kernels() -> Finding:
+    """Which kernels a model's operators run here, and why not the fast ones."""
+    try:
+        x = torch.empty(0, device="cuda" if torch.cuda.is_available() else "cpu")
+        found = choose("kernels", None, x, BACKENDS)
+    except (RuntimeError, ValueError) as error:
+        return Finding("kernels", False, str(error), f"set {VARIABLE} to auto, or leave it unset")
+    if found == "torch" and x.is_cuda:
+        return Finding("kernels", False, "torch", "Triton and a GPU from Ampere on are much faster")
+    return Finding("kernels", True, found)
 
 
 def _database(storage: str) -> Finding:

@@ -13,7 +13,7 @@ from .costs import ArchArgument
 from .resolve import Named, architecture_of, origin_of
 
 if TYPE_CHECKING:
-    from ..export import Extras
+    from ..export import Extras, Source
 
 TaskName = Annotated[str, typer.Option(metavar="TASK", help="classification is the only one yet.")]
 Classes = Annotated[
@@ -37,6 +37,17 @@ Weights = Annotated[
     ),
 ]
 
+Crop = Annotated[
+    float | None,
+    typer.Option(
+        min=0.1,
+        max=2,
+        metavar="X",
+        help="With --weights: how much of a validation image's shorter side they were scored on "
+        "(timm's crop_pct). Default: 1.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     for command in (export, evaluate):
@@ -52,6 +63,7 @@ def export(
     weights: Weights = None,
     num_classes: Classes = None,
     input_size: Pixels = None,
+    crop_pct: Crop = None,
     standalone: Annotated[
         bool,
         typer.Option("--standalone", help="A Python package that needs torch and timm alone."),
@@ -70,7 +82,7 @@ def export(
     The folder holds config, weights, and a card that says how timm, segmentation-models-pytorch
     and torchvision load it. Example: `hybridnas export quickstart:17 --out my_model`
     """
-    from ..export import Extras
+    from ..export import Extras, Source
 
     extras = Extras(standalone=standalone, onnx=onnx, program=torch_export)
     named = architecture_of(arch, storage)
@@ -82,11 +94,12 @@ def export(
                     f"best few, see `hybridnas pareto`); say --untrained to export fresh ones, or "
                     f"give --weights FILE"
                 )
-            _export_other(named, out, weights, num_classes, input_size, extras)
-        elif (num_classes, input_size) != (None, None):
+            source = Source(arch, None if weights is None else weights.name)
+            _export_other(named, out, weights, source, num_classes, input_size, crop_pct, extras)
+        elif (num_classes, input_size, crop_pct) != (None, None, None):
             raise ExportError(
-                f"{arch} is trained for the classes and the image size of its study: "
-                f"leave --num-classes and --input-size out"
+                f"{arch} is trained for the classes and the images of its study: "
+                f"leave --num-classes, --input-size and --crop-pct out"
             )
         else:
             _export_trained(named, out, extras)
@@ -119,8 +132,10 @@ def _export_other(
     named: Named,
     out: Path,
     weights: Path | None,
+    source: Source,
     num_classes: int | None,
     input_size: int | None,
+    crop_pct: float | None,
     extras: Extras,
 ) -> None:
     """An architecture with weights from a file, or fresh ones."""
@@ -131,9 +146,10 @@ def _export_other(
         named.architecture,
         out,
         None if weights is None else read_weights(weights, named.architecture, classes),
-        None,
+        source,
         num_classes=classes,
         input_size=named.resolution if input_size is None else input_size,
+        crop_pct=1.0 if crop_pct is None else crop_pct,
         extras=extras,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +111,9 @@ def architecture_of(text: str, storage: str) -> Named:
             view = StudyView(known_study(study), store)
         row = view.row(int(number))
         return Named(row.architecture, view, row)
+    near = difflib.get_close_matches(text, REFERENCES, n=1)
+    meant = f" ({near[0]}?)" if near else ""
     raise ArchitectureError(
-        f"no architecture {text!r}: give a reference ({', '.join(REFERENCES)}), "
+        f"no architecture {text!r}{meant}: give the name of one that `hybridnas archs` lists, "
         f"a JSON or YAML file, or STUDY:TRIAL"
     )

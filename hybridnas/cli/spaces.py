@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -66,7 +67,7 @@ def show(name: SpaceArgument, as_json: AsJson = False) -> None:
             }
         )
         return
-    rows = [[gene, ", ".join(map(_text, values))] for gene, values in space.genes.items()]
+    rows = [[gene, _choices(values)] for gene, values in space.genes.items()]
     title = f"{space.name}: {space.spec.description} ({space.size():.3e} architectures)"
     print_table(title, ("decision", "choices"), rows)
 
@@ -100,5 +101,13 @@ def sample(
     print_table(title, ("arch", "stages", "widths", "MACs", "params"), rows)
 
 
+def _choices(values: Sequence[object]) -> str:
+    """The choices of a decision, the first few of many."""
+    shown = [_text(value) for value in values[: 3 if len(values) > 20 else None]]
+    return " | ".join(shown) + ("" if len(shown) == len(values) else f" | ... ({len(values)})")
+
+
 def _text(value: object) -> str:
+    if value is None:
+        return "null"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -151,7 +151,7 @@ def _print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
         for word, value in (("at least", bound.min), ("at most", bound.max))
         if value is not None
     ]
-    share = f"{100 * found['feasible_share']:.0f} % of random draws keep them"
+    kept = f"{100 * found['feasible_share']:.0f} % of random draws keep them"
     smallest, median = in_units(found["smallest_macs"]), in_units(found["median_macs"])
     print_facts(
         f"{study.name} would run (nothing was written)",
@@ -161,7 +161,7 @@ def _print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
                 f"{plan.space.name}: {found['size']:.2e} architectures, {found['genes']} decisions",
             ),
             ("MACs", f"from {smallest}, median {median}, at {fidelity.resolution} px"),
-            ("constraints", f"{', '.join(limits)}; {share}" if limits else "none"),
+            ("constraints", f"{', '.join(limits)}; {kept}" if limits else "none"),
             ("objectives", ", ".join(f"{d} {name}" for name, d in study.objectives.items())),
             ("data", f"{study.task.data}, {plan.num_classes} classes"),
             ("training", f"{epochs(fidelity.epochs)}, batches of {study.recipe.batch_size}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
 
 from ..architecture import Architecture, Block
@@ -23,6 +24,7 @@ TASKS: dict[str, tuple[Size, int]] = {
 class StageCost:
     """One stage with the downsampler before it, for one image.
 
+    mixers: in the order of the blocks, each once for as long as it stays.
     tokens: L, length of the sequence that a mixer sees. long_sequence_ratio: L / 6D; above 1 the
     stage works on long sequences by MambaOut's criterion (Yu & Wang, CVPR 2025, section 3).
     """
@@ -86,7 +88,7 @@ def cost(
         for block, repeat in stage.runs():
             once = _block(block, width, inside)
             spent += Count(once.params, once.macs * windows) * repeat
-        names = tuple(block.mixer_name for block, _ in stage.runs())
+        names = tuple(name for name, _ in itertools.groupby(b.mixer_name for b in stage.blocks))
         tokens = inside[0] * inside[1]
         ratio = tokens / (6 * width)
         stages.append(

@@ -1,6 +1,7 @@
 """Models as folders: written for timm, and scored again."""
 
 from .card import Origin as Origin
+from .card import Source as Source
 from .folder import Extras as Extras
 from .folder import export_model as export_model
 from .folder import read_weights as read_weights

@@ -31,6 +31,14 @@ class Origin:
     git_commit: str | None
 
 
+@dataclass(frozen=True)
+class Source:
+    """Of a model that no study found: what it was called, and the file of its weights."""
+
+    name: str | None = None
+    weights: str | None = None
+
+
 def template(name: str) -> str:
     """A text that exports are made of."""
     return (_TEMPLATES / name).read_text(encoding="utf-8")
@@ -39,8 +47,7 @@ def template(name: str) -> str:
 def model_card(
     architecture: Architecture,
     known: Cost,
-    origin: Origin | None,
-    trained: bool,
+    origin: Origin | Source,
     package: str | None,
     extras: Mapping[str, str],
 ) -> str:
@@ -58,11 +65,11 @@ def model_card(
 library_name: timm
 tags: [image-classification, hybridnas]
 ---
-# {architecture.short}
+# {_title(architecture, origin)}
 
 ![{architecture.short}]({DRAWING})
 
-{_how_found(origin, trained)}
+{_how_found(origin)}
 
 - architecture `{architecture.digest}`, {known.num_classes} classes
 - {known.params:,} parameters, {known.macs / 1e6:,.2f} M MACs at {known.input_size[0]} px \
@@ -120,15 +127,22 @@ def _files(extras: Mapping[str, str]) -> str:
     return "\n".join(f"- `{name}`: {what}" for name, what in extras.items()) + "\n\n"
 
 
-def _rescore(origin: Origin | None) -> str:
-    if origin is None:
+def _title(architecture: Architecture, origin: Origin | Source) -> str:
+    name = origin.name if isinstance(origin, Source) else None
+    return f"{name}: {architecture.short}" if name else architecture.short
+
+
+def _rescore(origin: Origin | Source) -> str:
+    if isinstance(origin, Source):
         return ""
     return f"`hybridnas evaluate {PATH}` counts the score again, to the last image.\n"
 
 
-def _how_found(origin: Origin | None, trained: bool) -> str:
-    if origin is None:
-        return "Trained weights from elsewhere." if trained else "**Untrained**: random weights."
+def _how_found(origin: Origin | Source) -> str:
+    if isinstance(origin, Source):
+        if origin.weights is None:
+            return "**Untrained**: random weights."
+        return f"Trained elsewhere: the weights are those of the file `{origin.weights}`."
     protocol, metrics = origin.protocol, origin.metrics
     scores = [
         f"{name} {value:.4f}"

@@ -20,7 +20,7 @@ from ..cost import Cost, cost
 from ..drawing import draw
 from ..errors import ExportError
 from ..timm_entry import build, pretrained_cfg
-from .card import DRAWING, Origin, model_card
+from .card import DRAWING, Origin, Source, model_card
 from .programs import ONNX, PROGRAM, check_onnx, write_onnx, write_program
 from .standalone import check_standalone, write_package
 
@@ -41,28 +41,31 @@ def export_model(
     architecture: Architecture,
     out: Path,
     state_dict: Mapping[str, Tensor] | None,
-    origin: Origin | None,
+    origin: Origin | Source | None = None,
     *,
     num_classes: int = 1000,
     input_size: int = 224,
+    crop_pct: float = 1.0,
     extras: Extras | None = None,
 ) -> None:
     """Writes config.json, model.safetensors, the card and its picture to a new folder `out`.
 
     state_dict: the trained weights; None: fresh ones, from seed 0. origin: of a model that a
-    study found; its protocol then gives image size, classes and how images are prepared.
+    study found, whose protocol then gives image size, classes and crop_pct (timm's: how much of
+    its shorter side a validation image keeps); or what else is known of it.
     Raises ExportError if the folder is there already, if the weights are another network's, or
     if it cannot be written; nothing is left half.
     """
-    extras = extras or Extras()
+    extras, origin = extras or Extras(), origin or Source()
     if out.exists():
         raise ExportError(f"{out} is there already: name a new folder, or remove it first")
     if extras.standalone:
         check_standalone(architecture, out.name)
     if extras.onnx:
         check_onnx()
-    if origin is not None:
+    if isinstance(origin, Origin):
         num_classes, input_size = len(origin.class_names), origin.protocol.fidelity.resolution
+        crop_pct = origin.protocol.recipe.crop_pct
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = build(architecture, num_classes=num_classes).eval()
@@ -73,7 +76,7 @@ def export_model(
         unfinished.mkdir(parents=True)
         weights = save(model.state_dict(), metadata={"format": "pt"})
         (unfinished / WEIGHTS).write_bytes(weights)  # save_file's are for their owner's eyes only
-        config = _config(architecture, origin, num_classes, input_size)
+        config = _config(architecture, origin, num_classes, input_size, crop_pct)
         (unfinished / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         known = cost(architecture, input_size, num_classes=num_classes)
         (unfinished / DRAWING).write_text(_picture(architecture, known), encoding="utf-8")
@@ -84,7 +87,6 @@ def export_model(
             architecture,
             known,
             origin,
-            trained=state_dict is not None,
             package=out.name if extras.standalone else None,
             extras=made,
         )
@@ -134,21 +136,23 @@ def _load(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
         )
         raise ExportError(
             f"the weights are another network's, or of other classes: {name} must be {needed}, "
-            f"got {came} ({len(wrong)} of {len(own)} do not fit)"
+            f"got {came} ({len(wrong)} of {len(own.keys() | state_dict.keys())} do not fit)"
         )
     model.load_state_dict(dict(state_dict))
 
 
 def _config(
-    architecture: Architecture, origin: Origin | None, num_classes: int, input_size: int
+    architecture: Architecture,
+    origin: Origin | Source,
+    num_classes: int,
+    input_size: int,
+    crop_pct: float,
 ) -> dict[str, Any]:
     """timm's config: which entry point, with what arguments, for which images."""
     # As JSON gives it back, and without what timm's config says elsewhere or does not say.
     pretrained: dict[str, Any] = json.loads(json.dumps(pretrained_cfg(architecture, input_size)))
     del pretrained["url"], pretrained["num_classes"]
-    pretrained["license"] = "other"
-    if origin is not None:
-        pretrained["crop_pct"] = origin.protocol.recipe.crop_pct
+    pretrained |= {"license": "other", "crop_pct": crop_pct}
     config: dict[str, Any] = {
         "architecture": "hybridnas",
         "num_classes": num_classes,
@@ -156,7 +160,7 @@ def _config(
         "model_args": {"architecture": architecture.to_dict()},
         "pretrained_cfg": pretrained,
     }
-    if origin is not None:
+    if isinstance(origin, Origin):
         pretrained["label_names"] = list(origin.class_names)
         config["hybridnas"] = {
             "study": origin.study,

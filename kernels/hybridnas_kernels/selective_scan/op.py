@@ -7,6 +7,9 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
+from ..backends import choose
+from .custom_op import scan as triton_scan
+from .mamba import selective_scan_mamba
 from .reference import selective_scan_reference
 from .traceable import selective_scan_traceable
 
@@ -23,6 +26,7 @@ def selective_scan(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
     return_last_state: Literal[False] = False,
+    backend: str | None = None,
 ) -> Tensor: ...
 @overload
 def selective_scan(
@@ -37,6 +41,7 @@ def selective_scan(
     delta_softplus: bool = False,
     *,
     return_last_state: Literal[True],
+    backend: str | None = None,
 ) -> tuple[Tensor, Tensor]: ...
 def selective_scan(
     u: Tensor,
@@ -49,6 +54,7 @@ def selective_scan(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
     return_last_state: bool = False,
+    backend: str | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Mamba's selective scan (Gu & Dao 2023, arXiv 2312.00752), as mamba-ssm's selective_scan_fn.
 
@@ -65,13 +71,48 @@ def selective_scan(
     (batch, dim, N). State and arithmetic are float32 (float64 if u is), under autocast too.
     Strides of the results are not promised. Differentiable once in every tensor, also through
     the last state. Shapes that do not fit raise ValueError.
+
+    backend: "auto", "triton", "torch" or "mamba" (mamba-ssm, where it is installed; the last
+    state has no gradient there); None: the environment variable HYBRIDNAS_KERNELS, else "auto".
+    A forced one that cannot run raises RuntimeError.
     """
     _check(u, delta, A, B, C, D, z, delta_bias)
-    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    traced = tracing or torch.compiler.is_compiling()
-    scan = selective_scan_traceable if traced else selective_scan_reference
-    out, last_state = scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus)
+    chosen = choose("selective_scan", backend, u, ("triton", "torch", "mamba"))
+    last_state: Tensor | None
+    if chosen == "triton":
+        given = (u, delta, A, *_grouped(B, C, u), D, z, delta_bias)
+        save = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
+        out, last_state, _ = triton_scan(*given, delta_softplus, save, return_last_state)
+    elif chosen == "mamba":
+        out, last_state = selective_scan_mamba(
+            u, delta, A, B, C, D, z, delta_bias, delta_softplus, return_last_state
+        )
+    else:
+        tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        traced = tracing or torch.compiler.is_compiling()
+        scan = selective_scan_traceable if traced else selective_scan_reference
+        out, last_state = scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus)
     return (out, last_state) if return_last_state else out
+
+
+def _grouped(B: Tensor, C: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """B and C as (batch, G, N, L) with the same G, without copies where views can say it."""
+    batch, dim, length = u.shape
+
+    def in_groups(x: Tensor) -> Tensor:
+        if x.dim() == 2:  # the same at all times: each channel is a group of its own
+            return x[None, :, :, None].expand(batch, dim, x.shape[1], length)
+        return x if x.dim() == 4 else x.unsqueeze(1)
+
+    B, C = in_groups(B), in_groups(C)
+    groups = max(B.shape[1], C.shape[1])
+
+    def repeated(x: Tensor) -> Tensor:
+        if x.shape[1] == 1:
+            return x.expand(-1, groups, -1, -1)
+        return x.repeat_interleave(groups // x.shape[1], dim=1) if x.shape[1] < groups else x
+
+    return repeated(B), repeated(C)
 
 
 def _check(

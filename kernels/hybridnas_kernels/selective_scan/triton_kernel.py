@@ -1,0 +1,209 @@
+"""Launches the selective scan's kernels: layouts, block sizes, memory for the results."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .triton_backward import scan_backward
+from .triton_forward import scan_forward
+
+STEPS = 8  # times in a tile; of the forward and the backward alike
+
+
+def forward(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+    save: bool,
+) -> tuple[Tensor, Tensor]:
+    """The output, laid out as u, and the states (tiles, batch, N, dim) after each tile of time.
+
+    B, C: (batch, G, N, L) with the same G, any strides. Without save there is one tile in the
+    states: after the last time.
+    """
+    (batch, dim, L), (groups, N) = u.shape, B.shape[1:3]
+    channels_last = is_channels_last(u)
+    B, C, pairs = _projections(B, C)
+    u, delta = _laid_out(u, channels_last), _laid_out(delta, channels_last)
+    z = u if z is None else _laid_out(z, channels_last)  # not read where there is none
+    out = new_map(u.shape, u.dtype, u.device, channels_last)
+    tiles = triton.cdiv(L, STEPS) if save else 1
+    states = u.new_empty(tiles, batch, N, dim, dtype=torch.float32)
+    rows = _strides((u, delta, z, out), channels_last)
+    vector = _vector(u, dim // groups if channels_last else L, rows)
+    options = forward_options(dim // groups, N)
+    grid = (triton.cdiv(dim // groups, options["CHANNELS"]) * groups * batch,)
+    with torch.cuda.device_of(u):
+        scan_forward[grid](
+            u, delta, z, out,
+            A.t().float().contiguous(), B, C,
+            u if D is None else D.contiguous(),
+            u if delta_bias is None else delta_bias.contiguous(),
+            states, batch, groups, dim // groups, L, N, *rows, *B.stride()[:3], *C.stride()[:3],
+            HAS_D=D is not None, HAS_Z=z is not u, HAS_BIAS=delta_bias is not None,
+            SOFTPLUS=delta_softplus, SAVE=save, CHANNELS_LAST=channels_last,
+            VECTOR=vector, PIECE=1 if channels_last else vector if vector > 1 else STEPS,
+            B_CONSTANT=B.stride(3) == 0, C_CONSTANT=C.stride(3) == 0, PAIRS=pairs,
+            STEPS=STEPS, **options,
+        )  # fmt: skip
+    return out, states
+
+
+def backward(
+    dout: Tensor,
+    dlast: Tensor | None,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    states: Tensor,
+    delta_softplus: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The gradients of u, delta, A, B, C, D, z, delta_bias; dlast: (batch, dim, N)."""
+    (batch, dim, L), (groups, N) = u.shape, B.shape[1:3]
+    channels_last = is_channels_last(u)
+    B_read, C_read, pairs = _projections(B, C)
+    u, delta = _laid_out(u, channels_last), _laid_out(delta, channels_last)
+    dout = _laid_out(dout, channels_last)
+    gate = u if z is None else _laid_out(z, channels_last)  # not read where there is none
+    du, ddelta, dz = (
+        new_map(u.shape, x.dtype, u.device, channels_last) if x is not None else u.new_empty(0)
+        for x in (u, delta, z)
+    )
+    rows = _strides((u, delta, gate, dout, du), channels_last)
+    vector = _vector(u, dim // groups if channels_last else L, rows)
+    options = backward_options(dim // groups, N)
+    blocks = triton.cdiv(dim // groups, options["CHANNELS"])
+    carry_shape = (batch, N, dim)
+    carry = (
+        u.new_empty(carry_shape, dtype=torch.float32)
+        if dlast is None
+        else dlast.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+    )
+    constants = u.new_empty(batch, N + 2, dim, dtype=torch.float32)
+    shares = u.new_empty(2, blocks, batch, groups, N, L, dtype=torch.float32)
+    with torch.cuda.device_of(u):
+        scan_backward[(blocks * groups * batch,)](
+            u, delta, gate, dout, du, ddelta, dz,
+            A.t().float().contiguous(), B_read, C_read,
+            u if D is None else D.contiguous(),
+            u if delta_bias is None else delta_bias.contiguous(),
+            states, carry, constants, shares[0], shares[1],
+            batch, groups, dim // groups, L, N, *rows, *B_read.stride()[:3], *C_read.stride()[:3],
+            HAS_D=D is not None, HAS_Z=z is not None, HAS_BIAS=delta_bias is not None,
+            SOFTPLUS=delta_softplus, HAS_DLAST=dlast is not None, CHANNELS_LAST=channels_last,
+            VECTOR=vector, PIECE=1 if channels_last else vector if vector > 1 else STEPS,
+            PRECISION="tf32" if B.dtype == C.dtype == torch.bfloat16 else "tf32x3",
+            B_CONSTANT=B_read.stride(3) == 0, C_CONSTANT=C_read.stride(3) == 0, PAIRS=pairs,
+            STEPS=STEPS, **options,
+        )  # fmt: skip
+        dB, dC = (x.new_empty(batch, groups, N, L) for x in (B, C))
+        numel, block = dB.numel(), 1024
+        sum_shares[(triton.cdiv(numel, block), 2)](shares, dB, dC, numel, blocks, BLOCK=block)
+    total = constants.sum(0)
+    return (
+        du,
+        ddelta,
+        total[:N].t().to(A.dtype, memory_format=torch.contiguous_format, copy=True),
+        dB,
+        dC,
+        u.new_empty(0) if D is None else total[N].to(D.dtype, copy=True),
+        dz,
+        u.new_empty(0) if delta_bias is None else total[N + 1].to(delta_bias.dtype, copy=True),
+    )
+
+
+@triton.jit(do_not_specialize=["num_shares"])
+def sum_shares(shares_ptr, dB_ptr, dC_ptr, numel, num_shares, BLOCK: tl.constexpr):
+    """The sum over blocks of channels, (2, num_shares, numel) -> dB and dC, in their types."""
+    which = tl.program_id(1)
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    shares_ptr += which.to(tl.int64) * num_shares * numel
+    total = tl.zeros((BLOCK,), tl.float32)
+    for _ in range(num_shares):
+        total += tl.load(shares_ptr + at, at < numel, 0.0)
+        shares_ptr += numel
+    if which == 0:
+        tl.store(dB_ptr + at, total.to(dB_ptr.dtype.element_ty), at < numel)
+    else:
+        tl.store(dC_ptr + at, total.to(dC_ptr.dtype.element_ty), at < numel)
+
+
+def forward_options(channels: int, num_states: int) -> dict[str, int]:
+    """How the forward is compiled and cut into programs, chosen from measurements on an H100."""
+    block = min(128, max(32, triton.next_power_of_2(channels)))
+    return {"CHANNELS": block, "num_warps": block // 32, "STAGES": 1}
+
+
+def backward_options(channels: int, num_states: int) -> dict[str, int]:
+    """As forward_options; more channels mean fewer shares of dB and dC to write and sum."""
+    block = min(128, max(32, triton.next_power_of_2(channels)))
+    return {"CHANNELS": block, "num_warps": block // 32, "STAGES": 1}
+
+
+def is_channels_last(u: Tensor) -> bool:
+    """Whether (batch, dim, L) lies in memory with dim innermost; results follow u in that."""
+    return u.stride(2) != 1 and u.stride(1) == 1
+
+
+def new_map(
+    shape: torch.Size, dtype: torch.dtype, device: torch.device, channels_last: bool
+) -> Tensor:
+    batch, dim, L = shape
+    if channels_last:
+        return torch.empty(batch, L, dim, dtype=dtype, device=device).transpose(1, 2)
+    return torch.empty(shape, dtype=dtype, device=device)
+
+
+def _laid_out(x: Tensor, channels_last: bool) -> Tensor:
+    """x itself, or a copy, with the innermost axis that the kernels read along."""
+    if channels_last:
+        return x if x.stride(1) == 1 else x.transpose(1, 2).contiguous().transpose(1, 2)
+    return x if x.stride(2) == 1 else x.contiguous()
+
+
+def _projections(B: Tensor, C: Tensor) -> tuple[Tensor, Tensor, tl.dtype | None]:
+    """B and C with stride 1 along time (0: the same at all times), as int32 pairs if they can be.
+
+    The third is the type in the pairs, None if there are none.
+    """
+    B, C = (x if x.stride(3) in (0, 1) else x.contiguous() for x in (B, C))
+    paired = B.dtype == C.dtype and all(
+        x.element_size() == 2
+        and x.stride(3) == 1
+        and x.shape[3] % 2 == 0
+        and not any(stride % 2 for stride in x.stride()[:3])
+        and x.data_ptr() % 4 == 0
+        for x in (B, C)
+    )
+    if not paired:
+        return B, C, None
+    pairs = tl.bfloat16 if B.dtype == torch.bfloat16 else tl.float16
+    return B.view(torch.int32), C.view(torch.int32), pairs
+
+
+def _strides(maps: tuple[Tensor, ...], channels_last: bool) -> list[int]:
+    """Of each map the batch stride and that of the axis which is not innermost."""
+    return [x.stride(axis) for x in maps for axis in (0, 2 if channels_last else 1)]
+
+
+def _vector(u: Tensor, innermost: int, strides: list[int]) -> int:
+    """How many numbers may be loaded at once: 16 bytes of u, half of that, or one number."""
+    widest = 16 // u.element_size()
+    common = math.gcd(widest, innermost, *strides)
+    return common if common >= 4 else 1

@@ -1,0 +1,148 @@
+"""ss2d as an operator of torch: its fake, its gradient, its FLOPs, and the launch of its kernels."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from .orders import position_table
+
+CHUNK = 16  # positions between two states that are kept: the rows of a tensor core's tile
+
+
+@torch.library.custom_op("hybridnas::ss2d", mutates_args=())
+def forward(
+    x: Tensor,
+    dbc: Tensor,
+    dt_weight: Tensor,
+    A: Tensor,
+    D: Tensor,
+    dt_bias: Tensor,
+    windows: Sequence[int],
+    flips: Sequence[bool],
+    keep_states: bool,
+) -> tuple[Tensor, Tensor]:
+    """y, and the states (B, K, chunks, N, C) before each chunk: empty unless they are kept."""
+    from .triton_forward import launch
+
+    table = _table(tuple(zip(windows, flips, strict=True)), x.shape[1], x.shape[2], x.device)
+    return launch(x, dbc, dt_weight, A, D, dt_bias, table, CHUNK, keep_states)
+
+
+@forward.register_fake
+def _(
+    x: Tensor,
+    dbc: Tensor,
+    dt_weight: Tensor,
+    A: Tensor,
+    D: Tensor,
+    dt_bias: Tensor,
+    windows: Sequence[int],
+    flips: Sequence[bool],
+    keep_states: bool,
+) -> tuple[Tensor, Tensor]:
+    y = x.new_empty(x.shape)
+    if not keep_states:
+        return y, A.new_empty(0, dtype=torch.float32)
+    num_chunks = -(-max(_lengths(x, windows)) // CHUNK)
+    shape = (x.shape[0], len(windows), num_chunks, A.shape[2], x.shape[3])
+    return y, A.new_empty(shape, dtype=torch.float32)
+
+
+@torch.library.custom_op("hybridnas::ss2d_backward", mutates_args=())
+def backward(
+    dy: Tensor,
+    x: Tensor,
+    dbc: Tensor,
+    dt_weight: Tensor,
+    A: Tensor,
+    D: Tensor,
+    dt_bias: Tensor,
+    states: Tensor,
+    windows: Sequence[int],
+    flips: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The gradients of x, dbc, dt_weight, A, D and dt_bias."""
+    from .triton_backward import launch
+
+    table = _table(tuple(zip(windows, flips, strict=True)), x.shape[1], x.shape[2], x.device)
+    return launch(dy, x, dbc, dt_weight, A, D, dt_bias, states, table, CHUNK)
+
+
+@backward.register_fake
+def _(
+    dy: Tensor,
+    x: Tensor,
+    dbc: Tensor,
+    dt_weight: Tensor,
+    A: Tensor,
+    D: Tensor,
+    dt_bias: Tensor,
+    states: Tensor,
+    windows: Sequence[int],
+    flips: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    dx, d_dbc, d_weight, dA, dD, d_bias = (
+        t.new_empty(t.shape) for t in (x, dbc, dt_weight, A, D, dt_bias)
+    )
+    return dx, d_dbc, d_weight, dA, dD, d_bias
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, ctx.windows, ctx.flips, keep_states = inputs
+    if not keep_states:
+        raise RuntimeError("ss2d ran without keeping its states, so it has no gradient")
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(*tensors, output[1])
+
+
+def _gradient(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    return (*backward(dy, *ctx.saved_tensors, ctx.windows, ctx.flips), None, None, None)
+
+
+forward.register_autograd(_gradient, setup_context=_setup_context)
+
+
+@register_flop_formula([torch.ops.hybridnas.ss2d])
+def _forward_flops(
+    x_shape: Sequence[int],
+    dbc_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    A_shape: Sequence[int],
+    *args: Any,
+    **kwargs: Any,
+) -> int:
+    """9 L E N + L E MACs of the scan (as the literature counts) and L E R of the projection."""
+    batch, height, width, channels = x_shape
+    directions, _, rank = weight_shape
+    macs = batch * directions * height * width * channels * (9 * A_shape[2] + 1 + rank)
+    return 2 * macs
+
+
+@register_flop_formula([torch.ops.hybridnas.ss2d_backward])
+def _backward_flops(dy_shape: Sequence[int], *args: Any, **kwargs: Any) -> int:
+    return 2 * _forward_flops(*args)
+
+
+def _lengths(x: Tensor, windows: Sequence[int]) -> list[int]:
+    """The sequences' lengths: windows reach past the map where they do not divide it."""
+    height, width = x.shape[1], x.shape[2]
+    return [
+        (height + (-height % window if window > 0 else 0))
+        * (width + (-width % window if window > 0 else 0))
+        for window in windows
+    ]
+
+
+@functools.lru_cache(maxsize=256)
+def _table(
+    directions: tuple[tuple[int, bool], ...], height: int, width: int, device: torch.device
+) -> Tensor:
+    """The kernels' table of positions, made once for each size of map."""
+    table = position_table(list(directions), height, width, CHUNK, torch.device("cpu"))
+    return table.to(device, torch.int32)

@@ -1,0 +1,280 @@
+"""The backward kernel of ss2d: derived in kernels/README.md.
+
+One program goes back along one direction over a block of channels of an image. A chunk's states
+are computed again from the one that the forward kept before it.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .triton_kernel import (
+    LOG2E,
+    as_rows,
+    exp2,
+    group_of,
+    is_fast,
+    merged,
+    read_b_c,
+    rows,
+    softplus,
+    stacked,
+)
+
+
+@triton.jit(do_not_specialize=["num_positions", "R", "K", "num_chunks", "dbc_row"])
+def backward_kernel(
+    dy_ptr,  # (B, HW, C)
+    x_ptr,  # (B, HW, C), rows x_row apart
+    dbc_ptr,  # (B, HW, K (R + 2 N)), rows dbc_row apart
+    weight_ptr,  # (K, C, R)
+    A_ptr,  # (K, N, C)
+    D_ptr,  # (K, C)
+    bias_ptr,  # (K, C)
+    table_ptr,  # (K, num_chunks T): positions in the order of each direction
+    states_ptr,  # (B, K, num_chunks, N, C): the states before each chunk
+    dx_ptr,  # (K, B, HW, C): out
+    d_dbc_ptr,  # (blocks, B, HW, K (R + 2 N)): out, a part from each block of channels
+    d_parameters_ptr,  # (B, K, N + R + 2, C): out, of A, dt_weight, dt_bias, D, from each image
+    carries_ptr,  # (B, K, N, C): room for the kernel, if GROUP < N
+    num_images,
+    num_positions,
+    C,
+    R,
+    K,
+    num_chunks,
+    x_image,
+    x_row,
+    dbc_image,
+    dbc_row,
+    N: tl.constexpr,
+    T: tl.constexpr,
+    E: tl.constexpr,
+    RANK: tl.constexpr,  # R, rounded up
+    STATES: tl.constexpr,  # N, rounded up
+    GROUP: tl.constexpr,  # states at a time, a divisor of N
+    FAST: tl.constexpr,
+):
+    program = tl.program_id(0)
+    k = program % K
+    num_blocks = tl.cdiv(C, E)
+    block = program // K % num_blocks
+    image = (program // K // num_blocks).to(tl.int64)
+    channel = block * E + tl.arange(0, E)[None, :]
+    inside = channel < C
+    rank = tl.arange(0, RANK)
+
+    weight = tl.load(
+        weight_ptr + (k * C + channel) * R + rank[:, None],
+        mask=inside & (rank < R)[:, None],
+        other=0.0,
+    ).to(dbc_ptr.dtype.element_ty)
+    bias = tl.load(bias_ptr + k * C + channel, mask=inside, other=0.0).to(tl.float32)
+    D = tl.load(D_ptr + k * C + channel, mask=inside, other=0.0).to(tl.float32)
+    dy_ptr += image * num_positions * C
+    x_ptr += image * x_image
+    dbc_ptr += image * dbc_image + k * (R + 2 * N)
+    A_ptr += k * N * C
+    states_ptr += (image * K + k) * num_chunks * N * C
+    carries_ptr += (image * K + k) * N * C
+    dx_ptr += (k * num_images + image) * num_positions * C
+    width = K * (R + 2 * N)
+    d_dbc_ptr += (block * num_images + image) * num_positions * width + k * (R + 2 * N)
+    d_parameters_ptr += (image * K + k) * (N + R + 2) * C
+
+    ones = tl.full([E, STATES], 1.0, tl.float32).to(dbc_ptr.dtype.element_ty)
+    state = tl.arange(0, STATES)[None, :]
+    carries, dA = (), ()
+    for n in tl.static_range(GROUP):
+        carries += (tl.zeros([1, E], tl.float32),)
+        dA += (tl.zeros([1, E], tl.float32),)
+    if GROUP < N:  # they are more than registers hold: dA lives where it goes, carries beside it
+        for n in range(N):
+            tl.store(d_parameters_ptr + n * C + channel, dA[0], mask=inside)
+            tl.store(carries_ptr + n * C + channel, carries[0], mask=inside)
+        tl.debug_barrier()
+    d_weight = tl.zeros([RANK, E], tl.float32)
+    d_bias = tl.zeros([1, E], tl.float32)
+    dD = tl.zeros([1, E], tl.float32)
+    for step in range(num_chunks):
+        chunk = num_chunks - 1 - step
+        place = tl.load(table_ptr + (k * num_chunks + chunk) * T + tl.arange(0, T))[:, None]
+        on_map = place < num_positions
+        mask = on_map & inside
+        row_ptr = dbc_ptr + place * dbc_row
+        dt = tl.load(row_ptr + rank[None, :], mask=on_map & (rank < R)[None, :], other=0.0)
+        v = rows(tl.dot(dt, weight, input_precision="ieee") + bias)
+        x = rows(tl.load(x_ptr + place * x_row + channel, mask=mask, other=0.0))
+        dy = rows(tl.load(dy_ptr + place * C + channel, mask=mask, other=0.0))
+        delta, d_drive, d_delta = (), (), ()
+        for t in tl.static_range(T):
+            delta += (softplus(v[t], FAST),)
+            d_drive += (tl.zeros([1, E], tl.float32),)
+            d_delta += (tl.zeros([1, E], tl.float32),)
+        dB = tl.zeros([T, STATES], tl.float32)
+        dC = tl.zeros([T, STATES], tl.float32)
+        if GROUP == N:
+            carries_above, dA_so_far = (), ()
+            for n in tl.static_range(N):
+                at = n * C + channel
+                A = tl.load(A_ptr + at, mask=inside, other=0.0)
+                h = tl.load(states_ptr + chunk * N * C + at, mask=inside, other=0.0)
+                b, c = read_b_c(row_ptr + R + n, N, on_map)
+                carry, dA_n, d_drive, d_delta, g_drive, dy_h = _scan_back(
+                    delta, x, dy, A, b, c, h, carries[n], dA[n], d_drive, d_delta, T, FAST
+                )
+                carries_above += (carry,)
+                dA_so_far += (dA_n,)
+                dB = tl.where(state == n, _row_sums(g_drive, ones), dB)
+                dC = tl.where(state == n, _row_sums(dy_h, ones), dC)
+            carries, dA = carries_above, dA_so_far
+        else:
+            for group in range(N // GROUP):
+                for i in tl.static_range(GROUP):
+                    n = group * GROUP + i
+                    at = n * C + channel
+                    A = tl.load(A_ptr + at, mask=inside, other=0.0)
+                    h = tl.load(states_ptr + chunk * N * C + at, mask=inside, other=0.0)
+                    carry = tl.load(carries_ptr + at, mask=inside, other=0.0)
+                    dA_n = tl.load(d_parameters_ptr + at, mask=inside, other=0.0)
+                    b, c = read_b_c(row_ptr + R + n, N, on_map)
+                    carry, dA_n, d_drive, d_delta, g_drive, dy_h = _scan_back(
+                        delta, x, dy, A, b, c, h, carry, dA_n, d_drive, d_delta, T, FAST
+                    )
+                    tl.store(carries_ptr + at, carry, mask=inside)
+                    tl.store(d_parameters_ptr + at, dA_n, mask=inside)
+                    dB = tl.where(state == n, _row_sums(g_drive, ones), dB)
+                    dC = tl.where(state == n, _row_sums(dy_h, ones), dC)
+            tl.debug_barrier()
+        dx, dv = (), ()
+        for t in tl.static_range(T):
+            x_t, dy_t = x[t].to(tl.float32), dy[t].to(tl.float32)
+            dx += ((d_drive[t] * delta[t] + D * dy_t).to(dx_ptr.dtype.element_ty),)
+            slope = exp2((v[t] - delta[t]) * LOG2E, FAST)  # the sigmoid of v
+            dv_t = (d_delta[t] + d_drive[t] * x_t) * slope
+            dv += (dv_t.to(dt.dtype),)
+            d_bias += dv_t
+            dD += dy_t * x_t
+        tl.store(dx_ptr + place * C + channel, stacked(dx, T), mask=mask)
+        dv = stacked(dv, T)
+        d_weight = tl.dot(tl.trans(dt), dv, d_weight, input_precision="ieee")
+        d_dt = tl.dot(dv, tl.trans(weight), input_precision="ieee")
+        d_row_ptr = d_dbc_ptr + place * width
+        tl.store(d_row_ptr + rank[None, :], d_dt, mask=on_map & (rank < R)[None, :])
+        tl.store(d_row_ptr + R + state, dB, mask=on_map & (state < N))
+        tl.store(d_row_ptr + R + N + state, dC, mask=on_map & (state < N))
+
+    if GROUP == N:
+        for n in tl.static_range(N):
+            tl.store(d_parameters_ptr + n * C + channel, dA[n], mask=inside)
+    d_parameters_ptr += N * C
+    tl.store(
+        d_parameters_ptr + rank[:, None] * C + channel,
+        d_weight,
+        mask=(rank < R)[:, None] & inside,
+    )
+    tl.store(d_parameters_ptr + R * C + channel, d_bias, mask=inside)
+    tl.store(d_parameters_ptr + (R + 1) * C + channel, dD, mask=inside)
+
+@triton.jit
+def _scan_back(
+    delta, x, dy, A, b, c, h, carry, dA, d_drive, d_delta, T: tl.constexpr, FAST: tl.constexpr
+):
+    """One state along the rows of a chunk and back.
+
+    h: before the chunk. carry: decay[t] g[t] just after it. Returns carry before the chunk, dA,
+    d_drive and d_delta with what this state adds, and the rows whose sums are dB and dC.
+    """
+    before, decay, dy_h = (), (), ()
+    for t in tl.static_range(T):
+        before += (h,)
+        decay += (exp2(delta[t] * (A * LOG2E), FAST),)
+        h = decay[t] * h + delta[t] * x[t].to(tl.float32) * b[t]
+        dy_h += (dy[t].to(tl.float32) * h,)
+    drive_so_far, delta_so_far = d_drive, d_delta
+    d_drive, d_delta, g_drive = (), (), ()
+    for t in tl.static_range(T - 1, -1, -1):
+        g = dy[t].to(tl.float32) * c[t] + carry
+        carry = decay[t] * g
+        d_exponent = carry * before[t]
+        dA += delta[t] * d_exponent
+        d_delta = (delta_so_far[t] + A * d_exponent,) + d_delta
+        d_drive = (drive_so_far[t] + g * b[t],) + d_drive
+        g_drive = (g * (delta[t] * x[t].to(tl.float32)),) + g_drive
+    return carry, dA, d_drive, d_delta, g_drive, dy_h
+
+
+@triton.jit
+def _row_sums(rows, ones):
+    """T rows (1, E) of which each is summed, by ones (E, S) -> (T, S), S times the same."""
+    T: tl.constexpr = len(rows)
+    return tl.dot(stacked(rows, T).to(ones.dtype), ones, input_precision="ieee")
+
+
+def launch(
+    dy: Tensor,
+    x: Tensor,
+    dbc: Tensor,
+    dt_weight: Tensor,
+    A: Tensor,
+    D: Tensor,
+    dt_bias: Tensor,
+    states: Tensor,
+    table: Tensor,
+    chunk: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The gradients of x, dbc, dt_weight, A, D and dt_bias (custom_op.py)."""
+    x, dbc, dy = as_rows(x), as_rows(dbc), dy.contiguous()
+    B, H, W, C = x.shape
+    K, R, N = dt_weight.shape[0], dt_weight.shape[2], A.shape[2]
+    E = 32
+    num_blocks = triton.cdiv(C, E)
+    maps = x.new_empty(K, B, H, W, C)
+    parts = dbc.new_empty(num_blocks, *dbc.shape, dtype=torch.float32 if num_blocks > 1 else dbc.dtype)
+    d_parameters = x.new_empty(B, K, N + R + 2, C, dtype=torch.float32)
+    group = group_of(N, 2)
+    carries = x.new_empty(B, K, N, C if group < N else 0, dtype=torch.float32)
+    backward_kernel[(K * num_blocks * B,)](
+        dy,
+        x,
+        dbc,
+        dt_weight.contiguous(),
+        A.mT.contiguous(),
+        D.contiguous(),
+        dt_bias.contiguous(),
+        table,
+        states,
+        maps,
+        parts,
+        d_parameters,
+        carries,
+        B,
+        H * W,
+        C,
+        R,
+        K,
+        table.shape[1] // chunk,
+        x.stride(0),
+        x.stride(2),
+        dbc.stride(0),
+        dbc.stride(2),
+        N=N,
+        T=chunk,
+        E=E,
+        RANK=max(16, triton.next_power_of_2(R)),
+        STATES=max(16, triton.next_power_of_2(N)),
+        GROUP=group,
+        FAST=is_fast(dbc),
+        num_warps=1,
+        num_stages=1,
+    )
+    dA, d_weight, d_bias, dD = d_parameters.sum(0).split([N, R, 1, 1], dim=1)
+    return (
+        merged(maps),
+        parts.sum(0, dtype=dbc.dtype) if num_blocks > 1 else parts[0],
+        d_weight.mT.to(dt_weight.dtype, memory_format=torch.contiguous_format, copy=True),
+        dA.mT.to(A.dtype, memory_format=torch.contiguous_format, copy=True),
+        dD.squeeze(1).to(D.dtype, memory_format=torch.contiguous_format, copy=True),
+        d_bias.squeeze(1).to(dt_bias.dtype, memory_format=torch.contiguous_format, copy=True),
+    )

@@ -1,0 +1,180 @@
+"""The forward kernel of ss2d: one program scans a block of channels of an image in one direction."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .triton_kernel import (
+    LOG2E,
+    as_rows,
+    exp2,
+    group_of,
+    is_fast,
+    merged,
+    read_b_c,
+    rows,
+    softplus,
+    stacked,
+)
+
+
+@triton.jit(do_not_specialize=["num_positions", "R", "K", "num_chunks", "dbc_row"])
+def forward_kernel(
+    x_ptr,  # (B, HW, C), rows x_row apart
+    dbc_ptr,  # (B, HW, K (R + 2 N)), rows dbc_row apart
+    weight_ptr,  # (K, C, R)
+    A_ptr,  # (K, N, C)
+    D_ptr,  # (K, C)
+    bias_ptr,  # (K, C)
+    table_ptr,  # (K, num_chunks T): positions in the order of each direction
+    maps_ptr,  # (K, B, HW, C): out
+    states_ptr,  # (B, K, num_chunks, N, C): out, the states before each chunk; not SAVE: room for one
+    num_images,
+    num_positions,
+    C,
+    R,
+    K,
+    num_chunks,
+    x_image,
+    x_row,
+    dbc_image,
+    dbc_row,
+    N: tl.constexpr,
+    T: tl.constexpr,
+    E: tl.constexpr,
+    RANK: tl.constexpr,  # R, rounded up
+    SAVE: tl.constexpr,
+    GROUP: tl.constexpr,  # states at a time, a divisor of N
+    FAST: tl.constexpr,
+):
+    program = tl.program_id(0)  # directions fastest: those of one map run together
+    k = program % K
+    num_blocks = tl.cdiv(C, E)
+    block = program // K % num_blocks
+    image = (program // K // num_blocks).to(tl.int64)
+    channel = block * E + tl.arange(0, E)[None, :]
+    inside = channel < C
+    rank = tl.arange(0, RANK)
+
+    weight = tl.load(
+        weight_ptr + (k * C + channel) * R + rank[:, None],
+        mask=inside & (rank < R)[:, None],
+        other=0.0,
+    ).to(dbc_ptr.dtype.element_ty)
+    bias = tl.load(bias_ptr + k * C + channel, mask=inside, other=0.0).to(tl.float32)
+    D = tl.load(D_ptr + k * C + channel, mask=inside, other=0.0).to(tl.float32)
+    x_ptr += image * x_image
+    dbc_ptr += image * dbc_image + k * (R + 2 * N)
+    maps_ptr += (k * num_images + image) * num_positions * C
+    A_ptr += k * N * C
+    states_ptr += (image * K + k) * (num_chunks if SAVE else 1) * N * C
+
+    states_step = N * C if SAVE else 0
+    states = ()
+    for n in tl.static_range(GROUP):
+        states += (tl.zeros([1, E], tl.float32),)
+    if GROUP < N:  # the states are more than registers hold: they live in states_ptr
+        for n in range(N):
+            tl.store(states_ptr + n * C + channel, states[0], mask=inside)
+        tl.debug_barrier()
+    for chunk in range(num_chunks):
+        place = tl.load(table_ptr + (k * num_chunks + chunk) * T + tl.arange(0, T))[:, None]
+        on_map = place < num_positions
+        mask = on_map & inside
+        row_ptr = dbc_ptr + place * dbc_row
+        dt = tl.load(row_ptr + rank[None, :], mask=on_map & (rank < R)[None, :], other=0.0)
+        v = rows(tl.dot(dt, weight, input_precision="ieee") + bias)
+        x = rows(tl.load(x_ptr + place * x_row + channel, mask=mask, other=0.0))
+        delta, drive, y = (), (), ()
+        for t in tl.static_range(T):
+            delta += (softplus(v[t], FAST),)
+            drive += (delta[t] * x[t].to(tl.float32),)
+            y += (D * x[t].to(tl.float32),)
+        if GROUP == N:
+            after = ()
+            for n in tl.static_range(N):
+                if SAVE:
+                    tl.store(states_ptr + n * C + channel, states[n], mask=inside)
+                A = tl.load(A_ptr + n * C + channel, mask=inside, other=0.0) * LOG2E
+                b, c = read_b_c(row_ptr + R + n, N, on_map)
+                h, y = _scan(delta, drive, A, b, c, states[n], y, T, FAST)
+                after += (h,)
+            states = after
+        else:
+            for group in range(N // GROUP):
+                for i in tl.static_range(GROUP):
+                    n = group * GROUP + i
+                    state_ptr = states_ptr + n * C + channel
+                    h = tl.load(state_ptr, mask=inside, other=0.0)
+                    A = tl.load(A_ptr + n * C + channel, mask=inside, other=0.0) * LOG2E
+                    b, c = read_b_c(row_ptr + R + n, N, on_map)
+                    h, y = _scan(delta, drive, A, b, c, h, y, T, FAST)
+                    last = SAVE and chunk == num_chunks - 1
+                    tl.store(state_ptr + states_step, h, mask=inside & (not last))
+            tl.debug_barrier()
+        states_ptr += states_step
+        tl.store(maps_ptr + place * C + channel, stacked(y, T), mask=mask)
+
+
+@triton.jit
+def _scan(delta, drive, A, b, c, h, y, T: tl.constexpr, FAST: tl.constexpr):
+    """One state along the rows of a chunk: the state after it, and y with what it adds."""
+    so_far, y = y, ()
+    for t in tl.static_range(T):
+        h = exp2(delta[t] * A, FAST) * h + drive[t] * b[t]
+        y += (so_far[t] + h * c[t],)
+    return h, y
+
+
+def launch(
+    x: Tensor,
+    dbc: Tensor,
+    dt_weight: Tensor,
+    A: Tensor,
+    D: Tensor,
+    dt_bias: Tensor,
+    table: Tensor,
+    chunk: int,
+    keep_states: bool,
+) -> tuple[Tensor, Tensor]:
+    """y and the states before each chunk (custom_op.py)."""
+    x, dbc = as_rows(x), as_rows(dbc)
+    B, H, W, C = x.shape
+    K, R, N = dt_weight.shape[0], dt_weight.shape[2], A.shape[2]
+    num_chunks = table.shape[1] // chunk
+    maps = x.new_empty(K, B, H, W, C)
+    slots = num_chunks if keep_states else 1
+    states = x.new_empty(B, K, slots, N, C, dtype=torch.float32)
+    E = 64 if C % 64 == 0 and N == 1 else 32
+    forward_kernel[(K * triton.cdiv(C, E) * B,)](
+        x,
+        dbc,
+        dt_weight.contiguous(),
+        A.mT.contiguous(),
+        D.contiguous(),
+        dt_bias.contiguous(),
+        table,
+        maps,
+        states,
+        B,
+        H * W,
+        C,
+        R,
+        K,
+        num_chunks,
+        x.stride(0),
+        x.stride(2),
+        dbc.stride(0),
+        dbc.stride(2),
+        N=N,
+        T=chunk,
+        E=E,
+        RANK=max(16, triton.next_power_of_2(R)),
+        SAVE=keep_states,
+        GROUP=group_of(N, 4),
+        FAST=is_fast(dbc),
+        num_warps=1,
+        num_stages=1,
+    )
+    return merged(maps), states if keep_states else states.new_empty(0)

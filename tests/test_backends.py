@@ -1,0 +1,79 @@
+"""Which implementation of an operator runs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hybridnas_kernels import backends
+from hybridnas_kernels.backends import choose
+
+X = torch.ones(1)
+TWO = ("triton", "torch")
+SCAN = ("triton", "torch", "mamba")
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@pytest.fixture(autouse=True)
+def no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.delenv(backends.VARIABLE, raising=False)
+
+
+def test_the_cpu_runs_pytorch() -> None:
+    assert choose("conv", None, X, TWO) == choose("conv", "auto", X, TWO) == "torch"
+
+
+@pytest.mark.parametrize("backend", ["triton", "mamba"])
+def test_a_forced_choice_never_falls_back(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = f"scan: the backend {backend} was forced, but its tensors must be on a CUDA device"
+    with pytest.raises(RuntimeError, match=message):
+        choose("scan", backend, X, SCAN)
+    monkeypatch.setenv(backends.VARIABLE, backend)
+    with pytest.raises(RuntimeError, match=message):
+        choose("scan", None, X, SCAN)
+    assert choose("scan", "torch", X, SCAN) == "torch"  # the argument comes first
+    assert choose("scan", "auto", X, SCAN) == "torch"
+
+
+def test_the_interpreter_counts_as_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert choose("conv", "triton", X, TWO) == "triton"
+    assert choose("conv", None, X, TWO) == "torch"  # it is slow: only on request
+    with pytest.raises(RuntimeError, match=r"it computes .*, got torch\.float64"):
+        choose("conv", "triton", X.double(), TWO)
+
+
+def test_what_is_no_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        ValueError, match="conv: backend must be one of auto, triton, torch, got 'm"
+    ):
+        choose("conv", "mamba", X, TWO)
+    monkeypatch.setenv(backends.VARIABLE, "cuda")
+    with pytest.raises(ValueError, match=r"HYBRIDNAS_KERNELS must be one of auto, .*, got 'cuda'"):
+        choose("conv", None, X, TWO)
+    assert choose("conv", "torch", X, TWO) == "torch"
+
+
+def test_a_variable_for_the_scan_leaves_other_operators_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(backends.VARIABLE, "mamba")
+    assert choose("conv", None, X, TWO) == "torch"
+
+
+def test_torch_compile_reads_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    @torch.compile(fullgraph=True, backend="eager")
+    def twice(x: torch.Tensor) -> torch.Tensor:
+        return x * 2 if choose("conv", None, x, TWO) == "torch" else x
+
+    assert twice(X).item() == 2
+
+
+@pytest.mark.gpu
+@NEEDS_GPU
+def test_a_gpu_runs_triton_on_what_it_computes() -> None:
+    x = X.cuda()
+    assert choose("conv", None, x, TWO) == choose("conv", "triton", x.bfloat16(), TWO) == "triton"
+    assert choose("conv", None, x.double(), TWO) == "torch"
