@@ -29,8 +29,8 @@ SMALL = [
     pytest.param((1, 4, 4), 17, 47, 15, (3, 5), id="one-off"),
     pytest.param((3, 1, 1), 33, 40, 40, (1, 1), id="pixel-all-mixed"),
     pytest.param((1, 5, 13), 24, 65, 1, (3, 3), id="tokens-65-mixed-1"),
-    pytest.param((1, 2, 3), 130, 20, 10, (3, 3), id="apart-gradient"),
-    pytest.param((1, 2, 3), 200, 20, 10, (3, 3), id="apart-projection"),
+    pytest.param((1, 2, 3), 192, 20, 10, (3, 3), id="fused-wide"),
+    pytest.param((1, 2, 3), 193, 20, 10, (3, 3), id="not-fused"),
 ]
 LARGE = [
     pytest.param((2, 14, 15), 96, 256, 96, (7, 7), id="stage1", marks=GPU),

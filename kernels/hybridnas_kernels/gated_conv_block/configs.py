@@ -6,8 +6,7 @@ import dataclasses
 
 import torch
 
-FUSED_PROJECTION_WIDTH = 192  # widest block whose gate is computed where its product reads it
-FUSED_GRADIENT_WIDTH = 128  # widest block whose gate's gradient is computed where it is projected
+FUSED_WIDTH = 192  # widest block whose gate is computed in the kernel of the product beside it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +43,7 @@ def gate(hidden: int) -> Config:
 
 
 def gate_project(width: int, itemsize: int) -> Config:
-    """For widths up to FUSED_PROJECTION_WIDTH."""
+    """For widths up to FUSED_WIDTH."""
     if itemsize == 4:
         return Config(64, 64, 32, num_warps=8, num_stages=2)
     if width <= 128:
@@ -53,5 +52,5 @@ def gate_project(width: int, itemsize: int) -> Config:
 
 
 def gate_backward(itemsize: int) -> Config:
-    """For widths up to FUSED_GRADIENT_WIDTH."""
+    """For widths up to FUSED_WIDTH."""
     return Config(32, 32, num_stages=1) if itemsize == 4 else Config(64, 32)

@@ -70,7 +70,7 @@ def gated_conv_block(
     out: Tensor = _Block.apply(
         x.contiguous(), *(p.contiguous() for p in (*parameters, out_weight, out_bias)), scale, eps,
         dtype,
-    )  # type: ignore[no-untyped-call]  # fmt: skip
+    )  # fmt: skip
     return out
 
 

@@ -166,7 +166,7 @@ def backward(
 ) -> tuple[Tensor, ...]:
     """Gradients of x, norm_weight and norm_bias (as one tensor), and the other six parameters."""
     lay = Layout(dout.shape[-1], out_weight.shape[1], conv_weight.shape[0])
-    step = _project_gate_backward if lay.width <= configs.FUSED_GRADIENT_WIDTH else _gate_backward
+    step = _project_gate_backward if lay.width <= configs.FUSED_WIDTH else _gate_backward
     dz, h, dbranch = step(dout.view(-1, lay.width), w2, z, branch_scale, lay)
     dw2 = _product(dbranch.t(), h)
     del h, dbranch

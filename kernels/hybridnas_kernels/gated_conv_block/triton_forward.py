@@ -155,7 +155,7 @@ def forward(
     z = x.new_empty(*x.shape[:-1], lay.columns, dtype=dtype)
     torch.mm(normed, w1.t(), out=z.view(-1, lay.columns)[:, : lay.convolved])
     convolve(z, lay, conv_weight, conv_bias)
-    if lay.width <= configs.FUSED_PROJECTION_WIDTH:
+    if lay.width <= configs.FUSED_WIDTH:
         out = _gate_and_project(x, z, w2, out_bias, branch_scale, lay)
     else:
         h = _gate(z, branch_scale, lay)

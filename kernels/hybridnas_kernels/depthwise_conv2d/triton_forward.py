@@ -1,0 +1,168 @@
+"""The depthwise convolution in Triton, for the output and for the gradient of the input.
+
+A program is one warp. Each of its lanes owns one channel of a strip of TW columns and walks down
+the rows. Lanes count (strip, channel) pairs with channels fastest, so that neighbours read
+neighbouring memory and no number of channels leaves lanes idle.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def load_taps(weight, c, K: tl.constexpr, LEVELS: tl.constexpr):
+    """The K * K taps of the channel of each lane, as a tuple of (LANES,) in float32.
+
+    A channel's taps lie together: loading one tap for all lanes would touch a cache line a lane.
+    So the tile is loaded along the taps and cut in half, LEVELS = log2 of its width times, which
+    costs one exchange between the lanes.
+    """
+    t = tl.arange(0, 2**LEVELS)
+    tile = tl.load(weight + (c[:, None] * (K * K) + t[None, :]), mask=(t < K * K)[None, :])
+    parts = (tile,)
+    for level in tl.static_range(LEVELS):
+        halves = ()
+        for i in tl.static_range(2**level):
+            pairs = tl.reshape(parts[i], (c.shape[0], 2, parts[i].shape[1] // 2))
+            first, second = tl.split(tl.permute(pairs, (0, 2, 1)))
+            halves += (first, second)
+        parts = halves
+    taps = ()
+    for i in tl.static_range(K * K):
+        taps += (tl.reshape(parts[i], (c.shape[0],)).to(tl.float32),)
+    return taps
+
+
+@triton.jit
+def load_pixel(at, j: tl.constexpr, col0, strip, num_strips, W, P: tl.constexpr, TW: tl.constexpr,
+               EVEN: tl.constexpr):  # fmt: skip
+    """The pixel at column col0 - P + j of a map of W columns, zero outside.
+
+    EVEN: strips fill the rows, so that only the outermost strips' margins lie outside; then two
+    predicates serve all columns.
+    """
+    if EVEN:
+        if j < P:
+            pixel = tl.load(at, mask=strip >= (P - j + TW - 1) // TW, other=0.0)
+        elif j >= TW + P:
+            pixel = tl.load(at, mask=strip + (1 + (j - TW - P) // TW) < num_strips, other=0.0)
+        else:
+            pixel = tl.load(at)
+    else:
+        col = col0 + (j - P)
+        pixel = tl.load(at, mask=(col >= 0) & (col < W), other=0.0)
+    return pixel.to(tl.float32)
+
+
+@triton.jit
+def load_row(row, stride, c, col0, strip, num_strips, W, P: tl.constexpr, TW: tl.constexpr,
+             EVEN: tl.constexpr):  # fmt: skip
+    """A strip with margins of P columns, (LANES,) each, from the row that starts at `row`."""
+    pixels = ()
+    at = row + ((col0 - P) * stride + c)
+    for j in tl.static_range(TW + 2 * P):
+        pixels += (load_pixel(at, j, col0, strip, num_strips, W, P, TW, EVEN),)
+        at += stride
+    return pixels
+
+
+@triton.jit
+def store_strip(row, stride, c, col0, ok, W, pixels, TW: tl.constexpr, EVEN: tl.constexpr):
+    at = row + (col0 * stride + c)
+    for t in tl.static_range(TW):
+        inside = ok if EVEN else ok & (col0 + t < W)
+        tl.store(at, pixels[t].to(row.dtype.element_ty), mask=inside)
+        at += stride
+
+
+@triton.jit(
+    do_not_specialize=["H", "W", "C", "num_strips", "segment", "xb", "xh", "xw", "yb", "yh", "yw"]
+)
+def conv_kernel(
+    x,  # (B, H, W, C) with strides xb, xh, xw, 1
+    weight,  # (C, K, K)
+    bias,  # (C,), read if HAS_BIAS
+    y,  # (B, H, W, C) with strides yb, yh, yw, 1
+    H,
+    W,
+    C,
+    num_strips,  # of TW columns, the last one possibly less
+    segment,  # rows of y that a program makes
+    xb,
+    xh,
+    xw,
+    yb,
+    yh,
+    yw,
+    K: tl.constexpr,
+    LEVELS: tl.constexpr,
+    FLIP: tl.constexpr,  # taps turned by 180 degrees: y is the gradient of x
+    HAS_BIAS: tl.constexpr,
+    TW: tl.constexpr,
+    EVEN: tl.constexpr,  # TW divides W
+    LANES: tl.constexpr,
+):
+    """K rows of sums, acc[i * TW + t] for row r - P + i of y while row r of x is added to all.
+
+    Row 0 of the sums is complete after that and is stored; the others move up by one, which is
+    free, as a sum may be written to another register than it was read from.
+    """
+    P: tl.constexpr = K // 2
+    per_image = tl.cdiv(num_strips * C, LANES)
+    num_segments = tl.cdiv(H, segment)
+    pid = tl.program_id(0)
+    lane = (pid % per_image) * LANES + tl.arange(0, LANES)
+    task = pid // per_image
+    h0 = (task % num_segments) * segment
+    h1 = min(h0 + segment, H)
+    image = (task // num_segments).to(tl.int64)
+    live = lane < num_strips * C
+    lane = tl.where(live, lane, 0)
+    strip = lane // C
+    c = lane % C
+    col0 = strip * TW
+
+    taps = load_taps(weight, c, K, LEVELS)
+    if HAS_BIAS:
+        start = tl.load(bias + c).to(tl.float32)
+    else:
+        start = tl.zeros((LANES,), tl.float32)
+    acc = ()
+    for _i in tl.static_range(K * TW):
+        acc += (start,)
+
+    lo = max(h0 - P, 0)  # rows of x; those outside the map would add nothing
+    hi = min(h1 + P, H)
+    x += image * xb + lo.to(tl.int64) * xh
+    y += image * yb + (lo - P).to(tl.int64) * yh
+    first = load_row(x, xw, c, col0, strip, num_strips, W, P, TW, EVEN)
+    row = ()
+    for j in tl.static_range(TW + 2 * P):
+        # The sum keeps the compiler from moving the conversion of all rows to where they are used.
+        row += (first[j] + 0.0,)
+    for r in range(lo, hi):
+        x += tl.where(r + 1 < hi, xh, 0)
+        ahead = load_row(x, xw, c, col0, strip, num_strips, W, P, TW, EVEN)
+        sums = ()
+        for i in tl.static_range(K):
+            for t in tl.static_range(TW):
+                total = acc[i * TW + t]
+                for kx in tl.static_range(K):
+                    if FLIP:
+                        total += row[t + kx] * taps[i * K + (K - 1 - kx)]
+                    else:
+                        total += row[t + kx] * taps[(K - 1 - i) * K + kx]
+                sums += (total,)
+        store_strip(y, yw, c, col0, live & (r - P >= h0), W, sums[:TW], TW, EVEN)
+        y += yh
+        acc = sums[TW:]
+        for _i in tl.static_range(TW):
+            acc += (start,)
+        row = ahead
+    for i in tl.static_range(P):
+        done = hi - P + i
+        ok = live & (done >= h0) & (done < h1)
+        store_strip(y, yw, c, col0, ok, W, acc[i * TW : i * TW + TW], TW, EVEN)
+        y += yh
