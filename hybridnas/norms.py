@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .counting import Count
-from .kernels import layer_norm
+from .kernels import autocast_dtype, layer_norm
 from .tracing import untraced
 
 Norm = Literal["layer", "layer_1e-5", "layer_no_bias", "rms", "batch", "none"]
@@ -42,9 +42,7 @@ def normalise(
     """Layer norm over the last axis."""
     if torch.jit.is_scripting() or bias is None:  # type: ignore[attr-defined]
         return F.layer_norm(x, weight.shape, weight, bias, eps)
-    kind = x.device.type
-    narrowed = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-    return layer_norm(x, weight, bias, eps, narrowed if narrow else None)
+    return layer_norm(x, weight, bias, eps, autocast_dtype(x) if narrow else None)
 
 
 class BatchNorm(nn.Module):

@@ -8,8 +8,8 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from ..kernels import choose, gated_conv_block
-from ..mixers.conv import MapConv
+from ..kernels import autocast_dtype, choose, gated_conv_block
+from ..mixers.conv import KERNELS, MapConv
 from ..norms import LayerNorm
 from .scale import Scale
 
@@ -33,13 +33,12 @@ def fuses(block: Any, x: Tensor) -> bool:
     """
     if not isinstance(x, Tensor) or choose("gated_conv_block", None, x, _BACKENDS) != "triton":
         return False
-    kind = x.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
     return (
-        dtype in (torch.bfloat16, torch.float16)
+        (autocast_dtype(x) or x.dtype) in (torch.bfloat16, torch.float16)
         and all(_is_plain(getattr(block, name), types) for name, types in _PARTS.items())
         and block.act.approximate == "none"
         and block.mixer.groups == block.mixer.in_channels
+        and block.mixer.kernel_size[0] in KERNELS
     )
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Optional
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..activations import Activation, build_activation, count_activation
 from ..counting import Count, Size, conv2d
 from ..errors import ArchitectureError
+from ..kernels import depthwise_conv2d
+from ..tracing import untraced
 from .base import Mixer
+
+KERNELS = range(3, 14, 2)  # sides of the depthwise convolutions that our kernel computes
 
 
 def check_kernel(kernel: int, label: str) -> None:
@@ -27,9 +32,23 @@ class MapConv(nn.Conv2d):
         super().__init__(channels, channels, kernel, padding=kernel // 2, groups=groups, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, H, W, C) -> (B, H, W, C)
-        x = x.permute(0, 3, 1, 2)
-        x = F.conv2d(x, self.weight, self.bias, padding=self.padding, groups=self.groups)
-        return x.permute(0, 2, 3, 1)
+        return convolve(x, self.weight, self.bias)
+
+
+@untraced
+def convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Optional[Tensor],  # noqa: UP045 (TorchScript reads these annotations)
+) -> Tensor:
+    """(B, H, W, C) -> (B, H, W, C); depthwise if the weights are (C, 1, k, k)."""
+    kernel = weight.shape[2]
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        if weight.shape[1] == 1 and kernel in KERNELS:
+            return depthwise_conv2d(x, weight, bias)
+    groups = x.shape[3] // weight.shape[1]
+    y = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=kernel // 2, groups=groups)
+    return y.permute(0, 2, 3, 1)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,14 @@ def is_traced() -> bool:
     return tracing or torch.compiler.is_exporting()
 
 
+def autocast_dtype(x: Tensor) -> torch.dtype | None:
+    """What torch.autocast lowers products of tensors like x to; None where it is off."""
+    kind = x.device.type
+    if kind == "meta" or not torch.is_autocast_enabled(kind):
+        return None
+    return torch.get_autocast_dtype(kind)
+
+
 def interpreted() -> bool:
     """Whether Triton runs its kernels on the CPU, in Python: slow, for tests."""
     return os.environ.get("TRITON_INTERPRET") == "1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..backends import choose
+from ..backends import autocast_dtype, choose
 from .custom_op import depthwise_conv2d as custom_op
 from .reference import depthwise_conv2d_reference
 
@@ -66,7 +66,5 @@ def _check_shapes(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
 
 def _autocast(x: Tensor) -> Tensor:
     """x as autocast would hand it to a convolution."""
-    kind = x.device.type
-    if not torch.is_autocast_enabled(kind) or x.dtype == torch.float64:
-        return x
-    return x.to(torch.get_autocast_dtype(kind))
+    dtype = autocast_dtype(x)
+    return x if dtype is None or x.dtype == torch.float64 else x.to(dtype)

@@ -63,8 +63,7 @@ def gated_conv_block(
             x, norm_weight, norm_bias, eps, in_weight, in_bias, conv_weight, conv_bias,
             out_weight, out_bias, branch_scale,
         )  # fmt: skip
-    kind = x.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    dtype = backends.autocast_dtype(x) or x.dtype
     scale = None if branch_scale is None else branch_scale.detach().contiguous()
     parameters = norm_weight, norm_bias, in_weight, in_bias, conv_weight, conv_bias
     out: Tensor = _Block.apply(

@@ -38,7 +38,7 @@ def layer_norm(
                 f"{name} must be (width,) = ({x.shape[-1]},), got {tuple(tensor.shape)}"
             )
     if dtype is None:
-        dtype = torch.float32 if torch.is_autocast_enabled(x.device.type) else x.dtype
+        dtype = x.dtype if backends.autocast_dtype(x) is None else torch.float32
     if backends.choose("layer_norm", backend, x, ("triton", "torch")) == "torch":
         return layer_norm_reference(x, weight, bias, eps, dtype)
     out: Tensor = _LayerNorm.apply(

@@ -44,8 +44,9 @@ def ss2d(
     """
     _check(x, dbc, dt_weight, A, D, dt_bias, directions)
     orders = [(int(window), bool(flip)) for window, flip in directions]
-    if torch.is_autocast_enabled(x.device.type) and dbc.dtype == torch.float32:
-        dbc = dbc.to(torch.get_autocast_dtype(x.device.type))
+    dtype = backends.autocast_dtype(x)
+    if dtype is not None and dbc.dtype == torch.float32:
+        dbc = dbc.to(dtype)
     if backends.choose("ss2d", backend, x, ("triton", "torch")) == "triton":
         from .custom_op import forward
 
