@@ -149,7 +149,6 @@ def test_operators_keep_their_promises() -> None:
     torch.library.opcheck(ops.gated_conv_block_backward.default, inputs, test_utils=tests)
 
 
-@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
 def test_compiles_as_one_graph() -> None:
     given = arguments((2, 3, 3), 16, 32, 16)
     torch._dynamo.reset()

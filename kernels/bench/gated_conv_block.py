@@ -1,9 +1,10 @@
 """Times the Gated CNN block beside timm's, eager and under torch.compile, on one CUDA device.
 
 Forward, and backward by itself, in bfloat16 (--autocast: float32 parameters and residuals, bfloat16
-products); medians of runs timed by CUDA events. The floor is the larger of the bytes that three
-kernels (projection, convolution, gated projection; and their backwards) must move over the
-bandwidth, and the operations over the tensor cores' rate, both as measured on an H100.
+products): medians of the device's time, launches waiting in its queue. The floor is the larger of
+the bytes that three kernels (projection, convolution, gated projection; and their backwards) must
+move over the bandwidth, and the operations over the tensor cores' rate, both measured on an H100.
+--model trains a whole network of timm's, in images a second, ours also captured as a CUDA graph.
 
     PYTHONPATH=kernels python kernels/bench/gated_conv_block.py --json gated.json
     PYTHONPATH=kernels python kernels/bench/gated_conv_block.py --model mambaout_tiny
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,7 +26,7 @@ import torch
 from timm.models.mambaout import GatedConvBlock
 from torch import Tensor, nn
 
-from hybridnas_kernels import gated_conv_block
+from hybridnas_kernels import gated_conv_block, layer_norm
 
 STAGES = ((96, 56), (192, 28), (384, 14), (576, 7))  # mambaout_tiny: width, side of the map
 BYTES_A_SECOND, FLOPS_A_SECOND = 3.0e12, 738e12
@@ -51,13 +53,15 @@ class FastBlock(nn.Module):
 
 
 def microseconds(run: Run, repeats: int = 25) -> float:
-    """Median time on the device, each time with a cold cache: what is cached is overwritten."""
+    """Median time on the device. It first overwrites its cache and then sleeps for some
+    milliseconds, so that all of the run's launches wait in its queue when the run begins."""
     cache = torch.empty(64 << 20, dtype=torch.int32, device="cuda")
     for _ in range(3):
         run()
     marks = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(repeats)]
     for before, after in marks:
         cache.zero_()
+        torch.cuda._sleep(10_000_000)  # cycles
         before.record()
         run()
         after.record()
@@ -125,38 +129,75 @@ def rows(
     return found
 
 
-def images_a_second(network: nn.Module, batch: int, image: int) -> float:
-    """Of training: AdamW, bfloat16 autocast."""
+def images_a_second(network: nn.Module, batch: int, captured: bool, image: int = 224) -> float:
+    """Of training: AdamW, bfloat16 autocast. captured: the step is replayed as a CUDA graph."""
     network.train()
-    optimizer = torch.optim.AdamW(network.parameters(), fused=True)
-    x = torch.randn(batch, 3, image, image, device="cuda")
+    optimizer = torch.optim.AdamW(network.parameters(), fused=True, capturable=captured)
+    x = torch.randn(batch, 3, image, image, device="cuda").to(memory_format=torch.channels_last)
     y = torch.randint(0, 1000, (batch,), device="cuda")
 
     def step() -> None:
-        with torch.autocast("cuda", dtype=torch.bfloat16):
+        with torch.autocast("cuda", dtype=torch.bfloat16, cache_enabled=not captured):
             loss = nn.functional.cross_entropy(network(x), y)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
-        optimizer.zero_grad()
+        optimizer.zero_grad(set_to_none=not captured)
 
-    return batch / (1e-6 * microseconds(step, repeats=10))
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    run: Run = step
+    if captured:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            step()
+        run = graph.replay
+    run()
+    torch.cuda.synchronize()
+    start, steps = time.perf_counter(), 10
+    for _ in range(steps):
+        run()
+    torch.cuda.synchronize()
+    return batch * steps / (time.perf_counter() - start)
 
 
-def with_fast_blocks(network: nn.Module) -> nn.Module:
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, GatedConvBlock):
-                setattr(parent, name, FastBlock(child))
+class FastNorm(nn.Module):
+    """A layer norm of timm's, with its parameters, computed by our operator."""
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        return layer_norm(x, self.norm.weight, self.norm.bias, self.norm.eps)
+
+
+def with_ours(network: nn.Module) -> nn.Module:
+    """The network with its blocks and its other layer norms replaced."""
+    for name, child in list(network.named_children()):
+        if isinstance(child, GatedConvBlock):
+            setattr(network, name, FastBlock(child))
+        elif isinstance(child, nn.LayerNorm):
+            setattr(network, name, FastNorm(child))
+        else:
+            with_ours(child)
     return network
 
 
-def training(name: str, batch: int, compiled: bool, image: int = 224) -> dict[str, float]:
-    """Images a second of timm's model of that name: as it is, compiled, and with our blocks."""
+def training(name: str, batch: int, compiled: bool) -> dict[str, float]:
+    """Images a second of timm's model of that name: as it is, compiled, and with our operators."""
     make = partial(timm.create_model, name, drop_path_rate=0.2)
-    networks = {"timm": make, "ours": lambda: with_fast_blocks(make())}
+    found = {"timm": images_a_second(make().cuda(), batch, captured=False)}
     if compiled:
-        networks["timm+compile"] = lambda: torch.compile(make().cuda())
-    return {key: images_a_second(build().cuda(), batch, image) for key, build in networks.items()}
+        network = make().cuda()
+        network.compile()
+        found["timm+compile"] = images_a_second(network, batch, captured=False)
+    for key, captured in (("ours", False), ("ours+graph", True)):
+        found[key] = images_a_second(with_ours(make().cuda()), batch, captured)
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
