@@ -1,0 +1,133 @@
+"""Networks by our kernels compute what they compute by PyTorch's operators.
+
+On the CPU Triton's interpreter runs the kernels.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hybridnas import build
+from hybridnas.architecture import Architecture
+from hybridnas.kernels import VARIABLE
+from hybridnas.layers import fused
+
+pytest.importorskip("triton")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+GATED = {"form": "gated", "mixer": {"name": "gated_conv", "kernel": 3}}
+SSM = {
+    "form": {"name": "metaformer", "expansion": 1, "mlp_ratio": 1},
+    "mixer": {"name": "ssm", "d_state": 2, "directions": "h v_flip w3"},
+}
+WIDE = {"form": {"name": "gated", "layer_scale": 0.5}, "mixer": {"name": "gated_conv", "kernel": 5}}
+
+
+def network(*blocks: dict[str, Any], drop_path: float = 0.0) -> nn.Module:
+    stages = [{"width": 8 * (i + 1), "blocks": [block]} for i, block in enumerate(blocks)]
+    torch.manual_seed(0)
+    raw = {"stem": "patch", "stages": stages, "head": "linear"}
+    model = build(Architecture.from_dict(raw), num_classes=5, drop_path_rate=drop_path)
+    return model.to(DEVICE).eval()
+
+
+def outputs(
+    model: nn.Module, backend: str, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> list[Tensor]:
+    """Logits, and the gradients of all parameters."""
+    monkeypatch.setenv(VARIABLE, backend)
+    torch.manual_seed(1)
+    images = torch.rand(2, 3, 20, 28, device=DEVICE)
+    model.zero_grad()
+    with torch.autocast(DEVICE, dtype, enabled=dtype != torch.float32):
+        logits = model(images)
+    torch.manual_seed(2)
+    torch.autograd.backward(logits.float(), torch.randn(logits.shape, device=DEVICE))
+    return [logits.detach().float(), *(p.grad for p in model.parameters() if p.grad is not None)]
+
+
+def assert_near(got: list[Tensor], want: list[Tensor], error: float) -> None:
+    assert len(got) == len(want)
+    together = [torch.cat([x.flatten() for x in found]) for found in (got, want)]
+    assert (together[0] - together[1]).norm() / together[1].norm() < error
+    assert (got[0] - want[0]).norm() / want[0].norm() < error
+
+
+@pytest.mark.parametrize("blocks", [(GATED,), (SSM,), (GATED, SSM)], ids=["gated", "ssm", "both"])
+def test_float32(blocks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network(*blocks)
+    want = outputs(model, "torch", monkeypatch, torch.float32)
+    assert_near(outputs(model, "triton", monkeypatch, torch.float32), want, 1e-5)
+
+
+@pytest.mark.parametrize("blocks", [(GATED, WIDE), (SSM,)], ids=["gated", "ssm"])
+def test_autocast(blocks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """float16, since the interpreter's matrix products in bfloat16 are wrong."""
+    model = network(*blocks)
+    want = outputs(model, "torch", monkeypatch, torch.float32)
+    calls = counted(monkeypatch)
+    got = outputs(model, "triton", monkeypatch, torch.float16)
+    assert len(calls) == sum(block is not SSM for block in blocks), "gated blocks run fused"
+    assert_near(got, want, 1e-2)
+
+
+def test_drop_path_in_a_fused_block_drops_what_it_drops_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = network(GATED, GATED, drop_path=0.6).train()
+    calls = counted(monkeypatch)
+    want = outputs(model, "torch", monkeypatch, torch.float16)
+    assert not calls
+    got = outputs(model, "triton", monkeypatch, torch.float16)
+    assert len(calls) == 2
+    assert_near(got, want, 2e-2)
+
+
+def test_a_part_that_is_watched_or_exchanged_runs_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Other(nn.Linear):
+        pass
+
+    calls = counted(monkeypatch)
+    seen: list[str] = []
+    watched, exchanged = network(GATED), network(GATED)
+    for name, module in watched.named_modules():
+        if name.endswith("proj_out"):
+            module.register_forward_hook(lambda *_: seen.append("proj_out"))
+    for module in exchanged.modules():
+        if isinstance(module, nn.Linear) and module.out_features != 5:
+            module.__class__ = Other
+    for model in (watched, exchanged):
+        outputs(model, "triton", monkeypatch, torch.float16)
+    assert (seen, calls) == (["proj_out"], [])
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one with each block that runs as one operator."""
+    calls: list[int] = []
+    original = fused.gated_conv_block
+
+    def counting(*given: Any) -> Tensor:
+        calls.append(1)
+        return original(*given)
+
+    monkeypatch.setattr(fused, "gated_conv_block", counting)
+    return calls
+
+
+def test_copies_and_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model in float16 as a whole, as after model.half(): no autocast to ask."""
+    model = network(GATED, SSM)
+    want = outputs(model, "torch", monkeypatch, torch.float32)[0]
+    monkeypatch.setenv(VARIABLE, "triton")
+    torch.manual_seed(1)
+    images = torch.rand(2, 3, 20, 28, device=DEVICE)
+    with torch.no_grad():
+        got = copy.deepcopy(model).half()(images.half())
+    assert got.dtype == torch.float16
+    assert (got.float() - want).norm() / want.norm() < 1e-2
