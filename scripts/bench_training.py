@@ -2,7 +2,8 @@
 
 A step is forward, loss, backward and AdamW (fused) under bf16 autocast on random images that lie
 on the GPU already. Images a second are from the median of the steps; memory is the peak of one
-step. Ours run as they are; timm's eager and under torch.compile.
+step. Ours run as they are and as a captured CUDA graph of the whole step (no compiler); timm's
+run as they are and under torch.compile.
 
     python scripts/bench_training.py mambaout_tiny=mambaout_tiny vmamba_v2_tiny_s1l8=convnext_tiny
 """
@@ -28,10 +29,11 @@ import hybridnas  # noqa: F401 (registers its models with timm)
 def training_step(model: nn.Module, batch: int, size: int) -> Callable[[], None]:
     images = torch.randn(batch, 3, size, size, device="cuda")
     labels = torch.randint(1000, (batch,), device="cuda")
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True, capturable=True)
 
     def step() -> None:
-        with torch.autocast("cuda", torch.bfloat16):
+        # No cache of lowered weights: a captured step must lower them anew each time.
+        with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
             loss = nn.functional.cross_entropy(model(images), labels)
         loss.backward()
         optimizer.step()
@@ -40,7 +42,21 @@ def training_step(model: nn.Module, batch: int, size: int) -> Callable[[], None]
     return step
 
 
-def measure(name: str, compiled: bool, options: argparse.Namespace) -> dict[str, float | str]:
+def captured(step: Callable[[], None]) -> Callable[[], None]:
+    """The step as a CUDA graph."""
+    beside = torch.cuda.Stream()
+    beside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(beside):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(beside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+def measure(name: str, how: str, options: argparse.Namespace) -> dict[str, float | str]:
     """Images a second, peak MiB, and seconds until the first step is done."""
     gc.collect()
     torch.cuda.empty_cache()
@@ -49,14 +65,18 @@ def measure(name: str, compiled: bool, options: argparse.Namespace) -> dict[str,
     model = timm.create_model(name, drop_path_rate=options.drop_path).cuda().train()
     if options.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    run = training_step(torch.compile(model) if compiled else model, options.batch, options.size)
     start = time.perf_counter()
+    run = training_step(
+        torch.compile(model) if how == "compiled" else model, options.batch, options.size
+    )
+    torch.cuda.reset_peak_memory_stats()
+    if how == "captured":
+        run = captured(run)
     run()
     torch.cuda.synchronize()
     first = time.perf_counter() - start
     for _ in range(3):
         run()
-    torch.cuda.reset_peak_memory_stats()
     marks = [torch.cuda.Event(enable_timing=True) for _ in range(options.steps + 1)]
     marks[0].record()
     for mark in marks[1:]:
@@ -90,10 +110,11 @@ def main() -> None:
     found = {}
     for pair in options.pairs:
         ours, _, theirs = pair.partition("=")
-        runs = [(f"hybridnas_{ours}", False), (theirs, False)]
-        for name, compiled in runs if options.no_compile else [*runs, (theirs, True)]:
-            label = f"{name}, compiled" if compiled else name
-            row = measure(name, compiled, options)
+        runs = [(f"hybridnas_{ours}", "eager"), (f"hybridnas_{ours}", "captured")]
+        runs += [(theirs, "eager"), (theirs, "compiled")]
+        for name, how in runs[:3] if options.no_compile else runs:
+            label = f"{name}, {how}"
+            row = measure(name, how, options)
             found[label] = row
             print(
                 f"{label:44} {row['images_s']:9.0f} {row['ms']:8.2f} {row['peak_mib']:9.0f} "
