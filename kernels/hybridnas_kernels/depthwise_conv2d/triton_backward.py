@@ -5,19 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .triton_forward import load_row
-
-
-@triton.jit
-def load_strip(row, stride, c, col0, ok, W, TW: tl.constexpr, EVEN: tl.constexpr):
-    """A strip without margins, (LANES,) each, from the row that starts at `row`; 0 if not ok."""
-    pixels = ()
-    at = row + (col0 * stride + c)
-    for t in tl.static_range(TW):
-        inside = ok if EVEN else ok & (col0 + t < W)
-        pixels += (tl.load(at, mask=inside, other=0.0).to(tl.float32),)
-        at += stride
-    return pixels
+from .triton_forward import columns, owned, place
 
 
 @triton.jit(
@@ -27,8 +15,8 @@ def load_strip(row, stride, c, col0, ok, W, TW: tl.constexpr, EVEN: tl.constexpr
     ]
 )
 def weight_kernel(
-    x,  # (B, H, W, C) with strides xb, xh, xw, 1
-    dy,  # (B, H, W, C) with strides gb, gh, gw, 1
+    x,  # (B, H, W, C) with strides xb, xh, xw (times UNIT), 1
+    dy,  # (B, H, W, C) with strides gb, gh, gw (times UNIT), 1
     partial,  # (groups, num_strips, K * K + 1, C), float32: taps, then the bias
     H,
     W,
@@ -45,21 +33,24 @@ def weight_kernel(
     gw,
     K: tl.constexpr,
     TW: tl.constexpr,
-    EVEN: tl.constexpr,
+    STRIP_LEVELS: tl.constexpr,
+    UNIT: tl.constexpr,
+    AHEAD: tl.constexpr,
     LANES: tl.constexpr,
 ):
     """Lanes as in conv_kernel. Row r of x meets rows r - P to r + P of dy, kept in `ring`."""
     P: tl.constexpr = K // 2
+    pid = tl.program_id(0)
     per_image = tl.cdiv(num_strips * C, LANES)
     num_segments = tl.cdiv(H, segment)
-    pid = tl.program_id(0)
-    lane = (pid % per_image) * LANES + tl.arange(0, LANES)
     group = pid // per_image
-    live = lane < num_strips * C
-    lane = tl.where(live, lane, 0)
-    strip = lane // C
-    c = lane % C
+    lane = (pid % per_image) * LANES + tl.arange(0, LANES)
+    strip, c, live = owned(lane, C, num_strips, UNIT == 8)
     col0 = strip * TW
+    xh *= UNIT
+    gh *= UNIT
+    x_at, x_inside = place(col0, c, xw * UNIT, live, W, P, TW + 2 * P, 16)
+    dy_at, dy_inside = place(col0, c, gw * UNIT, live, W, 0, TW, 2**STRIP_LEVELS)
 
     zero = tl.zeros((LANES,), tl.float32)
     sums = ()
@@ -72,22 +63,29 @@ def weight_kernel(
         lo = max(h0 - P, 0)
         hi = min(h1 + P, H)
         image = (task // num_segments).to(tl.int64)
-        x_row = x + image * xb + lo.to(tl.int64) * xh
-        dy_row = dy + image * gb + (lo - P).to(tl.int64) * gh
+        x_row = x + (image * xb * UNIT + lo.to(tl.int64) * xh)
+        dy_row = dy + (image * gb * UNIT + (lo - P).to(tl.int64) * gh)
         ring = ()
         for i in tl.static_range(K):
-            r = lo - P + i
-            ring += load_strip(dy_row, gw, c, col0, (r >= h0) & (r < h1), W, TW, EVEN)
+            inside = dy_inside & (lo - P + i >= h0) & (lo - P + i < h1)
+            strips = columns(tl.load(dy_row + dy_at, mask=inside, other=0.0), STRIP_LEVELS)
+            ring += strips[:TW]
             dy_row += gh
-        first = load_row(x_row, xw, c, col0, strip, num_strips, W, P, TW, EVEN)
-        row = ()
-        for j in tl.static_range(TW + 2 * P):
-            row += (first[j] + 0.0,)  # as in conv_kernel
+        x_queue = ()
+        dy_queue = ()
+        for i in tl.static_range(AHEAD):
+            x_queue += (tl.load(x_row + x_at, mask=x_inside, other=0.0),)
+            x_row += tl.where(lo + i + 1 < hi, xh, 0)
+            inside = dy_inside & (lo + P + 1 + i < h1)
+            dy_queue += (tl.load(dy_row + dy_at, mask=inside, other=0.0),)
+            dy_row += gh
         for r in range(lo, hi):
-            x_row += tl.where(r + 1 < hi, xh, 0)
-            ahead = load_row(x_row, xw, c, col0, strip, num_strips, W, P, TW, EVEN)
-            enters = load_strip(dy_row, gw, c, col0, r + P + 1 < h1, W, TW, EVEN)
+            x_enters = tl.load(x_row + x_at, mask=x_inside, other=0.0)
+            x_row += tl.where(r + AHEAD + 1 < hi, xh, 0)
+            inside = dy_inside & (r + P + 1 + AHEAD < h1)
+            dy_enters = tl.load(dy_row + dy_at, mask=inside, other=0.0)
             dy_row += gh
+            row = columns(x_queue[0], 4)
             added = ()
             for ky in tl.static_range(K):
                 for kx in tl.static_range(K):
@@ -98,8 +96,10 @@ def weight_kernel(
             sums = added
             for t in tl.static_range(TW):
                 bias_sum += ring[P * TW + t]
-            ring = ring[TW:] + enters
-            row = ahead
+            strips = columns(dy_queue[0], STRIP_LEVELS)
+            ring = ring[TW:] + strips[:TW]
+            x_queue = x_queue[1:] + (x_enters,)
+            dy_queue = dy_queue[1:] + (dy_enters,)
     at = partial + ((group.to(tl.int64) * num_strips + strip) * ((K * K + 1) * C) + c)
     for i in tl.static_range(K * K):
         tl.store(at, sums[i], mask=live)

@@ -12,79 +12,70 @@ import triton.language as tl
 
 
 @triton.jit
-def load_taps(weight, c, K: tl.constexpr, LEVELS: tl.constexpr):
-    """The K * K taps of the channel of each lane, as a tuple of (LANES,) in float32.
+def columns(tile, LEVELS: tl.constexpr):
+    """The 2**LEVELS columns of a (LANES, 2**LEVELS) tile, each (LANES,), by cutting in half.
 
-    A channel's taps lie together: loading one tap for all lanes would touch a cache line a lane.
-    So the tile is loaded along the taps and cut in half, LEVELS = log2 of its width times, which
-    costs one exchange between the lanes.
+    Memory is read in vectors along channels, while sums need a channel's pixels in its lane: the
+    compiler makes one exchange through shared memory of all the cuts together.
     """
-    t = tl.arange(0, 2**LEVELS)
-    tile = tl.load(weight + (c[:, None] * (K * K) + t[None, :]), mask=(t < K * K)[None, :])
     parts = (tile,)
     for level in tl.static_range(LEVELS):
         halves = ()
         for i in tl.static_range(2**level):
-            pairs = tl.reshape(parts[i], (c.shape[0], 2, parts[i].shape[1] // 2))
+            pairs = tl.reshape(parts[i], (tile.shape[0], 2, parts[i].shape[1] // 2))
             first, second = tl.split(tl.permute(pairs, (0, 2, 1)))
             halves += (first, second)
         parts = halves
-    taps = ()
-    for i in tl.static_range(K * K):
-        taps += (tl.reshape(parts[i], (c.shape[0],)).to(tl.float32),)
-    return taps
+    found = ()
+    for i in tl.static_range(2**LEVELS):
+        found += (tl.reshape(parts[i], (tile.shape[0],)).to(tl.float32),)
+    return found
 
 
 @triton.jit
-def load_pixel(at, j: tl.constexpr, col0, strip, num_strips, W, P: tl.constexpr, TW: tl.constexpr,
-               EVEN: tl.constexpr):  # fmt: skip
-    """The pixel at column col0 - P + j of a map of W columns, zero outside.
-
-    EVEN: strips fill the rows, so that only the outermost strips' margins lie outside; then two
-    predicates serve all columns.
-    """
-    if EVEN:
-        if j < P:
-            pixel = tl.load(at, mask=strip >= (P - j + TW - 1) // TW, other=0.0)
-        elif j >= TW + P:
-            pixel = tl.load(at, mask=strip + (1 + (j - TW - P) // TW) < num_strips, other=0.0)
-        else:
-            pixel = tl.load(at)
-    else:
-        col = col0 + (j - P)
-        pixel = tl.load(at, mask=(col >= 0) & (col < W), other=0.0)
-    return pixel.to(tl.float32)
+def tile_of(pixels, DTYPE: tl.constexpr, TW: tl.constexpr, LEVELS: tl.constexpr):
+    """TW pixels, each (LANES,), as a (LANES, 2**LEVELS) tile; what is beyond them is arbitrary."""
+    parts = ()
+    for i in tl.static_range(2**LEVELS):
+        pixel = pixels[i if i < TW else 0].to(DTYPE)
+        parts += (tl.reshape(pixel, (pixel.shape[0], 1)),)
+    for level in tl.static_range(LEVELS):
+        merged = ()
+        for i in tl.static_range(2 ** (LEVELS - 1 - level)):
+            both = tl.permute(tl.join(parts[2 * i], parts[2 * i + 1]), (0, 2, 1))
+            merged += (tl.reshape(both, (both.shape[0], both.shape[1] * both.shape[2])),)
+        parts = merged
+    return parts[0]
 
 
 @triton.jit
-def load_row(row, stride, c, col0, strip, num_strips, W, P: tl.constexpr, TW: tl.constexpr,
-             EVEN: tl.constexpr):  # fmt: skip
-    """A strip with margins of P columns, (LANES,) each, from the row that starts at `row`."""
-    pixels = ()
-    at = row + ((col0 - P) * stride + c)
-    for j in tl.static_range(TW + 2 * P):
-        pixels += (load_pixel(at, j, col0, strip, num_strips, W, P, TW, EVEN),)
-        at += stride
-    return pixels
+def owned(lane, C, num_strips, ALIGNED: tl.constexpr):
+    """Strip and channel of each lane, and whether it has one."""
+    strip = lane // C
+    c = lane % C
+    if ALIGNED:  # C is a multiple of 8: so many lanes share a strip and have channels in a row
+        strip = tl.max_constancy(strip, 8)
+        c = tl.max_contiguous(tl.multiple_of(c, 8), 8)
+    return strip, c, strip < num_strips
 
 
 @triton.jit
-def store_strip(row, stride, c, col0, ok, W, pixels, TW: tl.constexpr, EVEN: tl.constexpr):
-    at = row + (col0 * stride + c)
-    for t in tl.static_range(TW):
-        inside = ok if EVEN else ok & (col0 + t < W)
-        tl.store(at, pixels[t].to(row.dtype.element_ty), mask=inside)
-        at += stride
+def place(col0, c, stride, live, W, BEFORE: tl.constexpr, COUNT: tl.constexpr, SIZE: tl.constexpr):
+    """Offsets in a row, (LANES, SIZE), of COUNT columns from col0 - BEFORE on, and which exist."""
+    j = tl.arange(0, SIZE)
+    col = col0[:, None] + (j - BEFORE)[None, :]
+    inside = live[:, None] & (col >= 0) & (col < W) & (j < COUNT)[None, :]
+    return col * stride + c[:, None], inside
 
 
 @triton.jit(
     do_not_specialize=["H", "W", "C", "num_strips", "segment", "xb", "xh", "xw", "yb", "yh", "yw"]
 )
 def conv_kernel(
-    x,  # (B, H, W, C) with strides xb, xh, xw, 1
+    x,  # (B, H, W, C) with strides xb, xh, xw (times UNIT), 1
     weight,  # (C, K, K)
     bias,  # (C,), read if HAS_BIAS
-    y,  # (B, H, W, C) with strides yb, yh, yw, 1
+    y,  # (B, H, W, C) with strides yb, yh, yw (times UNIT), 1
     H,
     W,
     C,
@@ -97,11 +88,13 @@ def conv_kernel(
     yh,
     yw,
     K: tl.constexpr,
-    LEVELS: tl.constexpr,
+    TAP_LEVELS: tl.constexpr,  # log2 of K * K, rounded up
     FLIP: tl.constexpr,  # taps turned by 180 degrees: y is the gradient of x
     HAS_BIAS: tl.constexpr,
     TW: tl.constexpr,
-    EVEN: tl.constexpr,  # TW divides W
+    STRIP_LEVELS: tl.constexpr,  # log2 of TW, rounded up; TW + K - 1 is at most 16
+    UNIT: tl.constexpr,  # 8 if strides and C are multiples of it, else 1
+    AHEAD: tl.constexpr,  # rows that are read before they are used
     LANES: tl.constexpr,
 ):
     """K rows of sums, acc[i * TW + t] for row r - P + i of y while row r of x is added to all.
@@ -110,23 +103,25 @@ def conv_kernel(
     free, as a sum may be written to another register than it was read from.
     """
     P: tl.constexpr = K // 2
+    pid = tl.program_id(0)
     per_image = tl.cdiv(num_strips * C, LANES)
     num_segments = tl.cdiv(H, segment)
-    pid = tl.program_id(0)
-    lane = (pid % per_image) * LANES + tl.arange(0, LANES)
     task = pid // per_image
     h0 = (task % num_segments) * segment
     h1 = min(h0 + segment, H)
     image = (task // num_segments).to(tl.int64)
-    live = lane < num_strips * C
-    lane = tl.where(live, lane, 0)
-    strip = lane // C
-    c = lane % C
+    lane = (pid % per_image) * LANES + tl.arange(0, LANES)
+    strip, c, live = owned(lane, C, num_strips, UNIT == 8)
     col0 = strip * TW
+    xh *= UNIT
+    yh *= UNIT
 
-    taps = load_taps(weight, c, K, LEVELS)
+    tap = tl.arange(0, 2**TAP_LEVELS)
+    kept = live[:, None] & (tap < K * K)[None, :]
+    at = weight + (c[:, None] * (K * K) + tap[None, :])
+    taps = columns(tl.load(at, mask=kept, other=0.0), TAP_LEVELS)
     if HAS_BIAS:
-        start = tl.load(bias + c).to(tl.float32)
+        start = tl.load(bias + c, mask=live, other=0.0).to(tl.float32)
     else:
         start = tl.zeros((LANES,), tl.float32)
     acc = ()
@@ -135,16 +130,18 @@ def conv_kernel(
 
     lo = max(h0 - P, 0)  # rows of x; those outside the map would add nothing
     hi = min(h1 + P, H)
-    x += image * xb + lo.to(tl.int64) * xh
-    y += image * yb + (lo - P).to(tl.int64) * yh
-    first = load_row(x, xw, c, col0, strip, num_strips, W, P, TW, EVEN)
-    row = ()
-    for j in tl.static_range(TW + 2 * P):
-        # The sum keeps the compiler from moving the conversion of all rows to where they are used.
-        row += (first[j] + 0.0,)
+    x += image * xb * UNIT + lo.to(tl.int64) * xh
+    y += image * yb * UNIT + (lo - P).to(tl.int64) * yh
+    x_at, x_inside = place(col0, c, xw * UNIT, live, W, P, TW + 2 * P, 16)
+    y_at, y_inside = place(col0, c, yw * UNIT, live, W, 0, TW, 2**STRIP_LEVELS)
+    queue = ()
+    for i in tl.static_range(AHEAD):
+        queue += (tl.load(x + x_at, mask=x_inside, other=0.0),)
+        x += tl.where(lo + i + 1 < hi, xh, 0)
     for r in range(lo, hi):
-        x += tl.where(r + 1 < hi, xh, 0)
-        ahead = load_row(x, xw, c, col0, strip, num_strips, W, P, TW, EVEN)
+        enters = tl.load(x + x_at, mask=x_inside, other=0.0)
+        x += tl.where(r + AHEAD + 1 < hi, xh, 0)
+        row = columns(queue[0], 4)
         sums = ()
         for i in tl.static_range(K):
             for t in tl.static_range(TW):
@@ -155,14 +152,16 @@ def conv_kernel(
                     else:
                         total += row[t + kx] * taps[(K - 1 - i) * K + kx]
                 sums += (total,)
-        store_strip(y, yw, c, col0, live & (r - P >= h0), W, sums[:TW], TW, EVEN)
+        done = tile_of(sums[:TW], y.dtype.element_ty, TW, STRIP_LEVELS)
+        tl.store(y + y_at, done, mask=y_inside & (r - P >= h0))
         y += yh
         acc = sums[TW:]
         for _i in tl.static_range(TW):
             acc += (start,)
-        row = ahead
+        queue = queue[1:] + (enters,)
     for i in tl.static_range(P):
-        done = hi - P + i
-        ok = live & (done >= h0) & (done < h1)
-        store_strip(y, yw, c, col0, ok, W, acc[i * TW : i * TW + TW], TW, EVEN)
+        r = hi - P + i
+        strip_sums = acc[i * TW : i * TW + TW]
+        done = tile_of(strip_sums, y.dtype.element_ty, TW, STRIP_LEVELS)
+        tl.store(y + y_at, done, mask=y_inside & (r >= h0) & (r < h1))
         y += yh

@@ -38,7 +38,7 @@ def _plan(shape: torch.Size, k: int) -> _Plan:
     options: dict[str, object] = {
         "K": k,
         "TW": strip,
-        "EVEN": W % strip == 0,
+        "STRIP_LEVELS": (strip - 1).bit_length(),
         "LANES": LANES,
         "num_warps": 1,
         **limit,
@@ -86,17 +86,19 @@ def _convolve(
     B, H, W, C = x.shape
     k = weight.shape[-1]
     plan = _plan(x.shape, k)
+    unit = _unit(x, out)
     conv_kernel[(plan.per_image * plan.num_segments * B,)](
         x,
         weight,
         bias.contiguous() if bias is not None else weight,
         out,
         *(H, W, C, plan.num_strips, plan.segment),
-        *x.stride()[:3],
-        *out.stride()[:3],
-        LEVELS=(k * k - 1).bit_length(),
+        *(stride // unit for stride in (*x.stride()[:3], *out.stride()[:3])),
+        TAP_LEVELS=(k * k - 1).bit_length(),
         FLIP=flip,
         HAS_BIAS=bias is not None,
+        UNIT=unit,
+        AHEAD=2,
         **plan.options,
     )
     return out
@@ -116,13 +118,15 @@ def _weight_gradient(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Ten
     groups = -(-tasks // tasks_each)
     num_partials = groups * plan.num_strips
     partial = torch.empty((num_partials, k * k + 1, C), dtype=torch.float32, device=x.device)
+    unit = _unit(x, dy)
     weight_kernel[(plan.per_image * groups,)](
         x,
         dy,
         partial,
         *(H, W, C, plan.num_strips, plan.segment, tasks, tasks_each),
-        *x.stride()[:3],
-        *dy.stride()[:3],
+        *(stride // unit for stride in (*x.stride()[:3], *dy.stride()[:3])),
+        UNIT=unit,
+        AHEAD=1,  # more would not fit into the registers
         **plan.options,
     )
     rows, cols = 128, 16
@@ -135,3 +139,9 @@ def _weight_gradient(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Ten
 def _readable(x: Tensor) -> Tensor:
     """x itself if the channels of a pixel lie next to each other, else a copy."""
     return x if x.stride(3) == 1 or x.shape[3] == 1 else x.contiguous()
+
+
+def _unit(*tensors: Tensor) -> int:
+    """8 if vectors of as many channels can be read and written, else 1."""
+    steps = [step for x in tensors for step in (*x.stride()[:3], x.shape[3])]
+    return 8 if all(step % 8 == 0 for step in steps) else 1
