@@ -86,15 +86,24 @@ def test_how_the_work_is_cut_does_not_matter(
     assert_agrees(conv, inputs((3, 18, 7, 4), 7, DEVICE), torch.float32, 1e-6)
 
 
-@pytest.mark.parametrize("place", [slice(0, 5), slice(3, 8), slice(9, None)])
-def test_slices_are_read_in_place_and_written_alone(place: slice) -> None:
+@pytest.mark.parametrize(
+    ("width", "place"),
+    [
+        (14, slice(0, 5)),
+        (14, slice(3, 8)),
+        (24, slice(4, 12)),  # read as vectors, if not of 16 bytes
+        (24, slice(16, None)),
+    ],
+)
+def test_slices_are_read_in_place_and_written_alone(width: int, place: slice) -> None:
     """x and dy lie in wider tensors full of NaN; out and dx are slices of others."""
     from hybridnas_kernels.depthwise_conv2d.triton_kernel import backward, forward
 
-    given = {k: v.float() for k, v in inputs((2, 5, 9, 5), 5, DEVICE).items()}
+    shape = (2, 5, 9, len(range(width)[place]))
+    given = {k: v.float() for k, v in inputs(shape, 5, DEVICE).items()}
     want = results(oracle, {k: v.double() for k, v in given.items()})
-    wide = {k: torch.full((2, 5, 9, 14), float("nan"), device=DEVICE) for k in ("x", "dy")}
-    out, dx = (torch.full((2, 5, 9, 14), 7.0, device=DEVICE) for _ in range(2))
+    wide = {k: torch.full((2, 5, 9, width), float("nan"), device=DEVICE) for k in ("x", "dy")}
+    out, dx = (torch.full((2, 5, 9, width), 7.0, device=DEVICE) for _ in range(2))
     for name, tensor in wide.items():
         tensor[..., place] = given[name]
     x, dy = wide["x"][..., place], wide["dy"][..., place]

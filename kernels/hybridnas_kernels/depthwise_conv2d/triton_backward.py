@@ -85,7 +85,7 @@ def weight_kernel(
             inside = dy_inside & (r + P + 1 + AHEAD < h1)
             dy_enters = tl.load(dy_row + dy_at, mask=inside, other=0.0)
             dy_row += gh
-            row = columns(x_queue[0], 4)
+            row = columns(x_queue[0], 4)  # type: ignore[misc]
             added = ()
             for ky in tl.static_range(K):
                 for kx in tl.static_range(K):
@@ -96,10 +96,12 @@ def weight_kernel(
             sums = added
             for t in tl.static_range(TW):
                 bias_sum += ring[P * TW + t]
-            strips = columns(dy_queue[0], STRIP_LEVELS)
+            strips = columns(dy_queue[0], STRIP_LEVELS)  # type: ignore[misc]
             ring = ring[TW:] + strips[:TW]
-            x_queue = x_queue[1:] + (x_enters,)
-            dy_queue = dy_queue[1:] + (dy_enters,)
+            x_queue = x_queue[1:]
+            x_queue += (x_enters,)
+            dy_queue = dy_queue[1:]
+            dy_queue += (dy_enters,)
     at = partial + ((group.to(tl.int64) * num_strips + strip) * ((K * K + 1) * C) + c)
     for i in tl.static_range(K * K):
         tl.store(at, sums[i], mask=live)

@@ -45,7 +45,7 @@ def tile_of(pixels, DTYPE: tl.constexpr, TW: tl.constexpr, LEVELS: tl.constexpr)
             both = tl.permute(tl.join(parts[2 * i], parts[2 * i + 1]), (0, 2, 1))
             merged += (tl.reshape(both, (both.shape[0], both.shape[1] * both.shape[2])),)
         parts = merged
-    return parts[0]
+    return parts[0]  # type: ignore[misc]
 
 
 @triton.jit
@@ -141,7 +141,7 @@ def conv_kernel(
     for r in range(lo, hi):
         enters = tl.load(x + x_at, mask=x_inside, other=0.0)
         x += tl.where(r + AHEAD + 1 < hi, xh, 0)
-        row = columns(queue[0], 4)
+        row = columns(queue[0], 4)  # type: ignore[misc]
         sums = ()
         for i in tl.static_range(K):
             for t in tl.static_range(TW):
@@ -158,7 +158,8 @@ def conv_kernel(
         acc = sums[TW:]
         for _i in tl.static_range(TW):
             acc += (start,)
-        queue = queue[1:] + (enters,)
+        queue = queue[1:]
+        queue += (enters,)
     for i in tl.static_range(P):
         r = hi - P + i
         strip_sums = acc[i * TW : i * TW + TW]

@@ -12,7 +12,8 @@ from .triton_forward import conv_kernel
 
 LANES = 32  # a warp: with several warps a program nothing was gained
 PROGRAMS = 1584  # 12 warps of up to 168 registers on each of an H100's 132 multiprocessors
-MIN_SEGMENT = 8  # rows; the K - 1 rows around a segment are computed for nothing
+MIN_SEGMENT = 8  # rows; the k - 1 rows around a segment are computed for nothing
+CONV_AHEAD, WEIGHT_AHEAD = 2, 1  # rows read before they are used; the weight's has no room for 2
 
 
 class _Plan(NamedTuple):
@@ -23,7 +24,6 @@ class _Plan(NamedTuple):
     per_image: int
     segment: int
     num_segments: int
-    options: dict[str, object]
 
 
 def _plan(shape: torch.Size, k: int) -> _Plan:
@@ -33,17 +33,22 @@ def _plan(shape: torch.Size, k: int) -> _Plan:
     per_image = -(-num_strips * C // LANES)
     wanted = -(-PROGRAMS // (per_image * B))
     segment = H if wanted == 1 else min(H, max(MIN_SEGMENT, -(-H // wanted)))
-    # Above 168 registers a quarter of a multiprocessor holds two warps instead of three.
-    limit = {"maxnreg": 168} if k <= 7 else {}
-    options: dict[str, object] = {
+    return _Plan(strip, num_strips, per_image, segment, -(-H // segment))
+
+
+def _options(k: int, plan: _Plan, unit: int, ahead: int) -> dict[str, int]:
+    """What a kernel is compiled for."""
+    options = {
         "K": k,
-        "TW": strip,
-        "STRIP_LEVELS": (strip - 1).bit_length(),
+        "TW": plan.strip,
+        "STRIP_LEVELS": (plan.strip - 1).bit_length(),
+        "UNIT": unit,
+        "AHEAD": ahead if unit > 1 else 1,
         "LANES": LANES,
         "num_warps": 1,
-        **limit,
     }
-    return _Plan(strip, num_strips, per_image, segment, -(-H // segment), options)
+    # Above 168 registers a quarter of a multiprocessor holds two warps instead of three.
+    return options | ({"maxnreg": 168} if k <= 7 and unit > 1 else {})
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None = None) -> Tensor:
@@ -97,9 +102,7 @@ def _convolve(
         TAP_LEVELS=(k * k - 1).bit_length(),
         FLIP=flip,
         HAS_BIAS=bias is not None,
-        UNIT=unit,
-        AHEAD=2,
-        **plan.options,
+        **_options(k, plan, unit, CONV_AHEAD),
     )
     return out
 
@@ -125,9 +128,7 @@ def _weight_gradient(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Ten
         partial,
         *(H, W, C, plan.num_strips, plan.segment, tasks, tasks_each),
         *(stride // unit for stride in (*x.stride()[:3], *dy.stride()[:3])),
-        UNIT=unit,
-        AHEAD=1,  # more would not fit into the registers
-        **plan.options,
+        **_options(k, plan, unit, WEIGHT_AHEAD),
     )
     rows, cols = 128, 16
     reduce_kernel[(k * k + 1, -(-C // cols))](
