@@ -29,7 +29,7 @@ def inputs(
 ) -> Inputs:
     """x, weight, bias if asked, and dy, the derivative of a loss by y; float64."""
     rng = torch.Generator().manual_seed(0)
-    shapes = {"x": shape, "weight": (shape[-1], 1, k, k), "dy": shape}
+    shapes: dict[str, tuple[int, ...]] = {"x": shape, "weight": (shape[-1], 1, k, k), "dy": shape}
     if bias:
         shapes["bias"] = shape[-1:]
     return {

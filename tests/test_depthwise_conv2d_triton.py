@@ -17,7 +17,7 @@ pytest.importorskip("triton")
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 NEEDS_GPU = pytest.mark.skipif(DEVICE == "cpu", reason="needs a CUDA device")
-conv = partial(depthwise_conv2d, backend="triton")
+conv: Callable[..., Tensor] = partial(depthwise_conv2d, backend="triton")
 Shape = tuple[int, int, int, int]
 
 
@@ -38,10 +38,12 @@ def poisoned_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     ("shape", "k"),
     [
         ((2, 7, 7, 33), 7),
+        ((1, 4, 15, 24), 7),
         ((1, 6, 8, 31), 7),
         ((1, 5, 15, 5), 7),
         ((1, 9, 14, 9), 5),
         ((2, 4, 6, 32), 3),
+        ((1, 5, 16, 8), 9),
         ((1, 3, 20, 3), 3),
         ((1, 1, 1, 1), 7),
         ((1, 12, 1, 2), 9),
@@ -84,24 +86,33 @@ def test_how_the_work_is_cut_does_not_matter(
     assert_agrees(conv, inputs((3, 18, 7, 4), 7, DEVICE), torch.float32, 1e-6)
 
 
-@pytest.mark.parametrize("place", [slice(0, 5), slice(3, 8), slice(9, None)])
-def test_slices_are_read_in_place_and_written_alone(place: slice) -> None:
-    """x and dy lie in wider tensors full of NaN; out and dx are slices, and nothing else changes."""
+@pytest.mark.parametrize(
+    ("width", "place"),
+    [
+        (14, slice(0, 5)),
+        (14, slice(3, 8)),
+        (24, slice(4, 12)),  # read as vectors, if not of 16 bytes
+        (24, slice(16, None)),
+    ],
+)
+def test_slices_are_read_in_place_and_written_alone(width: int, place: slice) -> None:
+    """x and dy lie in wider tensors full of NaN; out and dx are slices of others."""
     from hybridnas_kernels.depthwise_conv2d.triton_kernel import backward, forward
 
-    given = {k: v.float() for k, v in inputs((2, 5, 9, 5), 5, DEVICE).items()}
+    shape = (2, 5, 9, len(range(width)[place]))
+    given = {k: v.float() for k, v in inputs(shape, 5, DEVICE).items()}
     want = results(oracle, {k: v.double() for k, v in given.items()})
-    wide = {k: torch.full((2, 5, 9, 14), float("nan"), device=DEVICE) for k in ("x", "dy")}
-    out, dx = (torch.full((2, 5, 9, 14), 7.0, device=DEVICE) for _ in range(2))
+    wide = {k: torch.full((2, 5, 9, width), float("nan"), device=DEVICE) for k in ("x", "dy")}
+    out, dx = (torch.full((2, 5, 9, width), 7.0, device=DEVICE) for _ in range(2))
     for name, tensor in wide.items():
         tensor[..., place] = given[name]
     x, dy = wide["x"][..., place], wide["dy"][..., place]
     forward(x, given["weight"], given["bias"], out[..., place])
     found = backward(dy, x, given["weight"], dx=dx[..., place])
     got = {"y": out[..., place], "dx": dx[..., place], "dweight": found[1], "dbias": found[2]}
-    for name, tensor in got.items():
-        assert tensor is not None
-        torch.testing.assert_close(tensor.double(), want[name], rtol=1e-5, atol=1e-5)
+    for name, result in got.items():
+        assert result is not None
+        torch.testing.assert_close(result.double(), want[name], rtol=1e-5, atol=1e-5)
     out[..., place] = dx[..., place] = 7.0
     assert out.eq(7).all()
     assert dx.eq(7).all()
@@ -156,13 +167,13 @@ def test_second_derivative_is_refused() -> None:
         torch.autograd.backward(dx.sum())
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # opcheck reads one itself
 def test_as_torch_library_wants_it() -> None:
     given = {k: v.float() for k, v in inputs((1, 4, 7, 3), 3, DEVICE).items()}
-    dy = given.pop("dy")
-    leaves = [v.requires_grad_() for v in given.values()]
-    torch.library.opcheck(torch.ops.hybridnas.depthwise_conv2d, (leaves[0], leaves[1], leaves[2]))
-    torch.library.opcheck(torch.ops.hybridnas.depthwise_conv2d, (leaves[0], leaves[1], None))
-    x, weight = leaves[0].detach(), leaves[1].detach()
+    x, weight, dy, bias = given.values()
+    leaves = [v.clone().requires_grad_() for v in (x, weight, bias)]
+    torch.library.opcheck(torch.ops.hybridnas.depthwise_conv2d, (*leaves,))
+    torch.library.opcheck(torch.ops.hybridnas.depthwise_conv2d, (*leaves[:2], None))
     for needs in ((True, True, True), (False, True, False), (True, False, False)):
         torch.library.opcheck(
             torch.ops.hybridnas.depthwise_conv2d_backward, (dy, x, weight, *needs)

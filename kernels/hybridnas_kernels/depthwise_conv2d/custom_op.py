@@ -66,9 +66,7 @@ def _flops(x_shape: torch.Size, weight_shape: torch.Size) -> int:
 
 
 @register_flop_formula(torch.ops.hybridnas.depthwise_conv2d)
-def _forward_flops(
-    x_shape: torch.Size, weight_shape: torch.Size, *_: object, **__: object
-) -> int:
+def _forward_flops(x_shape: torch.Size, weight_shape: torch.Size, *_: object, **__: object) -> int:
     return _flops(x_shape, weight_shape)
 
 

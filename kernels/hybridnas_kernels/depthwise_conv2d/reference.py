@@ -1,4 +1,4 @@
-"""The depthwise convolution in PyTorch: right anywhere, with gradients, to export and to test by."""
+"""The depthwise convolution in PyTorch: runs anywhere, with gradients; for tests and exports."""
 
 from __future__ import annotations
 

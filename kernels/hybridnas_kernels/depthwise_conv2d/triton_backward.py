@@ -91,7 +91,7 @@ def weight_kernel(
             added = ()
             for ky in tl.static_range(K):
                 for kx in tl.static_range(K):
-                    total = sums[ky * K + kx]
+                    total = sums[ky * K + kx]  # type: ignore[var-annotated]
                     for t in tl.static_range(TW):
                         total += row[t + kx] * ring[(K - 1 - ky) * TW + t]
                     added += (total,)

@@ -148,7 +148,7 @@ def conv_kernel(
         sums = ()
         for i in tl.static_range(K):
             for t in tl.static_range(TW):
-                total = acc[i * TW + t]
+                total = acc[i * TW + t]  # type: ignore[var-annotated]
                 for kx in tl.static_range(K):
                     if FLIP:
                         total += row[t + kx] * taps[i * K + (K - 1 - kx)]
