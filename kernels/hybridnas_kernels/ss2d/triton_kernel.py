@@ -77,10 +77,44 @@ def stacked(rows, T: tl.constexpr, start: tl.constexpr = 0):
 
 
 @triton.jit
-def read_b_c(b_ptr, N, on_map):
-    """b and c of one state as rows (1, 1), from the addresses (T, 1) of b; c lies N further."""
-    pair = tl.load(b_ptr + tl.arange(0, 2)[None, :] * N, mask=on_map, other=0.0)
-    b, c = tl.split(pair.to(tl.float32))
+def read_dt(
+    row_ptr,
+    on_map,
+    R,
+    RANK: tl.constexpr,
+    N: tl.constexpr,
+    GROUP: tl.constexpr,
+    WARPS: tl.constexpr,
+):
+    """dt (T, RANK) from the addresses (T, 1) of rows of dbc, and if GROUP is N all b and c."""
+    rank = tl.arange(0, RANK)[None, :]
+    dt = tl.load(row_ptr + rank, mask=on_map & (rank < R), other=0.0)
+    pairs = ()
+    if GROUP == N:
+        for n in tl.static_range(N):
+            pairs += (read_pair(row_ptr + R + n, on_map, N, WARPS),)
+    return dt, pairs
+
+
+@triton.jit
+def read_pair(b_ptr, on_map, N, WARPS: tl.constexpr):
+    """b and c of one state from the addresses (T, 1) of b; c lies N further.
+
+    Returns (T, 2 WARPS), the pair once for each warp: of a tensor with fewer elements than the
+    program has threads, Triton would have every thread load every element.
+    """
+    second = tl.arange(0, 2 * WARPS)[None, :] % 2
+    return tl.load(b_ptr + second * N, mask=on_map, other=0.0)
+
+
+@triton.jit
+def pair_rows(pair, WARPS: tl.constexpr):
+    """The rows (1, 1) of b and those of c, from what read_pair() returns."""
+    T: tl.constexpr = pair.shape[0]
+    pair = pair.to(tl.float32)
+    if WARPS == 2:
+        pair, copy = tl.split(pair.reshape(T, 2, 2).permute(0, 2, 1))
+    b, c = tl.split(pair)
     return rows(b[:, None]), rows(c[:, None])
 
 
@@ -88,7 +122,7 @@ def read_b_c(b_ptr, N, on_map):
 def merge_kernel(maps_ptr, out_ptr, size, K: tl.constexpr, BLOCK: tl.constexpr):
     """out (size,) = the sum of maps (K, size), in float32."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    total = tl.zeros([BLOCK], tl.float32)
+    total = tl.full([BLOCK], 0.0, tl.float32)
     for k in tl.static_range(K):
         total += tl.load(maps_ptr + k * size + at, mask=at < size, other=0.0).to(tl.float32)
     tl.store(out_ptr + at, total, mask=at < size)
@@ -120,3 +154,9 @@ def is_fast(x: Tensor) -> bool:
 def group_of(num_states: int, most: int) -> int:
     """How many states a kernel treats at a time: all, or a divisor up to `most`."""
     return max(size for size in range(1, most + 1) if num_states % size == 0)
+
+
+def pairs_in(rank: int, dbc: Tensor) -> int:
+    """2 if every address of dbc's dt and b is that of an even element, else 1."""
+    numbers = (rank, dbc.stride(0), dbc.stride(2), dbc.data_ptr() // dbc.element_size())
+    return 1 if any(number % 2 for number in numbers) else 2
