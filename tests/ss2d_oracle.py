@@ -99,10 +99,14 @@ def assert_agrees(
 
     Norm-wise, |got - want| / |want|, for the output and every gradient.
     """
-    types = {k: dtype if k in ("x", "dbc") else torch.promote_types(dtype, torch.float32) for k in given}
+    types = {
+        k: dtype if k in ("x", "dbc") else torch.promote_types(dtype, torch.float32) for k in given
+    }
     rounded = {k: t.to(device, types[k]) for k, t in given.items()}
     rounded["dt_weight"] = rounded["dt_weight"].to(dtype).to(types["dt_weight"])
-    want = output_and_gradients(partial(oracle, directions), {k: t.double() for k, t in rounded.items()})
+    want = output_and_gradients(
+        partial(oracle, directions), {k: t.double() for k, t in rounded.items()}
+    )
     got = output_and_gradients(partial(ss2d, directions=directions, backend=backend), rounded)
     # A zero gradient (of A, where the sequence has one position) must be zero here too.
     errors = {

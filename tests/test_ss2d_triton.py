@@ -10,7 +10,7 @@ import os
 
 import pytest
 import torch
-from ss2d_oracle import CROSS, H, H_FLIP, V, V_FLIP, assert_agrees, inputs
+from ss2d_oracle import CROSS, H_FLIP, V_FLIP, H, V, assert_agrees, inputs
 from torch.utils.flop_counter import FlopCounterMode
 
 from hybridnas_kernels import ss2d

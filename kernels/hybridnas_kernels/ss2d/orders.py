@@ -15,9 +15,7 @@ from torch import Tensor
 Direction = tuple[int, bool]
 
 
-def positions(
-    window: int, flip: bool, height: int, width: int, device: torch.device
-) -> Tensor:
+def positions(window: int, flip: bool, height: int, width: int, device: torch.device) -> Tensor:
     """The map's positions (row * width + column) in that order; height * width: beside the map.
 
     Returns (L,) int64.
@@ -48,9 +46,7 @@ def position_table(
     orders = [positions(window, flip, height, width, device) for window, flip in directions]
     longest = max([order.shape[0] for order in orders])
     longest += -longest % multiple
-    table = torch.full(
-        (len(directions), longest), height * width, dtype=torch.int64, device=device
-    )
+    table = torch.full((len(directions), longest), height * width, dtype=torch.int64, device=device)
     for k, order in enumerate(orders):
         table[k, : order.shape[0]] = order
     return table

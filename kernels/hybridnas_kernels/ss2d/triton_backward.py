@@ -4,29 +4,27 @@ One program goes back along one direction over a block of channels of an image. 
 are computed again from the one that the forward kept before it.
 """
 
-import torch
+# mypy: ignore-errors
+# ruff: noqa: RUF005
+# (Triton's language is no Python that a type checker knows, and has no starred tuples)
+
 import triton
 import triton.language as tl
-from torch import Tensor
 
-from .triton_kernel import (
-    LOG2E,
-    as_rows,
-    exp2,
-    group_of,
-    is_fast,
-    merged,
-    pair_rows,
-    pairs_in,
-    read_dt,
-    read_pair,
-    rows,
-    softplus,
-    stacked,
+from .triton_kernel import LOG2E, exp2, pair_rows, read_dt, read_pair, rows, softplus, stacked
+
+
+@triton.jit(
+    do_not_specialize=[
+        "num_images",
+        "num_positions",
+        "R",
+        "K",
+        "num_chunks",
+        "dbc_image",
+        "dbc_row",
+    ]
 )
-
-
-@triton.jit(do_not_specialize=["num_positions", "R", "K", "num_chunks", "dbc_row"])
 def backward_kernel(
     dy_ptr,  # (B, HW, C)
     x_ptr,  # (B, HW, C), rows x_row apart
@@ -58,8 +56,7 @@ def backward_kernel(
     STATES: tl.constexpr,  # N, rounded up
     GROUP: tl.constexpr,  # states at a time, a divisor of N
     FAST: tl.constexpr,
-    WARPS: tl.constexpr,
-    STAGES: tl.constexpr,
+    STAGES: tl.constexpr,  # how far loads run ahead
     UNIT: tl.constexpr,  # R and the strides of dbc are given in pairs, if 2: pairs are read at once
 ):
     R *= UNIT
@@ -109,7 +106,7 @@ def backward_kernel(
     dD = tl.full([1, E], 0.0, tl.float32)
     table_ptr += k * num_chunks * T + tl.arange(0, T)[:, None]
     place = tl.load(table_ptr + (num_chunks - 1) * T)
-    dt, pairs = read_dt(dbc_ptr + place * dbc_row, place < num_positions, R, RANK, N, GROUP, WARPS)
+    dt, pairs = read_dt(dbc_ptr + place * dbc_row, place < num_positions, R, RANK, N, GROUP)
     for step in tl.range(num_chunks, num_stages=STAGES):
         chunk = num_chunks - 1 - step
         next_place = tl.load(table_ptr + tl.maximum(chunk - 1, 0) * T)
@@ -123,7 +120,7 @@ def backward_kernel(
             delta += (softplus(v[t], FAST),)
             d_drive += (tl.full([1, E], 0.0, tl.float32),)
             d_delta += (tl.full([1, E], 0.0, tl.float32),)
-        x, dy = rows(x_tile), rows(dy_tile)  # late, so that delta hides the wait for them
+        x, dy = rows(x_tile), rows(dy_tile)
         dB = tl.full([T, STATES], 0.0, tl.float32)
         dC = tl.full([T, STATES], 0.0, tl.float32)
         if GROUP == N:
@@ -132,7 +129,7 @@ def backward_kernel(
                 at = n * C + channel
                 A = As[n]
                 h = tl.load(states_ptr + chunk * N * C + at, mask=inside, other=0.0)
-                b, c = pair_rows(pairs[n], WARPS)
+                b, c = pair_rows(pairs[n])
                 carry, dA_n, d_drive, d_delta, g_drive, dy_h = _scan_back(
                     delta, x, dy, A, b, c, h, carries[n], dA[n], d_drive, d_delta, T, FAST
                 )
@@ -150,7 +147,7 @@ def backward_kernel(
                     h = tl.load(states_ptr + chunk * N * C + at, mask=inside, other=0.0)
                     carry = tl.load(carries_ptr + at, mask=inside, other=0.0)
                     dA_n = tl.load(d_parameters_ptr + at, mask=inside, other=0.0)
-                    b, c = pair_rows(read_pair(dbc_ptr + place * dbc_row + R + n, on_map, N, WARPS), WARPS)
+                    b, c = pair_rows(read_pair(dbc_ptr + place * dbc_row + R + n, on_map, N))
                     carry, dA_n, d_drive, d_delta, g_drive, dy_h = _scan_back(
                         delta, x, dy, A, b, c, h, carry, dA_n, d_drive, d_delta, T, FAST
                     )
@@ -180,7 +177,7 @@ def backward_kernel(
         tl.store(d_row_ptr + R + state, dB, mask=on_map & (state < N))
         tl.store(d_row_ptr + R + N + state, dC, mask=on_map & (state < N))
         next_row = dbc_ptr + next_place * dbc_row
-        dt, pairs = read_dt(next_row, next_place < num_positions, R, RANK, N, GROUP, WARPS)
+        dt, pairs = read_dt(next_row, next_place < num_positions, R, RANK, N, GROUP)
         place = next_place
 
     if GROUP == N:
@@ -194,6 +191,7 @@ def backward_kernel(
     )
     tl.store(d_parameters_ptr + R * C + channel, d_bias, mask=inside)
     tl.store(d_parameters_ptr + (R + 1) * C + channel, dD, mask=inside)
+
 
 @triton.jit
 def _scan_back(
@@ -228,75 +226,3 @@ def _row_sums(rows, ones):
     """T rows (1, E) of which each is summed, by ones (E, S) -> (T, S), S times the same."""
     T: tl.constexpr = len(rows)
     return tl.dot(stacked(rows, T).to(ones.dtype), ones, input_precision="ieee")
-
-
-def launch(
-    dy: Tensor,
-    x: Tensor,
-    dbc: Tensor,
-    dt_weight: Tensor,
-    A: Tensor,
-    D: Tensor,
-    dt_bias: Tensor,
-    states: Tensor,
-    table: Tensor,
-    chunk: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of x, dbc, dt_weight, A, D and dt_bias (custom_op.py)."""
-    x, dbc, dy = as_rows(x), as_rows(dbc), dy.contiguous()
-    B, H, W, C = x.shape
-    K, R, N = dt_weight.shape[0], dt_weight.shape[2], A.shape[2]
-    E = 32
-    num_blocks = triton.cdiv(C, E)
-    unit = pairs_in(R, dbc)
-    maps = x.new_empty(K, B, H, W, C)
-    parts = dbc.new_empty(num_blocks, *dbc.shape)
-    d_parameters = x.new_empty(B, K, N + R + 2, C, dtype=torch.float32)
-    group = group_of(N, 2)
-    carries = x.new_empty(B, K, N, C if group < N else 0, dtype=torch.float32)
-    backward_kernel[(K * num_blocks * B,)](
-        dy,
-        x,
-        dbc,
-        dt_weight.contiguous(),
-        A.mT.contiguous(),
-        D.contiguous(),
-        dt_bias.contiguous(),
-        table,
-        states,
-        maps,
-        parts,
-        d_parameters,
-        carries,
-        B,
-        H * W,
-        C,
-        R // unit,
-        K,
-        table.shape[1] // chunk,
-        x.stride(0),
-        x.stride(2),
-        dbc.stride(0) // unit,
-        dbc.stride(2) // unit,
-        N=N,
-        T=chunk,
-        E=E,
-        RANK=max(16, triton.next_power_of_2(R)),
-        STATES=max(16, triton.next_power_of_2(N)),
-        GROUP=group,
-        FAST=is_fast(dbc),
-        WARPS=1,
-        STAGES=1,
-        UNIT=unit,
-        num_warps=1,
-        num_stages=1,
-    )
-    dA, d_weight, d_bias, dD = d_parameters.sum(0).split([N, R, 1, 1], dim=1)
-    return (
-        merged(maps),
-        parts.sum(0, dtype=dbc.dtype) if num_blocks > 1 else parts[0],
-        d_weight.mT.to(dt_weight.dtype, memory_format=torch.contiguous_format, copy=True),
-        dA.mT.to(A.dtype, memory_format=torch.contiguous_format, copy=True),
-        dD.squeeze(1).to(D.dtype, memory_format=torch.contiguous_format, copy=True),
-        d_bias.squeeze(1).to(dt_bias.dtype, memory_format=torch.contiguous_format, copy=True),
-    )
