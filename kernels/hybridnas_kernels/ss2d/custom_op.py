@@ -1,4 +1,4 @@
-"""ss2d as an operator of torch: its fake, its gradient, its FLOPs, and the launch of its kernels."""
+"""ss2d as an operator of torch: what it looks like without data, its gradient and its FLOPs."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def forward(
     keep_states: bool,
 ) -> tuple[Tensor, Tensor]:
     """y, and the states (B, K, chunks, N, C) before each chunk: empty unless they are kept."""
-    from .triton_forward import launch
+    from .triton_launch import run_forward
 
     table = _table(tuple(zip(windows, flips, strict=True)), x.shape[1], x.shape[2], x.device)
-    return launch(x, dbc, dt_weight, A, D, dt_bias, table, CHUNK, keep_states)
+    return run_forward(x, dbc, dt_weight, A, D, dt_bias, table, CHUNK, keep_states)
 
 
 @forward.register_fake
@@ -68,10 +68,10 @@ def backward(
     flips: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The gradients of x, dbc, dt_weight, A, D and dt_bias."""
-    from .triton_backward import launch
+    from .triton_launch import run_backward
 
     table = _table(tuple(zip(windows, flips, strict=True)), x.shape[1], x.shape[2], x.device)
-    return launch(dy, x, dbc, dt_weight, A, D, dt_bias, states, table, CHUNK)
+    return run_backward(dy, x, dbc, dt_weight, A, D, dt_bias, states, table, CHUNK)
 
 
 @backward.register_fake

@@ -27,8 +27,7 @@ def ss2d_reference(
 ) -> Tensor:
     """(B, H, W, C) in x's dtype; arguments as in op.py. State and arithmetic are float32, or
     float64 if x is."""
-    sequences = _sequences(x, dbc, dt_weight, directions)
-    u, delta, b, c, table = sequences
+    u, delta, b, c, table = _sequences(x, dbc, dt_weight, directions)
     y, _ = selective_scan_reference(
         u, delta, A.flatten(0, 1), b, c, D.flatten(), None, dt_bias.flatten(), True
     )
@@ -45,8 +44,7 @@ def ss2d_traceable(
     directions: list[Direction],
 ) -> Tensor:
     """The same, with the scan as a handful of operators however long the sequence."""
-    sequences = _sequences(x, dbc, dt_weight, directions)
-    u, delta, b, c, table = sequences
+    u, delta, b, c, table = _sequences(x, dbc, dt_weight, directions)
     y, _ = selective_scan_traceable(
         u, delta, A.flatten(0, 1), b, c, D.flatten(), None, dt_bias.flatten(), True
     )
@@ -58,7 +56,7 @@ def _sequences(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """u and delta (B, K C, L), b and c (B, K, N, L), and the table of positions (K, L)."""
     dtype = x.dtype if x.dtype == torch.float64 else torch.float32
-    B, H, W, C = x.shape
+    H, W = x.shape[1], x.shape[2]
     K, rank = dt_weight.shape[0], dt_weight.shape[2]
     num_states = (dbc.shape[3] // K - rank) // 2
     table = position_table(directions, H, W, 1, x.device)
@@ -80,8 +78,8 @@ def _sequences(
 
 def _merged(y: Tensor, table: Tensor, x: Tensor) -> Tensor:
     """The sum over directions at each position: (B, K C, L) -> (B, H, W, C) in x's dtype."""
-    B, H, W, C = x.shape
-    y = y.unflatten(1, (table.shape[0], C))
+    H, W = x.shape[1], x.shape[2]
+    y = y.unflatten(1, (table.shape[0], -1))
     read_at = torch.argsort(table, dim=1)[:, : H * W]  # where each position is in each sequence
     merged = y[:, 0][:, :, read_at[0]]
     for k in range(1, table.shape[0]):

@@ -4,26 +4,27 @@ One program goes back along one direction over a block of channels of an image. 
 are computed again from the one that the forward kept before it.
 """
 
-import torch
+# mypy: ignore-errors
+# ruff: noqa: RUF005
+# (Triton's language is no Python that a type checker knows, and has no starred tuples)
+
 import triton
 import triton.language as tl
-from torch import Tensor
 
-from .triton_kernel import (
-    LOG2E,
-    as_rows,
-    exp2,
-    group_of,
-    is_fast,
-    merged,
-    read_b_c,
-    rows,
-    softplus,
-    stacked,
+from .triton_kernel import LOG2E, exp2, pair_rows, read_dt, read_pair, rows, softplus, stacked
+
+
+@triton.jit(
+    do_not_specialize=[
+        "num_images",
+        "num_positions",
+        "R",
+        "K",
+        "num_chunks",
+        "dbc_image",
+        "dbc_row",
+    ]
 )
-
-
-@triton.jit(do_not_specialize=["num_positions", "R", "K", "num_chunks", "dbc_row"])
 def backward_kernel(
     dy_ptr,  # (B, HW, C)
     x_ptr,  # (B, HW, C), rows x_row apart
@@ -55,10 +56,15 @@ def backward_kernel(
     STATES: tl.constexpr,  # N, rounded up
     GROUP: tl.constexpr,  # states at a time, a divisor of N
     FAST: tl.constexpr,
+    STAGES: tl.constexpr,  # how far loads run ahead
+    UNIT: tl.constexpr,  # R and the strides of dbc are given in pairs, if 2: pairs are read at once
 ):
+    R *= UNIT
+    dbc_row *= UNIT
+    dbc_image *= UNIT
     program = tl.program_id(0)
     k = program % K
-    num_blocks = tl.cdiv(C, E)
+    num_blocks = (C + E - 1) // E
     block = program // K % num_blocks
     image = (program // K // num_blocks).to(tl.int64)
     channel = block * E + tl.arange(0, E)[None, :]
@@ -85,42 +91,45 @@ def backward_kernel(
 
     ones = tl.full([E, STATES], 1.0, tl.float32).to(dbc_ptr.dtype.element_ty)
     state = tl.arange(0, STATES)[None, :]
-    carries, dA = (), ()
+    carries, dA, As = (), (), ()
     for n in tl.static_range(GROUP):
-        carries += (tl.zeros([1, E], tl.float32),)
-        dA += (tl.zeros([1, E], tl.float32),)
+        As += (tl.load(A_ptr + n * C + channel, mask=inside, other=0.0),)
+        carries += (tl.full([1, E], 0.0, tl.float32),)
+        dA += (tl.full([1, E], 0.0, tl.float32),)
     if GROUP < N:  # they are more than registers hold: dA lives where it goes, carries beside it
         for n in range(N):
             tl.store(d_parameters_ptr + n * C + channel, dA[0], mask=inside)
             tl.store(carries_ptr + n * C + channel, carries[0], mask=inside)
         tl.debug_barrier()
-    d_weight = tl.zeros([RANK, E], tl.float32)
-    d_bias = tl.zeros([1, E], tl.float32)
-    dD = tl.zeros([1, E], tl.float32)
-    for step in range(num_chunks):
+    d_weight = tl.full([RANK, E], 0.0, tl.float32)
+    d_bias = tl.full([1, E], 0.0, tl.float32)
+    dD = tl.full([1, E], 0.0, tl.float32)
+    table_ptr += k * num_chunks * T + tl.arange(0, T)[:, None]
+    place = tl.load(table_ptr + (num_chunks - 1) * T)
+    dt, pairs = read_dt(dbc_ptr + place * dbc_row, place < num_positions, R, RANK, N, GROUP)
+    for step in tl.range(num_chunks, num_stages=STAGES):
         chunk = num_chunks - 1 - step
-        place = tl.load(table_ptr + (k * num_chunks + chunk) * T + tl.arange(0, T))[:, None]
+        next_place = tl.load(table_ptr + tl.maximum(chunk - 1, 0) * T)
         on_map = place < num_positions
         mask = on_map & inside
-        row_ptr = dbc_ptr + place * dbc_row
-        dt = tl.load(row_ptr + rank[None, :], mask=on_map & (rank < R)[None, :], other=0.0)
+        x_tile = tl.load(x_ptr + place * x_row + channel, mask=mask, other=0.0)
+        dy_tile = tl.load(dy_ptr + place * C + channel, mask=mask, other=0.0)
         v = rows(tl.dot(dt, weight, input_precision="ieee") + bias)
-        x = rows(tl.load(x_ptr + place * x_row + channel, mask=mask, other=0.0))
-        dy = rows(tl.load(dy_ptr + place * C + channel, mask=mask, other=0.0))
         delta, d_drive, d_delta = (), (), ()
         for t in tl.static_range(T):
             delta += (softplus(v[t], FAST),)
-            d_drive += (tl.zeros([1, E], tl.float32),)
-            d_delta += (tl.zeros([1, E], tl.float32),)
-        dB = tl.zeros([T, STATES], tl.float32)
-        dC = tl.zeros([T, STATES], tl.float32)
+            d_drive += (tl.full([1, E], 0.0, tl.float32),)
+            d_delta += (tl.full([1, E], 0.0, tl.float32),)
+        x, dy = rows(x_tile), rows(dy_tile)
+        dB = tl.full([T, STATES], 0.0, tl.float32)
+        dC = tl.full([T, STATES], 0.0, tl.float32)
         if GROUP == N:
             carries_above, dA_so_far = (), ()
             for n in tl.static_range(N):
                 at = n * C + channel
-                A = tl.load(A_ptr + at, mask=inside, other=0.0)
+                A = As[n]
                 h = tl.load(states_ptr + chunk * N * C + at, mask=inside, other=0.0)
-                b, c = read_b_c(row_ptr + R + n, N, on_map)
+                b, c = pair_rows(pairs[n])
                 carry, dA_n, d_drive, d_delta, g_drive, dy_h = _scan_back(
                     delta, x, dy, A, b, c, h, carries[n], dA[n], d_drive, d_delta, T, FAST
                 )
@@ -138,7 +147,7 @@ def backward_kernel(
                     h = tl.load(states_ptr + chunk * N * C + at, mask=inside, other=0.0)
                     carry = tl.load(carries_ptr + at, mask=inside, other=0.0)
                     dA_n = tl.load(d_parameters_ptr + at, mask=inside, other=0.0)
-                    b, c = read_b_c(row_ptr + R + n, N, on_map)
+                    b, c = pair_rows(read_pair(dbc_ptr + place * dbc_row + R + n, on_map, N))
                     carry, dA_n, d_drive, d_delta, g_drive, dy_h = _scan_back(
                         delta, x, dy, A, b, c, h, carry, dA_n, d_drive, d_delta, T, FAST
                     )
@@ -151,7 +160,10 @@ def backward_kernel(
         for t in tl.static_range(T):
             x_t, dy_t = x[t].to(tl.float32), dy[t].to(tl.float32)
             dx += ((d_drive[t] * delta[t] + D * dy_t).to(dx_ptr.dtype.element_ty),)
-            slope = exp2((v[t] - delta[t]) * LOG2E, FAST)  # the sigmoid of v
+            if FAST:  # the sigmoid of v; this way v need not be kept
+                slope = 1.0 - exp2(delta[t] * -LOG2E, FAST)
+            else:
+                slope = exp2((v[t] - delta[t]) * LOG2E, FAST)
             dv_t = (d_delta[t] + d_drive[t] * x_t) * slope
             dv += (dv_t.to(dt.dtype),)
             d_bias += dv_t
@@ -164,6 +176,9 @@ def backward_kernel(
         tl.store(d_row_ptr + rank[None, :], d_dt, mask=on_map & (rank < R)[None, :])
         tl.store(d_row_ptr + R + state, dB, mask=on_map & (state < N))
         tl.store(d_row_ptr + R + N + state, dC, mask=on_map & (state < N))
+        next_row = dbc_ptr + next_place * dbc_row
+        dt, pairs = read_dt(next_row, next_place < num_positions, R, RANK, N, GROUP)
+        place = next_place
 
     if GROUP == N:
         for n in tl.static_range(N):
@@ -211,73 +226,3 @@ def _row_sums(rows, ones):
     """T rows (1, E) of which each is summed, by ones (E, S) -> (T, S), S times the same."""
     T: tl.constexpr = len(rows)
     return tl.dot(stacked(rows, T).to(ones.dtype), ones, input_precision="ieee")
-
-
-def launch(
-    dy: Tensor,
-    x: Tensor,
-    dbc: Tensor,
-    dt_weight: Tensor,
-    A: Tensor,
-    D: Tensor,
-    dt_bias: Tensor,
-    states: Tensor,
-    table: Tensor,
-    chunk: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of x, dbc, dt_weight, A, D and dt_bias (custom_op.py)."""
-    x, dbc, dy = as_rows(x), as_rows(dbc), dy.contiguous()
-    B, H, W, C = x.shape
-    K, R, N = dt_weight.shape[0], dt_weight.shape[2], A.shape[2]
-    E = 32
-    num_blocks = triton.cdiv(C, E)
-    maps = x.new_empty(K, B, H, W, C)
-    parts = dbc.new_empty(
-        num_blocks, *dbc.shape, dtype=torch.float32 if num_blocks > 1 else dbc.dtype
-    )
-    d_parameters = x.new_empty(B, K, N + R + 2, C, dtype=torch.float32)
-    group = group_of(N, 2)
-    carries = x.new_empty(B, K, N, C if group < N else 0, dtype=torch.float32)
-    backward_kernel[(K * num_blocks * B,)](
-        dy,
-        x,
-        dbc,
-        dt_weight.contiguous(),
-        A.mT.contiguous(),
-        D.contiguous(),
-        dt_bias.contiguous(),
-        table,
-        states,
-        maps,
-        parts,
-        d_parameters,
-        carries,
-        B,
-        H * W,
-        C,
-        R,
-        K,
-        table.shape[1] // chunk,
-        x.stride(0),
-        x.stride(2),
-        dbc.stride(0),
-        dbc.stride(2),
-        N=N,
-        T=chunk,
-        E=E,
-        RANK=max(16, triton.next_power_of_2(R)),
-        STATES=max(16, triton.next_power_of_2(N)),
-        GROUP=group,
-        FAST=is_fast(dbc),
-        num_warps=1,
-        num_stages=1,
-    )
-    dA, d_weight, d_bias, dD = d_parameters.sum(0).split([N, R, 1, 1], dim=1)
-    return (
-        merged(maps),
-        parts.sum(0, dtype=dbc.dtype) if num_blocks > 1 else parts[0],
-        d_weight.mT.to(dt_weight.dtype, memory_format=torch.contiguous_format, copy=True),
-        dA.mT.to(A.dtype, memory_format=torch.contiguous_format, copy=True),
-        dD.squeeze(1).to(D.dtype, memory_format=torch.contiguous_format, copy=True),
-        d_bias.squeeze(1).to(dt_bias.dtype, memory_format=torch.contiguous_format, copy=True),
-    )

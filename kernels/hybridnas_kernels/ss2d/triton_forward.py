@@ -1,25 +1,25 @@
-"""The forward kernel of ss2d: one program scans a block of channels of an image in one direction."""
+"""The forward kernel of ss2d: a program scans a block of an image's channels in a direction."""
 
-import torch
+# mypy: ignore-errors
+# (Triton's language is no Python that a type checker knows)
+
 import triton
 import triton.language as tl
-from torch import Tensor
 
-from .triton_kernel import (
-    LOG2E,
-    as_rows,
-    exp2,
-    group_of,
-    is_fast,
-    merged,
-    read_b_c,
-    rows,
-    softplus,
-    stacked,
+from .triton_kernel import LOG2E, exp2, pair_rows, read_dt, read_pair, rows, softplus, stacked
+
+
+@triton.jit(
+    do_not_specialize=[
+        "num_images",
+        "num_positions",
+        "R",
+        "K",
+        "num_chunks",
+        "dbc_image",
+        "dbc_row",
+    ]
 )
-
-
-@triton.jit(do_not_specialize=["num_positions", "R", "K", "num_chunks", "dbc_row"])
 def forward_kernel(
     x_ptr,  # (B, HW, C), rows x_row apart
     dbc_ptr,  # (B, HW, K (R + 2 N)), rows dbc_row apart
@@ -29,7 +29,7 @@ def forward_kernel(
     bias_ptr,  # (K, C)
     table_ptr,  # (K, num_chunks T): positions in the order of each direction
     maps_ptr,  # (K, B, HW, C): out
-    states_ptr,  # (B, K, num_chunks, N, C): out, the states before each chunk; not SAVE: room for one
+    states_ptr,  # (B, K, num_chunks if SAVE else 1, N, C): out, the states before each chunk
     num_images,
     num_positions,
     C,
@@ -47,10 +47,15 @@ def forward_kernel(
     SAVE: tl.constexpr,
     GROUP: tl.constexpr,  # states at a time, a divisor of N
     FAST: tl.constexpr,
+    STAGES: tl.constexpr,  # how far loads run ahead
+    UNIT: tl.constexpr,  # R and the strides of dbc are given in pairs, if 2: pairs are read at once
 ):
+    R *= UNIT
+    dbc_row *= UNIT
+    dbc_image *= UNIT
     program = tl.program_id(0)  # directions fastest: those of one map run together
     k = program % K
-    num_blocks = tl.cdiv(C, E)
+    num_blocks = (C + E - 1) // E
     block = program // K % num_blocks
     image = (program // K // num_blocks).to(tl.int64)
     channel = block * E + tl.arange(0, E)[None, :]
@@ -71,24 +76,29 @@ def forward_kernel(
     states_ptr += (image * K + k) * (num_chunks if SAVE else 1) * N * C
 
     states_step = N * C if SAVE else 0
-    states = ()
+    states, decays = (), ()
     for n in tl.static_range(GROUP):
-        states += (tl.zeros([1, E], tl.float32),)
+        states += (tl.full([1, E], 0.0, tl.float32),)
+        decays += (tl.load(A_ptr + n * C + channel, mask=inside, other=0.0) * LOG2E,)
     if GROUP < N:  # the states are more than registers hold: they live in states_ptr
         for n in range(N):
             tl.store(states_ptr + n * C + channel, states[0], mask=inside)
         tl.debug_barrier()
-    for chunk in range(num_chunks):
-        place = tl.load(table_ptr + (k * num_chunks + chunk) * T + tl.arange(0, T))[:, None]
+    table_ptr += k * num_chunks * T + tl.arange(0, T)[:, None]
+    place = tl.load(table_ptr)
+    dt, pairs = read_dt(dbc_ptr + place * dbc_row, place < num_positions, R, RANK, N, GROUP)
+    for chunk in tl.range(num_chunks, num_stages=STAGES):
+        next_place = tl.load(table_ptr + tl.minimum(chunk + 1, num_chunks - 1) * T)
         on_map = place < num_positions
         mask = on_map & inside
-        row_ptr = dbc_ptr + place * dbc_row
-        dt = tl.load(row_ptr + rank[None, :], mask=on_map & (rank < R)[None, :], other=0.0)
+        x_tile = tl.load(x_ptr + place * x_row + channel, mask=mask, other=0.0)
         v = rows(tl.dot(dt, weight, input_precision="ieee") + bias)
-        x = rows(tl.load(x_ptr + place * x_row + channel, mask=mask, other=0.0))
-        delta, drive, y = (), (), ()
+        delta = ()
         for t in tl.static_range(T):
             delta += (softplus(v[t], FAST),)
+        x = rows(x_tile)
+        drive, y = (), ()
+        for t in tl.static_range(T):
             drive += (delta[t] * x[t].to(tl.float32),)
             y += (D * x[t].to(tl.float32),)
         if GROUP == N:
@@ -96,9 +106,8 @@ def forward_kernel(
             for n in tl.static_range(N):
                 if SAVE:
                     tl.store(states_ptr + n * C + channel, states[n], mask=inside)
-                A = tl.load(A_ptr + n * C + channel, mask=inside, other=0.0) * LOG2E
-                b, c = read_b_c(row_ptr + R + n, N, on_map)
-                h, y = _scan(delta, drive, A, b, c, states[n], y, T, FAST)
+                b, c = pair_rows(pairs[n])
+                h, y = _scan(delta, drive, decays[n], b, c, states[n], y, T, FAST)
                 after += (h,)
             states = after
         else:
@@ -108,13 +117,16 @@ def forward_kernel(
                     state_ptr = states_ptr + n * C + channel
                     h = tl.load(state_ptr, mask=inside, other=0.0)
                     A = tl.load(A_ptr + n * C + channel, mask=inside, other=0.0) * LOG2E
-                    b, c = read_b_c(row_ptr + R + n, N, on_map)
+                    b, c = pair_rows(read_pair(dbc_ptr + place * dbc_row + R + n, on_map, N))
                     h, y = _scan(delta, drive, A, b, c, h, y, T, FAST)
                     last = SAVE and chunk == num_chunks - 1
                     tl.store(state_ptr + states_step, h, mask=inside & (not last))
             tl.debug_barrier()
         states_ptr += states_step
         tl.store(maps_ptr + place * C + channel, stacked(y, T), mask=mask)
+        next_row = dbc_ptr + next_place * dbc_row
+        dt, pairs = read_dt(next_row, next_place < num_positions, R, RANK, N, GROUP)
+        place = next_place
 
 
 @triton.jit
@@ -125,56 +137,3 @@ def _scan(delta, drive, A, b, c, h, y, T: tl.constexpr, FAST: tl.constexpr):
         h = exp2(delta[t] * A, FAST) * h + drive[t] * b[t]
         y += (so_far[t] + h * c[t],)
     return h, y
-
-
-def launch(
-    x: Tensor,
-    dbc: Tensor,
-    dt_weight: Tensor,
-    A: Tensor,
-    D: Tensor,
-    dt_bias: Tensor,
-    table: Tensor,
-    chunk: int,
-    keep_states: bool,
-) -> tuple[Tensor, Tensor]:
-    """y and the states before each chunk (custom_op.py)."""
-    x, dbc = as_rows(x), as_rows(dbc)
-    B, H, W, C = x.shape
-    K, R, N = dt_weight.shape[0], dt_weight.shape[2], A.shape[2]
-    num_chunks = table.shape[1] // chunk
-    maps = x.new_empty(K, B, H, W, C)
-    slots = num_chunks if keep_states else 1
-    states = x.new_empty(B, K, slots, N, C, dtype=torch.float32)
-    E = 64 if C % 64 == 0 and N == 1 else 32
-    forward_kernel[(K * triton.cdiv(C, E) * B,)](
-        x,
-        dbc,
-        dt_weight.contiguous(),
-        A.mT.contiguous(),
-        D.contiguous(),
-        dt_bias.contiguous(),
-        table,
-        maps,
-        states,
-        B,
-        H * W,
-        C,
-        R,
-        K,
-        num_chunks,
-        x.stride(0),
-        x.stride(2),
-        dbc.stride(0),
-        dbc.stride(2),
-        N=N,
-        T=chunk,
-        E=E,
-        RANK=max(16, triton.next_power_of_2(R)),
-        SAVE=keep_states,
-        GROUP=group_of(N, 4),
-        FAST=is_fast(dbc),
-        num_warps=1,
-        num_stages=1,
-    )
-    return merged(maps), states if keep_states else states.new_empty(0)

@@ -1,14 +1,15 @@
-"""What the forward and the backward kernel share: rows of tiles, softplus, the merge.
+"""What the forward and the backward kernel share: the rows of tiles, softplus, the merge.
 
-A tile is (T, E): T positions in the order of the scan by E channels.
+A tile is (T, E): T positions in the order of the scan by E channels. Steps from one position to
+the next are scalar for each channel, so that a thread should own a channel, with all its T values
+in registers; Triton has no word for that, but halving a tile down to its rows has that effect.
 """
 
-import torch
+# mypy: ignore-errors
+# (Triton's language is no Python that a type checker knows)
+
 import triton
 import triton.language as tl
-from torch import Tensor
-
-from ..backends import interpreted
 
 LOG2E = tl.constexpr(1.4426950408889634)
 LN2 = tl.constexpr(0.6931471805599453)
@@ -50,11 +51,7 @@ def softplus(x, FAST: tl.constexpr):
 
 @triton.jit
 def rows(tile):
-    """(T, E) -> a tuple of T rows (1, E).
-
-    Halving a tile down to its rows costs one change of layout, after which a thread holds whole
-    columns, and steps from row to row are its own.
-    """
+    """(T, E) -> a tuple of T rows (1, E), at the cost of one change of layout."""
     if tile.shape[0] == 1:
         return (tile,)
     else:
@@ -77,9 +74,26 @@ def stacked(rows, T: tl.constexpr, start: tl.constexpr = 0):
 
 
 @triton.jit
-def read_b_c(b_ptr, N, on_map):
-    """b and c of one state as rows (1, 1), from the addresses (T, 1) of b; c lies N further."""
-    pair = tl.load(b_ptr + tl.arange(0, 2)[None, :] * N, mask=on_map, other=0.0)
+def read_dt(row_ptr, on_map, R, RANK: tl.constexpr, N: tl.constexpr, GROUP: tl.constexpr):
+    """dt (T, RANK) from the addresses (T, 1) of rows of dbc, and if GROUP is N all b and c."""
+    rank = tl.arange(0, RANK)[None, :]
+    dt = tl.load(row_ptr + rank, mask=on_map & (rank < R), other=0.0)
+    pairs = ()
+    if GROUP == N:
+        for n in tl.static_range(N):
+            pairs += (read_pair(row_ptr + R + n, on_map, N),)
+    return dt, pairs
+
+
+@triton.jit
+def read_pair(b_ptr, on_map, N):
+    """b and c of one state, (T, 2), from the addresses (T, 1) of b; c lies N further."""
+    return tl.load(b_ptr + tl.arange(0, 2)[None, :] * N, mask=on_map, other=0.0)
+
+
+@triton.jit
+def pair_rows(pair):
+    """The rows (1, 1) of b and those of c, from what read_pair() returns."""
     b, c = tl.split(pair.to(tl.float32))
     return rows(b[:, None]), rows(c[:, None])
 
@@ -88,35 +102,8 @@ def read_b_c(b_ptr, N, on_map):
 def merge_kernel(maps_ptr, out_ptr, size, K: tl.constexpr, BLOCK: tl.constexpr):
     """out (size,) = the sum of maps (K, size), in float32."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    total = tl.zeros([BLOCK], tl.float32)
-    for k in tl.static_range(K):
-        total += tl.load(maps_ptr + k * size + at, mask=at < size, other=0.0).to(tl.float32)
+    total = tl.full([BLOCK], 0.0, tl.float32)
+    for _k in tl.static_range(K):
+        total += tl.load(maps_ptr + at, mask=at < size, other=0.0).to(tl.float32)
+        maps_ptr += size
     tl.store(out_ptr + at, total, mask=at < size)
-
-
-def merged(maps: Tensor) -> Tensor:
-    """(K, ...) -> the sum over K, in maps' dtype."""
-    if maps.shape[0] == 1:
-        return maps[0]
-    out = torch.empty_like(maps[0])
-    block = 2048
-    merge_kernel[(triton.cdiv(out.numel(), block),)](
-        maps, out, out.numel(), K=maps.shape[0], BLOCK=block
-    )
-    return out
-
-
-def as_rows(x: Tensor) -> Tensor:
-    """x (B, H, W, C) itself if its positions are rows, evenly apart, of adjacent channels."""
-    evenly = x.stride(1) == x.shape[2] * x.stride(2) or x.shape[1] == 1
-    return x if x.stride(3) == 1 and evenly else x.contiguous()
-
-
-def is_fast(x: Tensor) -> bool:
-    """Whether x has 16 bits and a GPU computes: the interpreter knows no PTX."""
-    return x.element_size() == 2 and not interpreted()
-
-
-def group_of(num_states: int, most: int) -> int:
-    """How many states a kernel treats at a time: all, or a divisor up to `most`."""
-    return max(size for size in range(1, most + 1) if num_states % size == 0)

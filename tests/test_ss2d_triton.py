@@ -1,0 +1,175 @@
+"""ss2d's Triton kernels against its definition: on a GPU, or through Triton's interpreter.
+
+The interpreter takes a second for a few hundred positions, so that it sees small maps only; on a
+GPU the same tests see larger ones as well.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from ss2d_oracle import CROSS, H_FLIP, V_FLIP, H, V, assert_agrees, inputs
+from torch.utils.flop_counter import FlopCounterMode
+
+from hybridnas_kernels import ss2d
+
+ON_GPU = torch.cuda.is_available()
+if not ON_GPU:  # read when the kernels are imported, at their first use
+    os.environ["TRITON_INTERPRET"] = "1"
+DEVICE = "cuda" if ON_GPU else "cpu"
+GPU = [pytest.mark.gpu, pytest.mark.skipif(not ON_GPU, reason="needs a CUDA device")]
+pytest.importorskip("triton")
+
+
+def large(*values: object) -> object:
+    return pytest.param(*values, marks=GPU)
+
+
+@pytest.fixture(autouse=True)
+def poisoned_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.empty* and new_empty hand out NaN: a cell nobody wrote fails the comparison."""
+    for owner, name in (
+        (torch, "empty"),
+        (torch, "empty_like"),
+        (torch.Tensor, "new_empty"),
+    ):
+        real = getattr(owner, name)
+
+        def poisoned(*args, real=real, **kwargs):  # type: ignore[no-untyped-def]
+            fresh = real(*args, **kwargs)
+            return fresh.fill_(float("nan")) if fresh.is_floating_point() else fresh
+
+        monkeypatch.setattr(owner, name, poisoned)
+
+
+@pytest.mark.parametrize(
+    ("shape", "directions", "num_states", "rank"),
+    [
+        ((1, 4, 4, 3), [V], 1, 1),  # a chunk of positions, filled exactly
+        ((2, 3, 5, 33), [H_FLIP], 1, 2),  # one position less, one channel more than a block
+        ((1, 17, 1, 2), [H, V_FLIP], 2, 3),  # one position more
+        ((1, 1, 1, 2), [H], 1, 1),
+        ((1, 5, 3, 2), [(2, False), (2, True)], 1, 3),  # windows past the map
+        ((1, 3, 3, 2), [(7, True), H], 4, 6),  # sequences of different lengths
+        ((1, 3, 3, 2), [V], 6, 17),  # states in groups, a rank of two tiles
+        large((2, 7, 7, 64), CROSS, 1, 3),
+        large((2, 14, 9, 96), CROSS, 1, 6),
+        large((2, 14, 9, 70), [(7, False), (2, True), V], 4, 6),
+        large((2, 9, 14, 64), CROSS, 16, 12),
+        large((2, 28, 28, 192), CROSS, 1, 24),
+        large((64, 7, 7, 768), CROSS, 1, 24),
+    ],
+)
+def test_agrees(
+    shape: tuple[int, int, int, int],
+    directions: list[tuple[int, bool]],
+    num_states: int,
+    rank: int,
+) -> None:
+    given = inputs(shape, len(directions), num_states, rank)
+    assert_agrees(given, directions, tolerance=2e-5, device=DEVICE, backend="triton")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(torch.float16, 1e-3), large(torch.bfloat16, 6e-3)],  # the interpreter has no bf16 product
+)
+@pytest.mark.parametrize(
+    ("shape", "num_states"),
+    [((1, 3, 4, 5), 1), large((2, 14, 14, 192), 1), large((2, 14, 14, 96), 16)],
+)
+def test_16_bits(
+    shape: tuple[int, int, int, int], num_states: int, dtype: torch.dtype, tolerance: float
+) -> None:
+    given = inputs(shape, 4, num_states, 6)
+    assert_agrees(given, CROSS, dtype, tolerance, DEVICE, backend="triton")
+
+
+def run(directions: list[tuple[int, bool]], **given: torch.Tensor) -> torch.Tensor:
+    moved = {k: t.to(DEVICE, torch.float32) for k, t in given.items()}
+    return ss2d(**moved, directions=directions, backend="triton")
+
+
+def test_strided_inputs() -> None:
+    given = inputs((2, 3, 3, 8), 2)
+    wide = torch.cat((given["x"], given["x"] + 1), 3)
+    want = run([H, V], **given)
+    assert torch.equal(run([H, V], **(given | {"x": wide[..., :8]})), want)
+    turned = given["x"].transpose(1, 2).contiguous().transpose(1, 2)  # no even rows
+    assert torch.equal(run([H, V], **(given | {"x": turned})), want)
+
+
+def test_nan_stays_where_it_belongs() -> None:
+    """A NaN at a position of one image reaches what is read later there, and nothing else."""
+    given = inputs((2, 3, 3, 4), 1)
+    given["x"][0, 1, 1, 2] = float("nan")
+    y = run([H], **given).isnan()
+    want = torch.zeros_like(y)
+    want.flatten(1, 2)[0, 4:, 2] = True
+    assert torch.equal(y, want)
+
+
+def test_large_steps_stay_finite() -> None:
+    given = inputs((1, 3, 3, 4), 1)
+    given["dt_bias"] *= 100
+    assert_agrees(given, [H], tolerance=2e-5, device=DEVICE, backend="triton")
+
+
+def test_opcheck() -> None:
+    from hybridnas_kernels.ss2d.custom_op import forward
+
+    given = inputs((1, 3, 3, 4), 2)
+    leaves = [t.to(DEVICE, torch.float32).requires_grad_() for t in given.values()]
+    torch.library.opcheck(
+        forward,
+        (*leaves, [0, 2], [False, True], True),
+        test_utils=("test_schema", "test_faketensor", "test_autograd_registration"),
+    )
+
+
+def test_second_derivative_is_refused() -> None:
+    given = {k: t.to(DEVICE, torch.float32) for k, t in inputs((1, 2, 2, 2), 1).items()}
+    x = given["x"].requires_grad_()
+    y = ss2d(**(given | {"x": x}), directions=[H], backend="triton")
+    (grad,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError):
+        torch.autograd.backward(grad.sum())
+
+
+def test_flops_are_those_of_the_literature() -> None:
+    given = inputs((2, 3, 3, 4), 2, num_states=2, rank=3)
+    leaves = {k: t.to(DEVICE, torch.float32).requires_grad_() for k, t in given.items()}
+    macs = 2 * 2 * 9 * 4 * (9 * 2 + 1 + 3)  # images, directions, positions, channels
+    with FlopCounterMode(display=False) as counter:
+        y = ss2d(**leaves, directions=[H, V], backend="triton")
+    assert counter.get_total_flops() == 2 * macs
+    with FlopCounterMode(display=False) as counter:
+        torch.autograd.backward(y.sum())
+    assert counter.get_total_flops() == 4 * macs
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not ON_GPU, reason="needs a CUDA device")
+def test_compiles_and_captures() -> None:
+    given = {k: t.to(DEVICE, torch.float32) for k, t in inputs((2, 7, 7, 64)).items()}
+    leaves = {k: t.requires_grad_() for k, t in given.items()}
+
+    def gradient() -> torch.Tensor:
+        y = ss2d(**leaves, directions=CROSS, backend="triton")
+        return torch.autograd.grad(y.square().sum(), leaves["x"])[0]
+
+    want = gradient()
+    assert torch.equal(gradient(), want)  # the same twice
+    compiled = torch.compile(lambda **g: ss2d(**g, directions=CROSS), fullgraph=True)
+    y = compiled(**leaves)
+    torch.testing.assert_close(torch.autograd.grad(y.square().sum(), leaves["x"])[0], want)
+    graph = torch.cuda.CUDAGraph()
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        gradient()
+    with torch.cuda.graph(graph, stream=stream):
+        got = gradient()
+    graph.replay()
+    assert torch.equal(got, want)
