@@ -118,14 +118,12 @@ def test_large_steps_stay_finite() -> None:
 
 
 def test_opcheck() -> None:
-    from hybridnas_kernels.ss2d.custom_op import forward
-
-    given = inputs((1, 3, 3, 4), 2)
-    leaves = [t.to(DEVICE, torch.float32).requires_grad_() for t in given.values()]
+    tensors = [t.to(DEVICE, torch.float32) for t in inputs((1, 3, 3, 4), 2).values()]
+    orders = [0, 2], [False, True]
+    torch.library.opcheck(torch.ops.hybridnas.ss2d, (*tensors, *orders, True))
+    _, states = torch.ops.hybridnas.ss2d(*tensors, *orders, True)
     torch.library.opcheck(
-        forward,
-        (*leaves, [0, 2], [False, True], True),
-        test_utils=("test_schema", "test_faketensor", "test_autograd_registration"),
+        torch.ops.hybridnas.ss2d_backward, (torch.randn_like(tensors[0]), *tensors, states, *orders)
     )
 
 

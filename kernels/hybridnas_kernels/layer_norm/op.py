@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import backends
+from ..library import define
 from .reference import layer_norm_reference
 
 
@@ -48,8 +49,6 @@ def layer_norm(
 
 
 class _LayerNorm(torch.autograd.Function):
-    """Ties the two operators together; see gated_conv_block for why not torch.library."""
-
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype
@@ -66,17 +65,6 @@ class _LayerNorm(torch.autograd.Function):
             dy.contiguous(), *ctx.saved_tensors
         )
         return dx, dparameters[0], dparameters[1], None, None
-
-
-_LIBRARY = torch.library.Library("hybridnas", "FRAGMENT")
-_LIBRARY.define(
-    "layer_norm(Tensor x, Tensor weight, Tensor bias, float eps, ScalarType dtype) -> "
-    "(Tensor y, Tensor mean, Tensor rstd)"
-)
-_LIBRARY.define(
-    "layer_norm_backward(Tensor dy, Tensor x, Tensor weight, Tensor mean, Tensor rstd) -> "
-    "(Tensor dx, Tensor dparameters)"
-)
 
 
 def _forward(*inputs: Any) -> tuple[Tensor, ...]:
@@ -105,7 +93,15 @@ def _fake_backward(
     return torch.empty_like(x), weight.new_empty(2, *weight.shape)
 
 
-_LIBRARY.impl("layer_norm", _forward, "CompositeExplicitAutograd")
-_LIBRARY.impl("layer_norm_backward", _backward, "CompositeExplicitAutograd")
-torch.library.register_fake("hybridnas::layer_norm", _fake_forward, lib=_LIBRARY)
-torch.library.register_fake("hybridnas::layer_norm_backward", _fake_backward, lib=_LIBRARY)
+define(
+    "layer_norm(Tensor x, Tensor weight, Tensor bias, float eps, ScalarType dtype) -> "
+    "(Tensor y, Tensor mean, Tensor rstd)",
+    _forward,
+    _fake_forward,
+)
+define(
+    "layer_norm_backward(Tensor dy, Tensor x, Tensor weight, Tensor mean, Tensor rstd) -> "
+    "(Tensor dx, Tensor dparameters)",
+    _backward,
+    _fake_backward,
+)

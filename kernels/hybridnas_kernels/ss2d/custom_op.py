@@ -8,15 +8,32 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
 
+from ..library import define
 from .orders import position_table
 
 CHUNK = 16  # positions between two states that are kept: the rows of a tensor core's tile
 
 
-@torch.library.custom_op("hybridnas::ss2d", mutates_args=())
-def forward(
+class SS2D(torch.autograd.Function):
+    """y (B, H, W, C) of x, dbc, dt_weight, A, D, dt_bias and the directions' windows and flips."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        *tensors, ctx.windows, ctx.flips, keep_states = inputs
+        y, states = torch.ops.hybridnas.ss2d(*inputs)
+        if keep_states:
+            ctx.save_for_backward(*tensors, states)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        found = torch.ops.hybridnas.ss2d_backward(dy, *ctx.saved_tensors, ctx.windows, ctx.flips)
+        return (*found, None, None, None)
+
+
+def _forward(
     x: Tensor,
     dbc: Tensor,
     dt_weight: Tensor,
@@ -34,8 +51,7 @@ def forward(
     return run_forward(x, dbc, dt_weight, A, D, dt_bias, table, CHUNK, keep_states)
 
 
-@forward.register_fake
-def _(
+def _fake_forward(
     x: Tensor,
     dbc: Tensor,
     dt_weight: Tensor,
@@ -54,61 +70,20 @@ def _(
     return y, A.new_empty(shape, dtype=torch.float32)
 
 
-@torch.library.custom_op("hybridnas::ss2d_backward", mutates_args=())
-def backward(
-    dy: Tensor,
-    x: Tensor,
-    dbc: Tensor,
-    dt_weight: Tensor,
-    A: Tensor,
-    D: Tensor,
-    dt_bias: Tensor,
-    states: Tensor,
-    windows: Sequence[int],
-    flips: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _backward(dy: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     """The gradients of x, dbc, dt_weight, A, D and dt_bias."""
     from .triton_launch import run_backward
 
+    *tensors, windows, flips = rest
+    x = tensors[0]
     table = _table(tuple(zip(windows, flips, strict=True)), x.shape[1], x.shape[2], x.device)
-    return run_backward(dy, x, dbc, dt_weight, A, D, dt_bias, states, table, CHUNK)
+    return run_backward(dy, *tensors, table=table, chunk=CHUNK)
 
 
-@backward.register_fake
-def _(
-    dy: Tensor,
-    x: Tensor,
-    dbc: Tensor,
-    dt_weight: Tensor,
-    A: Tensor,
-    D: Tensor,
-    dt_bias: Tensor,
-    states: Tensor,
-    windows: Sequence[int],
-    flips: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    dx, d_dbc, d_weight, dA, dD, d_bias = (
-        t.new_empty(t.shape) for t in (x, dbc, dt_weight, A, D, dt_bias)
-    )
-    return dx, d_dbc, d_weight, dA, dD, d_bias
+def _fake_backward(dy: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    return tuple(t.new_empty(t.shape) for t in rest[:6])
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    *tensors, ctx.windows, ctx.flips, keep_states = inputs
-    if not keep_states:
-        raise RuntimeError("ss2d ran without keeping its states, so it has no gradient")
-    ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(*tensors, output[1])
-
-
-def _gradient(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    return (*backward(dy, *ctx.saved_tensors, ctx.windows, ctx.flips), None, None, None)
-
-
-forward.register_autograd(_gradient, setup_context=_setup_context)
-
-
-@register_flop_formula([torch.ops.hybridnas.ss2d])
 def _forward_flops(
     x_shape: Sequence[int],
     dbc_shape: Sequence[int],
@@ -124,9 +99,24 @@ def _forward_flops(
     return 2 * macs
 
 
-@register_flop_formula([torch.ops.hybridnas.ss2d_backward])
 def _backward_flops(dy_shape: Sequence[int], *args: Any, **kwargs: Any) -> int:
     return 2 * _forward_flops(*args)
+
+
+_TENSORS = "Tensor x, Tensor dbc, Tensor dt_weight, Tensor A, Tensor D, Tensor dt_bias"
+define(
+    f"ss2d({_TENSORS}, int[] windows, bool[] flips, bool keep_states) -> (Tensor, Tensor)",
+    _forward,
+    _fake_forward,
+    _forward_flops,
+)
+define(
+    f"ss2d_backward(Tensor dy, {_TENSORS}, Tensor states, int[] windows, bool[] flips) -> "
+    "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _backward,
+    _fake_backward,
+    _backward_flops,
+)
 
 
 def _lengths(x: Tensor, windows: Sequence[int]) -> list[int]:

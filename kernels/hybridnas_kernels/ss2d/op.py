@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import backends
+from .custom_op import SS2D
 from .orders import Direction
 from .reference import ss2d_reference, ss2d_traceable
 
@@ -48,12 +49,10 @@ def ss2d(
     if dtype is not None and dbc.dtype == torch.float32:
         dbc = dbc.to(dtype)
     if backends.choose("ss2d", backend, x, ("triton", "torch")) == "triton":
-        from .custom_op import forward
-
         tensors = (x, dbc, dt_weight, A, D, dt_bias)
         keep_states = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
         windows, flips = [order[0] for order in orders], [order[1] for order in orders]
-        y: Tensor = forward(*tensors, windows, flips, keep_states)[0]
+        y: Tensor = SS2D.apply(*tensors, windows, flips, keep_states)
         return y
     traced = backends.is_traced() or torch.compiler.is_compiling()
     run = ss2d_traceable if traced else ss2d_reference

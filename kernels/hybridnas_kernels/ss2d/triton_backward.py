@@ -5,7 +5,6 @@ are computed again from the one that the forward kept before it.
 """
 
 # mypy: ignore-errors
-# ruff: noqa: RUF005
 # (Triton's language is no Python that a type checker knows, and has no starred tuples)
 
 import triton
