@@ -5,7 +5,15 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .triton_tiles import load_times, products, projection, step_sizes, store_times
+from .triton_tiles import (
+    load_pieces,
+    pieces_of,
+    products,
+    projection,
+    step_sizes,
+    store_pieces,
+    times_of,
+)
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 
@@ -18,14 +26,14 @@ def scan_forward(
     A_ptr,  # (N, G E)
     B_ptr, C_ptr,  # (batch, G, N, L)
     D_ptr, bias_ptr,  # (G E,)
-    states_ptr,  # (tiles or 1, batch, N, G E): the state after each tile, or after the last
+    states_ptr,  # (kept, batch, N, G E): after each EVERY tiles; EVERY = 0: after the last
     num_batch, num_groups, E, L, N,
     u_batch, u_row, delta_batch, delta_row, z_batch, z_row, out_batch, out_row,
     B_batch, B_group, B_state, C_batch, C_group, C_state,
     HAS_D: tl.constexpr, HAS_Z: tl.constexpr, HAS_BIAS: tl.constexpr, SOFTPLUS: tl.constexpr,
-    SAVE: tl.constexpr, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, PIECE: tl.constexpr,
+    EVERY: tl.constexpr, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, PIECE: tl.constexpr,
     B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr, CHANNELS: tl.constexpr,
-    STEPS: tl.constexpr, STAGES: tl.constexpr,
+    STEPS: tl.constexpr, TILES: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """A program: CHANNELS channels of one group of one batch entry, all times.
 
@@ -52,40 +60,58 @@ def scan_forward(
     B_ptr += batch * B_batch + group * B_group
     C_ptr += batch * C_batch + group * C_group
     states_ptr += batch * N * dim
+    slot = num_batch.to(tl.int64) * N * dim
+    TIMES: tl.constexpr = TILES * STEPS
     bias = tl.load(bias_ptr + channel, is_channel, 0.0).to(tl.float32) if HAS_BIAS else 0.0
-
     skip = tl.load(D_ptr + channel, is_channel, 0.0).to(tl.float32) if HAS_D else 0.0
 
-    for start in range(0, L, STEPS):
-        u = load_times(u_ptr, channel, start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
-        raw = load_times(delta_ptr, channel, start, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
-        delta = step_sizes(raw, bias, start, is_channel, L, SOFTPLUS)
-        drive = products(delta, u)
-        y = ()
-        for i in tl.static_range(STEPS):
-            y = y + (u[i] * skip,)
-        before = states_ptr
-        if SAVE:
-            before -= num_batch.to(tl.int64) * N * dim
-        for n in tl.range(0, N, num_stages=STAGES):
-            at = n * dim + channel
-            A = tl.load(A_ptr + at, is_channel, 0.0) * LOG2_E
-            h = tl.load(before + at, is_channel & (start > 0), 0.0)
-            B = projection(B_ptr + n * B_state, start, L, B_CONSTANT, PAIRS, STEPS)
-            C = projection(C_ptr + n * C_state, start, L, C_CONSTANT, PAIRS, STEPS)
-            sums = ()
-            for i in tl.static_range(STEPS):
-                h = tl.exp2(delta[i] * A) * h + drive[i] * B[i]
-                sums = sums + (y[i] + h * C[i],)
-            y = sums
-            tl.store(states_ptr + at, h, is_channel)
-        if SAVE:
-            states_ptr += num_batch.to(tl.int64) * N * dim
+    for chunk in range(0, tl.cdiv(L, TILES * STEPS)):
+        chunk_start = chunk * (TILES * STEPS)
+        u_pieces = load_pieces(
+            u_ptr, channel, chunk_start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
+        )
+        raw_pieces = load_pieces(
+            delta_ptr, channel, chunk_start, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
+        )
         if HAS_Z:
-            z = load_times(z_ptr, channel, start, z_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
-            gated = ()
+            z_pieces = load_pieces(
+                z_ptr, channel, chunk_start, z_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
+            )
+        out_pieces = ()
+        for tile in tl.static_range(TILES):
+            start = chunk_start + tile * STEPS
+            u = times_of(u_pieces, tile, PIECE, STEPS)
+            raw = times_of(raw_pieces, tile, PIECE, STEPS)
+            delta = step_sizes(raw, bias, start, is_channel, L, SOFTPLUS)
+            drive = products(delta, u)
+            y = ()
             for i in tl.static_range(STEPS):
-                gated = gated + (y[i] * z[i] * tl.sigmoid(z[i]),)
-            y = gated
-        store_times(out_ptr, y, channel, start, out_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS)
-        tl.debug_barrier()  # states that other threads of this program stored are read next
+                y = y + (u[i] * skip,)
+            before = states_ptr
+            after = states_ptr
+            if EVERY > 0:
+                before += (chunk * (TILES // EVERY) + (tile + EVERY - 1) // EVERY - 1) * slot
+                after += (chunk * (TILES // EVERY) + tile // EVERY) * slot
+            for n in tl.range(0, tl.where(start < L, N, 0), num_stages=STAGES):
+                at = n * dim + channel
+                A = tl.load(A_ptr + at, is_channel, 0.0) * LOG2_E
+                h = tl.load(before + at, is_channel & (start > 0), 0.0)
+                B = projection(B_ptr + n * B_state, start, L, B_CONSTANT, PAIRS, STEPS)
+                C = projection(C_ptr + n * C_state, start, L, C_CONSTANT, PAIRS, STEPS)
+                sums = ()
+                for i in tl.static_range(STEPS):
+                    h = tl.exp2(delta[i] * A) * h + drive[i] * B[i]
+                    sums = sums + (y[i] + h * C[i],)
+                y = sums
+                tl.store(after + at, h, is_channel)
+            if HAS_Z:
+                z = times_of(z_pieces, tile, PIECE, STEPS)
+                gated = ()
+                for i in tl.static_range(STEPS):
+                    gated = gated + (y[i] * z[i] * tl.sigmoid(z[i]),)
+                y = gated
+            out_pieces = out_pieces + pieces_of(y, out_ptr.dtype.element_ty, PIECE)
+            tl.debug_barrier()  # states that other threads of this program stored are read next
+        store_pieces(
+            out_ptr, out_pieces, channel, chunk_start, out_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
+        )
