@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    # Triton's kernels run in its interpreter, which it must know when it is first imported; timm
+    # does that.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 from hybridnas.store import Store
 

@@ -1,5 +1,6 @@
 """The selective scan backward: a program walks back through time, a tile of 8 steps at once."""
 
+# ruff: noqa: RUF005 (Triton compiles no starred tuples)
 from __future__ import annotations
 
 import triton
@@ -18,15 +19,36 @@ from .triton_tiles import (
     times_of,
 )
 
-
 # The matrix units cut a float32 to tf32's 10 bits instead of rounding it: on average 0.72 / 2^11
 # of a number is lost (mantissas spread evenly in the logarithm).
 TRUNCATION = tl.constexpr(1 + 0.7213 / 2**11)
 
 
-@triton.jit(do_not_specialize=["num_batch", "num_groups", "E", "L", "N", "u_batch", "u_row",
-    "delta_batch", "delta_row", "z_batch", "z_row", "dout_batch", "dout_row", "du_batch", "du_row",
-    "B_batch", "B_group", "B_state", "C_batch", "C_group", "C_state"])
+@triton.jit(
+    do_not_specialize=[
+        "num_batch",
+        "num_groups",
+        "E",
+        "L",
+        "N",
+        "u_batch",
+        "u_row",
+        "delta_batch",
+        "delta_row",
+        "z_batch",
+        "z_row",
+        "dout_batch",
+        "dout_row",
+        "du_batch",
+        "du_row",
+        "B_batch",
+        "B_group",
+        "B_state",
+        "C_batch",
+        "C_group",
+        "C_state",
+    ]
+)
 def scan_backward(
     u_ptr, delta_ptr, z_ptr, dout_ptr, du_ptr, ddelta_ptr, dz_ptr,  # (batch, G E, L)
     A_ptr,  # (N, G E)
@@ -90,21 +112,48 @@ def scan_backward(
     ones = tl.full((16, CHANNELS), 1.0, tl.float32)
 
     num_chunks = tl.cdiv(L, TIMES)
-    for back in range(0, num_chunks):
+    for back in range(num_chunks):
         chunk = num_chunks - 1 - back
         chunk_start = chunk * TIMES
         u_pieces = load_pieces(
             u_ptr, channel, chunk_start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
         )
         dout_pieces = load_pieces(
-            dout_ptr, channel, chunk_start, dout_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
+            dout_ptr,
+            channel,
+            chunk_start,
+            dout_row,
+            is_channel,
+            L,
+            CHANNELS_LAST,
+            VECTOR,
+            PIECE,
+            TIMES,
         )
         raw_pieces = load_pieces(
-            delta_ptr, channel, chunk_start, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
+            delta_ptr,
+            channel,
+            chunk_start,
+            delta_row,
+            is_channel,
+            L,
+            CHANNELS_LAST,
+            VECTOR,
+            PIECE,
+            TIMES,
         )
         if HAS_Z:
             z_pieces = load_pieces(
-                z_ptr, channel, chunk_start, z_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
+                z_ptr,
+                channel,
+                chunk_start,
+                z_row,
+                is_channel,
+                L,
+                CHANNELS_LAST,
+                VECTOR,
+                PIECE,
+                TIMES,
             )
         du_pieces = ()
         ddelta_pieces = ()
@@ -209,14 +258,44 @@ def scan_backward(
                 dz_pieces = pieces_of(dz, dz_ptr.dtype.element_ty, PIECE) + dz_pieces
             tl.debug_barrier()  # what other threads of this program stored is read in the next tile
         store_pieces(
-            du_ptr, du_pieces, channel, chunk_start, du_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
+            du_ptr,
+            du_pieces,
+            channel,
+            chunk_start,
+            du_row,
+            is_channel,
+            L,
+            CHANNELS_LAST,
+            VECTOR,
+            PIECE,
+            TIMES,
         )
         store_pieces(
-            ddelta_ptr, ddelta_pieces, channel, chunk_start, du_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
+            ddelta_ptr,
+            ddelta_pieces,
+            channel,
+            chunk_start,
+            du_row,
+            is_channel,
+            L,
+            CHANNELS_LAST,
+            VECTOR,
+            PIECE,
+            TIMES,
         )
         if HAS_Z:
             store_pieces(
-                dz_ptr, dz_pieces, channel, chunk_start, du_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
+                dz_ptr,
+                dz_pieces,
+                channel,
+                chunk_start,
+                du_row,
+                is_channel,
+                L,
+                CHANNELS_LAST,
+                VECTOR,
+                PIECE,
+                TIMES,
             )
     if HAS_D:
         tl.store(dconst_ptr + N * dim + channel, dskip, is_channel)

@@ -1,5 +1,6 @@
 """The selective scan forward: a program walks through time with the channels of one group."""
 
+# ruff: noqa: RUF005 (Triton compiles no starred tuples)
 from __future__ import annotations
 
 import triton
@@ -18,9 +19,29 @@ from .triton_tiles import (
 LOG2_E = tl.constexpr(1.4426950408889634)
 
 
-@triton.jit(do_not_specialize=["num_batch", "num_groups", "E", "L", "N", "u_batch", "u_row",
-    "delta_batch", "delta_row", "z_batch", "z_row", "out_batch", "out_row", "B_batch", "B_group",
-    "B_state", "C_batch", "C_group", "C_state"])
+@triton.jit(
+    do_not_specialize=[
+        "num_batch",
+        "num_groups",
+        "E",
+        "L",
+        "N",
+        "u_batch",
+        "u_row",
+        "delta_batch",
+        "delta_row",
+        "z_batch",
+        "z_row",
+        "out_batch",
+        "out_row",
+        "B_batch",
+        "B_group",
+        "B_state",
+        "C_batch",
+        "C_group",
+        "C_state",
+    ]
+)
 def scan_forward(
     u_ptr, delta_ptr, z_ptr, out_ptr,  # (batch, G E, L); batch stride and row stride below
     A_ptr,  # (N, G E)
@@ -65,17 +86,35 @@ def scan_forward(
     bias = tl.load(bias_ptr + channel, is_channel, 0.0).to(tl.float32) if HAS_BIAS else 0.0
     skip = tl.load(D_ptr + channel, is_channel, 0.0).to(tl.float32) if HAS_D else 0.0
 
-    for chunk in range(0, tl.cdiv(L, TILES * STEPS)):
+    for chunk in range(tl.cdiv(L, TILES * STEPS)):
         chunk_start = chunk * (TILES * STEPS)
         u_pieces = load_pieces(
             u_ptr, channel, chunk_start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
         )
         raw_pieces = load_pieces(
-            delta_ptr, channel, chunk_start, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
+            delta_ptr,
+            channel,
+            chunk_start,
+            delta_row,
+            is_channel,
+            L,
+            CHANNELS_LAST,
+            VECTOR,
+            PIECE,
+            TIMES,
         )
         if HAS_Z:
             z_pieces = load_pieces(
-                z_ptr, channel, chunk_start, z_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
+                z_ptr,
+                channel,
+                chunk_start,
+                z_row,
+                is_channel,
+                L,
+                CHANNELS_LAST,
+                VECTOR,
+                PIECE,
+                TIMES,
             )
         out_pieces = ()
         for tile in tl.static_range(TILES):
@@ -113,5 +152,15 @@ def scan_forward(
             out_pieces = out_pieces + pieces_of(y, out_ptr.dtype.element_ty, PIECE)
             tl.debug_barrier()  # states that other threads of this program stored are read next
         store_pieces(
-            out_ptr, out_pieces, channel, chunk_start, out_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
+            out_ptr,
+            out_pieces,
+            channel,
+            chunk_start,
+            out_row,
+            is_channel,
+            L,
+            CHANNELS_LAST,
+            VECTOR,
+            PIECE,
+            TIMES,
         )

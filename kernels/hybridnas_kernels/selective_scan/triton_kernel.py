@@ -81,8 +81,7 @@ def backward(
     dout = laid_out(dout, channels_last)
     gate = u if z is None else laid_out(z, channels_last)  # not read where there is none
     du, ddelta, dz = (
-        new_map(u, x.dtype) if x is not None else u.new_empty(0)
-        for x in (u, delta, z)
+        new_map(u, x.dtype) if x is not None else u.new_empty(0) for x in (u, delta, z)
     )
     rows = _strides((u, delta, gate, dout, du), channels_last)
     vector, piece, tiles = _pieces(u, dim // groups if channels_last else L, rows, channels_last)
@@ -92,7 +91,9 @@ def backward(
     carry = (
         u.new_empty(carry_shape, dtype=torch.float32)
         if dlast is None
-        else dlast.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+        else dlast.transpose(1, 2).to(
+            torch.float32, memory_format=torch.contiguous_format, copy=True
+        )
     )
     constants = u.new_empty(batch, N + 2, dim, dtype=torch.float32)
     shares = u.new_empty(2, blocks, batch, groups, N, L, dtype=torch.float32)

@@ -6,6 +6,7 @@ channels, so that taking a tile apart into times costs no instruction. Memory is
 for the next 16 bytes have left the caches by then.
 """
 
+# ruff: noqa: RUF005 (Triton compiles no starred tuples)
 from __future__ import annotations
 
 import triton
@@ -70,9 +71,7 @@ def offsets(channel, time, stride, CHANNELS_LAST: tl.constexpr, VECTOR: tl.const
 
 
 @triton.jit
-def projection(
-    pointer, start, L, CONSTANT: tl.constexpr, PAIRS: tl.constexpr, STEPS: tl.constexpr
-):
+def projection(pointer, start, L, CONSTANT: tl.constexpr, PAIRS: tl.constexpr, STEPS: tl.constexpr):
     """B or C of one state at STEPS times: a tuple of (1, 1), float32.
 
     PAIRS: the 16-bit type of two neighbouring times that are read as one int32; halves what is
