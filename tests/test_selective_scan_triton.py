@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hybridnas_kernels import selective_scan
 from hybridnas_kernels.selective_scan.custom_op import scan as operator
 from hybridnas_kernels.selective_scan.layout import num_kept
+from hybridnas_kernels.selective_scan.mamba import selective_scan_mamba
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton"),
@@ -22,21 +23,23 @@ pytestmark = [
 ]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 GPU = [pytest.mark.gpu, pytest.mark.skipif(DEVICE == "cpu", reason="needs a CUDA device")]
+scan: Any = selective_scan  # called with arguments from a dictionary or a list
+definition: Any = oracle
 full_scan: FullScan = partial(selective_scan, return_last_state=True, backend="triton")  # type: ignore[assignment]
-# one under a tile, a tile, one over; the same for what is read at once in bf16; odd and even
-EDGES = [1, 7, 8, 9, 31, 32, 33]
+# a tile (8 times for one state, 16 for three) and one over; the same for what is read at once
+EDGES = [1, 8, 9, 16, 17, 32, 33]
 
 
 def assert_agrees(
     given: Inputs,
     softplus: bool = True,
     dtype: torch.dtype = torch.float32,
-    tolerance: float = 2e-6,
-    scan: FullScan = full_scan,
+    tolerance: float = 1e-5,
+    full: FullScan = full_scan,
 ) -> None:
     rounded = {k: x.to(DEVICE, dtype).double() for k, x in given.items()}
     want = outputs_and_gradients(oracle, rounded, torch.float64, softplus)
-    got = outputs_and_gradients(scan, rounded, dtype, softplus)
+    got = outputs_and_gradients(full, rounded, dtype, softplus)
     errors = {
         k: ((got[k].double() - want[k]).norm() / want[k].norm().clamp_min(1e-30)).item()
         for k in want
@@ -61,7 +64,7 @@ def _poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("num_states", [1, 3])
 @pytest.mark.parametrize("length", EDGES)
 def test_lengths_at_the_edges_of_tiles(length: int, num_states: int) -> None:
-    assert_agrees(inputs(length, num_states, 2, batch=1, dim=4))
+    assert_agrees(inputs(length, num_states, 1, batch=1, dim=2))
 
 
 @pytest.mark.parametrize(("dim", "groups"), [(1, 1), (31, 1), (33, 1), (6, 6)])
@@ -87,12 +90,12 @@ def test_one_projection_with_a_single_group(name: str) -> None:
     assert_agrees(given | {name: given[name][:, 0]})
 
 
-@pytest.mark.parametrize("length", [16, 34, 35, 36])  # pairs of B and C; vectors of 8, 1, 1, 4
+@pytest.mark.parametrize("length", [16, 18, 19, 20])  # pairs of B and C; vectors of 8, 1, 1, 4
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 1e-3), (torch.bfloat16, 8e-3)])
 def test_16_bit_types_lose_only_the_rounding_of_results(
     length: int, dtype: torch.dtype, tolerance: float
 ) -> None:
-    assert_agrees(inputs(length, 3, 2, batch=1, dim=4), True, dtype, tolerance)
+    assert_agrees(inputs(length, 3, 1, batch=1, dim=4), True, dtype, tolerance)
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -104,9 +107,9 @@ def _slice(x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("change", [_channels_last, _slice])
-@pytest.mark.parametrize("names", [("u", "delta", "z"), ("delta",), ("u",), ("B", "C")])
+@pytest.mark.parametrize("names", [("u", "delta", "z"), ("delta",), ("B", "C")])
 def test_layout_of_inputs_does_not_matter(names: tuple[str, ...], change: Any) -> None:
-    given = {k: x.float().to(DEVICE) for k, x in inputs(20, 2, 2, batch=2, dim=8).items()}
+    given = {k: x.float().to(DEVICE) for k, x in inputs(18, 1, 1, batch=2, dim=4).items()}
     other = {k: change(x) if k in names else x for k, x in given.items()}
     results = []
     for tensors in (given, other):
@@ -149,7 +152,7 @@ def test_only_the_last_state_is_used() -> None:
     want = {k: x.detach().double().requires_grad_() for k, x in given.items()}
     names = ["u", "delta", "A", "B", "delta_bias"]
     got_grads = torch.autograd.grad(full_scan(**given)[1].sum(), [given[k] for k in names])
-    want_grads = torch.autograd.grad(oracle(**want)[1].sum(), [want[k] for k in names])
+    want_grads = torch.autograd.grad(definition(**want)[1].sum(), [want[k] for k in names])
     for got, expected in zip(got_grads, want_grads, strict=True):
         torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-5)
 
@@ -196,24 +199,24 @@ def test_second_derivative_is_refused() -> None:
 
 def test_a_forced_backend_that_cannot_run_says_why() -> None:
     given = {k: x.to(DEVICE) for k, x in inputs(5).items()}
-    with pytest.raises(RuntimeError, match="float32, bfloat16 and float16, got torch.float64"):
-        selective_scan(**given, backend="triton")
+    with pytest.raises(RuntimeError, match=r"float32, bfloat16 and float16, got torch\.float64"):
+        scan(**given, backend="triton")
     with pytest.raises(ValueError, match="backend must be one of auto, triton, torch, mamba"):
-        selective_scan(**given, backend="cuda")
+        scan(**given, backend="cuda")
 
 
 def test_mamba_is_refused_what_it_cannot_do() -> None:
-    from hybridnas_kernels.selective_scan.mamba import selective_scan_mamba
+    mamba: Any = selective_scan_mamba
 
     given = {k: x.float() for k, x in inputs(5, 2, 2).items()}
     order = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias")
-    args = [given[k] for k in order]
+    args: Any = [given[k] for k in order]
     with pytest.raises(RuntimeError, match="delta must have u's type"):
-        selective_scan_mamba(args[0].half(), *args[1:], True, False)
+        mamba(args[0].half(), *args[1:], True, False)
     with pytest.raises(RuntimeError, match="B and C must depend on time"):
-        selective_scan_mamba(*args[:3], args[2], *args[4:], True, False)
+        mamba(*args[:3], args[2], *args[4:], True, False)
     with pytest.raises(RuntimeError, match="its last state has no gradient"):
-        selective_scan_mamba(args[0].requires_grad_(), *args[1:], True, True)
+        mamba(args[0].requires_grad_(), *args[1:], True, True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -237,7 +240,7 @@ def test_agrees_with_mamba(mark: str) -> None:
     results = []
     for backend in ("triton", "mamba"):
         leaves = {k: x.detach().requires_grad_() for k, x in given.items()}
-        out = selective_scan(**leaves, delta_softplus=True, backend=backend)
+        out = scan(**leaves, delta_softplus=True, backend=backend)
         grads = torch.autograd.grad(out.float().square().sum(), list(leaves.values()))
         results.append((out, *grads))
     for ours, theirs in zip(*results, strict=True):
@@ -249,11 +252,11 @@ def test_compiles_and_captures(mark: str) -> None:
     given = {k: x.to("cuda").float() for k, x in inputs(100, 4, 2, dim=64).items()}
     order = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias")
     args = [given[k] for k in order]
-    want = selective_scan(*args, True)
-    assert torch.equal(torch.compile(selective_scan, fullgraph=True)(*args, True), want)
+    want = scan(*args, True)
+    assert torch.equal(torch.compile(scan, fullgraph=True)(*args, True), want)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        got = selective_scan(*args, True)
+        got = scan(*args, True)
     got.fill_(float("nan"))
     graph.replay()
     assert torch.equal(got, want)

@@ -152,9 +152,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, default=None, metavar="FILE")
     options = parser.parse_args(argv)
     found = rows(options.batch or (128 if torch.cuda.is_available() else 4))
-    print(
-        f"{'shape':22} {'pass':4} {'peer':>10} {'us':>8} {'ours us':>8} {'ratio':>6} {'floor us':>8}"
-    )
+    heads = ("shape", "pass", "peer", "us", "ours us", "ratio", "floor us")
+    print("{:22} {:4} {:>10} {:>8} {:>8} {:>6} {:>8}".format(*heads))
     for row in found:
         print(
             "{shape:22} {pass:4} {peer:>10} {peer_us:8.0f} {ours_us:8.0f} {ratio:6.2f} "

@@ -5,20 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-STEPS = 8  # times that a kernel works on at once
 
+def steps_of_tile(num_states: int) -> int:
+    """Times that a kernel works on at once; after each tile the forward keeps the states.
 
-def steps_between_states(num_states: int) -> int:
-    """Times from one state that is kept for the backward to the next.
-
-    Few states are cheap to keep; of many the backward computes every second one again.
+    Of many states fewer are kept then, and each is read and written less often; with few, a
+    smaller tile leaves registers for more programs at once.
     """
-    return STEPS if num_states <= 2 else 2 * STEPS
+    return 8 if num_states <= 2 else 16
 
 
 def num_kept(length: int, num_states: int) -> int:
-    spacing = steps_between_states(num_states)
-    return (length + spacing - 1) // spacing
+    steps = steps_of_tile(num_states)
+    return (length + steps - 1) // steps
 
 
 def is_channels_last(u: Tensor) -> bool:

@@ -1,6 +1,5 @@
-"""The selective scan backward: a program walks back through time, a tile of 8 steps at once."""
+"""The selective scan backward: a program walks back through time, a tile at a time."""
 
-# ruff: noqa: RUF005 (Triton compiles no starred tuples)
 from __future__ import annotations
 
 import triton
@@ -54,7 +53,7 @@ def scan_backward(
     A_ptr,  # (N, G E)
     B_ptr, C_ptr,  # (batch, G, N, L)
     D_ptr, bias_ptr,  # (G E,)
-    states_ptr,  # (kept, batch, N, G E): of the forward, after each EVERY tiles
+    states_ptr,  # (tiles, batch, N, G E): the state after each tile, of the forward
     carry_ptr,  # (batch, N, G E): the gradient that enters a tile from its end
     dconst_ptr,  # (batch, N + 2, G E): of A, D and bias, each batch entry's share
     dB_ptr, dC_ptr,  # (blocks, batch, G, N, L): each block of channels' share
@@ -63,8 +62,9 @@ def scan_backward(
     B_batch, B_group, B_state, C_batch, C_group, C_state,
     HAS_D: tl.constexpr, HAS_Z: tl.constexpr, HAS_BIAS: tl.constexpr, SOFTPLUS: tl.constexpr,
     HAS_DLAST: tl.constexpr, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, PIECE: tl.constexpr,
-    B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr, PRECISION: tl.constexpr,
-    CHANNELS: tl.constexpr, STEPS: tl.constexpr, TILES: tl.constexpr, EVERY: tl.constexpr, STAGES: tl.constexpr,
+    B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr,
+    PRECISION: tl.constexpr, CHANNELS: tl.constexpr, STEPS: tl.constexpr, TILES: tl.constexpr,
+
 ):  # fmt: skip
     """A program: CHANNELS channels of one group of one batch entry, all times from the last.
 
@@ -176,31 +176,20 @@ def scan_backward(
             raw = times_of(raw_pieces, tile, PIECE, STEPS)
             delta = step_sizes(raw, bias, start, is_channel, L, SOFTPLUS)
             drive = products(delta, u)
-            if EVERY == 2 and tile % 2 == 1:  # no state was kept before this tile: from the last
-                raw_prior = times_of(raw_pieces, tile - 1, PIECE, STEPS)
-                delta_prior = step_sizes(raw_prior, bias, start - STEPS, is_channel, L, SOFTPLUS)
-                drive_prior = products(delta_prior, times_of(u_pieces, tile - 1, PIECE, STEPS))
             gB = (zero,) * STEPS  # the sum over n of g[t] B[t]
             dexponent = (zero,) * STEPS  # the sum over n of A d(loss)/d(delta[t] A)
-            kept = chunk * (TILES // EVERY) + tile // EVERY - 1
-            states_before = states_ptr + kept * slot
+            states_before = states_ptr + (chunk * TILES + tile - 1) * slot
             is_last = start + STEPS >= L  # the first one to be done
-            for n in tl.range(0, tl.where(start < L, N, 0), num_stages=STAGES):
+            for n in range(tl.where(start < L, N, 0)):
                 at = n * dim + channel
                 A = tl.load(A_ptr + at, is_channel, 0.0) * LOG2_E
-                h = tl.load(states_before + at, is_channel & (kept >= 0), 0.0)
+                h = tl.load(states_before + at, is_channel & (start > 0), 0.0)
                 entered = is_channel if HAS_DLAST else is_channel & (not is_last)
                 g = tl.load(carry_ptr + at, entered, 0.0)
                 dA = tl.load(dconst_ptr + at, is_channel & (not is_last), 0.0)
                 B = projection(B_ptr + n * B_state, start, L, B_CONSTANT, PAIRS, STEPS)
                 C = projection(C_ptr + n * C_state, start, L, C_CONSTANT, PAIRS, STEPS)
 
-                if EVERY == 2 and tile % 2 == 1:
-                    B_prior = projection(
-                        B_ptr + n * B_state, start - STEPS, L, B_CONSTANT, PAIRS, STEPS
-                    )
-                    for i in tl.static_range(STEPS):
-                        h = tl.exp2(delta_prior[i] * A) * h + drive_prior[i] * B_prior[i]
                 decay = ()
                 states = (h,)
                 for i in tl.static_range(STEPS):

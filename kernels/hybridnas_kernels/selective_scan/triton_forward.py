@@ -1,6 +1,5 @@
 """The selective scan forward: a program walks through time with the channels of one group."""
 
-# ruff: noqa: RUF005 (Triton compiles no starred tuples)
 from __future__ import annotations
 
 import triton
@@ -47,14 +46,14 @@ def scan_forward(
     A_ptr,  # (N, G E)
     B_ptr, C_ptr,  # (batch, G, N, L)
     D_ptr, bias_ptr,  # (G E,)
-    states_ptr,  # (kept, batch, N, G E): after each EVERY tiles; EVERY = 0: after the last
+    states_ptr,  # (tiles or 1, batch, N, G E): the state after each tile, or after the last
     num_batch, num_groups, E, L, N,
     u_batch, u_row, delta_batch, delta_row, z_batch, z_row, out_batch, out_row,
     B_batch, B_group, B_state, C_batch, C_group, C_state,
     HAS_D: tl.constexpr, HAS_Z: tl.constexpr, HAS_BIAS: tl.constexpr, SOFTPLUS: tl.constexpr,
-    EVERY: tl.constexpr, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, PIECE: tl.constexpr,
+    SAVE: tl.constexpr, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, PIECE: tl.constexpr,
     B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr, CHANNELS: tl.constexpr,
-    STEPS: tl.constexpr, TILES: tl.constexpr, STAGES: tl.constexpr,
+    STEPS: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
     """A program: CHANNELS channels of one group of one batch entry, all times.
 
@@ -128,10 +127,10 @@ def scan_forward(
                 y = y + (u[i] * skip,)
             before = states_ptr
             after = states_ptr
-            if EVERY > 0:
-                before += (chunk * (TILES // EVERY) + (tile + EVERY - 1) // EVERY - 1) * slot
-                after += (chunk * (TILES // EVERY) + tile // EVERY) * slot
-            for n in tl.range(0, tl.where(start < L, N, 0), num_stages=STAGES):
+            if SAVE:
+                after += (chunk * TILES + tile) * slot
+                before = after - slot
+            for n in range(tl.where(start < L, N, 0)):
                 at = n * dim + channel
                 A = tl.load(A_ptr + at, is_channel, 0.0) * LOG2_E
                 h = tl.load(before + at, is_channel & (start > 0), 0.0)

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .layout import STEPS, is_channels_last, laid_out, new_map, num_kept, steps_between_states
+from .layout import is_channels_last, laid_out, new_map, num_kept, steps_of_tile
 from .triton_backward import scan_backward
 from .triton_forward import scan_forward
 
@@ -35,26 +35,27 @@ def forward(
     channels_last = is_channels_last(u)
     B, C, pairs = _projections(B, C)
     u, delta = laid_out(u, channels_last), laid_out(delta, channels_last)
-    z = u if z is None else laid_out(z, channels_last)  # not read where there is none
+    gate = u if z is None else laid_out(z, channels_last)  # not read where there is none
     out = new_map(u, u.dtype)
     kept = num_kept(L, N) if save else 1
     states = u.new_empty(kept, batch, N, dim, dtype=torch.float32)
-    rows = _strides((u, delta, z, out), channels_last)
-    vector, piece, tiles = _pieces(u, dim // groups if channels_last else L, rows, channels_last)
-    options = forward_options(dim // groups, N)
+    rows = _strides((u, delta, gate, out), channels_last)
+    steps, innermost = steps_of_tile(N), dim // groups if channels_last else L
+    vector, piece, tiles = _pieces(u, steps, innermost, rows, channels_last)
+    options = _options(dim // groups, 80 if u.element_size() == 2 and vector > 1 else 0)
     grid = (triton.cdiv(dim // groups, options["CHANNELS"]) * groups * batch,)
     with torch.cuda.device_of(u):
         scan_forward[grid](
-            u, delta, z, out,
+            u, delta, gate, out,
             A.t().float().contiguous(), B, C,
             u if D is None else D.contiguous(),
             u if delta_bias is None else delta_bias.contiguous(),
             states, batch, groups, dim // groups, L, N, *rows, *B.stride()[:3], *C.stride()[:3],
-            HAS_D=D is not None, HAS_Z=z is not u, HAS_BIAS=delta_bias is not None,
-            SOFTPLUS=delta_softplus, EVERY=steps_between_states(N) // STEPS if save else 0, CHANNELS_LAST=channels_last,
-            VECTOR=vector, PIECE=piece, TILES=tiles,
+            HAS_D=D is not None, HAS_Z=z is not None, HAS_BIAS=delta_bias is not None,
+            SOFTPLUS=delta_softplus, SAVE=save,
+            CHANNELS_LAST=channels_last, VECTOR=vector, PIECE=piece, STEPS=steps, TILES=tiles,
             B_CONSTANT=B.stride(3) == 0, C_CONSTANT=C.stride(3) == 0, PAIRS=pairs,
-            STEPS=STEPS, **options,
+            **options,
         )  # fmt: skip
     return out, states
 
@@ -84,8 +85,10 @@ def backward(
         new_map(u, x.dtype) if x is not None else u.new_empty(0) for x in (u, delta, z)
     )
     rows = _strides((u, delta, gate, dout, du), channels_last)
-    vector, piece, tiles = _pieces(u, dim // groups if channels_last else L, rows, channels_last)
-    options = backward_options(dim // groups, N)
+    steps, innermost = steps_of_tile(N), dim // groups if channels_last else L
+    vector, piece, tiles = _pieces(u, steps, innermost, rows, channels_last)
+    lean = steps == 8 and u.element_size() == 2 and vector > 1
+    options = _options(dim // groups, 168 if lean else 0)
     blocks = triton.cdiv(dim // groups, options["CHANNELS"])
     carry_shape = (batch, N, dim)
     carry = (
@@ -106,11 +109,12 @@ def backward(
             states, carry, constants, shares[0], shares[1],
             batch, groups, dim // groups, L, N, *rows, *B_read.stride()[:3], *C_read.stride()[:3],
             HAS_D=D is not None, HAS_Z=z is not None, HAS_BIAS=delta_bias is not None,
-            SOFTPLUS=delta_softplus, HAS_DLAST=dlast is not None, EVERY=steps_between_states(N) // STEPS, CHANNELS_LAST=channels_last,
-            VECTOR=vector, PIECE=piece, TILES=tiles,
+            SOFTPLUS=delta_softplus, HAS_DLAST=dlast is not None,
+            CHANNELS_LAST=channels_last,
+            VECTOR=vector, PIECE=piece, STEPS=steps, TILES=tiles,
             PRECISION="tf32" if B.dtype == C.dtype == torch.bfloat16 else "tf32x3",
             B_CONSTANT=B_read.stride(3) == 0, C_CONSTANT=C_read.stride(3) == 0, PAIRS=pairs,
-            STEPS=STEPS, **options,
+            **options,
         )  # fmt: skip
         dB, dC = (x.new_empty(batch, groups, N, L) for x in (B, C))
         numel, block = dB.numel(), 1024
@@ -144,16 +148,16 @@ def sum_shares(shares_ptr, dB_ptr, dC_ptr, numel, num_shares, BLOCK: tl.constexp
         tl.store(dC_ptr + at, total.to(dC_ptr.dtype.element_ty), at < numel)
 
 
-def forward_options(channels: int, num_states: int) -> dict[str, int]:
-    """How the forward is compiled and cut into programs, chosen from measurements on an H100."""
-    block = min(128, max(32, triton.next_power_of_2(channels)))
-    return {"CHANNELS": block, "num_warps": block // 32, "STAGES": 1}
+def _options(channels: int, lean: int) -> dict[str, int]:
+    """How a kernel is compiled and cut into programs.
 
-
-def backward_options(channels: int, num_states: int) -> dict[str, int]:
-    """As forward_options; more channels mean fewer shares of dB and dC to write and sum."""
-    block = min(128, max(32, triton.next_power_of_2(channels)))
-    return {"CHANNELS": block, "num_warps": block // 32, "STAGES": 1}
+    channels: of a group; a block of 32 or 64, whatever leaves fewer lanes idle. lean: a limit of
+    registers that costs next to no spilling (read from the machine code), 0 for none, so that
+    more programs run at once and the usual grids take whole waves.
+    """
+    block = 64 if -channels % 64 <= -channels % 32 else 32
+    options = {"CHANNELS": block, "num_warps": block // 32}
+    return options | ({"maxnreg": lean} if lean else {})
 
 
 def _projections(B: Tensor, C: Tensor) -> tuple[Tensor, Tensor, tl.dtype | None]:
@@ -182,7 +186,7 @@ def _strides(maps: tuple[Tensor, ...], channels_last: bool) -> list[int]:
 
 
 def _pieces(
-    u: Tensor, innermost: int, strides: list[int], channels_last: bool
+    u: Tensor, steps: int, innermost: int, strides: list[int], channels_last: bool
 ) -> tuple[int, int, int]:
     """What divides all strides, times in a piece, tiles that are read and written at once.
 
@@ -192,5 +196,5 @@ def _pieces(
     common = math.gcd(16 // u.element_size(), innermost, *strides)
     vector = common if common >= 4 else 1
     if channels_last:
-        return vector, 1, 2
-    return vector, vector if vector > 1 else STEPS, 64 // u.element_size() // STEPS
+        return vector, 1, 16 // steps
+    return vector, vector if vector > 1 else steps, max(1, 64 // u.element_size() // steps)

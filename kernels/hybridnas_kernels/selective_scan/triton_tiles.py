@@ -6,7 +6,6 @@ channels, so that taking a tile apart into times costs no instruction. Memory is
 for the next 16 bytes have left the caches by then.
 """
 
-# ruff: noqa: RUF005 (Triton compiles no starred tuples)
 from __future__ import annotations
 
 import triton
@@ -138,13 +137,15 @@ def products(a, b):
 
 @triton.jit
 def columns(tile):
-    """(R, M) with M = 1, 2, 4, 8 -> M columns (R, 1), first one first."""
+    """(R, M) with M = 1, 2, 4, 8, 16 -> M columns (R, 1), first one first."""
     parts = (tile,)
     if tile.shape[1] > 1:
         parts = _halved(parts)
     if tile.shape[1] > 2:
         parts = _halved(parts)
     if tile.shape[1] > 4:
+        parts = _halved(parts)
+    if tile.shape[1] > 8:
         parts = _halved(parts)
     return parts
 
@@ -167,7 +168,9 @@ def _halves(tile):
 
 @triton.jit
 def merged(parts):
-    """1, 2, 4 or 8 columns (R, 1) -> (R, M): undoes `columns`."""
+    """1, 2, 4, 8 or 16 columns (R, 1) -> (R, M): undoes `columns`."""
+    if len(parts) > 1:
+        parts = _paired(parts)
     if len(parts) > 1:
         parts = _paired(parts)
     if len(parts) > 1:
