@@ -254,8 +254,9 @@ def test_compiles_and_captures(mark: str) -> None:
     args = [given[k] for k in order]
     want = scan(*args, True)
     assert torch.equal(torch.compile(scan, fullgraph=True)(*args, True), want)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    cuda: Any = torch.cuda
+    graph = cuda.CUDAGraph()
+    with cuda.graph(graph):
         got = scan(*args, True)
     got.fill_(float("nan"))
     graph.replay()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import os
 from collections.abc import Sequence
@@ -12,6 +11,9 @@ from torch import Tensor
 
 VARIABLE = "HYBRIDNAS_KERNELS"
 BACKENDS = ("auto", "triton", "torch", "mamba")
+# Nothing here imports Triton, and all of it can be read by torch.compile, which keeps what it
+# finds at its first call.
+_INSTALLED = {name: bool(importlib.util.find_spec(name)) for name in ("triton", "mamba_ssm")}
 
 
 def choose(op: str, asked: str | None, x: Tensor, backends: Sequence[str]) -> str:
@@ -45,12 +47,19 @@ def is_traced() -> bool:
     return tracing or torch.compiler.is_exporting()
 
 
+def autocast_dtype(x: Tensor) -> torch.dtype | None:
+    """What torch.autocast lowers products of tensors like x to; None where it is off."""
+    kind = x.device.type
+    if kind == "meta" or not torch.is_autocast_enabled(kind):
+        return None
+    return torch.get_autocast_dtype(kind)
+
+
 def interpreted() -> bool:
     """Whether Triton runs its kernels on the CPU, in Python: slow, for tests."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-@torch.compiler.assume_constant_result
 def _environment() -> str:
     wished = os.environ.get(VARIABLE, "auto")
     if wished not in BACKENDS:
@@ -65,27 +74,13 @@ def _obstacle(backend: str, x: Tensor) -> str:
     if x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
         return f"it computes float32, bfloat16 and float16, got {x.dtype}"
     if x.device.type != "cuda":
-        if backend == "triton" and _triton_runs(None):
+        if backend == "triton" and _INSTALLED["triton"] and interpreted():
             return ""
         return f"its tensors must be on a CUDA device, got {x.device}"
     if backend == "mamba":
-        return "" if _is_installed("mamba_ssm") else "mamba-ssm is not installed"
-    if not _triton_runs(x.device.index):
-        return "Triton is not installed, or the GPU is older than Ampere (compute capability 8.0)"
+        return "" if _INSTALLED["mamba_ssm"] else "mamba-ssm is not installed"
+    if not _INSTALLED["triton"]:
+        return "Triton is not installed"
+    if torch.cuda.get_device_properties(x.device.index).major < 8:
+        return "the GPU is older than Ampere (compute capability 8.0)"
     return ""
-
-
-@torch.compiler.assume_constant_result
-@functools.cache
-def _triton_runs(device: int | None) -> bool:
-    """On that CUDA device; None: on the CPU, where only its interpreter does."""
-    if not _is_installed("triton"):
-        return False
-    if device is None:
-        return interpreted()
-    return torch.cuda.get_device_capability(device) >= (8, 0)
-
-
-@functools.cache
-def _is_installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
