@@ -253,7 +253,8 @@ def test_compiles_and_captures(mark: str) -> None:
     order = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias")
     args = [given[k] for k in order]
     want = scan(*args, True)
-    assert torch.equal(torch.compile(scan, fullgraph=True)(*args, True), want)
+    compiled: Any = torch.compile(scan, fullgraph=True)
+    assert torch.equal(compiled(*args, True), want)
     cuda: Any = torch.cuda
     graph = cuda.CUDAGraph()
     with cuda.graph(graph):
