@@ -1,17 +1,21 @@
-"""Times the selective scan beside a plain loop over time, and mamba-ssm's where it can be imported.
+"""Times the selective scan beside its peers: mamba-ssm on a GPU, a plain loop over time on a CPU.
 
-Forward under no_grad, and forward with backward; medians of runs that take turns.
+    PYTHONPATH=kernels python kernels/bench/selective_scan.py --json scan.json
 
-    PYTHONPATH=kernels python kernels/bench/selective_scan.py --shapes 64,64,64,8 128,384,196,1
+On a GPU: bf16, batch 128, four directions of E channels as groups, D, delta_bias and softplus;
+forward as in training (what the backward needs is kept) and backward alone; medians in us. The
+floor is the bytes that must be moved at 3.0 TB/s, or exp2 at 4.1e12/s where that takes longer.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +23,15 @@ from torch import Tensor
 
 from hybridnas_kernels import selective_scan
 
-Scan = Callable[..., Tensor]
+Row = dict[str, str | float]
+GROUPS = 4
+# (channels of a direction, L, N): stages of visual Mambas at 224 pixels
+SHAPES = [
+    *((96, 3136, 1), (96, 3136, 16), (192, 3136, 1), (192, 3136, 16), (192, 784, 1)),
+    *((192, 784, 16), (384, 784, 1), (384, 784, 16), (384, 196, 1), (384, 196, 16)),
+    *((768, 196, 1), (768, 196, 16), (768, 49, 1), (768, 49, 16)),
+]
+CPU_SHAPES = [(16, 64, 8), (16, 64, 1)]
 
 
 def naive(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, **rest: Tensor) -> Tensor:
@@ -33,67 +45,124 @@ def naive(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, **rest: Ten
     for t in range(u.shape[-1]):
         h = decay[..., t] * h + drive[..., t]
         steps.append((h * C[..., t]).sum(-1))
-    y = torch.stack(steps, dim=-1) + rest["D"][:, None] * u
-    return (y * F.silu(rest["z"].float())).to(u.dtype)
+    return (torch.stack(steps, dim=-1) + rest["D"][:, None] * u).to(u.dtype)
 
 
-def contenders() -> dict[str, Scan]:
-    scans: dict[str, Scan] = {"naive": naive, "ours": partial(selective_scan, delta_softplus=True)}
-    try:
-        from mamba_ssm.ops.selective_scan_interface import (  # type: ignore[import-not-found]
-            selective_scan_fn,
+def mamba(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, **rest: Tensor) -> Tensor:
+    """mamba-ssm's extension, whose package imports more than the scan needs."""
+    return _Mamba.apply(u, delta, A, B, C, rest["D"], rest["delta_bias"])  # type: ignore[no-any-return]
+
+
+class _Mamba(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, *given):  # type: ignore[no-untyped-def]
+        import selective_scan_cuda  # type: ignore[import-not-found]
+
+        out, states, *_ = selective_scan_cuda.fwd(*given[:6], None, given[6], True)
+        ctx.save_for_backward(*given, states)
+        return out
+
+    @staticmethod
+    def backward(ctx, dout):  # type: ignore[no-untyped-def]
+        import selective_scan_cuda
+
+        *given, states = ctx.saved_tensors
+        grads = selective_scan_cuda.bwd(
+            *given[:6], None, given[6], dout, states, None, None, True, False
         )
-    except ImportError:
-        return scans
-    return scans | {"mamba_ssm": partial(selective_scan_fn, delta_softplus=True)}
+        return grads[:7]
 
 
-def arguments(shape: str, groups: int, device: str, dtype: torch.dtype) -> dict[str, Tensor]:
-    batch, dim, length, num_states = map(int, shape.split(","))
+def arguments(
+    channels: int, length: int, states: int, batch: int, device: str
+) -> dict[str, Tensor]:
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    dim = GROUPS * channels
     normal = partial(torch.randn, device=device, dtype=dtype)
-    u, delta, z = (normal(batch, dim, length) for _ in range(3))
-    B, C = (normal(batch, groups, num_states, length) for _ in range(2))
-    A, D, bias = -torch.rand(dim, num_states, device=device), *torch.randn(2, dim, device=device)
-    given = {"u": u, "delta": delta, "A": A, "B": B, "C": C, "D": D, "z": z, "delta_bias": bias}
+    u, delta = (normal(batch, dim, length) for _ in range(2))
+    B, C = (normal(batch, GROUPS, states, length) for _ in range(2))
+    A, D, bias = -torch.rand(dim, states, device=device), *torch.randn(2, dim, device=device)
+    given = {"u": u, "delta": delta, "A": A, "B": B, "C": C, "D": D, "delta_bias": bias}
     return {name: x.requires_grad_() for name, x in given.items()}
 
 
-def forward_and_backward(scan: Scan, given: dict[str, Tensor]) -> None:
-    torch.autograd.backward(scan(**given).sum())
+def floors(channels: int, length: int, states: int, batch: int) -> dict[str, float]:
+    """us, from the bytes of u, delta, out, B, C (backward: their gradients too) and from exp2."""
+    of_maps = 2 * batch * GROUPS * channels * length  # bytes of one map, bf16
+    of_projections = 2 * batch * GROUPS * states * length * 2
+    exponentials = batch * GROUPS * channels * length * states / 4.1e12
+    moved = {"fwd": 3 * of_maps + of_projections, "bwd": 5 * of_maps + 2 * of_projections}
+    return {name: 1e6 * max(bytes_ / 3.0e12, exponentials) for name, bytes_ in moved.items()}
 
 
-def seconds(run: Callable[[], object], device: str) -> float:
-    start = time.perf_counter()
-    run()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shapes", nargs="+", default=["64,64,64,8", "64,64,64,1"])
-    parser.add_argument("--groups", type=int, default=4)
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--repeats", type=int, default=15, help="the median hides the first")
-    options = parser.parse_args()
+def rows(batch: int = 128, shapes: Sequence[tuple[int, int, int]] | None = None) -> list[Row]:
+    """One row for a shape and a pass, times in us."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype: torch.dtype = getattr(torch, options.dtype)
-    print(f"{device}, {options.dtype}, {options.groups} groups, torch {torch.__version__}; ms")
-    print(f"{'B,dim,L,N':>18} {'':>9} {'fwd':>9} {'fwd+bwd':>9} {'naive / it':>18}")
-    for shape in options.shapes:
-        given = arguments(shape, options.groups, device, dtype)
-        runs: dict[tuple[str, str], Callable[[], object]] = {}
-        for name, scan in contenders().items():
-            runs[name, "fwd"] = torch.no_grad()(partial(scan, **given))
-            runs[name, "both"] = partial(forward_and_backward, scan, given)
-        taken = [{k: seconds(f, device) for k, f in runs.items()} for _ in range(options.repeats)]
-        ms = {k: 1e3 * statistics.median(turn[k] for turn in taken) for k in runs}
-        for name in contenders():
-            fwd, both = ms[name, "fwd"], ms[name, "both"]
-            ratios = f"{ms['naive', 'fwd'] / fwd:8.1f}x {ms['naive', 'both'] / both:8.1f}x"
-            print(f"{shape:>18} {name:>9} {fwd:9.2f} {both:9.2f} {ratios}")
+    peer_name, peer = ("mamba-ssm", mamba) if device == "cuda" else ("naive loop", naive)
+    found: list[Row] = []
+    for shape in shapes or (SHAPES if device == "cuda" else CPU_SHAPES):
+        given = arguments(*shape, batch, device)
+        ours = partial(selective_scan, **given, delta_softplus=True)
+        floor = floors(*shape, batch)
+        times = {
+            name: _both_passes(scan, list(given.values()), device)
+            for name, scan in (("ours", ours), ("peer", partial(peer, **given)))
+        }
+        for which in ("fwd", "bwd"):
+            peer_us, ours_us = times["peer"][which], times["ours"][which]
+            found.append(
+                {
+                    "op": "selective_scan",
+                    "shape": "E {}, L {}, N {}".format(*shape),
+                    "pass": which,
+                    "peer": peer_name,
+                    "peer_us": peer_us,
+                    "ours_us": ours_us,
+                    "floor_us": floor[which] if device == "cuda" else 0.0,
+                    "ratio": peer_us / ours_us,
+                    "fraction_of_floor": floor[which] / ours_us if device == "cuda" else 0.0,
+                }
+            )
+    return found
+
+
+def _both_passes(scan: Callable[[], Tensor], leaves: list[Tensor], device: str) -> dict[str, float]:
+    out = scan()
+    weight = torch.randn_like(out)
+    back = partial(torch.autograd.grad, out, leaves, weight, retain_graph=True)
+    return {"fwd": _microseconds(scan, device), "bwd": _microseconds(back, device)}
+
+
+def _microseconds(run: Callable[[], object], device: str) -> float:
+    if device == "cuda":
+        from triton.testing import do_bench
+
+        return 1e3 * float(do_bench(run, warmup=10, rep=40, return_mode="median"))
+    taken = []
+    for _ in range(5):
+        start = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - start)
+    return 1e6 * statistics.median(taken)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch", type=int, default=None, help="128 on a GPU, 4 on a CPU")
+    parser.add_argument("--json", type=Path, default=None, metavar="FILE")
+    options = parser.parse_args(argv)
+    found = rows(options.batch or (128 if torch.cuda.is_available() else 4))
+    heads = ("shape", "pass", "peer", "us", "ours us", "ratio", "floor us")
+    print("{:22} {:4} {:>10} {:>8} {:>8} {:>6} {:>8}".format(*heads))
+    for row in found:
+        print(
+            "{shape:22} {pass:4} {peer:>10} {peer_us:8.0f} {ours_us:8.0f} {ratio:6.2f} "
+            "{floor_us:8.0f}".format(**row)
+        )
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

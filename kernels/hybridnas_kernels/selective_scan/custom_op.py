@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-TILE = 8  # times between two states that are kept for the backward
+from .layout import new_map, num_kept
 
 Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -59,10 +59,9 @@ def _(
     want_last: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     (batch, dim, length), num_states = u.shape, A.shape[1]
-    tiles = (length + TILE - 1) // TILE
-    kept = (tiles, batch, num_states, dim) if save else (0,)
+    kept = (num_kept(length, num_states), batch, num_states, dim) if save else (0,)
     return (
-        _new_map(u, u.dtype),
+        new_map(u, u.dtype),
         u.new_empty((batch, dim, num_states) if want_last else (0,), dtype=torch.float32),
         u.new_empty(kept, dtype=torch.float32),
     )
@@ -107,17 +106,9 @@ def _(
     def like(x: Tensor | None) -> Tensor:
         return u.new_empty(0) if x is None else x.new_empty(x.shape)
 
-    dz = u.new_empty(0) if z is None else _new_map(u, z.dtype)
-    maps = _new_map(u, u.dtype), _new_map(u, delta.dtype)
+    dz = u.new_empty(0) if z is None else new_map(u, z.dtype)
+    maps = new_map(u, u.dtype), new_map(u, delta.dtype)
     return *maps, like(A), like(B), like(C), like(D), dz, like(delta_bias)
-
-
-def _new_map(u: Tensor, dtype: torch.dtype) -> Tensor:
-    """A map (batch, dim, L) that lies in memory as the kernels leave it: as u does."""
-    batch, dim, length = u.shape
-    if u.stride(2) != 1 and u.stride(1) == 1:
-        return u.new_empty(batch, length, dim, dtype=dtype).transpose(1, 2)
-    return u.new_empty(batch, dim, length, dtype=dtype)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

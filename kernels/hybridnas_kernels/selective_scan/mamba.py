@@ -17,8 +17,8 @@ def selective_scan_mamba(
     delta_bias: Tensor | None,
     delta_softplus: bool,
     return_last_state: bool,
-) -> tuple[Tensor, Tensor | None]:
-    """As the reference; RuntimeError for what mamba-ssm would refuse or get wrong."""
+) -> Tensor | tuple[Tensor, Tensor]:
+    """As op.py's; RuntimeError for what mamba-ssm would refuse or get wrong."""
     for name, x in {"delta": delta, "B": B, "C": C, "z": z}.items():
         if x is not None and x.dtype != u.dtype:
             _refuse(f"{name} must have u's type, {u.dtype}, got {x.dtype}")
@@ -36,11 +36,10 @@ def selective_scan_mamba(
         )
     except ImportError as error:
         raise RuntimeError(f"selective_scan: mamba-ssm cannot be imported: {error}") from error
-    A, D, delta_bias = (None if x is None else x.float() for x in (A, D, delta_bias))
-    found = selective_scan_fn(
-        u, delta, A, B, C, D, z, delta_bias, delta_softplus, return_last_state
+    D, delta_bias = (None if x is None else x.float() for x in (D, delta_bias))
+    return selective_scan_fn(
+        u, delta, A.float(), B, C, D, z, delta_bias, delta_softplus, return_last_state
     )
-    return found if return_last_state else (found, None)
 
 
 def _refuse(reason: str) -> None:

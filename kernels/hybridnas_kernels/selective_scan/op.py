@@ -78,13 +78,12 @@ def selective_scan(
     """
     _check(u, delta, A, B, C, D, z, delta_bias)
     chosen = choose("selective_scan", backend, u, ("triton", "torch", "mamba"))
-    last_state: Tensor | None
     if chosen == "triton":
         given = (u, delta, A, *_grouped(B, C, u), D, z, delta_bias)
         save = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
         out, last_state, _ = triton_scan(*given, delta_softplus, save, return_last_state)
     elif chosen == "mamba":
-        out, last_state = selective_scan_mamba(
+        return selective_scan_mamba(
             u, delta, A, B, C, D, z, delta_bias, delta_softplus, return_last_state
         )
     else:

@@ -1,4 +1,4 @@
-"""The selective scan backward: a program walks back through time, a tile of 8 steps at once."""
+"""The selective scan backward: a program walks back through time, a tile at a time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import triton.language as tl
 from .triton_forward import LOG2_E
 from .triton_tiles import (
     beside,
-    load_times,
+    load_pieces,
     merged,
+    pieces_of,
     products,
     projection,
     step_sizes,
-    store_times,
+    store_pieces,
+    times_of,
 )
 
 # The matrix units cut a float32 to tf32's 10 bits instead of rounding it: on average 0.72 / 2^11
@@ -60,8 +62,9 @@ def scan_backward(
     B_batch, B_group, B_state, C_batch, C_group, C_state,
     HAS_D: tl.constexpr, HAS_Z: tl.constexpr, HAS_BIAS: tl.constexpr, SOFTPLUS: tl.constexpr,
     HAS_DLAST: tl.constexpr, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, PIECE: tl.constexpr,
-    B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr, PRECISION: tl.constexpr,
-    CHANNELS: tl.constexpr, STEPS: tl.constexpr, STAGES: tl.constexpr,
+    B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr,
+    PRECISION: tl.constexpr, CHANNELS: tl.constexpr, STEPS: tl.constexpr, TILES: tl.constexpr,
+
 ):  # fmt: skip
     """A program: CHANNELS channels of one group of one batch entry, all times from the last.
 
@@ -92,6 +95,7 @@ def scan_backward(
     B_ptr += batch * B_batch + group * B_group
     C_ptr += batch * C_batch + group * C_group
     states_ptr += batch * N * dim
+    slot = num_batch.to(tl.int64) * N * dim
     carry_ptr += batch * N * dim
     dconst_ptr += batch * (N + 2) * dim
     share = ((block * num_batch + batch) * num_groups + group) * N * L
@@ -99,6 +103,7 @@ def scan_backward(
     dC_ptr += share
     bias = tl.load(bias_ptr + channel, is_channel, 0.0).to(tl.float32) if HAS_BIAS else 0.0
     skip = tl.load(D_ptr + channel, is_channel, 0.0).to(tl.float32) if HAS_D else 0.0
+    TIMES: tl.constexpr = TILES * STEPS
     dskip = tl.zeros((CHANNELS, 1), tl.float32)
     dbias = tl.zeros((CHANNELS, 1), tl.float32)
     zero = tl.zeros((CHANNELS, 1), tl.float32)
@@ -106,136 +111,181 @@ def scan_backward(
     sum_row = tl.arange(0, 16)[:, None] == 0
     ones = tl.full((16, CHANNELS), 1.0, tl.float32)
 
-    num_tiles = tl.cdiv(L, STEPS)
-    for back in range(num_tiles):
-        tile = num_tiles - 1 - back
-        start = tile * STEPS
-        u = load_times(
-            u_ptr, channel, start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
+    num_chunks = tl.cdiv(L, TIMES)
+    for back in range(num_chunks):
+        chunk = num_chunks - 1 - back
+        chunk_start = chunk * TIMES
+        u_pieces = load_pieces(
+            u_ptr, channel, chunk_start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
         )
-        dy = load_times(
-            dout_ptr, channel, start, dout_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
+        dout_pieces = load_pieces(
+            dout_ptr,
+            channel,
+            chunk_start,
+            dout_row,
+            is_channel,
+            L,
+            CHANNELS_LAST,
+            VECTOR,
+            PIECE,
+            TIMES,
+        )
+        raw_pieces = load_pieces(
+            delta_ptr,
+            channel,
+            chunk_start,
+            delta_row,
+            is_channel,
+            L,
+            CHANNELS_LAST,
+            VECTOR,
+            PIECE,
+            TIMES,
         )
         if HAS_Z:
-            dout = dy
-            z = load_times(
-                z_ptr, channel, start, z_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
+            z_pieces = load_pieces(
+                z_ptr,
+                channel,
+                chunk_start,
+                z_row,
+                is_channel,
+                L,
+                CHANNELS_LAST,
+                VECTOR,
+                PIECE,
+                TIMES,
             )
-            y = ()
-            dy = ()
-            for i in tl.static_range(STEPS):
-                y = y + (u[i] * skip,)
-                dy = dy + (dout[i] * z[i] * tl.sigmoid(z[i]),)
-        if HAS_D:
-            for i in tl.static_range(STEPS):
-                dskip += dy[i] * u[i]
-        raw = load_times(
-            delta_ptr, channel, start, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
-        )
-        delta = step_sizes(raw, bias, start, is_channel, L, SOFTPLUS)
-        drive = products(delta, u)
-        gB = (zero,) * STEPS  # the sum over n of g[t] B[t]
-        dexponent = (zero,) * STEPS  # the sum over n of A d(loss)/d(delta[t] A)
-        states_before = states_ptr + (tile - 1).to(tl.int64) * num_batch * N * dim
-        for n in tl.range(0, N, num_stages=STAGES):
-            at = n * dim + channel
-            A = tl.load(A_ptr + at, is_channel, 0.0) * LOG2_E
-            h = tl.load(states_before + at, is_channel & (tile > 0), 0.0)
-            entered = is_channel if HAS_DLAST else is_channel & (back > 0)
-            g = tl.load(carry_ptr + at, entered, 0.0)
-            dA = tl.load(dconst_ptr + at, is_channel & (back > 0), 0.0)
-            B = projection(B_ptr + n * B_state, start, L, B_CONSTANT, PAIRS, STEPS)
-            C = projection(C_ptr + n * C_state, start, L, C_CONSTANT, PAIRS, STEPS)
-
-            decay = ()
-            states = (h,)
-            for i in tl.static_range(STEPS):
-                decay = decay + (tl.exp2(delta[i] * A),)
-                h = decay[i] * h + drive[i] * B[i]
-                states = states + (h,)
+        du_pieces = ()
+        ddelta_pieces = ()
+        dz_pieces = ()
+        for tile in tl.static_range(TILES - 1, -1, -1):
+            start = chunk_start + tile * STEPS
+            u = times_of(u_pieces, tile, PIECE, STEPS)
+            dy = times_of(dout_pieces, tile, PIECE, STEPS)
             if HAS_Z:
-                sums = ()
+                dout = dy
+                z = times_of(z_pieces, tile, PIECE, STEPS)
+                y = ()
+                dy = ()
                 for i in tl.static_range(STEPS):
-                    sums = sums + (y[i] + states[i + 1] * C[i],)
-                y = sums
+                    y = y + (u[i] * skip,)
+                    dy = dy + (dout[i] * z[i] * tl.sigmoid(z[i]),)
+            if HAS_D:
+                for i in tl.static_range(STEPS):
+                    dskip += dy[i] * u[i]
+            raw = times_of(raw_pieces, tile, PIECE, STEPS)
+            delta = step_sizes(raw, bias, start, is_channel, L, SOFTPLUS)
+            drive = products(delta, u)
+            gB = (zero,) * STEPS  # the sum over n of g[t] B[t]
+            dexponent = (zero,) * STEPS  # the sum over n of A d(loss)/d(delta[t] A)
+            states_before = states_ptr + (chunk * TILES + tile - 1) * slot
+            is_last = start + STEPS >= L  # the first one to be done
+            for n in range(tl.where(start < L, N, 0)):
+                at = n * dim + channel
+                A = tl.load(A_ptr + at, is_channel, 0.0) * LOG2_E
+                h = tl.load(states_before + at, is_channel & (start > 0), 0.0)
+                entered = is_channel if HAS_DLAST else is_channel & (not is_last)
+                g = tl.load(carry_ptr + at, entered, 0.0)
+                dA = tl.load(dconst_ptr + at, is_channel & (not is_last), 0.0)
+                B = projection(B_ptr + n * B_state, start, L, B_CONSTANT, PAIRS, STEPS)
+                C = projection(C_ptr + n * C_state, start, L, C_CONSTANT, PAIRS, STEPS)
 
-            dB = ()
-            dC = ()
-            sums_gB = ()
-            sums_dexponent = ()
-            for i in tl.static_range(STEPS - 1, -1, -1):
-                g += dy[i] * C[i]
-                dB = (g * drive[i],) + dB
-                dC = (dy[i] * states[i + 1],) + dC
-                sums_gB = (gB[i] + g * B[i],) + sums_gB
-                g *= decay[i]
-                p = g * states[i]
-                sums_dexponent = (dexponent[i] + p * A,) + sums_dexponent
-                dA += p * delta[i]
-            gB = sums_gB
-            dexponent = sums_dexponent
-            tl.store(carry_ptr + at, g, is_channel)
-            tl.store(dconst_ptr + at, dA, is_channel)
-            shares = tl.dot(ones, beside(merged(dB), merged(dC)), input_precision=PRECISION)
-            if PRECISION == "tf32":
-                shares *= TRUNCATION
-            share_time = start + both_time % STEPS
-            first = tl.where(both_time < STEPS, dB_ptr, dC_ptr) + n * L
-            tl.store(
-                first + share_time + tl.zeros((16, 1), tl.int32), shares, sum_row & (share_time < L)
-            )
+                decay = ()
+                states = (h,)
+                for i in tl.static_range(STEPS):
+                    decay = decay + (tl.exp2(delta[i] * A),)
+                    h = decay[i] * h + drive[i] * B[i]
+                    states = states + (h,)
+                if HAS_Z:
+                    sums = ()
+                    for i in tl.static_range(STEPS):
+                        sums = sums + (y[i] + states[i + 1] * C[i],)
+                    y = sums
 
-        # u and delta are read again, since holding them through the loop takes registers.
-        u = load_times(
-            u_ptr, channel, start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
-        )
-        raw = load_times(
-            delta_ptr, channel, start, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
-        )
-        du = ()
-        ddelta = ()
-        for i in tl.static_range(STEPS):
-            du = du + (gB[i] * delta[i] + skip * dy[i],)
-            d = dexponent[i] * (1.0 / LOG2_E) + gB[i] * u[i]
-            if SOFTPLUS:
-                d *= tl.sigmoid(raw[i] + bias)
-            ddelta = ddelta + (d,)
-            dbias += tl.where(is_channel & (start + i < L), d, 0.0)
-        store_times(
-            du_ptr, du, channel, start, du_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
-        )
-        store_times(
-            ddelta_ptr,
-            ddelta,
+                dB = ()
+                dC = ()
+                sums_gB = ()
+                sums_dexponent = ()
+                for i in tl.static_range(STEPS - 1, -1, -1):
+                    g += dy[i] * C[i]
+                    dB = (g * drive[i],) + dB
+                    dC = (dy[i] * states[i + 1],) + dC
+                    sums_gB = (gB[i] + g * B[i],) + sums_gB
+                    g *= decay[i]
+                    p = g * states[i]
+                    sums_dexponent = (dexponent[i] + p * A,) + sums_dexponent
+                    dA += p * delta[i]
+                gB = sums_gB
+                dexponent = sums_dexponent
+                tl.store(carry_ptr + at, g, is_channel)
+                tl.store(dconst_ptr + at, dA, is_channel)
+                shares = tl.dot(ones, beside(merged(dB), merged(dC)), input_precision=PRECISION)
+                if PRECISION == "tf32":
+                    shares *= TRUNCATION
+                share_time = start + both_time % STEPS
+                first = tl.where(both_time < STEPS, dB_ptr, dC_ptr) + n * L
+                share_at = first + share_time + tl.zeros((16, 1), tl.int32)
+                tl.store(share_at, shares, sum_row & (share_time < L))
+
+            du = ()
+            ddelta = ()
+            for i in tl.static_range(STEPS):
+                du = du + (gB[i] * delta[i] + skip * dy[i],)
+                d = dexponent[i] * (1.0 / LOG2_E) + gB[i] * u[i]
+                if SOFTPLUS:
+                    d *= tl.sigmoid(raw[i] + bias)
+                d = tl.where(is_channel & (start + i < L), d, 0.0)
+                ddelta = ddelta + (d,)
+                dbias += d
+            du_pieces = pieces_of(du, du_ptr.dtype.element_ty, PIECE) + du_pieces
+            ddelta_pieces = pieces_of(ddelta, ddelta_ptr.dtype.element_ty, PIECE) + ddelta_pieces
+            if HAS_Z:
+                dz = ()
+                for i in tl.static_range(STEPS):
+                    gate = tl.sigmoid(z[i])
+                    dz = dz + (dout[i] * y[i] * gate * (1.0 + z[i] * (1.0 - gate)),)
+                dz_pieces = pieces_of(dz, dz_ptr.dtype.element_ty, PIECE) + dz_pieces
+            tl.debug_barrier()  # what other threads of this program stored is read in the next tile
+        store_pieces(
+            du_ptr,
+            du_pieces,
             channel,
-            start,
+            chunk_start,
             du_row,
             is_channel,
             L,
             CHANNELS_LAST,
             VECTOR,
             PIECE,
-            STEPS,
+            TIMES,
+        )
+        store_pieces(
+            ddelta_ptr,
+            ddelta_pieces,
+            channel,
+            chunk_start,
+            du_row,
+            is_channel,
+            L,
+            CHANNELS_LAST,
+            VECTOR,
+            PIECE,
+            TIMES,
         )
         if HAS_Z:
-            dz = ()
-            for i in tl.static_range(STEPS):
-                gate = tl.sigmoid(z[i])
-                dz = dz + (dout[i] * y[i] * gate * (1.0 + z[i] * (1.0 - gate)),)
-            store_times(
+            store_pieces(
                 dz_ptr,
-                dz,
+                dz_pieces,
                 channel,
-                start,
+                chunk_start,
                 du_row,
                 is_channel,
                 L,
                 CHANNELS_LAST,
                 VECTOR,
                 PIECE,
-                STEPS,
+                TIMES,
             )
-        tl.debug_barrier()  # what other threads of this program stored is read in the next tile
     if HAS_D:
         tl.store(dconst_ptr + N * dim + channel, dskip, is_channel)
     if HAS_BIAS:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .triton_tiles import load_times, products, projection, step_sizes, store_times
+from .triton_tiles import (
+    load_pieces,
+    pieces_of,
+    products,
+    projection,
+    step_sizes,
+    store_pieces,
+    times_of,
+)
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 
@@ -45,7 +53,7 @@ def scan_forward(
     HAS_D: tl.constexpr, HAS_Z: tl.constexpr, HAS_BIAS: tl.constexpr, SOFTPLUS: tl.constexpr,
     SAVE: tl.constexpr, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, PIECE: tl.constexpr,
     B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr, CHANNELS: tl.constexpr,
-    STEPS: tl.constexpr, STAGES: tl.constexpr,
+    STEPS: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
     """A program: CHANNELS channels of one group of one batch entry, all times.
 
@@ -72,48 +80,86 @@ def scan_forward(
     B_ptr += batch * B_batch + group * B_group
     C_ptr += batch * C_batch + group * C_group
     states_ptr += batch * N * dim
+    slot = num_batch.to(tl.int64) * N * dim
+    TIMES: tl.constexpr = TILES * STEPS
     bias = tl.load(bias_ptr + channel, is_channel, 0.0).to(tl.float32) if HAS_BIAS else 0.0
-
     skip = tl.load(D_ptr + channel, is_channel, 0.0).to(tl.float32) if HAS_D else 0.0
 
-    for start in range(0, L, STEPS):
-        u = load_times(
-            u_ptr, channel, start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
+    for chunk in range(tl.cdiv(L, TILES * STEPS)):
+        chunk_start = chunk * (TILES * STEPS)
+        u_pieces = load_pieces(
+            u_ptr, channel, chunk_start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
         )
-        raw = load_times(
-            delta_ptr, channel, start, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
+        raw_pieces = load_pieces(
+            delta_ptr,
+            channel,
+            chunk_start,
+            delta_row,
+            is_channel,
+            L,
+            CHANNELS_LAST,
+            VECTOR,
+            PIECE,
+            TIMES,
         )
-        delta = step_sizes(raw, bias, start, is_channel, L, SOFTPLUS)
-        drive = products(delta, u)
-        y = ()
-        for i in tl.static_range(STEPS):
-            y = y + (u[i] * skip,)
-        before = states_ptr
-        if SAVE:
-            before -= num_batch.to(tl.int64) * N * dim
-        for n in tl.range(0, N, num_stages=STAGES):
-            at = n * dim + channel
-            A = tl.load(A_ptr + at, is_channel, 0.0) * LOG2_E
-            h = tl.load(before + at, is_channel & (start > 0), 0.0)
-            B = projection(B_ptr + n * B_state, start, L, B_CONSTANT, PAIRS, STEPS)
-            C = projection(C_ptr + n * C_state, start, L, C_CONSTANT, PAIRS, STEPS)
-            sums = ()
-            for i in tl.static_range(STEPS):
-                h = tl.exp2(delta[i] * A) * h + drive[i] * B[i]
-                sums = sums + (y[i] + h * C[i],)
-            y = sums
-            tl.store(states_ptr + at, h, is_channel)
-        if SAVE:
-            states_ptr += num_batch.to(tl.int64) * N * dim
         if HAS_Z:
-            z = load_times(
-                z_ptr, channel, start, z_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
+            z_pieces = load_pieces(
+                z_ptr,
+                channel,
+                chunk_start,
+                z_row,
+                is_channel,
+                L,
+                CHANNELS_LAST,
+                VECTOR,
+                PIECE,
+                TIMES,
             )
-            gated = ()
+        out_pieces = ()
+        for tile in tl.static_range(TILES):
+            start = chunk_start + tile * STEPS
+            u = times_of(u_pieces, tile, PIECE, STEPS)
+            raw = times_of(raw_pieces, tile, PIECE, STEPS)
+            delta = step_sizes(raw, bias, start, is_channel, L, SOFTPLUS)
+            drive = products(delta, u)
+            y = ()
             for i in tl.static_range(STEPS):
-                gated = gated + (y[i] * z[i] * tl.sigmoid(z[i]),)
-            y = gated
-        store_times(
-            out_ptr, y, channel, start, out_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, STEPS
+                y = y + (u[i] * skip,)
+            before = states_ptr
+            after = states_ptr
+            if SAVE:
+                after += (chunk * TILES + tile) * slot
+                before = after - slot
+            for n in range(tl.where(start < L, N, 0)):
+                at = n * dim + channel
+                A = tl.load(A_ptr + at, is_channel, 0.0) * LOG2_E
+                h = tl.load(before + at, is_channel & (start > 0), 0.0)
+                B = projection(B_ptr + n * B_state, start, L, B_CONSTANT, PAIRS, STEPS)
+                C = projection(C_ptr + n * C_state, start, L, C_CONSTANT, PAIRS, STEPS)
+                sums = ()
+                for i in tl.static_range(STEPS):
+                    h = tl.exp2(delta[i] * A) * h + drive[i] * B[i]
+                    sums = sums + (y[i] + h * C[i],)
+                y = sums
+                tl.store(after + at, h, is_channel)
+            if HAS_Z:
+                z = times_of(z_pieces, tile, PIECE, STEPS)
+                gated = ()
+                for i in tl.static_range(STEPS):
+                    gated = gated + (y[i] * z[i] * tl.sigmoid(z[i]),)
+                y = gated
+            out_pieces = out_pieces + pieces_of(y, out_ptr.dtype.element_ty, PIECE)
+            tl.debug_barrier()  # states that other threads of this program stored are read next
+        store_pieces(
+            out_ptr,
+            out_pieces,
+            channel,
+            chunk_start,
+            out_row,
+            is_channel,
+            L,
+            CHANNELS_LAST,
+            VECTOR,
+            PIECE,
+            TIMES,
         )
-        tl.debug_barrier()  # states that other threads of this program stored are read next

@@ -9,10 +9,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .layout import is_channels_last, laid_out, new_map, num_kept, steps_of_tile
 from .triton_backward import scan_backward
 from .triton_forward import scan_forward
-
-STEPS = 8  # times in a tile; of the forward and the backward alike
 
 
 def forward(
@@ -35,27 +34,28 @@ def forward(
     (batch, dim, L), (groups, N) = u.shape, B.shape[1:3]
     channels_last = is_channels_last(u)
     B, C, pairs = _projections(B, C)
-    u, delta = _laid_out(u, channels_last), _laid_out(delta, channels_last)
-    z = u if z is None else _laid_out(z, channels_last)  # not read where there is none
-    out = new_map(u.shape, u.dtype, u.device, channels_last)
-    tiles = triton.cdiv(L, STEPS) if save else 1
-    states = u.new_empty(tiles, batch, N, dim, dtype=torch.float32)
-    rows = _strides((u, delta, z, out), channels_last)
-    vector = _vector(u, dim // groups if channels_last else L, rows)
-    options = forward_options(dim // groups, N)
+    u, delta = laid_out(u, channels_last), laid_out(delta, channels_last)
+    gate = u if z is None else laid_out(z, channels_last)  # not read where there is none
+    out = new_map(u, u.dtype)
+    kept = num_kept(L, N) if save else 1
+    states = u.new_empty(kept, batch, N, dim, dtype=torch.float32)
+    rows = _strides((u, delta, gate, out), channels_last)
+    steps, innermost = steps_of_tile(N), dim // groups if channels_last else L
+    vector, piece, tiles = _pieces(u, steps, innermost, rows, channels_last)
+    options = _options(dim // groups, 80 if u.element_size() == 2 and vector > 1 else 0)
     grid = (triton.cdiv(dim // groups, options["CHANNELS"]) * groups * batch,)
     with torch.cuda.device_of(u):
         scan_forward[grid](
-            u, delta, z, out,
+            u, delta, gate, out,
             A.t().float().contiguous(), B, C,
             u if D is None else D.contiguous(),
             u if delta_bias is None else delta_bias.contiguous(),
             states, batch, groups, dim // groups, L, N, *rows, *B.stride()[:3], *C.stride()[:3],
-            HAS_D=D is not None, HAS_Z=z is not u, HAS_BIAS=delta_bias is not None,
-            SOFTPLUS=delta_softplus, SAVE=save, CHANNELS_LAST=channels_last,
-            VECTOR=vector, PIECE=1 if channels_last else vector if vector > 1 else STEPS,
+            HAS_D=D is not None, HAS_Z=z is not None, HAS_BIAS=delta_bias is not None,
+            SOFTPLUS=delta_softplus, SAVE=save,
+            CHANNELS_LAST=channels_last, VECTOR=vector, PIECE=piece, STEPS=steps, TILES=tiles,
             B_CONSTANT=B.stride(3) == 0, C_CONSTANT=C.stride(3) == 0, PAIRS=pairs,
-            STEPS=STEPS, **options,
+            **options,
         )  # fmt: skip
     return out, states
 
@@ -78,16 +78,17 @@ def backward(
     (batch, dim, L), (groups, N) = u.shape, B.shape[1:3]
     channels_last = is_channels_last(u)
     B_read, C_read, pairs = _projections(B, C)
-    u, delta = _laid_out(u, channels_last), _laid_out(delta, channels_last)
-    dout = _laid_out(dout, channels_last)
-    gate = u if z is None else _laid_out(z, channels_last)  # not read where there is none
+    u, delta = laid_out(u, channels_last), laid_out(delta, channels_last)
+    dout = laid_out(dout, channels_last)
+    gate = u if z is None else laid_out(z, channels_last)  # not read where there is none
     du, ddelta, dz = (
-        new_map(u.shape, x.dtype, u.device, channels_last) if x is not None else u.new_empty(0)
-        for x in (u, delta, z)
+        new_map(u, x.dtype) if x is not None else u.new_empty(0) for x in (u, delta, z)
     )
     rows = _strides((u, delta, gate, dout, du), channels_last)
-    vector = _vector(u, dim // groups if channels_last else L, rows)
-    options = backward_options(dim // groups, N)
+    steps, innermost = steps_of_tile(N), dim // groups if channels_last else L
+    vector, piece, tiles = _pieces(u, steps, innermost, rows, channels_last)
+    lean = steps == 8 and u.element_size() == 2 and vector > 1
+    options = _options(dim // groups, 168 if lean else 0)
     blocks = triton.cdiv(dim // groups, options["CHANNELS"])
     carry_shape = (batch, N, dim)
     carry = (
@@ -108,11 +109,12 @@ def backward(
             states, carry, constants, shares[0], shares[1],
             batch, groups, dim // groups, L, N, *rows, *B_read.stride()[:3], *C_read.stride()[:3],
             HAS_D=D is not None, HAS_Z=z is not None, HAS_BIAS=delta_bias is not None,
-            SOFTPLUS=delta_softplus, HAS_DLAST=dlast is not None, CHANNELS_LAST=channels_last,
-            VECTOR=vector, PIECE=1 if channels_last else vector if vector > 1 else STEPS,
+            SOFTPLUS=delta_softplus, HAS_DLAST=dlast is not None,
+            CHANNELS_LAST=channels_last,
+            VECTOR=vector, PIECE=piece, STEPS=steps, TILES=tiles,
             PRECISION="tf32" if B.dtype == C.dtype == torch.bfloat16 else "tf32x3",
             B_CONSTANT=B_read.stride(3) == 0, C_CONSTANT=C_read.stride(3) == 0, PAIRS=pairs,
-            STEPS=STEPS, **options,
+            **options,
         )  # fmt: skip
         dB, dC = (x.new_empty(batch, groups, N, L) for x in (B, C))
         numel, block = dB.numel(), 1024
@@ -146,37 +148,16 @@ def sum_shares(shares_ptr, dB_ptr, dC_ptr, numel, num_shares, BLOCK: tl.constexp
         tl.store(dC_ptr + at, total.to(dC_ptr.dtype.element_ty), at < numel)
 
 
-def forward_options(channels: int, num_states: int) -> dict[str, int]:
-    """How the forward is compiled and cut into programs, chosen from measurements on an H100."""
-    block = min(128, max(32, triton.next_power_of_2(channels)))
-    return {"CHANNELS": block, "num_warps": block // 32, "STAGES": 1}
+def _options(channels: int, lean: int) -> dict[str, int]:
+    """How a kernel is compiled and cut into programs.
 
-
-def backward_options(channels: int, num_states: int) -> dict[str, int]:
-    """As forward_options; more channels mean fewer shares of dB and dC to write and sum."""
-    block = min(128, max(32, triton.next_power_of_2(channels)))
-    return {"CHANNELS": block, "num_warps": block // 32, "STAGES": 1}
-
-
-def is_channels_last(u: Tensor) -> bool:
-    """Whether (batch, dim, L) lies in memory with dim innermost; results follow u in that."""
-    return u.stride(2) != 1 and u.stride(1) == 1
-
-
-def new_map(
-    shape: torch.Size, dtype: torch.dtype, device: torch.device, channels_last: bool
-) -> Tensor:
-    batch, dim, L = shape
-    if channels_last:
-        return torch.empty(batch, L, dim, dtype=dtype, device=device).transpose(1, 2)
-    return torch.empty(shape, dtype=dtype, device=device)
-
-
-def _laid_out(x: Tensor, channels_last: bool) -> Tensor:
-    """x itself, or a copy, with the innermost axis that the kernels read along."""
-    if channels_last:
-        return x if x.stride(1) == 1 else x.transpose(1, 2).contiguous().transpose(1, 2)
-    return x if x.stride(2) == 1 else x.contiguous()
+    channels: of a group; a block of 32 or 64, whatever leaves fewer lanes idle. lean: a limit of
+    registers that costs next to no spilling (read from the machine code), 0 for none, so that
+    more programs run at once and the usual grids take whole waves.
+    """
+    block = 64 if -channels % 64 <= -channels % 32 else 32
+    options = {"CHANNELS": block, "num_warps": block // 32}
+    return options | ({"maxnreg": lean} if lean else {})
 
 
 def _projections(B: Tensor, C: Tensor) -> tuple[Tensor, Tensor, tl.dtype | None]:
@@ -204,8 +185,16 @@ def _strides(maps: tuple[Tensor, ...], channels_last: bool) -> list[int]:
     return [x.stride(axis) for x in maps for axis in (0, 2 if channels_last else 1)]
 
 
-def _vector(u: Tensor, innermost: int, strides: list[int]) -> int:
-    """How many numbers may be loaded at once: 16 bytes of u, half of that, or one number."""
-    widest = 16 // u.element_size()
-    common = math.gcd(widest, innermost, *strides)
-    return common if common >= 4 else 1
+def _pieces(
+    u: Tensor, steps: int, innermost: int, strides: list[int], channels_last: bool
+) -> tuple[int, int, int]:
+    """What divides all strides, times in a piece, tiles that are read and written at once.
+
+    A thread holds a piece: 16 bytes or half of that, of one channel, if the strides allow; one
+    time, whose neighbours other threads hold, where channels are innermost.
+    """
+    common = math.gcd(16 // u.element_size(), innermost, *strides)
+    vector = common if common >= 4 else 1
+    if channels_last:
+        return vector, 1, 16 // steps
+    return vector, vector if vector > 1 else steps, max(1, 64 // u.element_size() // steps)

@@ -1,7 +1,9 @@
-"""Tiles of a few times: read from memory and written to it as one vector of channels for each time.
+"""Maps (channels, times) in pieces and tiles: from memory to one vector of channels for each time.
 
 A recurrence needs its times one after the other. Each thread holds all times of a tile for its
-channels, so that taking a tile apart into times costs no instruction.
+channels, so that taking a tile apart into times costs no instruction. Memory is read and written
+64 bytes of a channel at once (several tiles): DRAM moves no less, and lines that are visited again
+for the next 16 bytes have left the caches by then.
 """
 
 from __future__ import annotations
@@ -11,35 +13,53 @@ import triton.language as tl
 
 
 @triton.jit
-def load_times(
+def load_pieces(
     pointer, channel, start, stride, is_channel, L,
-    CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, PIECE: tl.constexpr, STEPS: tl.constexpr,
+    CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, PIECE: tl.constexpr, TIMES: tl.constexpr,
 ):  # fmt: skip
-    """STEPS vectors (channels, 1) of float32, zero outside; channel, is_channel: (channels, 1).
+    """TIMES times as tiles (channels, PIECE) in memory's type, zero outside.
 
-    stride: of the axis that is not innermost. What is read at once is a tile (channels, PIECE).
+    channel, is_channel: (channels, 1); stride: of the axis that is not innermost.
     """
-    times = ()
-    for first in tl.static_range(0, STEPS, PIECE):
+    pieces = ()
+    for first in tl.static_range(0, TIMES, PIECE):
         t = (start + first + tl.arange(0, PIECE))[None, :]
         at = pointer + offsets(channel, t, stride, CHANNELS_LAST, VECTOR)
-        times = times + columns(tl.load(at, is_channel & (t < L), 0.0).to(tl.float32))
+        pieces = pieces + (tl.load(at, is_channel & (t < L), 0.0),)
+    return pieces
+
+
+@triton.jit
+def store_pieces(
+    pointer, pieces, channel, start, stride, is_channel, L,
+    CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, PIECE: tl.constexpr, TIMES: tl.constexpr,
+):  # fmt: skip
+    """Undoes load_pieces."""
+    for first in tl.static_range(0, TIMES, PIECE):
+        t = (start + first + tl.arange(0, PIECE))[None, :]
+        at = pointer + offsets(channel, t, stride, CHANNELS_LAST, VECTOR)
+        tl.store(at, pieces[first // PIECE], is_channel & (t < L))
+
+
+@triton.jit
+def times_of(pieces, tile: tl.constexpr, PIECE: tl.constexpr, STEPS: tl.constexpr):
+    """The STEPS vectors (channels, 1) of a tile of time, in float32, from all pieces."""
+    times = ()
+    for i in tl.static_range(STEPS // PIECE):
+        times = times + columns(pieces[tile * (STEPS // PIECE) + i].to(tl.float32))
     return times
 
 
 @triton.jit
-def store_times(
-    pointer, times, channel, start, stride, is_channel, L,
-    CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, PIECE: tl.constexpr, STEPS: tl.constexpr,
-):  # fmt: skip
-    """Undoes load_times, in the pointer's type."""
-    for first in tl.static_range(0, STEPS, PIECE):
-        t = (start + first + tl.arange(0, PIECE))[None, :]
-        at = pointer + offsets(channel, t, stride, CHANNELS_LAST, VECTOR)
+def pieces_of(times, TYPE: tl.constexpr, PIECE: tl.constexpr):
+    """Undoes times_of for one tile."""
+    pieces = ()
+    for first in tl.static_range(0, len(times), PIECE):
         piece = ()
         for i in tl.static_range(PIECE):
             piece = piece + (times[first + i],)
-        tl.store(at, merged(piece).to(pointer.dtype.element_ty), is_channel & (t < L))
+        pieces = pieces + (merged(piece).to(TYPE),)
+    return pieces
 
 
 @triton.jit
@@ -117,13 +137,15 @@ def products(a, b):
 
 @triton.jit
 def columns(tile):
-    """(R, M) with M = 1, 2, 4, 8 -> M columns (R, 1), first one first."""
+    """(R, M) with M = 1, 2, 4, 8, 16 -> M columns (R, 1), first one first."""
     parts = (tile,)
     if tile.shape[1] > 1:
         parts = _halved(parts)
     if tile.shape[1] > 2:
         parts = _halved(parts)
     if tile.shape[1] > 4:
+        parts = _halved(parts)
+    if tile.shape[1] > 8:
         parts = _halved(parts)
     return parts
 
@@ -146,7 +168,9 @@ def _halves(tile):
 
 @triton.jit
 def merged(parts):
-    """1, 2, 4 or 8 columns (R, 1) -> (R, M): undoes `columns`."""
+    """1, 2, 4, 8 or 16 columns (R, 1) -> (R, M): undoes `columns`."""
+    if len(parts) > 1:
+        parts = _paired(parts)
     if len(parts) > 1:
         parts = _paired(parts)
     if len(parts) > 1:

@@ -77,7 +77,8 @@ def _backward(dy: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     *tensors, windows, flips = rest
     x = tensors[0]
     table = _table(tuple(zip(windows, flips, strict=True)), x.shape[1], x.shape[2], x.device)
-    return run_backward(dy, *tensors, table=table, chunk=CHUNK)
+    given: tuple[Any, ...] = (dy, *tensors, table, CHUNK)
+    return run_backward(*given)
 
 
 def _fake_backward(dy: Tensor, *rest: Any) -> tuple[Tensor, ...]:
