@@ -1,8 +1,4 @@
-"""The Triton scan as operators that PyTorch knows: with fakes, gradient and FLOPs.
-
-torch.compile, CUDA graphs, activation checkpointing and FLOP counters see
-`hybridnas::selective_scan` and `hybridnas::selective_scan_backward`, never the kernels.
-"""
+"""The operators hybridnas::selective_scan and its backward, and the gradient that ties them."""
 
 from __future__ import annotations
 
@@ -10,55 +6,54 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
 
+from ..library import define
 from .layout import new_map, num_kept
 
-Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
+class SelectiveScan(torch.autograd.Function):
+    """Output and last state of u, delta, A, B, C, D, z, delta_bias, softplus, save, want_last.
 
-@torch.library.custom_op("hybridnas::selective_scan", mutates_args=())
-def scan(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    delta_softplus: bool,
-    save: bool,
-    want_last: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The output, with `want_last` the last state, with `save` the states for the backward.
-
-    B, C: (batch, G, N, L), the same G. The rest as in op.py. What is not wanted is empty.
+    B, C: (batch, G, N, L), the same G. save: keep the states for the backward. The rest as in
+    op.py; a last state that is not wanted is empty.
     """
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
+        *tensors, ctx.softplus, save, _ = inputs
+        out, last, states = torch.ops.hybridnas.selective_scan(*inputs)
+        if save:
+            ctx.save_for_backward(*tensors, states)
+        ctx.set_materialize_grads(False)
+        return out, last
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, dout: Tensor | None, dlast: Tensor | None) -> tuple[Any, ...]:
+        *tensors, states = ctx.saved_tensors
+        if dout is None:  # only the last state was used
+            dout = torch.zeros_like(tensors[0])
+        found = torch.ops.hybridnas.selective_scan_backward(
+            dout, dlast, *tensors, states, ctx.softplus
+        )
+        of_tensors = (None if x is None else g for x, g in zip(tensors, found, strict=True))
+        return *of_tensors, None, None, None
+
+
+def _forward(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
     from .triton_kernel import forward
 
-    out, states = forward(u, delta, A, B, C, D, z, delta_bias, delta_softplus, save)
+    *arguments, want_last = given
+    out, states = forward(*arguments)
     last = states.new_empty(0)
     if want_last:
         last = states[-1].transpose(1, 2).clone(memory_format=torch.contiguous_format)
-    return out, last, states if save else states.new_empty(0)
+    return out, last, states if arguments[-1] else states.new_empty(0)
 
 
-@scan.register_fake
-def _(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    delta_softplus: bool,
-    save: bool,
-    want_last: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _fake_forward(u: Tensor, delta: Tensor, A: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     (batch, dim, length), num_states = u.shape, A.shape[1]
+    *_, save, want_last = rest
     kept = (num_kept(length, num_states), batch, num_states, dim) if save else (0,)
     return (
         new_map(u, u.dtype),
@@ -67,42 +62,15 @@ def _(
     )
 
 
-@torch.library.custom_op("hybridnas::selective_scan_backward", mutates_args=())
-def scan_backward(
-    dout: Tensor,
-    dlast: Tensor | None,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    states: Tensor,
-    delta_softplus: bool,
-) -> Gradients:
-    """Of u, delta, A, B, C, D, z and delta_bias; empty where there is no such tensor."""
+def _backward(*given: Any) -> tuple[Tensor, ...]:
     from .triton_kernel import backward
 
-    return backward(dout, dlast, u, delta, A, B, C, D, z, delta_bias, states, delta_softplus)
+    return backward(*given)
 
 
-@scan_backward.register_fake
-def _(
-    dout: Tensor,
-    dlast: Tensor | None,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    states: Tensor,
-    delta_softplus: bool,
-) -> Gradients:
+def _fake_backward(dout: Tensor, dlast: Tensor | None, *rest: Any) -> tuple[Tensor, ...]:
+    u, delta, A, B, C, D, z, delta_bias = rest[:8]
+
     def like(x: Tensor | None) -> Tensor:
         return u.new_empty(0) if x is None else x.new_empty(x.shape)
 
@@ -111,38 +79,33 @@ def _(
     return *maps, like(A), like(B), like(C), like(D), dz, like(delta_bias)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    *tensors, softplus, save, _ = inputs
-    states = output[2]
-    ctx.mark_non_differentiable(states)
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*tensors, states)
-    ctx.softplus, ctx.saved = softplus, save
-
-
-def _backward(ctx: Any, dout: Tensor | None, dlast: Tensor | None, _: None) -> tuple[Any, ...]:
-    if not ctx.saved:
-        raise RuntimeError("hybridnas::selective_scan: a gradient needs save=True")
-    u, *rest, states = ctx.saved_tensors
-    if dout is None:  # only the last state was used
-        dout = torch.zeros_like(u)
-    grads = scan_backward(dout, dlast, u, *rest, states, ctx.softplus)
-    given = (u, *rest)
-    of_tensors = (None if x is None else g for x, g in zip(given, grads, strict=True))
-    return *of_tensors, None, None, None
-
-
-scan.register_autograd(_backward, setup_context=_setup_context)
-
-
-@register_flop_formula(torch.ops.hybridnas.selective_scan)
 def _flops(u: Any, delta: Any, A: Any, *rest: Any, out_shape: Any = None, **named: Any) -> int:
     """2 FLOPs a MAC, 9 N + 1 MACs for each time and channel: what the literature counts."""
     batch, dim, length = u
     return 2 * batch * dim * length * (9 * A[1] + 1)
 
 
-@register_flop_formula(torch.ops.hybridnas.selective_scan_backward)
 def _backward_flops(dout: Any, dlast: Any, u: Any, delta: Any, A: Any, *rest: Any, **_: Any) -> int:
     """Twice the forward's, as of every product whose two factors both get a gradient."""
     return 2 * _flops(u, delta, A)
+
+
+_TENSORS = (
+    "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z, Tensor? delta_bias"
+)
+define(
+    f"selective_scan({_TENSORS}, bool delta_softplus, bool save, bool want_last) -> "
+    "(Tensor, Tensor, Tensor)",
+    _forward,
+    _fake_forward,
+    _flops,
+)
+# Of u, delta, A, B, C, D, z and delta_bias; empty where there is no such tensor.
+define(
+    f"selective_scan_backward(Tensor dout, Tensor? dlast, {_TENSORS}, Tensor states, "
+    "bool delta_softplus) -> "
+    "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _backward,
+    _fake_backward,
+    _backward_flops,
+)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..backends import choose
-from .custom_op import scan as triton_scan
+from .custom_op import SelectiveScan
 from .mamba import selective_scan_mamba
 from .reference import selective_scan_reference
 from .traceable import selective_scan_traceable
@@ -81,7 +81,7 @@ def selective_scan(
     if chosen == "triton":
         given = (u, delta, A, *_grouped(B, C, u), D, z, delta_bias)
         save = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
-        out, last_state, _ = triton_scan(*given, delta_softplus, save, return_last_state)
+        out, last_state = SelectiveScan.apply(*given, delta_softplus, save, return_last_state)
     elif chosen == "mamba":
         return selective_scan_mamba(
             u, delta, A, B, C, D, z, delta_bias, delta_softplus, return_last_state
