@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from hybridnas import build
 from hybridnas.architecture import Architecture
 from hybridnas.kernels import VARIABLE
 from hybridnas.layers import fused
+from hybridnas.mixers.conv import MapConv
 
 pytest.importorskip("triton")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -131,3 +133,79 @@ def test_copies_and_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
         got = copy.deepcopy(model).half()(images.half())
     assert got.dtype == torch.float16
     assert (got.float() - want).norm() / want.norm() < 1e-2
+
+
+def test_activation_checkpointing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model: Any = network(GATED, SSM)
+    want = outputs(model, "triton", monkeypatch, torch.float16)
+    model.set_grad_checkpointing()
+    assert_near(outputs(model, "triton", monkeypatch, torch.float16), want, 1e-6)
+
+
+def test_torch_compile_sees_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole network as one graph, in which the kernels are nodes."""
+    model = network(GATED, SSM)
+    monkeypatch.setenv(VARIABLE, "triton")
+    seen: list[str] = []
+
+    def backend(graph: Any, _: Any) -> Any:
+        seen.extend(str(node.target) for node in graph.graph.nodes)
+        return graph.forward
+
+    images = torch.rand(2, 3, 20, 28, device=DEVICE)
+    torch._dynamo.reset()
+    with torch.no_grad():
+        want = model(images)
+        got = torch.compile(model, fullgraph=True, backend=backend)(images)
+    torch.testing.assert_close(got, want)
+    for name in ("depthwise_conv2d", "ss2d", "layer_norm"):
+        assert any(name in target for target in seen), name
+
+
+def test_flops_are_those_of_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the counter sees of one convolution, with the kernels and without."""
+    conv = MapConv(8, 3, groups=8).to(DEVICE)
+    found = []
+    for backend in ("triton", "torch"):
+        monkeypatch.setenv(VARIABLE, backend)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            conv(torch.rand(1, 5, 6, 8, device=DEVICE))
+        found.append(counter.get_total_flops())
+    assert found == [2 * 5 * 6 * 8 * 9] * 2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(DEVICE == "cpu", reason="needs a CUDA device")
+def test_a_captured_step_computes_the_same() -> None:
+    """A CUDA graph of forward, backward and AdamW leaves the weights that three steps leave."""
+    images = torch.rand(4, 3, 32, 32, device=DEVICE)
+    labels = torch.arange(4, device=DEVICE)
+    finals = []
+    for captured in (False, True):
+        model = network(GATED, SSM).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True, capturable=True)
+
+        def step(model: nn.Module = model, optimizer: Any = optimizer) -> None:
+            with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
+                loss = nn.functional.cross_entropy(model(images), labels)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                step()
+        torch.cuda.current_stream().wait_stream(stream)
+        if captured:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                step()
+            for _ in range(3):
+                graph.replay()
+        else:
+            for _ in range(3):
+                step()
+        finals.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    torch.testing.assert_close(finals[1], finals[0], rtol=1e-3, atol=1e-4)
