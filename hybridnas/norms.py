@@ -25,7 +25,7 @@ class LayerNorm(nn.LayerNorm):
     matrix products, which would cast it anyway, at the cost of a pass over the map.
     """
 
-    narrow: bool = False
+    narrow = False  # not annotated: TorchScript cannot read the annotation of an attribute here
 
     def forward(self, x: Tensor) -> Tensor:  # (..., C) -> (..., C)
         return normalise(x, self.weight, self.bias, self.eps, self.narrow)
