@@ -77,12 +77,14 @@ class Augmentation(_Value):
 class Recipe(_Value):
     """How a candidate is trained: AdamW, linear warm-up, cosine decay to `min_lr`.
 
-    lr is for `batch_size`; no weight decay on biases, norms and a scan's own numbers. crop_pct:
-    timm's, for validation. drop_path grows linearly with depth.
+    lr is for `batch_size`; in the blocks of a mixer that lr_scale names it is multiplied (one rate
+    for all misjudges attention beside SSM in short trainings). No weight decay on biases, norms
+    and a scan's own numbers. crop_pct: timm's, for validation. drop_path grows linearly with depth.
     """
 
     batch_size: PositiveInt = 128
     lr: PositiveFloat = 1e-3
+    lr_scale: dict[str, PositiveFloat] = {}
     min_lr: float = Field(default=1e-5, ge=0)
     weight_decay: float = Field(default=0.05, ge=0)
     warmup_epochs: float = Field(default=1.0, ge=0)

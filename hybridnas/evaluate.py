@@ -28,11 +28,13 @@ from .config import Protocol
 from .errors import ConfigError, DataError
 from .network import HybridNet
 from .tasks import TASKS, Score
-from .train import Diverged, EpochRecord, train
+from .train import Broken, Diverged, EpochRecord, check_start, train
 
 _log = logging.getLogger(__name__)
 
-Reason = Literal["diverged", "out_of_memory", "error"]
+Reason = Literal["broken", "diverged", "out_of_memory", "error"]
+# Images that a fresh model is tried on before it is trained.
+_TRIED = 16
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class Outcome:
     reason, message: of a failure, else None. metrics: of a success, else empty: top1, top5,
         top1_se, num_images, num_corrupt (of validation), num_corrupt_train, params.
     curve: a record an epoch (train.EpochRecord), as far as training came.
-    timing: seconds of data_s, build_s, train_s, score_s (those that were reached) and total_s;
-        train_images_per_second; on CUDA gpu_peak_mib.
+    timing: seconds of data_s, build_s, check_s, train_s, score_s (those that were reached) and
+        total_s; train_images_per_second; on CUDA gpu_peak_mib.
     machine: host, device, device_type, cpu_count, torch_threads, eval_batch_size.
     state_dict: of a success; on the CPU in float32.
     """
@@ -76,9 +78,10 @@ def evaluate(
     device: torch's name of one, or `auto`: CUDA where there is some. loader_workers: processes
     that read images; how many does not change the outcome. Reseeds all global random numbers.
 
-    A candidate that diverges, runs out of memory or raises is an outcome with its reason. What is
-    no candidate's fault is raised: DataError, ConfigError, whatever on_epoch raises, and a CUDA
-    error that shows again when memory is given back; then the process is of no use any more.
+    A candidate that is broken as it starts, diverges, runs out of memory or raises is an outcome
+    with its reason. What is no candidate's fault is raised: DataError, ConfigError, whatever
+    on_epoch raises, and a CUDA error that shows again when memory is given back; then the process
+    is of no use any more.
     """
     run = _Run(protocol, pick_device(device), loader_workers, on_epoch)
     started_at, started = datetime.now(UTC), time.perf_counter()
@@ -150,6 +153,11 @@ class _Run:
                 num_classes=loaders.num_classes,
                 drop_path_rate=protocol.recipe.drop_path,
             ).to(device)
+        with self._timed("check_s"):
+            images, labels = loaders.val.sample(_TRIED)
+            if len(labels):
+                loss = task.loss(protocol.recipe)
+                check_start(model, images, labels, loss, protocol.recipe, device)
         with self._timed("train_s"):
             train(model, loaders.train, protocol, device, self._record)
         speeds = [record["images_per_second"] for record in self.curve]
@@ -220,6 +228,8 @@ def _on_cpu(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _reason(error: Exception) -> Reason:
+    if isinstance(error, Broken):
+        return "broken"
     if isinstance(error, Diverged):
         return "diverged"
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):

@@ -22,7 +22,10 @@ _NO_DECAY = ("A_log", "D", "dt_bias", "pos_embed", "cls_token")
 
 
 class NetworkStage(nn.Module):
-    """A downsampler (none in the first stage) and the stage's blocks, on channels-last maps."""
+    """A downsampler (none in the first stage) and the stage's blocks, on channels-last maps.
+
+    mixers: the name of each block's.
+    """
 
     def __init__(
         self, stage: Stage, width_in: int, downsample: Downsample | None, drop_paths: list[float]
@@ -30,6 +33,7 @@ class NetworkStage(nn.Module):
         super().__init__()
         self.grad_checkpointing = False
         self.window = stage.window or 0
+        self.mixers = [block.mixer_name for block in stage.blocks]
         self.downsample: nn.Module = (
             downsample.build(width_in, stage.width) if downsample else nn.Identity()
         )

@@ -80,7 +80,7 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
             {"trails": 5},
             r"tiny.yaml: unknown key 'trails'; allowed: name, description, space, task",
         ),
-        ({"recipe": {"learning_rate": 1}}, r"'recipe.learning_rate'; allowed: batch_size, lr, mi"),
+        ({"recipe": {"learning_rate": 1}}, r"'recipe.learning_rate'; allowed: batch_size, lr, lr_"),
         (
             {"recipe": {"augmentation": {"flip": 1}}},
             r"unknown key 'recipe.augmentation.flip'; allowed: scale, ratio, hflip",

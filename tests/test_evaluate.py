@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import multiprocessing
 import pickle
@@ -172,9 +173,23 @@ def test_unreadable_images_are_reported(tmp_path: Path) -> None:
 # ---- failure
 
 
+def test_what_is_broken_at_its_start_is_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, lambda x: x * torch.nan)
+    outcome = evaluate(ANY, protocol(), device="cpu")
+    assert (outcome.status, outcome.reason) == ("failed", "broken")
+    assert outcome.message == "Broken: gradients are not finite at initialisation"
+    assert outcome.timing["total_s"] < 2
+    assert "train_s" not in outcome.timing
+
+
 @forks
 def test_nan_is_diverged_and_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    failing(monkeypatch, lambda x: x * torch.nan)
+    calls = itertools.count()  # the first few are the look at how it starts
+
+    def later(x: Tensor) -> Tensor:
+        return x * torch.nan if next(calls) > 10 else x
+
+    failing(monkeypatch, later)
     outcome = evaluate(ANY, protocol(), device="cpu", loader_workers=1)
     assert (outcome.status, outcome.reason) == ("failed", "diverged")
     assert outcome.message == "Diverged: the training loss became nan in epoch 1"

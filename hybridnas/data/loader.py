@@ -89,10 +89,20 @@ class ImageLoader:
             self._count(batch.unreadable)
             if not len(batch.labels):
                 continue
-            images = batch.images.to(self._device, non_blocking=True)
-            images = images.float().sub_(self._mean).div_(self._std)
-            labels = batch.labels.to(self._device, non_blocking=True)
+            images, labels = self._on_device(batch)
             yield self._finish(images, labels) if self._finish else (images, labels)
+
+    def sample(self, number: int) -> tuple[Tensor, Tensor]:
+        """At most `number` images from all over the split and their labels, as iterating gives
+        them before `finish`; unreadable ones are left out. No pass over the data begins."""
+        places = range(0, len(self.split), max(1, len(self.split) // number))
+        batch = self._batches.dataset[_Plan([*places][:number], 0)]
+        return self._on_device(batch)
+
+    def _on_device(self, batch: _Batch) -> tuple[Tensor, Tensor]:
+        images = batch.images.to(self._device, non_blocking=True)
+        images = images.float().sub_(self._mean).div_(self._std)
+        return images, batch.labels.to(self._device, non_blocking=True)
 
     def _count(self, unreadable: dict[int, str]) -> None:
         self.unreadable |= unreadable

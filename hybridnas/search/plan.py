@@ -15,6 +15,7 @@ from ..errors import ConfigError, SpaceError
 from ..reference import REFERENCES, reference
 from ..space import Genome, SearchSpace
 from ..store import Store
+from ..train import check_recipe
 from .feasibility import Feasibility
 
 # What a resumed study may change: when to stop, where to run, who proposes.
@@ -45,6 +46,7 @@ def make_plan(study: Study) -> Plan:
     Raises HybridnasError.
     """
     space = SearchSpace.load(study.space)
+    check_recipe(study.recipe)
     if study.task.data != DIGITS:
         # Workers have a current folder of their own.
         full = str(Path(study.task.data).expanduser().absolute())

@@ -10,7 +10,9 @@ from typing import Literal, TypeAlias, get_args
 from ..errors import StoreError
 
 Status: TypeAlias = Literal["ok", "failed"]
-Reason: TypeAlias = Literal["diverged", "out_of_memory", "error", "node_lost", "interrupted"]
+Reason: TypeAlias = Literal[
+    "broken", "diverged", "out_of_memory", "error", "node_lost", "interrupted"
+]
 Numbers: TypeAlias = Mapping[str, float | None]
 
 _STATUSES: tuple[str, ...] = get_args(Status)

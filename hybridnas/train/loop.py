@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from timm.optim import create_optimizer_v2
-from timm.scheduler import CosineLRScheduler
 from torch import Tensor, nn
 
-from .config import Protocol, Recipe
-from .data import ImageLoader
-from .tasks import TASKS
+from ..config import Protocol
+from ..data import ImageLoader
+from ..tasks import TASKS
+from .optimizer import build_optimizer, build_schedule
 
 # Looking at the loss waits for the GPU, so it is done once in so many steps.
 _STEPS_BETWEEN_CHECKS = 50
@@ -48,8 +47,8 @@ def train(
     """
     recipe = protocol.recipe
     loss_of = TASKS[protocol.task.name].loss(recipe)
-    optimizer = _optimizer(model, recipe, device)
-    schedule = _schedule(optimizer, recipe, protocol.fidelity.epochs, len(loader))
+    optimizer = build_optimizer(model, recipe, device)
+    schedule = build_schedule(optimizer, recipe, protocol.fidelity.epochs, len(loader))
     model.train()
     curve: list[EpochRecord] = []
     for epoch in range(1, protocol.fidelity.epochs + 1):
@@ -80,33 +79,6 @@ def train(
             on_epoch(record)
     _check_weights(model)
     return curve
-
-
-def _optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
-    """AdamW; timm leaves biases, norms and model.no_weight_decay() without decay."""
-    return create_optimizer_v2(
-        model,
-        opt="adamw",
-        lr=recipe.lr,
-        weight_decay=recipe.weight_decay,
-        fused=True if device.type == "cuda" else None,  # one kernel for all weights
-    )
-
-
-def _schedule(
-    optimizer: torch.optim.Optimizer, recipe: Recipe, epochs: int, steps_per_epoch: int
-) -> CosineLRScheduler:
-    """By steps: up to recipe.lr in a straight line, then down to recipe.min_lr by half a cosine."""
-    warmup = round(recipe.warmup_epochs * steps_per_epoch)
-    return CosineLRScheduler(
-        optimizer,
-        t_initial=max(1, epochs * steps_per_epoch - warmup),
-        lr_min=recipe.min_lr,
-        warmup_t=warmup,
-        warmup_lr_init=recipe.lr / (warmup + 1),  # the first step counts: it is not at 0
-        warmup_prefix=True,
-        t_in_epochs=False,
-    )
 
 
 def _check_loss(loss_sum: Tensor, epoch: int) -> None:

@@ -1,0 +1,100 @@
+"""Whether a candidate can learn at all, found out before its training is paid for."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config import Recipe
+from ..network import NetworkStage
+from .optimizer import build_optimizer
+
+# Far beyond what a network that learns shows, so that only a broken one is refused.
+LARGEST, SMALLEST = 1e4, 1e-7
+STEPS = 6
+
+
+class Broken(Exception):
+    """The candidate cannot learn from where it starts."""
+
+
+def check_start(
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    loss_of: nn.Module,
+    recipe: Recipe,
+    device: torch.device,
+) -> None:
+    """Raises Broken, which says why, for a model that is broken at its initialisation.
+
+    images (B, 3, H, W), targets: a few of the task's, on `device` as the model is. A copy of the
+    model sees them: activations after every stage, loss and gradients must be finite, of a root
+    mean square between SMALLEST and LARGEST, and the loss must fall within STEPS steps of AdamW
+    at a tenth of the recipe's learning rate. Model and random numbers are left as they were.
+    """
+    model = copy.deepcopy(model).train()
+    calm = recipe.model_copy(update={"lr": recipe.lr / 10})
+    optimizer = build_optimizer(model, calm, device)
+    losses: list[float] = []
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        for step in range(STEPS + 1):
+            with (
+                _watched(model) as activations,
+                torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
+            ):
+                loss = loss_of(model(images), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            if step == 0:
+                for number, size in enumerate(activations, start=1):
+                    _judge(f"activations after stage {number}", size.item())
+                _judge("gradients", _gradient_size(model))
+            optimizer.step()
+            losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                raise Broken(f"the loss is {losses[-1]} after {step} steps")
+    if min(losses[1:]) >= losses[0]:
+        raise Broken(
+            f"the loss does not fall on {len(images)} images: {losses[0]:.4g} at first, at best "
+            f"{min(losses[1:]):.4g} in {STEPS} steps"
+        )
+
+
+def _judge(what: str, size: float) -> None:
+    if not math.isfinite(size):
+        raise Broken(f"{what} are not finite at initialisation")
+    if size > LARGEST:
+        raise Broken(f"{what} explode at initialisation: {size:.1e} is above {LARGEST:.0e}")
+    if size < SMALLEST:
+        raise Broken(f"{what} vanish at initialisation: {size:.1e} is below {SMALLEST:.0e}")
+
+
+@contextmanager
+def _watched(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Collects the root mean square of each stage's output."""
+    sizes: list[Tensor] = []
+
+    def watch(module: nn.Module, given: Any, output: Tensor) -> None:
+        sizes.append(output.detach().float().square().mean().sqrt())
+
+    stages = [module for module in model.modules() if isinstance(module, NetworkStage)]
+    hooks = [stage.register_forward_hook(watch) for stage in stages]
+    try:
+        yield sizes
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _gradient_size(model: nn.Module) -> float:
+    """The root mean square over all parameters that got a gradient."""
+    found = [p.grad.detach().float() for p in model.parameters() if p.grad is not None]
+    squares = torch.stack([gradient.square().sum() for gradient in found]).sum()
+    return float((squares / sum(gradient.numel() for gradient in found)).sqrt())
