@@ -165,8 +165,7 @@ def _check_folders(root: Path, folder: Path) -> None:
         )
     if not folder.is_dir():
         raise DataError(
-            f"task.data: {root} has no folder {folder.name}; {root} holds "
-            f"{some(subfolders(root))}"
+            f"task.data: {root} has no folder {folder.name}; {root} holds {some(subfolders(root))}"
         )
 
 
