@@ -43,8 +43,9 @@ def shapes(
     radius = height // 4
     cy, cx = random.integers(radius, height - radius), random.integers(radius, width - radius)
     labels[(y - cy) ** 2 + (x - cx) ** 2 < radius**2] = 2
-    top, left = random.integers(0, height - radius), random.integers(0, width - radius)
-    labels[top : top + radius, left : left + radius] = 3
+    side = height // 2
+    top, left = random.integers(0, height - side), random.integers(0, width - side)
+    labels[top : top + side, left : left + side] = 3
     colours = np.array([[90, 110, 90], [200, 60, 60], [60, 60, 200]])
     noise = random.normal(0, 25, (height, width, 3))
     pixels = (colours[labels - 1] + noise).clip(0, 255).astype(np.uint8)
