@@ -85,7 +85,8 @@ def validation_loader(
 
 def segmentation_network(architecture: Architecture, num_classes: int, recipe: Recipe) -> nn.Module:
     """UperNet on the architecture's network."""
-    return UPerNet(HybridNet(architecture, drop_path_rate=recipe.drop_path), num_classes)
+    backbone = HybridNet(architecture, num_classes=0, drop_path_rate=recipe.drop_path)
+    return UPerNet(backbone, num_classes)
 
 
 class SegmentationLoss(nn.Module):
