@@ -18,6 +18,8 @@ from hybridnas.data.mask_transforms import scoring_pair
 from hybridnas.errors import DataError
 
 CPU = torch.device("cpu")
+# Python 3.12 and later warn of any fork of a process with threads, and torch has some.
+forks = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 
 @pytest.fixture
@@ -29,7 +31,9 @@ def annotation(root: Path, number: int = 0, split: str = "training") -> Path:
     return root / "annotations" / split / f"{number:03}.png"
 
 
-def loader(root: Path, max_corrupt: float = 0.0, batch_size: int = 4) -> ImageLoader:
+def loader(
+    root: Path, max_corrupt: float = 0.0, batch_size: int = 4, workers: int = 0
+) -> ImageLoader:
     """The training split in order, not augmented."""
     return ImageLoader(
         masks.open_split(task(root), "training"),
@@ -39,7 +43,7 @@ def loader(root: Path, max_corrupt: float = 0.0, batch_size: int = 4) -> ImageLo
         seed=0,
         max_corrupt=max_corrupt,
         device=CPU,
-        loader_workers=0,
+        loader_workers=workers,
     )
 
 
@@ -187,6 +191,15 @@ def test_wrong_annotations_are_errors_however_many_may_be_corrupt(
     damage(annotation(root, 1))
     with pytest.raises(DataError, match=message):
         [*loader(root, max_corrupt=1.0)]
+
+
+@forks
+def test_wrong_annotations_are_one_line_from_another_process_too(root: Path) -> None:
+    _labels(np.full((32, 48), 4, np.uint8))(annotation(root, 1))
+    with pytest.raises(DataError) as raised:
+        [*loader(root, workers=1)]
+    assert str(raised.value).startswith(f"{annotation(root, 1)}: found label 4")
+    assert "\n" not in str(raised.value)
 
 
 def test_sixteen_bits_and_palettes_are_labels_too(root: Path) -> None:

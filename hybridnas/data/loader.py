@@ -99,11 +99,13 @@ class ImageLoader:
         )
 
     def __len__(self) -> int:
-        """Batches of one pass."""
+        """Batches of one pass, before any is split into runs of equal shapes."""
         return len(self._batches)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in self._batches:
+            if batch.error:
+                raise DataError(batch.error)
             self._count(batch.unreadable)
             for pixels, marks in batch.runs:
                 images = pixels.to(self._device, non_blocking=True)
@@ -133,6 +135,8 @@ class _Batch(NamedTuple):
     # Of each run of equal shapes: images (B, 3, H, W) uint8, channels last in memory, and targets.
     runs: list[tuple[Tensor, Tensor]]
     unreadable: dict[int, str]
+    # Why the data is wrong. Raised in a loader's process it would arrive with that one's traceback.
+    error: str = ""
 
 
 class _Plans(Sampler[_Plan]):
@@ -171,8 +175,11 @@ class _Batches(Dataset[_Batch]):
 
     def __getitem__(self, plan: _Plan) -> _Batch:
         unreadable: dict[int, str] = {}
-        with _seeded(plan.seed):
-            read = [self._read(index, unreadable) for index in plan.indices]
+        try:
+            with _seeded(plan.seed):
+                read = [self._read(index, unreadable) for index in plan.indices]
+        except DataError as error:
+            return _Batch([], unreadable, str(error))
         good = [sample for sample in read if sample is not None]
         runs = [_stack(list(run)) for _, run in itertools.groupby(good, key=_shapes)]
         return _Batch(runs, unreadable)
