@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from .architecture import Architecture
 from .config import Protocol
 from .errors import ConfigError, DataError
-from .network import HybridNet
 from .tasks import TASKS, Score
 from .train import Broken, Diverged, EpochRecord, check_start, train
 
@@ -41,8 +40,8 @@ _TRIED = 16
 class Outcome:
     """What became of an evaluation; plain values, so it crosses processes and databases.
 
-    reason, message: of a failure, else None. metrics: of a success, else empty: top1, top5,
-        top1_se, num_images, num_corrupt (of validation), num_corrupt_train, params.
+    reason, message: of a failure, else None. metrics: of a success, else empty: those of the
+        task's score, num_images, num_corrupt (of validation), num_corrupt_train, params.
     curve: a record an epoch (train.EpochRecord), as far as training came.
     timing: seconds of data_s, build_s, check_s, train_s, score_s (those that were reached) and
         total_s; train_images_per_second; on CUDA gpu_peak_mib.
@@ -148,16 +147,10 @@ class _Run:
             loaders = task.loaders(protocol, device, self._loader_workers)
         _seed_everything(protocol.seed)
         with self._timed("build_s"):
-            model = HybridNet(
-                architecture,
-                num_classes=loaders.num_classes,
-                drop_path_rate=protocol.recipe.drop_path,
-            ).to(device)
+            model = task.network(architecture, loaders.num_classes, protocol.recipe).to(device)
         with self._timed("check_s"):
-            images, labels = loaders.val.sample(_TRIED)
-            if len(labels):
-                loss = task.loss(protocol.recipe)
-                check_start(model, images, labels, loss, protocol.recipe, device)
+            if few := loaders.train.sample(_TRIED):
+                check_start(model, *few, task.loss(protocol.recipe), protocol.recipe, device)
         with self._timed("train_s"):
             train(model, loaders.train, protocol, device, self._record)
         speeds = [record["images_per_second"] for record in self.curve]
@@ -209,9 +202,7 @@ def _seed_everything(seed: int) -> None:
 
 def _metrics(score: Score, num_corrupt_train: int, model: nn.Module) -> dict[str, float | int]:
     return {
-        "top1": score.top1,
-        "top5": score.top5,
-        "top1_se": score.top1_se,
+        **score.metrics,
         "num_images": score.num_images,
         "num_corrupt": score.num_corrupt,
         "num_corrupt_train": num_corrupt_train,

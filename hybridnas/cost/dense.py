@@ -15,13 +15,14 @@ Map = tuple[int, Size]  # channels and size of a stage's output
 
 def upernet(maps: Sequence[Map], num_classes: int) -> Count:
     """UperNet (Xiao et al., ECCV 2018) as mmsegmentation configures it for backbones: 512
-    channels, pooling to 1, 2, 3 and 6; without the auxiliary head, which serves training only.
+    channels, pooling to 1, 2, 3 and 6, LayerNorm on each map (hybridnas.heads.UPerNet); without
+    the auxiliary head, which serves training only.
 
     maps: the stages' outputs, finest first.
     """
     width, pools = 512, (1, 2, 3, 6)
     *finer, (last, (height, breadth)) = maps
-    total = Count()
+    total = Count(2 * sum(channels for channels, _ in maps))  # LayerNorm
     for side in pools:
         total += conv2d(side * side, last, width, 1, bias=False)
     total += conv2d(height * breadth, last + len(pools) * width, width, 3, bias=False)

@@ -50,7 +50,11 @@ class Split:
         if isinstance(source, np.ndarray):
             return Image.fromarray(source).convert("RGB")
         with Image.open(source) as image:
-            return _rgb(image)
+            return as_rgb(image)
+
+    def sample(self, index: int) -> tuple[Image.Image, int]:
+        """What a loader asks for: the image and its label."""
+        return self.read(index), int(self.labels[index])
 
     def name(self, index: int) -> str:
         source = self.sources[index]
@@ -77,7 +81,7 @@ def open_splits(task: Task) -> tuple[Split, Split]:
         only_val = sorted(set(val.class_names) - set(train.class_names))
         raise DataError(
             f"the classes of {train.where} and {val.where} must be the same, but "
-            f"{_some(only_train)} only in the first, {_some(only_val)} only in the second"
+            f"{some(only_train)} only in the first, {some(only_val)} only in the second"
         )
     return train, val
 
@@ -111,7 +115,8 @@ def data_digest(task: Task) -> str:
     return content.hexdigest()[:12]
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Any picture in RGB; raises whatever its decoder raises when it cannot be read."""
     if image.mode.startswith("I;16"):
         # Pillow would cut 16 bits off at 255, which leaves a white image.
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
@@ -130,10 +135,10 @@ def _open_digits(split: str) -> Split:
 def _open_folder(root: Path, split: str) -> Split:
     folder = root / split
     _check_folders(root, folder)
-    classes = _subfolders(folder)
+    classes = subfolders(folder)
     if len(classes) < 2:
         raise DataError(
-            f"{folder}: got {len(classes)} class folders ({_some(classes)}), needed are two "
+            f"{folder}: got {len(classes)} class folders ({some(classes)}), needed are two "
             "or more, each with the images of one class"
         )
     index = {name: label for label, name in enumerate(classes)}
@@ -145,7 +150,7 @@ def _open_folder(root: Path, split: str) -> Split:
     empty = [name for name, number in opened.counts().items() if not number]
     if empty:
         raise DataError(
-            f"{folder}: no images in {_some(empty)}; an image's name ends in one of "
+            f"{folder}: no images in {some(empty)}; an image's name ends in one of "
             f"{', '.join(IMG_EXTENSIONS)}"
         )
     return opened
@@ -160,18 +165,18 @@ def _check_folders(root: Path, folder: Path) -> None:
         )
     if not folder.is_dir():
         raise DataError(
-            f"task.data: {root} has no folder {folder.name}; {root} holds "
-            f"{_some(_subfolders(root))}"
+            f"task.data: {root} has no folder {folder.name}; {root} holds {some(subfolders(root))}"
         )
 
 
-def _subfolders(folder: Path) -> list[str]:
+def subfolders(folder: Path) -> list[str]:
+    """Their names in order, without hidden ones."""
     return sorted(
         path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
     )
 
 
-def _some(names: list[str], most: int = 8) -> str:
+def some(names: list[str], most: int = 8) -> str:
     """A list for a message: its first few names, or `none`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more if names else "none"

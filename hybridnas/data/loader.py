@@ -1,4 +1,4 @@
-"""Batches of images on a device, read and augmented in this process or in others.
+"""Batches of images and targets on a device, read and augmented in this process or in others.
 
 A batch is planned here (which images, which seed) and made wherever there is a process for it, so
 what it holds depends on the loader's seed only, not on how many processes there are. Images travel
@@ -7,34 +7,52 @@ as bytes in one tensor and are normalised on the device, which halves the work p
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from PIL import Image
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..errors import DataError
-from .images import Split
 
 MEAN: tuple[float, float, float] = IMAGENET_DEFAULT_MEAN
 STD: tuple[float, float, float] = IMAGENET_DEFAULT_STD
 
-# A PIL image to a (3, R, R) uint8 tensor.
-Transform = Callable[[Image.Image], Tensor]
-# Images and labels of a batch on the device, to images and targets.
+# What a source's sample holds, to an image (3, H, W) uint8 and its target, a tensor.
+Transform = Callable[[Any, Any], tuple[Tensor, Tensor]]
+# Images and targets of a batch on the device, to images and targets.
 Finish = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-class ImageLoader:
-    """Iterates over a split: images (B, 3, R, R) float32, normalised, and labels (B,) int64.
+class Source(Protocol):
+    """What a loader reads, such as images.Split and masks.MaskSplit.
 
-    split: what is read. transform: PIL image to a (3, R, R) uint8 tensor.
+    where: its place, for messages. sample: an image and its target; raises whatever a decoder
+    raises for a file that cannot be read, and DataError for data that is wrong. name: of a sample.
+    """
+
+    @property
+    def where(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+    def sample(self, index: int) -> tuple[Any, Any]: ...
+
+    def name(self, index: int) -> str: ...
+
+
+class ImageLoader:
+    """Iterates over a source: images (B, 3, H, W) float32, normalised, and targets (B, ...).
+
+    Of a batch of differing shapes each run of equal ones comes by itself, as a smaller batch.
+
+    split: what is read. transform: what it holds, to an image in bytes and a target.
     batch_size: a split with fewer images is one batch.
     shuffle: for training: another order each time, only full batches, the next readable image in
         the place of one that cannot be read. Else in order, all, unreadable ones left out.
@@ -46,7 +64,7 @@ class ImageLoader:
 
     def __init__(
         self,
-        split: Split,
+        split: Source,
         transform: Transform,
         *,
         batch_size: int,
@@ -81,28 +99,31 @@ class ImageLoader:
         )
 
     def __len__(self) -> int:
-        """Batches of one pass."""
+        """Batches of one pass, before any is split into runs of equal shapes."""
         return len(self._batches)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in self._batches:
+            if batch.error:
+                raise DataError(batch.error)
             self._count(batch.unreadable)
-            if not len(batch.labels):
-                continue
-            images, labels = self._on_device(batch)
-            yield self._finish(images, labels) if self._finish else (images, labels)
+            for run in batch.runs:
+                images, targets = self._on_device(run)
+                yield self._finish(images, targets) if self._finish else (images, targets)
 
-    def sample(self, number: int) -> tuple[Tensor, Tensor]:
-        """At most `number` images from all over the split and their labels, as iterating gives
-        them before `finish`; unreadable ones are left out. No pass over the data begins."""
+    def sample(self, number: int) -> tuple[Tensor, Tensor] | None:
+        """At most `number` images of one shape from all over the split with their targets, as
+        iterating gives them before `finish`; None: none can be read. No pass over the data
+        begins, and no random number is drawn."""
         places = range(0, len(self.split), max(1, len(self.split) // number))
         batch = self._batches.dataset[_Plan([*places][:number], 0)]
-        return self._on_device(batch)
+        if batch.error:
+            raise DataError(batch.error)
+        return self._on_device(batch.runs[0]) if batch.runs else None
 
-    def _on_device(self, batch: _Batch) -> tuple[Tensor, Tensor]:
-        images = batch.images.to(self._device, non_blocking=True)
-        images = images.float().sub_(self._mean).div_(self._std)
-        return images, batch.labels.to(self._device, non_blocking=True)
+    def _on_device(self, run: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        images, targets = (x.to(self._device, non_blocking=True) for x in run)
+        return images.float().sub_(self._mean).div_(self._std), targets
 
     def _count(self, unreadable: dict[int, str]) -> None:
         self.unreadable |= unreadable
@@ -123,9 +144,11 @@ class _Plan(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    images: Tensor  # (B, 3, R, R) uint8, channels last in memory
-    labels: Tensor  # (B,) int64
+    # Of each run of equal shapes: images (B, 3, H, W) uint8, channels last in memory, and targets.
+    runs: list[tuple[Tensor, Tensor]]
     unreadable: dict[int, str]
+    # Why the data is wrong. Raised in a loader's process it would arrive with that one's traceback.
+    error: str = ""
 
 
 class _Plans(Sampler[_Plan]):
@@ -156,7 +179,7 @@ class _Plans(Sampler[_Plan]):
 class _Batches(Dataset[_Batch]):
     """Makes the batch that a plan says."""
 
-    def __init__(self, split: Split, transform: Transform, *, replace: bool, limit: int) -> None:
+    def __init__(self, split: Source, transform: Transform, *, replace: bool, limit: int) -> None:
         self._split = split
         self._transform = transform
         self._replace = replace
@@ -164,35 +187,45 @@ class _Batches(Dataset[_Batch]):
 
     def __getitem__(self, plan: _Plan) -> _Batch:
         unreadable: dict[int, str] = {}
-        with _seeded(plan.seed):
-            read = [self._read(index, unreadable) for index in plan.indices]
-        good = [pair for pair in read if pair is not None]
-        labels = torch.tensor([label for _, label in good], dtype=torch.int64)
-        if not good:
-            return _Batch(torch.empty(0, dtype=torch.uint8), labels, unreadable)
-        images = torch.empty(
-            (len(good), *good[0][0].shape), dtype=torch.uint8, memory_format=torch.channels_last
-        )
-        for place, (image, _) in zip(images, good, strict=True):
-            place.copy_(image)
-        return _Batch(images, labels, unreadable)
+        try:
+            with _seeded(plan.seed):
+                read = [self._read(index, unreadable) for index in plan.indices]
+        except DataError as error:
+            return _Batch([], unreadable, str(error))
+        good = [sample for sample in read if sample is not None]
+        runs = [_stack(list(run)) for _, run in itertools.groupby(good, key=_shapes)]
+        return _Batch(runs, unreadable)
 
-    def _read(self, index: int, unreadable: dict[int, str]) -> tuple[Tensor, int] | None:
-        """The image and its label, or the next readable one's; None: there is none to give."""
+    def _read(self, index: int, unreadable: dict[int, str]) -> tuple[Tensor, Tensor] | None:
+        """The image and its target, or the next readable one's; None: there is none to give."""
         for _ in range(len(self._split)):
             if index not in unreadable:
                 try:
-                    image = self._split.read(index)
-                except MemoryError:
+                    image, target = self._split.sample(index)
+                except (MemoryError, DataError):
                     raise
                 except Exception as error:  # decoders of broken files raise nearly anything
                     unreadable[index] = str(error) or type(error).__name__
                 else:
-                    return self._transform(image), int(self._split.labels[index])
+                    return self._transform(image, target)
             if not self._replace or len(unreadable) > self._limit:
                 return None
             index = (index + 1) % len(self._split)
         return None
+
+
+def _shapes(sample: tuple[Tensor, Tensor]) -> tuple[torch.Size, torch.Size]:
+    image, target = sample
+    return image.shape, target.shape
+
+
+def _stack(samples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    images, targets = zip(*samples, strict=True)
+    # Channels last without a pass of its own: each image is copied once, into its place.
+    stacked = torch.empty(
+        (len(images), *images[0].shape), dtype=torch.uint8, memory_format=torch.channels_last
+    )
+    return torch.stack(images, out=stacked), torch.stack(targets)
 
 
 @contextmanager

@@ -56,9 +56,7 @@ def score_export(
     )
     score = TASKS[task.name].score(model, loader, torch.device(where))
     return {
-        "top1": score.top1,
-        "top1_se": score.top1_se,
-        "top5": score.top5,
+        **score.metrics,
         "num_images": score.num_images,
         "num_corrupt": score.num_corrupt,
         "split": split or task.val,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ..architecture import Architecture
 from ..config import Protocol, Recipe
 from ..data import ImageLoader
 
@@ -23,31 +24,17 @@ class Loaders:
 
 @dataclass(frozen=True)
 class Score:
-    """What scoring counted.
+    """What scoring found.
 
-    top1, top5: shares of the num_images that could be read; with fewer than five classes all are
-        among the top five. top1_se: standard error of top1, sqrt(p (1 - p) / n).
+    metrics: by name, as the task's `score` describes them. num_images: that were scored.
     num_corrupt: images left out, because they could not be read.
     """
 
+    metrics: dict[str, float]
     num_images: int
-    num_correct: int
-    num_correct_top5: int
     num_corrupt: int
     batch_size: int
     device_type: str
-
-    @property
-    def top1(self) -> float:
-        return self.num_correct / self.num_images
-
-    @property
-    def top5(self) -> float:
-        return self.num_correct_top5 / self.num_images
-
-    @property
-    def top1_se(self) -> float:
-        return float((self.top1 * (1 - self.top1) / self.num_images) ** 0.5)
 
 
 @dataclass(frozen=True)
@@ -55,10 +42,13 @@ class VisionTask:
     """The functions of one task.
 
     loaders: of a protocol, for a device, with so many loader processes. Raises DataError.
+    network: an architecture's, with the task's head for so many classes, on the CPU. Raises
+        ConfigError for an architecture that the head cannot use.
     loss: of outputs and targets as the training loader gives them, for a recipe.
     score: of a model on a validation loader and a device, in float32.
     """
 
     loaders: Callable[[Protocol, torch.device, int], Loaders]
+    network: Callable[[Architecture, int, Recipe], nn.Module]
     loss: Callable[[Recipe], nn.Module]
     score: Callable[[nn.Module, ImageLoader, torch.device], Score]

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from PIL import Image
 from timm.data.mixup import Mixup
 from timm.data.random_erasing import RandomErasing
 from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 
+from ..architecture import Architecture
 from ..config import Augmentation, Protocol, Recipe, Task
 from ..data import MEAN, STD, ImageLoader, Split, open_split, open_splits
 from ..data.loader import Transform
 from ..errors import ConfigError
+from ..network import HybridNet
 from .base import Loaders, Score
+from .exact import exact_float32
 
 # Of validation images; training draws one of timm's for each image.
 INTERPOLATION = "bicubic"
@@ -68,6 +71,13 @@ def validation_loader(
     return _scoring_loader(opened, task, resolution, crop_pct, batch_size, device, loader_workers)
 
 
+def classification_network(
+    architecture: Architecture, num_classes: int, recipe: Recipe
+) -> nn.Module:
+    """The network with its own head."""
+    return HybridNet(architecture, num_classes=num_classes, drop_path_rate=recipe.drop_path)
+
+
 def classification_loss(recipe: Recipe) -> nn.Module:
     """Cross-entropy with labels (B,) or, where the recipe mixes images, shares (B, classes)."""
     # Mixed targets come smoothed already.
@@ -79,6 +89,9 @@ def classification_loss(recipe: Recipe) -> nn.Module:
 def score(model: nn.Module, loader: ImageLoader, device: torch.device) -> Score:
     """Counts the right answers of a float32 model, which must be on `device` already.
 
+    top1, top5: shares of the images that could be read; with fewer than five classes all are
+    among the top five. top1_se: standard error of top1, sqrt(p (1 - p) / n).
+
     Everything runs in full float32 whatever is set around it, so that a search and the scoring of
     the model that it exported agree to the last image on the same kind of device.
     """
@@ -86,7 +99,7 @@ def score(model: nn.Module, loader: ImageLoader, device: torch.device) -> Score:
     model.eval()
     correct = torch.zeros(2, dtype=torch.int64, device=device)  # among the first 1, the first 5
     num_images = 0
-    with _exact_float32(device):
+    with exact_float32(device):
         for images, labels in loader:
             logits = model(images)  # (B, classes)
             first = logits.topk(min(5, logits.shape[1])).indices
@@ -94,11 +107,10 @@ def score(model: nn.Module, loader: ImageLoader, device: torch.device) -> Score:
             correct += torch.stack([hits[:, 0].sum(), hits.sum()])
             num_images += len(labels)
     model.train(was_training)
-    num_correct, num_correct_top5 = correct.tolist()
+    top1, top5 = (number / num_images for number in correct.tolist())
     return Score(
+        metrics={"top1": top1, "top5": top5, "top1_se": (top1 * (1 - top1) / num_images) ** 0.5},
         num_images=num_images,
-        num_correct=num_correct,
-        num_correct_top5=num_correct_top5,
         num_corrupt=len(loader.unreadable),
         batch_size=loader.batch_size,
         device_type=device.type,
@@ -136,7 +148,7 @@ def _mixes(augmentation: Augmentation) -> bool:
 
 def _training_transform(augmentation: Augmentation, resolution: int) -> Transform:
     try:
-        return create_transform(
+        transform = create_transform(
             resolution,
             is_training=True,
             scale=augmentation.scale,
@@ -154,6 +166,12 @@ def _training_transform(augmentation: Augmentation, resolution: int) -> Transfor
             f"recipe.augmentation: timm takes no auto_augment {augmentation.auto_augment!r} "
             f"({error}); one that it takes is 'rand-m9-mstd0.5-mmax9-inc1'"
         ) from error
+    return _of_image(transform)
+
+
+def _of_image(transform: Callable[[Image.Image], Tensor]) -> Transform:
+    """timm's transform, which gives a (3, R, R) uint8 tensor, beside a label."""
+    return lambda image, label: (transform(image), torch.tensor(label))
 
 
 def _scoring_loader(
@@ -170,7 +188,7 @@ def _scoring_loader(
     )
     return ImageLoader(
         split,
-        transform,
+        _of_image(transform),
         batch_size=batch_size,
         shuffle=False,
         seed=0,
@@ -178,24 +196,3 @@ def _scoring_loader(
         device=device,
         loader_workers=loader_workers,
     )
-
-
-@contextmanager
-def _exact_float32(device: torch.device) -> Iterator[None]:
-    """No TF32, no autocast, no algorithms chosen by a stopwatch; all as before afterwards."""
-    matmul: Any = torch.backends.cuda.matmul
-    cudnn: Any = torch.backends.cudnn
-    before = (
-        matmul.fp32_precision,
-        cudnn.conv.fp32_precision,
-        cudnn.benchmark,
-        cudnn.deterministic,
-    )
-    matmul.fp32_precision, cudnn.conv.fp32_precision = "ieee", "ieee"
-    cudnn.benchmark, cudnn.deterministic = False, True
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        matmul.fp32_precision, cudnn.conv.fp32_precision = before[:2]
-        cudnn.benchmark, cudnn.deterministic = before[2:]

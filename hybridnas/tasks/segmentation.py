@@ -1,0 +1,170 @@
+"""Semantic segmentation: loaders, UperNet, loss and score."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..architecture import Architecture
+from ..config import Augmentation, Protocol, Recipe, Task
+from ..data import ImageLoader, masks
+from ..data.mask_transforms import scoring_pair, training_pair
+from ..data.masks import IGNORED
+from ..errors import ConfigError, DataError
+from ..heads import UPerNet
+from ..network import HybridNet
+from .base import Loaders, Score, VisionTask
+from .confusion import Confusion, segmentation_metrics
+from .exact import exact_float32
+from .inference import WHOLE, Inference, class_scores
+
+_AUXILIARY_WEIGHT = 0.4
+
+
+def segmentation_loaders(protocol: Protocol, device: torch.device, loader_workers: int) -> Loaders:
+    """Crops of fidelity.resolution pixels to train on, whole images to score on.
+
+    Targets are classes (B, H, W) in bytes, 255 where a pixel is ignored.
+    """
+    task, recipe, resolution = protocol.task, protocol.recipe, protocol.fidelity.resolution
+    _check_augmentation(recipe.augmentation)
+    train = masks.open_split(task, task.train)
+    if min(recipe.batch_size, len(train)) < 2:
+        raise ConfigError(
+            "segmentation needs batches of 2 images or more, because UperNet normalises over "
+            f"them; got batch_size {recipe.batch_size} and {len(train)} images in {train.where}"
+        )
+    return Loaders(
+        train=ImageLoader(
+            train,
+            training_pair(resolution, hflip=recipe.augmentation.hflip),
+            batch_size=recipe.batch_size,
+            shuffle=True,
+            seed=protocol.seed,
+            max_corrupt=task.max_corrupt,
+            device=device,
+            loader_workers=loader_workers,
+        ),
+        val=validation_loader(
+            task,
+            resolution=resolution,
+            batch_size=recipe.batch_size,
+            device=device,
+            loader_workers=loader_workers,
+        ),
+        num_classes=len(train.class_names),
+    )
+
+
+def validation_loader(
+    task: Task,
+    *,
+    resolution: int,
+    batch_size: int,
+    device: torch.device,
+    loader_workers: int = 0,
+    split: str | None = None,
+) -> ImageLoader:
+    """What `score` reads: a split, by default the task's `val`, in order and not augmented.
+
+    resolution: of an image's shorter side, where the longer one is not over four times that.
+    Targets keep the size of their files.
+    """
+    return ImageLoader(
+        masks.open_split(task, task.val if split is None else split),
+        scoring_pair(resolution),
+        batch_size=batch_size,
+        shuffle=False,
+        seed=0,
+        max_corrupt=task.max_corrupt,
+        device=device,
+        loader_workers=loader_workers,
+    )
+
+
+def segmentation_network(architecture: Architecture, num_classes: int, recipe: Recipe) -> nn.Module:
+    """UperNet on the architecture's network."""
+    backbone = HybridNet(architecture, num_classes=0, drop_path_rate=recipe.drop_path)
+    return UPerNet(backbone, num_classes)
+
+
+class SegmentationLoss(nn.Module):
+    """Cross-entropy of the logits, and 0.4 times that of the auxiliary ones.
+
+    Averaged over all pixels: an ignored one counts 0, as in mmsegmentation, so a batch without
+    any labelled pixel is no division by zero.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(self, outputs: tuple[Tensor, Tensor], classes: Tensor) -> Tensor:
+        """Two logits (B, K, H, W) and classes (B, H, W) in whole numbers -> a scalar."""
+        logits, auxiliary = outputs
+        target = classes.long()
+        return self._mean(logits, target) + _AUXILIARY_WEIGHT * self._mean(auxiliary, target)
+
+    def _mean(self, logits: Tensor, target: Tensor) -> Tensor:
+        losses = F.cross_entropy(
+            logits,
+            target,
+            ignore_index=IGNORED,
+            reduction="none",
+            label_smoothing=self.label_smoothing,
+        )
+        return losses.mean()
+
+
+def segmentation_loss(recipe: Recipe) -> nn.Module:
+    return SegmentationLoss(recipe.label_smoothing)
+
+
+@torch.inference_mode()
+def score(
+    model: nn.Module, loader: ImageLoader, device: torch.device, inference: Inference = WHOLE
+) -> Score:
+    """miou, aacc and macc (confusion.segmentation_metrics) of a float32 model on `device`.
+
+    Counted at the size of the annotations, to which the scores of classes are stretched. In full
+    float32 whatever is set around it. Raises DataError when no pixel has a class.
+    """
+    was_training = model.training
+    model.eval()
+    confusion: Confusion | None = None
+    num_images = 0
+    with exact_float32(device):
+        for images, truth in loader:
+            height, width = truth.shape[1:]
+            scores = class_scores(model, images, (height, width), inference)
+            if confusion is None:
+                confusion = Confusion(scores.shape[1], device)
+            confusion.add(truth, scores.argmax(1))
+            num_images += len(images)
+    model.train(was_training)
+    assert confusion is not None  # a loader gives an image, or raises
+    matrix = confusion.matrix()
+    if not matrix.any():
+        raise DataError(f"{loader.split.where}: every pixel of its annotations is ignored")
+    return Score(
+        metrics=segmentation_metrics(matrix),
+        num_images=num_images,
+        num_corrupt=len(loader.unreadable),
+        batch_size=loader.batch_size,
+        device_type=device.type,
+    )
+
+
+SEGMENTATION = VisionTask(segmentation_loaders, segmentation_network, segmentation_loss, score)
+
+
+def _check_augmentation(given: Augmentation) -> None:
+    """Only mirroring can be chosen: the rest is mmsegmentation's (data.mask_transforms)."""
+    known = Augmentation(hflip=given.hflip)
+    others = [name for name in type(given).model_fields if name != "hflip"]
+    wrong = [name for name in others if getattr(given, name) != getattr(known, name)]
+    if wrong:
+        raise ConfigError(
+            f"recipe.augmentation: segmentation takes hflip only, got {', '.join(wrong)}"
+        )
