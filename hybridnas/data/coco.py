@@ -16,9 +16,9 @@ from typing import TypedDict
 
 import numpy as np
 import torch
+from faster_coco_eval import mask as coco_mask
 from numpy.typing import NDArray
 from PIL import Image
-from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from ..errors import DataError

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from faster_coco_eval import mask as coco_mask
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from ..errors import DataError
 
@@ -76,7 +76,7 @@ def read_annotations(path: Path) -> Contents:
 
 
 def rle(outline: Outline, height: int, width: int) -> dict[str, Any]:
-    """An outline as pycocotools' compressed RLE; no polygons at all: an empty mask."""
+    """An outline as COCO's compressed RLE; no polygons at all: an empty mask."""
     if isinstance(outline, dict) and not isinstance(outline["counts"], list):
         return outline
     if not outline:
@@ -147,7 +147,7 @@ def _row(
     outline = _outline(entry.get("segmentation", []), height, width, what)
     area = entry.get("area")
     if area is None:
-        area = coco_mask.area(rle(outline, height, width))
+        area = int(coco_mask.area(rle(outline, height, width)))
     if not _is_number(area):
         raise _Wrong(f"{what}: area is {area!r}, needed is a number of pixels")
     x0, y0, x1, y1 = clipped(np.array([box]), height, width)[0].tolist()

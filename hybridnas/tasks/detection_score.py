@@ -1,21 +1,19 @@
-"""Average precision of boxes and masks, as pycocotools counts it.
+"""Average precision of boxes and masks, as pycocotools counts it (by faster-coco-eval, which is
+pycocotools in C++).
 
 Each process keeps what it found as plain values; one of them merges and counts.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from faster_coco_eval import COCO, COCOeval_faster
+from faster_coco_eval import mask as coco_mask
 from torch import Tensor, nn
 
 from ..data.coco import CocoSplit
@@ -109,8 +107,7 @@ def average_precision(split: CocoSplit, predictions: Predictions) -> dict[str, f
     truth = _truth(split, predictions.images)
     metrics: dict[str, float] = {}
     for prefix, kind in (("box", "bbox"), ("mask", "segm")):
-        figures = _coco_eval(truth, _found(truth, predictions, kind), kind)
-        named = zip(_FIGURES, figures, strict=True)
+        named = zip(_FIGURES, _coco_eval(truth, predictions, kind), strict=True)
         metrics |= {f"{prefix}_{name}": value for name, value in named if value >= 0}
     if not metrics:
         raise DataError(
@@ -164,33 +161,17 @@ def _truth(split: CocoSplit, images: list[int]) -> COCO:
             for row in split.instances.rows(index)
         ]
     categories = [{"id": number} for number in split.contents.category_ids]
-    return _indexed({"images": entries, "categories": categories, "annotations": annotations})
+    return COCO({"images": entries, "categories": categories, "annotations": annotations})
 
 
-def _found(truth: COCO, predictions: Predictions, kind: str) -> COCO:
-    """The results as COCO.loadRes would take them (which takes no empty list); the area that
-    decides what is small, medium or large is the box's for boxes and the mask's for masks."""
-    annotations: list[dict[str, Any]] = []
-    for number, one in enumerate(predictions.found, start=1):
-        box, mask = one["bbox"], one["segmentation"]
-        area = box[2] * box[3] if kind == "bbox" else float(coco_mask.area(mask))
-        annotations.append({**one, "id": number, "area": area, "iscrowd": 0})
-    return _indexed({**truth.dataset, "annotations": annotations})
-
-
-def _indexed(dataset: dict[str, Any]) -> COCO:
-    coco = COCO()
-    coco.dataset = dataset
-    with redirect_stdout(io.StringIO()):  # it prints what it does
-        coco.createIndex()
-    return coco
-
-
-def _coco_eval(truth: COCO, found: COCO, kind: str) -> list[float]:
+def _coco_eval(truth: COCO, predictions: Predictions, kind: str) -> list[float]:
     """The first six figures of COCOeval's summary; -1: there is nothing to count."""
-    with redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(truth, found, kind)
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
+    keys = ["image_id", "category_id", "score"]
+    # With boxes, the box's area would decide what is a small, medium or large mask.
+    keys += ["bbox"] if kind == "bbox" else ["segmentation"]
+    found = truth.loadRes([{key: one[key] for key in keys} for one in predictions.found])
+    evaluation = COCOeval_faster(truth, found, kind)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
     return [float(value) for value in evaluation.stats[: len(_FIGURES)]]
