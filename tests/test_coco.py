@@ -149,7 +149,7 @@ def set_in(key: str, field: str, value: object) -> Callable[[dict[str, Any]], ob
         (set_in("annotations", "segmentation", "all"), "annotation 1: segmentation is neither"),
         (
             set_in("annotations", "segmentation", [["a"] * 6]),
-            "annotation 1: a polygon holds something",
+            "annotation 1: a polygon holds",
         ),
         (
             set_in("annotations", "segmentation", {"size": [9, 9], "counts": [81]}),
