@@ -37,13 +37,14 @@ class DetectionTask:
     """The functions of the task.
 
     loaders: of a protocol, for a device, with so many loader processes. Raises DataError.
-    model: of an architecture and a number of classes, for a protocol. Raises ConfigError.
+    network: an architecture's, with the head for so many classes, on the CPU. Raises ConfigError
+        for an architecture that the head cannot use.
     loss: of a model that trains, for images and targets as the training loader gives them.
     score: of a model on a validation loader and a device, in float32.
     """
 
     loaders: Callable[[Protocol, torch.device, int], DetectionLoaders]
-    model: Callable[[Architecture, int, Protocol], Detector]
+    network: Callable[[Architecture, int, Protocol], Detector]
     loss: Callable[[nn.Module, list[Tensor], list[dict[str, Tensor]]], Tensor]
     score: Callable[[nn.Module, CocoLoader, torch.device], DetectionScore]
 
@@ -83,7 +84,7 @@ def detection_loaders(
     )
 
 
-def detection_model(architecture: Architecture, num_classes: int, protocol: Protocol) -> Detector:
+def detection_network(architecture: Architecture, num_classes: int, protocol: Protocol) -> Detector:
     """Mask R-CNN on an architecture's stages, for images of the protocol's resolution.
 
     Anchors shrink with the images, so that they fit the same objects at every resolution. Raises
@@ -129,4 +130,4 @@ def detection_loss(
     return torch.stack([value.float() for value in losses.values()]).sum()
 
 
-DETECTION = DetectionTask(detection_loaders, detection_model, detection_loss, score)
+DETECTION = DetectionTask(detection_loaders, detection_network, detection_loss, score)
