@@ -90,7 +90,7 @@ class ImageLoader:
             batch_size=None,  # an item is a batch
             sampler=plans,
             num_workers=loader_workers,
-            collate_fn=_as_it_is,
+            collate_fn=as_it_is,
             pin_memory=device.type == "cuda",
             persistent_workers=shuffle and loader_workers > 0,
             multiprocessing_context="fork" if loader_workers else None,
@@ -188,7 +188,7 @@ class _Batches(Dataset[_Batch]):
     def __getitem__(self, plan: _Plan) -> _Batch:
         unreadable: dict[int, str] = {}
         try:
-            with _seeded(plan.seed):
+            with seeded(plan.seed):
                 read = [self._read(index, unreadable) for index in plan.indices]
         except DataError as error:
             return _Batch([], unreadable, str(error))
@@ -229,7 +229,7 @@ def _stack(samples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """All that augmentation draws from starts at `seed`, and afterwards is where it was."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
@@ -243,5 +243,5 @@ def _seeded(seed: int) -> Iterator[None]:
             np.random.set_state(numpy)
 
 
-def _as_it_is(batch: Any) -> Any:
+def as_it_is(batch: Any) -> Any:
     return batch

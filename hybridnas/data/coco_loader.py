@@ -1,0 +1,231 @@
+"""Batches of images and objects for a detector, read in this process or in others.
+
+As in `loader`, a batch is planned here and made wherever there is a process for it. Images of a
+batch differ in size and stay a list: the detector pads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from ..errors import DataError
+from .coco import CocoSplit, Target
+from .detection_views import TrainingView
+from .loader import as_it_is, seeded
+
+
+class CocoLoader:
+    """Iterates over a split: a list of B images (3, H, W) float32 from 0 to 1, and B targets.
+
+    view: of training images; None: images are scored on, whole and in their own size.
+        Training takes the images with objects, in another order each time and only full batches,
+        with those of one orientation together, so that little is padded; targets are `coco.Target`
+        on the device; the next readable image stands in for one that cannot be read.
+        Scoring takes all images in order; a target is {"index": place in the split}, on the CPU;
+        images that cannot be read are left out.
+    max_corrupt: the share of these images that may be unreadable or missing; more is a DataError,
+        for missing ones at once, for others while iterating.
+    loader_workers: processes that read images; 0: this one.
+    rank, num_ranks: of several processes that share the batches, which one this is.
+    """
+
+    def __init__(
+        self,
+        split: CocoSplit,
+        view: TrainingView | None,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        max_corrupt: float,
+        device: torch.device,
+        loader_workers: int,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ) -> None:
+        training = view is not None
+        indices = split.with_objects() if training else list(range(len(split)))
+        if not indices:
+            raise DataError(f"{split.where}: no image has an object to train on")
+        self.split = split
+        self.batch_size = min(batch_size, len(indices))
+        self.unreadable: dict[int, str] = {}  # index of each image found unreadable, and why
+        self._num_images = len(indices)
+        self._max_corrupt = max_corrupt
+        self._limit = min(int(max_corrupt * len(indices)), len(indices) - 1)
+        self._device = device
+        self._count({index: "no such file" for index in indices if index in split.missing})
+        plans = _Plans(split, indices, self.batch_size, training, seed, rank, num_ranks)
+        self._batches = DataLoader(
+            _Batches(split, view, indices, self._limit),
+            batch_size=None,  # an item is a batch
+            sampler=plans,
+            num_workers=loader_workers,
+            collate_fn=as_it_is,
+            pin_memory=device.type == "cuda",
+            persistent_workers=training and loader_workers > 0,
+            multiprocessing_context="fork" if loader_workers else None,
+            # Of its own, so that the model's random numbers stay what they are without workers.
+            generator=torch.Generator(),
+        )
+
+    def __len__(self) -> int:
+        """Batches of one pass."""
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[tuple[list[Tensor], list[dict[str, Tensor]]]]:
+        for batch in self._batches:
+            self._count(batch.unreadable)
+            if not batch.images:
+                continue
+            images = [
+                image.to(self._device, non_blocking=True).float().div_(255)
+                for image in batch.images
+            ]
+            if "index" in batch.targets[0]:
+                yield images, batch.targets
+            else:
+                yield (
+                    images,
+                    [
+                        {
+                            key: value.to(self._device, non_blocking=True)
+                            for key, value in one.items()
+                        }
+                        for one in batch.targets
+                    ],
+                )
+
+    def _count(self, unreadable: dict[int, str]) -> None:
+        self.unreadable |= unreadable
+        if len(self.unreadable) <= self._limit:
+            return
+        examples = [f"{self.split.name(i)} ({why})" for i, why in self.unreadable.items()][:3]
+        raise DataError(
+            f"{self.split.where}: {len(self.unreadable)} or more of {self._num_images} images "
+            f"cannot be read, allowed are {self._limit} (task.max_corrupt: "
+            f"{self._max_corrupt:g}); among them {', '.join(examples)}"
+        )
+
+
+class _Plan(NamedTuple):
+    places: list[int]  # in the list of images that are used
+    seed: int
+
+
+class _Batch(NamedTuple):
+    images: list[Tensor]  # (3, H, W) uint8
+    targets: list[dict[str, Tensor]]
+    unreadable: dict[int, str]
+
+
+class _Plans(Sampler[_Plan]):
+    """The batches of a pass; each pass over it plans the next one. Every process plans the batches
+    of all, and takes its own."""
+
+    def __init__(
+        self,
+        split: CocoSplit,
+        indices: Sequence[int],
+        batch_size: int,
+        training: bool,
+        seed: int,
+        rank: int,
+        num_ranks: int,
+    ) -> None:
+        sizes = torch.from_numpy(split.contents.sizes[list(indices)])
+        self._upright = sizes[:, 0] > sizes[:, 1]
+        self._batch_size = batch_size
+        self._training = training
+        self._rank, self._num_ranks = rank, num_ranks
+        self._random = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self._upright), self._batch_size)
+        if self._training:  # all processes take as many steps as the others
+            return whole // self._num_ranks
+        return len(range(self._rank, whole + bool(rest), self._num_ranks))
+
+    def __iter__(self) -> Iterator[_Plan]:
+        batches = self._grouped() if self._training else self._in_order()
+        seeds = torch.randint(2**31, (len(batches),), generator=self._random).tolist()
+        mine = range(self._rank, len(batches), self._num_ranks)[: len(self)]
+        for number in mine:
+            yield _Plan(batches[number], seeds[number])
+
+    def _in_order(self) -> list[list[int]]:
+        places = list(range(len(self._upright)))
+        return [places[i : i + self._batch_size] for i in places[:: self._batch_size]]
+
+    def _grouped(self) -> list[list[int]]:
+        """Shuffled full batches; at most one has images of both orientations."""
+        order = torch.randperm(len(self._upright), generator=self._random)
+        full: list[list[int]] = []
+        left: list[int] = []
+        for side in (order[self._upright[order]], order[~self._upright[order]]):
+            for part in side.split(self._batch_size):
+                if len(part) == self._batch_size:
+                    full.append(part.tolist())
+                else:
+                    left += part.tolist()
+        if len(left) >= self._batch_size:
+            full.append(left[: self._batch_size])
+        shuffled = torch.randperm(len(full), generator=self._random).tolist()
+        return [full[i] for i in shuffled]
+
+
+class _Batches(Dataset[_Batch]):
+    """Makes the batch that a plan says."""
+
+    def __init__(
+        self, split: CocoSplit, view: TrainingView | None, indices: list[int], limit: int
+    ) -> None:
+        self._split = split
+        self._view = view
+        self._indices = indices
+        self._limit = limit
+
+    def __getitem__(self, plan: _Plan) -> _Batch:
+        unreadable: dict[int, str] = {}
+        with seeded(plan.seed):
+            made = [self._made(place, unreadable) for place in plan.places]
+        good = [pair for pair in made if pair is not None]
+        return _Batch([image for image, _ in good], [target for _, target in good], unreadable)
+
+    def _made(
+        self, place: int, unreadable: dict[int, str]
+    ) -> tuple[Tensor, dict[str, Tensor]] | None:
+        """The image and its target, or the next readable one's; None: there is none to give."""
+        for _ in self._indices:
+            index = self._indices[place]
+            image = self._read(index, unreadable)
+            if image is not None and self._view is None:
+                return pil_to_tensor(image), {"index": torch.tensor(index)}
+            if image is not None and self._view is not None:
+                seen, target = self._view(image, self._split.target(index))
+                return seen, _plain(target)
+            if self._view is None or len(unreadable) > self._limit:
+                return None
+            place = (place + 1) % len(self._indices)
+        return None
+
+    def _read(self, index: int, unreadable: dict[int, str]) -> Image.Image | None:
+        if index in unreadable:
+            return None
+        try:
+            return self._split.read(index)
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders of broken files raise nearly anything
+            unreadable[index] = str(error) or type(error).__name__
+            return None
+
+
+def _plain(target: Target) -> dict[str, Tensor]:
+    return {"boxes": target["boxes"], "labels": target["labels"], "masks": target["masks"]}

@@ -1,0 +1,133 @@
+"""Object detection and instance segmentation: Mask R-CNN on COCO's format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from timm.models._features import FeatureGetterNet
+from torch import Tensor, nn
+
+from ..architecture import Architecture
+from ..config import Protocol
+from ..data.coco import open_coco_splits
+from ..data.coco_loader import CocoLoader
+from ..data.detection_views import SHORTER, TrainingView, longest_side
+from ..errors import ConfigError
+from ..heads import Detector, mask_rcnn
+from ..network import HybridNet
+from .detection_score import DetectionScore, score
+
+_ANCHOR = 32.0  # pixels, at images of 800
+
+
+@dataclass(frozen=True)
+class DetectionLoaders:
+    """Images to train on and images to score on. num_classes: without the background."""
+
+    train: CocoLoader
+    val: CocoLoader
+    num_classes: int
+
+
+@dataclass(frozen=True)
+class DetectionTask:
+    """The functions of the task.
+
+    loaders: of a protocol, for a device, with so many loader processes. Raises DataError.
+    network: an architecture's, with the head for so many classes, on the CPU. Raises ConfigError
+        for an architecture that the head cannot use.
+    loss: of a model that trains, for images and targets as the training loader gives them.
+    score: of a model on a validation loader and a device, in float32.
+    """
+
+    loaders: Callable[[Protocol, torch.device, int], DetectionLoaders]
+    network: Callable[[Architecture, int, Protocol], Detector]
+    loss: Callable[[nn.Module, list[Tensor], list[dict[str, Tensor]]], Tensor]
+    score: Callable[[nn.Module, CocoLoader, torch.device], DetectionScore]
+
+
+def detection_loaders(
+    protocol: Protocol,
+    device: torch.device,
+    loader_workers: int,
+    *,
+    multi_scale: bool = False,
+    rank: int = 0,
+    num_ranks: int = 1,
+) -> DetectionLoaders:
+    """The images of a protocol's task: task.train and task.val name splits as `open_coco` does.
+
+    fidelity.resolution: the shorter side in pixels, 800 in published recipes. recipe.batch_size:
+    of one process. multi_scale: as the 3x schedules (TrainingView). rank, num_ranks: CocoLoader.
+    """
+    task, recipe = protocol.task, protocol.recipe
+    train, val = open_coco_splits(task.data, task.train, task.val)
+    view = TrainingView(
+        protocol.fidelity.resolution, hflip=recipe.augmentation.hflip, multi_scale=multi_scale
+    )
+    shared: dict[str, Any] = {
+        "batch_size": recipe.batch_size,
+        "seed": protocol.seed,
+        "max_corrupt": task.max_corrupt,
+        "device": device,
+        "loader_workers": loader_workers,
+        "rank": rank,
+        "num_ranks": num_ranks,
+    }
+    return DetectionLoaders(
+        train=CocoLoader(train, view, **shared),
+        val=CocoLoader(val, None, **shared),
+        num_classes=len(train.class_names),
+    )
+
+
+def detection_network(architecture: Architecture, num_classes: int, protocol: Protocol) -> Detector:
+    """Mask R-CNN on an architecture's stages, for images of the protocol's resolution.
+
+    Anchors shrink with the images, so that they fit the same objects at every resolution. Raises
+    ConfigError for an architecture of one stage: it has no pyramid of maps.
+    """
+    backbone = HybridNet(architecture, num_classes=0, drop_path_rate=protocol.recipe.drop_path)
+    features = FeatureGetterNet(backbone, out_indices=len(architecture.stages))
+    resolution = protocol.fidelity.resolution
+    return mask_rcnn(
+        features,
+        num_classes,
+        shorter=resolution,
+        longer=longest_side(resolution),
+        anchor=_ANCHOR * resolution / SHORTER,
+    )
+
+
+def load_backbone(detector: Detector, weights: Mapping[str, Tensor]) -> None:
+    """Starts a detector's backbone from a classifier of the same architecture.
+
+    weights: of a HybridNet; those of its head are not used. ConfigError where others do not fit.
+    """
+    network = detector.backbone.body.model
+    wanted = network.state_dict()
+    given = {name: value for name, value in weights.items() if not name.startswith("head.")}
+    wrong = sorted(wanted.keys() ^ given.keys()) or sorted(
+        name for name, value in given.items() if value.shape != wanted[name].shape
+    )
+    if wrong:
+        raise ConfigError(
+            f"the weights are of another architecture: {len(wrong)} of {len(wanted)} do not fit, "
+            f"among them {', '.join(wrong[:3])}"
+        )
+    network.load_state_dict(given)
+
+
+def detection_loss(
+    model: nn.Module, images: list[Tensor], targets: list[dict[str, Tensor]]
+) -> Tensor:
+    """The sum of torchvision's five losses: class, box and mask of regions, and of proposals
+    whether there is an object and where."""
+    losses: dict[str, Tensor] = model(images, targets)
+    return torch.stack([value.float() for value in losses.values()]).sum()
+
+
+DETECTION = DetectionTask(detection_loaders, detection_network, detection_loss, score)
