@@ -9,15 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hybridnas import build
-from hybridnas.architecture import Architecture
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
 from hybridnas.data import ImageLoader
 from hybridnas.errors import ConfigError
 from hybridnas.tasks import TASKS
 from hybridnas.tasks.classification import classification_loss, score, validation_loader
-from hybridnas.train import Diverged, EpochRecord, check_recipe, train
-from hybridnas.train.optimizer import build_optimizer, build_schedule
+from hybridnas.train import Diverged, EpochRecord, train
 
 torch.set_num_threads(1)
 
@@ -171,41 +168,6 @@ def test_gradients_are_clipped_to_their_norm() -> None:
         )
         run(Scaled(1e4), protocol(clip_grad=0.5))
     assert norms == pytest.approx([0.5] * 10, rel=1e-3)
-
-
-# ---- a learning rate for each mixer family
-
-
-def hybrid_net() -> nn.Module:
-    mixers = ["gated_conv", {"name": "attention", "head_dim": 8}]
-    stages = [{"width": 8, "blocks": [{"form": "gated", "mixer": mixer} for mixer in mixers]}]
-    return build(Architecture.from_dict({"stages": stages}), num_classes=10)
-
-
-def test_blocks_of_a_mixer_have_a_rate_of_their_own() -> None:
-    model = hybrid_net()
-    told = protocol(2, lr=1e-2, min_lr=0, warmup_epochs=0, lr_scale={"attention": 0.25})
-    optimizer = build_optimizer(model, told.recipe, CPU)
-    schedule = build_schedule(optimizer, told.recipe, epochs=2, steps_per_epoch=5)
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    for step, factor in ((0, 1.0), (5, 0.5), (9, (1 + math.cos(0.9 * math.pi)) / 2)):
-        schedule.step_update(step)
-        seen = {}
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                seen[names[parameter]] = (group["lr"], group["weight_decay"])
-        assert seen.keys() == set(names.values())
-        for name, (lr, decay) in seen.items():
-            scale = 0.25 if name.startswith("stages.1.blocks.0.") else 1.0
-            assert lr == pytest.approx(1e-2 * factor * scale)
-            kept = name.endswith("bias") or "norm" in name
-            assert decay == (0 if kept else told.recipe.weight_decay)
-
-
-def test_a_rate_for_what_is_no_mixer_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"recipe.lr_scale: unknown mixer 'attn'; known: "):
-        check_recipe(Recipe(lr_scale={"attn": 0.5}))
-    check_recipe(Recipe(lr_scale={"attention": 0.5, "ssm": 2}))
 
 
 # ---- loss
