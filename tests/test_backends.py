@@ -45,6 +45,13 @@ def test_the_interpreter_counts_as_triton(monkeypatch: pytest.MonkeyPatch) -> No
         choose("conv", "triton", X.double(), TWO)
 
 
+def test_a_copy_without_kernels_runs_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "_HAS_KERNELS", False)
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    with pytest.raises(RuntimeError, match="came without its kernels: install hybridnas"):
+        choose("conv", "triton", X, TWO)
+
+
 def test_what_is_no_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         ValueError, match="conv: backend must be one of auto, triton, torch, got 'm"

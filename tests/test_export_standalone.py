@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,9 @@ model = alone_model.create_model().eval()
 torch.save(model(torch.load("images.pt")), "logits.pt")
 features = timm.create_model("alone_model", pretrained=True, features_only=True)
 print([y.shape[1] for y in features(torch.zeros(1, 3, 64, 64))], model.num_classes)
+import another_model  # brings the same operators again
+images = torch.zeros(1, 3, 64, 64)
+assert torch.equal(another_model.create_model().eval()(images), model(images))
 known = {"hybridnas", "hybridnas_kernels", "triton", "pydantic", "optuna", "ray", "sqlalchemy"}
 print(sorted(known & sys.modules.keys()))
 """
@@ -69,6 +73,8 @@ def test_it_needs_torch_and_timm_alone(name: str, torch_and_timm: Path, tmp_path
     out = tmp_path / "alone_model"
     extras = Extras(standalone=True)
     export_model(architecture, out, None, None, num_classes=5, input_size=64, extras=extras)
+    assert not list(out.rglob("triton_*"))
+    shutil.copytree(out, tmp_path / "another_model")
     images = torch.rand(3, 3, 64, 64)
     torch.save(images, tmp_path / "images.pt")
     done = subprocess.run(  # -S: no site-packages, so that the folder is all there is

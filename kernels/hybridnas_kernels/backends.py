@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ VARIABLE = "HYBRIDNAS_KERNELS"
 BACKENDS = ("auto", "triton", "torch", "mamba")
 # Nothing here imports Triton, and all of it can be read by torch.compile, which keeps what it
 # finds at its first call.
+# A stand-alone export travels without them.
+_HAS_KERNELS = Path(__file__).with_name("layer_norm").joinpath("triton_kernel.py").is_file()
 _INSTALLED = {name: bool(importlib.util.find_spec(name)) for name in ("triton", "mamba_ssm")}
 
 
@@ -73,6 +76,8 @@ def _obstacle(backend: str, x: Tensor) -> str:
         return ""
     if x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
         return f"it computes float32, bfloat16 and float16, got {x.dtype}"
+    if backend == "triton" and not _HAS_KERNELS:
+        return "this copy of hybridnas_kernels came without its kernels: install hybridnas"
     if x.device.type != "cuda":
         if backend == "triton" and _INSTALLED["triton"] and interpreted():
             return ""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 _LIBRARY = torch.library.Library("hybridnas", "FRAGMENT")
@@ -26,14 +27,19 @@ def define(
     """Defines the operator torch.ops.hybridnas.NAME.
 
     schema: torch.library's, "NAME(Tensor x, ...) -> Tensor"; nothing is mutated or aliased.
-    run: computes it. fake: the results' shapes and types alone, for tracing. flops: of the shapes,
+    Its first argument is a tensor, whose GPU becomes the current one. run: computes it. fake: the results' shapes and types alone, for tracing. flops: of the shapes,
     as torch.utils.flop_counter calls it.
     """
     name = schema.partition("(")[0]
     if hasattr(torch.ops.hybridnas, name):  # by a copy of this package in a stand-alone export
         return
     _LIBRARY.define(schema)
-    _LIBRARY.impl(name, run, "CompositeExplicitAutograd")
+
+    def on_its_device(first: Tensor, *rest: Any) -> Any:
+        with torch.cuda.device_of(first):  # Triton launches on the current device
+            return run(first, *rest)
+
+    _LIBRARY.impl(name, on_its_device, "CompositeExplicitAutograd")
     torch.library.register_fake(f"hybridnas::{name}", fake, lib=_LIBRARY)
     if flops is not None:
         register_flop_formula(getattr(torch.ops.hybridnas, name))(flops)
