@@ -26,9 +26,10 @@ def define(
 ) -> None:
     """Defines the operator torch.ops.hybridnas.NAME.
 
-    schema: torch.library's, "NAME(Tensor x, ...) -> Tensor"; nothing is mutated or aliased.
-    Its first argument is a tensor, whose GPU becomes the current one. run: computes it. fake: the results' shapes and types alone, for tracing. flops: of the shapes,
-    as torch.utils.flop_counter calls it.
+    schema: torch.library's, "NAME(Tensor x, ...) -> Tensor"; nothing is mutated or aliased. The
+    first argument is a tensor, whose GPU becomes the current one. run: computes it. fake: the
+    results' shapes and types alone, for tracing. flops: of the shapes, as torch.utils.flop_counter
+    calls it.
     """
     name = schema.partition("(")[0]
     if hasattr(torch.ops.hybridnas, name):  # by a copy of this package in a stand-alone export
