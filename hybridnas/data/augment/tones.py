@@ -1,0 +1,228 @@
+"""Changes of tone: each image by its own operation, to the byte what Pillow makes of it.
+
+An operation that looks at one value at a time is a table of 256 entries for each image and
+channel; whatever an image's operation is, looking it up is one pass over the batch. Colour,
+contrast and sharpness are Pillow's ImageEnhance: a blend with a degenerate image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+
+class Kind(IntEnum):
+    """What is done to an image. NONE leaves it alone."""
+
+    NONE = 0
+    AUTOCONTRAST = 1
+    EQUALIZE = 2
+    INVERT = 3
+    POSTERIZE = 4
+    SOLARIZE = 5
+    SOLARIZE_ADD = 6
+    BRIGHTNESS = 7
+    CONTRAST = 8
+    COLOR = 9
+    SHARPNESS = 10
+    BLUR = 11
+    SHEAR_X = 12
+    SHEAR_Y = 13
+    TRANSLATE_X = 14
+    TRANSLATE_Y = 15
+    ROTATE = 16
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """What a table is made of: pixels (B, 3, H, W); argument and value (0 ... 255) broadcast."""
+
+    pixels: Tensor
+    argument: Tensor  # (B, 1, 1)
+    value: Tensor  # (1, 1, 256) float32
+
+
+def apply_tones(pixels: Tensor, kind: Tensor, argument: Tensor, used: frozenset[Kind]) -> Tensor:
+    """Pixels (B, 3, H, W) float32 of whole numbers, each image changed by its kind (B,).
+
+    argument: (B,): bits kept, threshold, what is added, or the factor of an enhancement.
+    used: kinds that can occur; images of others stay as they are.
+    """
+    if used & TABLES.keys():
+        given = _Given(
+            pixels,
+            argument.view(-1, 1, 1),
+            torch.arange(256, device=pixels.device).float().view(1, 1, 256),
+        )
+        table = given.value.expand(len(pixels), 3, 256)
+        for name in sorted(used & TABLES.keys()):
+            table = torch.where((kind == name).view(-1, 1, 1), TABLES[name](given), table)
+        pixels = table.gather(2, pixels.flatten(2).long()).view_as(pixels)
+    if used & {Kind.COLOR, Kind.SHARPNESS}:
+        pixels = _enhance(pixels, kind, argument, used)
+    return pixels
+
+
+def jitter(pixels: Tensor, factors: Tensor, order: Tensor) -> Tensor:
+    """torchvision's ColorJitter without hue: three enhancements in an order of its own an image.
+
+    factors: (B, 3) of brightness, contrast, colour. order: (B, 3), a permutation of 0, 1, 2.
+    """
+    kinds = torch.arange(Kind.BRIGHTNESS, Kind.COLOR + 1, device=pixels.device)
+    for step in range(3):
+        place = order[:, step : step + 1]
+        kind, factor = kinds[place[:, 0]], factors.gather(1, place)[:, 0]
+        grey = _grey(pixels)
+        degenerate = torch.where(
+            _each(kind == Kind.COLOR),
+            grey,
+            torch.where(_each(kind == Kind.CONTRAST), _mean(grey), 0.0),
+        )
+        pixels = _blend(degenerate, pixels, _each(factor))
+    return pixels
+
+
+def _autocontrast(given: _Given) -> Tensor:
+    # float64, for Pillow's own rounding of scale and offset.
+    low = given.pixels.amin(dim=(2, 3)).double().unsqueeze(2)
+    high = given.pixels.amax(dim=(2, 3)).double().unsqueeze(2)
+    scale = 255.0 / (high - low).clamp(min=1)
+    spread = (given.value * scale + -low * scale).trunc().clamp(0, 255).float()
+    return torch.where(high > low, spread, given.value)
+
+
+def _equalize(given: _Given) -> Tensor:
+    flat = given.pixels.flatten(2).long()
+    counts = torch.zeros((*flat.shape[:2], 256), dtype=torch.int64, device=flat.device)
+    counts.scatter_add_(2, flat, torch.ones_like(flat))
+    highest = flat.amax(dim=2, keepdim=True)
+    step = (flat.shape[2] - counts.gather(2, highest)) // 255
+    before = counts.cumsum(dim=2) - counts
+    even = ((step // 2 + before) // step.clamp(min=1)).clamp(max=255).float()
+    return torch.where(step > 0, even, given.value)
+
+
+def _invert(given: _Given) -> Tensor:
+    return 255 - given.value
+
+
+def _posterize(given: _Given) -> Tensor:
+    unit = torch.exp2(8 - given.argument.clamp(max=8))
+    return (given.value / unit).floor() * unit
+
+
+def _solarize(given: _Given) -> Tensor:
+    return torch.where(given.value < given.argument, given.value, 255 - given.value)
+
+
+def _solarize_add(given: _Given) -> Tensor:
+    return torch.where(
+        given.value < 128, (given.value + given.argument).clamp(max=255), given.value
+    )
+
+
+def _brightness(given: _Given) -> Tensor:
+    return _blend(torch.zeros_like(given.value), given.value, given.argument)
+
+
+def _contrast(given: _Given) -> Tensor:
+    return _blend(_mean(_grey(given.pixels)).squeeze(3), given.value, given.argument)
+
+
+TABLES: dict[Kind, Callable[[_Given], Tensor]] = {
+    Kind.AUTOCONTRAST: _autocontrast,
+    Kind.EQUALIZE: _equalize,
+    Kind.INVERT: _invert,
+    Kind.POSTERIZE: _posterize,
+    Kind.SOLARIZE: _solarize,
+    Kind.SOLARIZE_ADD: _solarize_add,
+    Kind.BRIGHTNESS: _brightness,
+    Kind.CONTRAST: _contrast,
+}
+
+
+def _enhance(pixels: Tensor, kind: Tensor, factor: Tensor, used: frozenset[Kind]) -> Tensor:
+    degenerate = _grey(pixels) if Kind.COLOR in used else pixels
+    if Kind.SHARPNESS in used:
+        degenerate = torch.where(_each(kind == Kind.SHARPNESS), _smooth(pixels), degenerate)
+    changes = (kind == Kind.COLOR) | (kind == Kind.SHARPNESS)
+    return _blend(degenerate, pixels, _each(torch.where(changes, factor, 1.0)))
+
+
+def _each(numbers: Tensor) -> Tensor:
+    return numbers.view(-1, 1, 1, 1)
+
+
+def _blend(degenerate: Tensor, values: Tensor, factor: Tensor) -> Tensor:
+    """Pillow's Image.blend, which cuts off what is behind the point."""
+    return (degenerate + factor * (values - degenerate)).clamp(0, 255).floor()
+
+
+def _grey(pixels: Tensor) -> Tensor:
+    """(B, 1, H, W): ITU-R 601's luma in Pillow's whole numbers."""
+    red, green, blue = pixels.int().split(1, dim=1)
+    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).float()
+
+
+def _mean(grey: Tensor) -> Tensor:
+    """(B, 1, 1, 1), rounded."""
+    mean = grey.sum(dim=(2, 3), keepdim=True, dtype=torch.float64) / grey[0].numel()
+    return (mean + 0.5).floor().float()
+
+
+def _smooth(pixels: Tensor) -> Tensor:
+    """Pillow's SMOOTH: 3 x 3 with 5 in the middle, over 13; the outermost pixels stay."""
+    # Sums by 1 x 3 and 3 x 1 are exact and need no convolution, which could run in TF32.
+    wide = pixels[..., :-2] + pixels[..., 1:-1] + pixels[..., 2:]
+    sums = wide[..., :-2, :] + wide[..., 1:-1, :] + wide[..., 2:, :]
+    inner = ((2 * (sums + 4 * pixels[..., 1:-1, 1:-1]) + 13) / 26).floor()
+    return torch.cat(
+        [
+            pixels[..., :1, :],
+            torch.cat([pixels[..., 1:-1, :1], inner, pixels[..., 1:-1, -1:]], dim=3),
+            pixels[..., -1:, :],
+        ],
+        dim=2,
+    )
+
+
+def blur(pixels: Tensor, radius: Tensor) -> Tensor:
+    """Pillow's GaussianBlur by each image's radius (B,); 0 changes nothing.
+
+    Three box blurs of fractional width an axis (Gwosdek et al., SSVM 2011, as Pillow's BoxBlur.c),
+    taken together as one matrix; Pillow rounds after each, so it can differ by a level or two.
+    """
+    rows, columns = (_box(radius, size) for size in pixels.shape[2:])
+    across = torch.matmul(pixels, columns.unsqueeze(1).mT)
+    return torch.matmul(rows.unsqueeze(1), across).add_(0.5).floor_().clamp_(0, 255)
+
+
+def _box(radius: Tensor, size: int) -> Tensor:
+    """(B, size, size): three box blurs along one axis whose ends repeat."""
+    variance = radius * radius / 3
+    whole = (((12 * variance + 1).sqrt() - 1) / 2).floor()
+    part = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance)
+    box = (whole + part / (6 * (variance - (whole + 1) ** 2))).view(-1, 1, 1)
+    full, inner = 1 / (2 * box + 1), whole.view(-1, 1, 1)
+    edge = (1 - (2 * inner + 1) * full) / 2
+    place = torch.arange(size, device=radius.device).float()
+    distance = (place.unsqueeze(1) - place).abs()
+
+    def beyond(d: Tensor) -> Tensor:
+        """Weight of the pixels d and more away on one side."""
+        return ((inner - d + 1).clamp(min=0) * full + edge) * (d <= inner + 1)
+
+    weights = torch.where(distance <= inner, full, edge * (distance == inner + 1))
+    weights = torch.cat(
+        [
+            beyond(place.view(1, -1, 1)),
+            weights[:, :, 1:-1],
+            beyond((size - 1 - place).view(1, -1, 1)),
+        ],
+        dim=2,
+    )
+    return weights @ weights @ weights
