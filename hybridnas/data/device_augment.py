@@ -123,7 +123,8 @@ class DeviceAugment:
         boxes = draw_boxes(sizes, wanted.scale, wanted.ratio, generator)
         boxes = scale_boxes(boxes, sizes, (images.shape[2], images.shape[3]))
         cubic, flip = torch.rand((2, len(images)), generator=generator, device=images.device)
-        return Windows(*boxes.unbind(1), cubic=cubic < 0.5, flip=flip < wanted.hflip)
+        top, left, height, width = boxes.unbind(1)
+        return Windows(top, left, height, width, cubic < 0.5, flip < wanted.hflip)
 
     def _layers(
         self, num_images: int, generator: torch.Generator | None

@@ -52,6 +52,14 @@ class Split:
         with Image.open(source) as image:
             return _rgb(image)
 
+    def size(self, index: int) -> tuple[int, int]:
+        """(height, width), from the head of the file alone; raises as `read` does."""
+        source = self.sources[index]
+        if isinstance(source, np.ndarray):
+            return source.shape[0], source.shape[1]
+        with Image.open(source) as image:
+            return image.height, image.width
+
     def name(self, index: int) -> str:
         source = self.sources[index]
         return source if isinstance(source, str) else f"{self.where}[{index}]"

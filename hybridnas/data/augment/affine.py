@@ -9,7 +9,7 @@ from torch import Tensor
 NEAREST, BILINEAR, BICUBIC = 0, 1, 2
 
 # A value that is a whole number but for float32's last bits must not be cut to the one below.
-_TOLERANCE = 2e-3
+_TOLERANCE = 2e-4
 
 
 def transform(pixels: Tensor, matrix: Tensor, interpolation: Tensor, fill: Tensor) -> Tensor:
