@@ -10,12 +10,14 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from timm.data.transforms_factory import create_transform
+from torch import Tensor
 
 _CHUNK = 64
 _MOST_THREADS = 16
@@ -105,14 +107,19 @@ class Scored:
         return self.resolution, self.resolution
 
     def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
-        transform = create_transform(
-            self.resolution,
-            crop_pct=self.crop_pct,
-            interpolation=self.interpolation,
-            use_prefetcher=True,  # bytes, not floats
-        )
-        pixels: NDArray[np.uint8] = transform(image).numpy()
+        pixels: NDArray[np.uint8] = _scoring_transform(self)(image).numpy()
         return pixels
+
+
+@cache
+def _scoring_transform(form: Scored) -> Callable[[Image.Image], Tensor]:
+    transform: Callable[[Image.Image], Tensor] = create_transform(
+        form.resolution,
+        crop_pct=form.crop_pct,
+        interpolation=form.interpolation,
+        use_prefetcher=True,  # bytes, not floats
+    )
+    return transform
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +191,7 @@ def _heads(
     pictures: Pictures,
 ) -> Callable[[Iterable[int]], list[tuple[int, tuple[int, int] | str]]]:
     def read(indices: Iterable[int]) -> list[tuple[int, tuple[int, int] | str]]:
-        return [(i, _attempt(lambda i=i: pictures.size(i))) for i in indices]
+        return [(i, _attempt(partial(pictures.size, i))) for i in indices]
 
     return read
 
@@ -197,7 +204,7 @@ def _bodies(
         pixels[index, :, : found.shape[1], : found.shape[2]] = found
 
     def read(indices: list[int]) -> _Part:
-        told = {i: _attempt(lambda i=i: store(i)) for i in indices}
+        told = {i: _attempt(partial(store, i)) for i in indices}
         return _Part(len(indices), {i: why for i, why in told.items() if why is not None})
 
     return read

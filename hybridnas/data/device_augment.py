@@ -2,12 +2,15 @@
 
 The same steps as `timm.data.create_transform`, RandomErasing and Mixup take for single pictures:
 random crop, flip, RandAugment (or another policy), colour jitter, normalisation, erasing, mixing.
-Each call is one fixed sequence of tensor operations, so a CUDA graph can record it (register the
-generator with the graph, if it is not the device's default).
 
-What differs from the pictures that timm makes with Pillow, for equal draws: a crop's pixels by at
-most one level, where float32 rounds a tie differently; Pillow's Gaussian blur by up to two levels;
-what was shrunk when it was stored (resident.py). tests/test_device_augment.py measures them.
+Two halves. `draw` decides everything, in many small operations, for as many batches as one likes:
+an epoch's numbers are drawn at once. `apply` works on the pixels of one batch. Both are fixed
+sequences of tensor operations, so a CUDA graph can record them (register the generator with the
+graph, if it is not the device's default), and torch.compile can fuse `apply`.
+
+What differs from the pictures that timm makes with Pillow, for equal draws: one level in a few
+pixels of ten thousand after a crop or an affine map, where float32 rounds a tie differently; up to
+three levels in Pillow's Gaussian blur; what was shrunk when it was stored (decoding.Whole).
 """
 
 from __future__ import annotations
@@ -19,9 +22,10 @@ from torch import Tensor
 
 from ..config import Augmentation
 from .augment.crop import Windows, draw_boxes, resample, resample_labels, scale_boxes
-from .augment.layers import apply_layer, move_labels
-from .augment.mixing import EraseMode, erase, mix, one_hot
-from .augment.policy import Drawn, Policy, make_policy
+from .augment.layers import apply_layer, move_labels, with_matrices
+from .augment.mixing import EraseMode, draw_erased, draw_mixed, erase, mix, one_hot
+from .augment.plan import Plan
+from .augment.policy import Policy, make_policy
 from .augment.tones import jitter
 from .loader import MEAN, STD
 
@@ -30,7 +34,7 @@ IGNORED = 255
 
 
 class DeviceAugment:
-    """Augments batches of one size on one device.
+    """Augments batches on one device.
 
     augmentation: what is done, in timm's words; auto_augment may be `trivial`, too. resolution: of
     what comes out, square. num_classes, label_smoothing: of targets, where images are mixed.
@@ -51,6 +55,7 @@ class DeviceAugment:
     ) -> None:
         self.augmentation = augmentation
         self.resolution = resolution
+        self._device = device
         self._num_classes = num_classes
         self._label_smoothing = label_smoothing
         self._erase_mode: EraseMode = erase_mode
@@ -62,8 +67,8 @@ class DeviceAugment:
         if text is not None:
             self._policy = make_policy(text, resolution, mean, device)
         # timm's rule: a policy takes the place of colour jitter, but for 3-Augment.
-        jitters = augmentation.color_jitter and (text is None or "3a" in text)
-        self._jitter = augmentation.color_jitter if jitters else None
+        jitters = text is None or "3a" in text
+        self._jitter = (augmentation.color_jitter or 0.0) if jitters else 0.0
 
     @property
     def mixes(self) -> bool:
@@ -71,82 +76,98 @@ class DeviceAugment:
         return self.augmentation.mixup > 0 or self.augmentation.cutmix > 0
 
     @torch.no_grad()
-    def __call__(
+    def draw(
+        self,
+        sizes: Tensor,
+        stored: tuple[int, int],
+        generator: torch.Generator | None = None,
+    ) -> Plan:
+        """What happens to S batches of B pictures.
+
+        sizes: (S, B, 2), true heights and widths of the pictures, on the device. stored: height and
+        width of the tensor that holds them (ResidentImages.pixels).
+        """
+        wanted, device = self.augmentation, self._device
+        S, B, _ = sizes.shape
+        flat = sizes.flatten(0, 1)
+        boxes = draw_boxes(flat, wanted.scale, wanted.ratio, generator)
+        cubic, flip = torch.rand((2, S * B), generator=generator, device=device)
+        how = torch.stack([cubic < 0.5, flip < wanted.hflip], dim=1).float()
+        windows = torch.cat([scale_boxes(boxes, flat, stored), how], dim=1)
+        layers = torch.empty((S * B, 0, 9), device=device)
+        if self._policy is not None:
+            drawn = self._policy.draw(S * B, generator)
+            layers = with_matrices(drawn, self.resolution, self.resolution)
+        erased = draw_erased(S * B, wanted.reprob, self.resolution, device, generator)
+        mixed = draw_mixed(S, wanted.mixup, wanted.cutmix, self.resolution, device, generator)
+        return Plan(
+            windows=windows.unflatten(0, (S, B)),
+            layers=layers.unflatten(0, (S, B)),
+            jitter=self._draw_jitter(S * B, generator).unflatten(0, (S, B)),
+            erased=erased.unflatten(0, (S, B)),
+            mixed=mixed.unsqueeze(1),
+        )
+
+    @torch.no_grad()
+    def apply(
         self,
         images: Tensor,
-        sizes: Tensor,
         labels: Tensor,
+        plan: Plan,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Images (B, 3, R, R) float32, normalised, channels last, and their targets.
 
-        images: (B, 3, H, W) uint8 as stored; sizes: (B, 2), true heights and widths of the
-        pictures (ResidentImages.take). labels: (B,) int64. Targets: labels, or shares
+        images: (B, 3, H, W) uint8 as stored. labels: (B,) int64. plan: of this one batch
+        (Plan.at). generator: of the noise in what is erased. Targets: labels, or shares
         (B, num_classes) where images are mixed.
         """
         with torch.autocast(images.device.type, enabled=False):
-            windows = self._windows(images, sizes, generator)
-            pixels = resample(images, windows, self.resolution)
-            for drawn in self._layers(len(images), generator):
-                pixels = apply_layer(pixels, *drawn)
-            out = self._finish(pixels, generator)
+            pixels = resample(images, _windows(plan), self.resolution)
+            for layer in plan.layers[0].unbind(1):
+                assert self._policy is not None
+                pixels = apply_layer(pixels, layer, self._policy)
+            out = self._normal(self._jittered(pixels, plan))
+            if self.augmentation.reprob > 0:
+                out = erase(out, plan.erased[0], self._erase_mode, generator)
             if not self.mixes:
                 return out, labels
             targets = one_hot(labels, self._num_classes, self._label_smoothing)
-            wanted = self.augmentation
-            return mix(out, targets, wanted.mixup, wanted.cutmix, generator)
+            return mix(out, targets, plan.mixed[0])
 
     @torch.no_grad()
-    def pair(
-        self,
-        images: Tensor,
-        masks: Tensor,
-        sizes: Tensor,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Images as above, and label maps (B, R, R) that went through the same geometry.
+    def apply_pair(self, images: Tensor, masks: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+        """Images as `apply` gives them, and label maps (B, R, R) that went through the same.
 
         masks: (B, H, W), of any whole type. A label is its nearest neighbour's; where none comes
         from it is IGNORED. Neither erased nor mixed: timm knows both for classes alone.
         """
         with torch.autocast(images.device.type, enabled=False):
-            windows = self._windows(images, sizes, generator)
+            windows = _windows(plan)
             pixels = resample(images, windows, self.resolution)
             masks = resample_labels(masks, windows, self.resolution, IGNORED)
-            for drawn, policy in self._layers(len(images), generator):
-                pixels = apply_layer(pixels, drawn, policy)
-                masks = move_labels(masks, drawn, policy, IGNORED)
-            return self._normal(self._jittered(pixels, generator)), masks
+            for layer in plan.layers[0].unbind(1):
+                assert self._policy is not None
+                pixels = apply_layer(pixels, layer, self._policy)
+                masks = move_labels(masks, layer, self._policy, IGNORED)
+            return self._normal(self._jittered(pixels, plan)), masks
 
-    def _windows(self, images: Tensor, sizes: Tensor, generator: torch.Generator | None) -> Windows:
-        wanted = self.augmentation
-        boxes = draw_boxes(sizes, wanted.scale, wanted.ratio, generator)
-        boxes = scale_boxes(boxes, sizes, (images.shape[2], images.shape[3]))
-        cubic, flip = torch.rand((2, len(images)), generator=generator, device=images.device)
-        top, left, height, width = boxes.unbind(1)
-        return Windows(top, left, height, width, cubic < 0.5, flip < wanted.hflip)
-
-    def _layers(
-        self, num_images: int, generator: torch.Generator | None
-    ) -> list[tuple[Drawn, Policy]]:
-        if self._policy is None:
-            return []
-        return [(drawn, self._policy) for drawn in self._policy.draw(num_images, generator)]
-
-    def _jittered(self, pixels: Tensor, generator: torch.Generator | None) -> Tensor:
-        if self._jitter is None:
-            return pixels
-        shape = (2, len(pixels), 3)
-        size, place = torch.rand(shape, generator=generator, device=pixels.device)
+    def _draw_jitter(self, num_images: int, generator: torch.Generator | None) -> Tensor:
+        size, place = torch.rand((2, num_images, 3), generator=generator, device=self._device)
         low, high = max(0.0, 1 - self._jitter), 1 + self._jitter
-        return jitter(pixels, low + (high - low) * size, place.argsort(dim=1))
+        return torch.cat([low + (high - low) * size, place.argsort(dim=1).float()], dim=1)
+
+    def _jittered(self, pixels: Tensor, plan: Plan) -> Tensor:
+        if self._jitter == 0:
+            return pixels
+        return jitter(pixels, plan.jitter[0, :, :3], plan.jitter[0, :, 3:])
 
     def _normal(self, pixels: Tensor) -> Tensor:
         normal = (pixels - self._mean) / self._std
         return normal.contiguous(memory_format=torch.channels_last)
 
-    def _finish(self, pixels: Tensor, generator: torch.Generator | None) -> Tensor:
-        normal = self._normal(self._jittered(pixels, generator))
-        if self.augmentation.reprob == 0:
-            return normal
-        return erase(normal, self.augmentation.reprob, self._erase_mode, generator)
+
+def _windows(plan: Plan) -> Windows:
+    *box, cubic, flip = plan.windows[0].unbind(1)
+    top, left, height, width = box
+    return Windows(top, left, height, width, cubic > 0, flip > 0)

@@ -194,7 +194,7 @@ def placement(num_bytes: int, device: torch.device) -> Placement:
 
 
 def free_host_memory() -> int:
-    """Bytes that the machine can give without swapping; within a container, no more than its own."""
+    """Bytes that can be had without swapping; in a container at most what it may take."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     found = [pages // 2]  # where the system does not say what is free
     meminfo, limit = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
@@ -254,11 +254,6 @@ def _expected_bytes(split: Split, form: Form) -> int:
 
 
 def _stand_ins(num: int, unreadable: dict[int, str]) -> Tensor:
-    chosen = np.arange(num)
-    for index in sorted(unreadable, reverse=True):  # the next one has its own stand-in already
-        chosen[index] = chosen[(index + 1) % num]
-    # Unreadable ones at the end: theirs is the first's, which was found after them.
-    for index in sorted(unreadable, reverse=True):
-        if int(chosen[index]) in unreadable:
-            chosen[index] = chosen[(index + 1) % num]
-    return torch.from_numpy(chosen)
+    good = np.array([index for index in range(num) if index not in unreadable])
+    following = np.searchsorted(good, np.arange(num)) % len(good)  # after the last comes the first
+    return torch.from_numpy(good[following])

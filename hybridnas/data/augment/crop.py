@@ -8,18 +8,15 @@ reduction (antialiasing), and so do these weights; nothing is approximated but t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 _ATTEMPTS = 10
 
-# timm's fallback and its rounding are Python's: round half to even, like torch.round.
 
-
-@dataclass(frozen=True, eq=False)
-class Windows:
+class Windows(NamedTuple):
     """One window an image, in pixels of the stored picture, and how it is resampled.
 
     top, left, height, width: (B,) float32. cubic: (B,) bool; False: bilinear. flip: (B,) bool:

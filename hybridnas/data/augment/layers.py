@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .affine import transform, transform_labels
-from .policy import Drawn, Policy
+from .policy import Policy
 from .tones import Kind, apply_tones, blur
 
 _GEOMETRIC = frozenset(
@@ -14,33 +14,13 @@ _GEOMETRIC = frozenset(
 )
 
 
-def apply_layer(pixels: Tensor, drawn: Drawn, policy: Policy) -> Tensor:
-    """Pixels (B, 3, H, W) float32 of whole numbers, each image changed by its own operation.
+def with_matrices(drawn: Tensor, height: int, width: int) -> Tensor:
+    """(n, L, 3) as Policy.draw gives them, followed by the six numbers of affine maps: (n, L, 9).
 
-    An image has one operation a layer; passes of the others leave it as it is, to the byte.
+    The identity where nothing moves. A rotation goes counter-clockwise round the centre, by
+    degrees, like Pillow's.
     """
-    pixels = apply_tones(pixels, drawn.kind, drawn.argument, policy.used)
-    if Kind.BLUR in policy.used:
-        pixels = blur(pixels, torch.where(drawn.kind == Kind.BLUR, drawn.argument, 0.0))
-    if policy.used & _GEOMETRIC:
-        matrix = matrices(drawn, *pixels.shape[2:])
-        pixels = transform(pixels, matrix, drawn.interpolation, policy.fill)
-    return pixels
-
-
-def move_labels(labels: Tensor, drawn: Drawn, policy: Policy, outside: int) -> Tensor:
-    """What the layer does to label maps (B, H, W): they move with their pictures."""
-    if not policy.used & _GEOMETRIC:
-        return labels
-    return transform_labels(labels, matrices(drawn, *labels.shape[1:]), outside)
-
-
-def matrices(drawn: Drawn, height: int, width: int) -> Tensor:
-    """(B, 6) for `transform`; the identity where nothing moves.
-
-    A rotation goes counter-clockwise round the centre, by degrees, like Pillow's.
-    """
-    kind, argument = drawn.kind, drawn.argument
+    kind, argument, _ = drawn.unbind(2)
     zero = torch.zeros_like(argument)
 
     def where(wanted: Kind) -> Tensor:
@@ -48,16 +28,36 @@ def matrices(drawn: Drawn, height: int, width: int) -> Tensor:
 
     angle = torch.deg2rad(-where(Kind.ROTATE))
     cos, sin = angle.cos(), angle.sin()
-    # Round the centre: c = centre_x - (cos centre_x + sin centre_y), and so for y.
+    # What is turned round the centre leaves it where it is.
     x, y = width / 2, height / 2
-    return torch.stack(
-        [
-            cos,
-            sin + where(Kind.SHEAR_X),
-            x - (cos * x + sin * y) + where(Kind.TRANSLATE_X),
-            -sin + where(Kind.SHEAR_Y),
-            cos,
-            y - (cos * y - sin * x) + where(Kind.TRANSLATE_Y),
-        ],
-        dim=1,
-    )
+    matrix = [
+        cos,
+        sin + where(Kind.SHEAR_X),
+        x - (cos * x + sin * y) + where(Kind.TRANSLATE_X),
+        -sin + where(Kind.SHEAR_Y),
+        cos,
+        y - (cos * y - sin * x) + where(Kind.TRANSLATE_Y),
+    ]
+    return torch.cat([drawn, torch.stack(matrix, dim=2)], dim=2)
+
+
+def apply_layer(pixels: Tensor, layer: Tensor, policy: Policy) -> Tensor:
+    """Pixels (B, 3, H, W) float32 of whole numbers, each image changed by its row of `layer`.
+
+    layer: (B, 9) of `with_matrices`. An image has one operation a layer; the passes of the others
+    leave it as it is, to the byte.
+    """
+    kind, argument, interpolation = layer[:, :3].unbind(1)
+    pixels = apply_tones(pixels, kind, argument, policy.used)
+    if Kind.BLUR in policy.used:
+        pixels = blur(pixels, torch.where(kind == Kind.BLUR, argument, 0.0))
+    if policy.used & _GEOMETRIC:
+        pixels = transform(pixels, layer[:, 3:], interpolation, policy.fill)
+    return pixels
+
+
+def move_labels(labels: Tensor, layer: Tensor, policy: Policy, outside: int) -> Tensor:
+    """What the layer does to label maps (B, H, W): they move with their pictures."""
+    if not policy.used & _GEOMETRIC:
+        return labels
+    return transform_labels(labels, layer[:, 3:], outside)

@@ -18,67 +18,93 @@ _ASPECT = (0.3, 1 / 0.3)
 EraseMode = Literal["pixel", "rand", "const"]
 
 
-def erase(
-    images: Tensor, prob: float, mode: EraseMode, generator: torch.Generator | None
+def draw_erased(
+    num_images: int,
+    prob: float,
+    size: int,
+    device: torch.device,
+    generator: torch.Generator | None,
 ) -> Tensor:
-    """Images (B, C, H, W) with one rectangle filled in a share `prob` of them.
+    """(n, 4) float32: top, left, height, width of what timm's RandomErasing erases.
 
-    mode: timm's; `pixel`: normal noise, `rand`: one normal colour, `const`: zeros.
+    The first of ten rectangles that fits, in a share `prob` of the images; else no height.
     """
-    size, channels = len(images), images.shape[1]
-    height, width = images.shape[2:]
-    draws = torch.rand((size, _ATTEMPTS, 4), generator=generator, device=images.device)
+    draws = torch.rand((num_images, _ATTEMPTS, 4), generator=generator, device=device)
     share, stretch, down, right = draws.unbind(2)
-    area = (_AREA[0] + (_AREA[1] - _AREA[0]) * share) * (height * width)
+    area = (_AREA[0] + (_AREA[1] - _AREA[0]) * share) * size**2
     low, high = math.log(_ASPECT[0]), math.log(_ASPECT[1])
     aspect = torch.exp(low + (high - low) * stretch)
     h, w = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
-    fits = (h < height) & (w < width)
-    top = (down * (height - h + 1)).floor()
-    left = (right * (width - w + 1)).floor()
-    rank = torch.arange(_ATTEMPTS, 0, -1, device=images.device)
-    first = (fits * rank).argmax(dim=1, keepdim=True)  # of those that fit
-    top, left, h, w = (number.gather(1, first) for number in (top, left, h, w))  # (B, 1)
-    chosen = torch.rand((size, 1), generator=generator, device=images.device) <= prob
-    h = torch.where(chosen & fits.any(dim=1, keepdim=True), h, 0.0)
-    inside = _box(top, left, h, w, height, width)
+    fits = (h < size) & (w < size)
+    top = (down * (size - h + 1)).floor()
+    left = (right * (size - w + 1)).floor()
+    rank = torch.arange(_ATTEMPTS, 0, -1, device=device)
+    first = (fits * rank).argmax(dim=1)  # of those that fit
+    tried = torch.stack([top, left, h, w], dim=2)
+    boxes = tried.gather(1, first.view(-1, 1, 1).expand(-1, 1, 4)).squeeze(1)
+    chosen = torch.rand(num_images, generator=generator, device=device) <= prob
+    return boxes * (chosen & fits.any(dim=1)).unsqueeze(1)
+
+
+def erase(
+    images: Tensor, boxes: Tensor, mode: EraseMode, generator: torch.Generator | None
+) -> Tensor:
+    """Images (B, C, H, W) filled within boxes (B, 4).
+
+    mode: timm's; `pixel`: normal noise, `rand`: one normal colour, `const`: zeros.
+    """
+    inside = _inside(boxes, *images.shape[2:])
     if mode == "const":
         return torch.where(inside, 0.0, images)
-    shape = images.shape if mode == "pixel" else (size, channels, 1, 1)
-    noise = torch.randn(shape, generator=generator, device=images.device, dtype=images.dtype)
+    like = images if mode == "pixel" else images[:, :, :1, :1]
+    noise = torch.empty_like(like).normal_(generator=generator)  # in the images' memory format
     return torch.where(inside, noise, images)
 
 
-def mix(
-    images: Tensor,
-    targets: Tensor,
+def draw_mixed(
+    num_batches: int,
     mixup: float,
     cutmix: float,
+    size: int,
+    device: torch.device,
     generator: torch.Generator | None,
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
+    """(S, 6) float32: whether CutMix, the share of Mixup, top, left, height, width of CutMix.
+
+    timm's Mixup in its default mode, one draw a batch: Mixup or CutMix, each half of the time where
+    both are wanted; shares are Beta(alpha, alpha).
+    """
+    cut, down, right = torch.rand((3, num_batches), generator=generator, device=device)
+    chance = 0.0 if cutmix == 0 else 0.5 if mixup > 0 else 1.0
+    ones = torch.ones(num_batches, device=device)
+    mixed = _beta(mixup, ones, generator) if mixup > 0 else ones
+    kept = _beta(cutmix, ones, generator) if cutmix > 0 else ones
+    side = ((1 - kept).sqrt() * size).floor()
+    y, x = (down * size).floor(), (right * size).floor()
+    before, after = (side / 2).floor(), ((side + 1) / 2).floor()
+    top, bottom = (y - before).clamp(0, size), (y + after).clamp(0, size)
+    left, right = (x - before).clamp(0, size), (x + after).clamp(0, size)
+    return torch.stack(
+        [(cut < chance).float(), mixed, top, left, bottom - top, right - left], dim=1
+    )
+
+
+def mix(images: Tensor, targets: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
     """Images (B, C, H, W) and targets (B, classes), each mixed with its mirror in the batch.
 
-    timm's Mixup in its default mode: one draw a batch; Mixup or CutMix, each half of the time where
-    both are wanted; their share is Beta(alpha, alpha), and CutMix's is what is left of the image.
+    drawn: (1, 6) of draw_mixed. What CutMix leaves of a target is the share of its area.
     """
-    device, (height, width) = images.device, images.shape[2:]
-    other = images.flip(0)
-    uniform = torch.rand((3, 1), generator=generator, device=device)
-    ones = torch.ones(1, device=device)
-    share = _beta(mixup, generator, ones) if mixup > 0 else ones
-    blended = other + share * (images - other)
-    if cutmix > 0:
-        box, left_over = _cut(_beta(cutmix, generator, ones), uniform[1:], height, width)
-        pasted = torch.where(box, other, images)
-        if mixup > 0:
-            cut = uniform[0] < 0.5
-            images = torch.where(cut, pasted, blended)
-            share = torch.where(cut, left_over, share)
-        else:
-            images, share = pasted, left_over
-    else:
-        images = blended
-    return images, targets * share + targets.flip(0) * (1 - share)
+    height, width = images.shape[2:]
+    cut, box = drawn[:, 0] > 0, drawn[:, 2:]
+    share = torch.where(cut, 1 - box[:, 2] * box[:, 3] / (height * width), drawn[:, 1])
+    # CutMix is a mixture, too: wholly the other image within the box, wholly one's own elsewhere.
+    own = torch.where(
+        cut.view(1, 1, 1, 1),
+        (~_inside(box, height, width)).to(images.dtype),
+        share.view(1, 1, 1, 1),
+    )
+    mixed = images * own + images.flip(0) * (1 - own)
+    return mixed, targets * share + targets.flip(0) * (1 - share)
 
 
 def one_hot(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
@@ -88,31 +114,17 @@ def one_hot(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
     return shares.scatter_(1, labels.unsqueeze(1), 1 - smoothing + off)
 
 
-def _cut(share: Tensor, place: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """A box (1, 1, H, W) of 1 - share of the image, and what its part in the image leaves, (1,)."""
-    side = (1 - share).sqrt()
-    h, w = (side * height).floor(), (side * width).floor()
-    y, x = (place[0] * height).floor(), (place[1] * width).floor()
-    top, bottom = y - (h / 2).floor(), y + ((h + 1) / 2).floor()
-    left, right = x - (w / 2).floor(), x + ((w + 1) / 2).floor()
-    top, bottom = top.clamp(0, height), bottom.clamp(0, height)
-    left, right = left.clamp(0, width), right.clamp(0, width)
-    area = (bottom - top) * (right - left)
-    box = _box(top, left, bottom - top, right - left, height, width)
-    return box, 1 - area / (height * width)
-
-
-def _box(top: Tensor, left: Tensor, h: Tensor, w: Tensor, height: int, width: int) -> Tensor:
-    """(B, 1, H, W) bool: within the rectangle of each image; numbers are (B,) or (B, 1)."""
-    y = torch.arange(height, device=top.device).view(1, 1, -1, 1)
-    x = torch.arange(width, device=top.device).view(1, 1, 1, -1)
-    top, left, h, w = (number.view(-1, 1, 1, 1) for number in (top, left, h, w))
+def _inside(boxes: Tensor, height: int, width: int) -> Tensor:
+    """(B, 1, H, W) bool: within each image's box of (B, 4)."""
+    top, left, h, w = (number.view(-1, 1, 1, 1) for number in boxes.unbind(1))
+    y = torch.arange(height, device=boxes.device).view(1, 1, -1, 1)
+    x = torch.arange(width, device=boxes.device).view(1, 1, 1, -1)
     return (y >= top) & (y < top + h) & (x >= left) & (x < left + w)
 
 
-def _beta(alpha: float, generator: torch.Generator | None, like: Tensor) -> Tensor:
-    """One draw of Beta(alpha, alpha), as two gammas; (1,)."""
+def _beta(alpha: float, ones: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draws of Beta(alpha, alpha), one for each of `ones`, as shares of two gammas."""
     # torch.distributions does the same, without a generator.
-    gammas = torch._standard_gamma((alpha * like).expand(2, 1).contiguous(), generator=generator)
-    tiny = torch.finfo(gammas.dtype).tiny
-    return gammas[0].clamp(min=tiny) / (gammas[0].clamp(min=tiny) + gammas[1].clamp(min=tiny))
+    gammas = torch._standard_gamma(alpha * torch.stack([ones, ones]), generator=generator)
+    gammas = gammas.clamp(min=torch.finfo(gammas.dtype).tiny)  # both may vanish for a small alpha
+    return gammas[0] / gammas.sum(dim=0)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -31,8 +30,8 @@ _TRIVIAL_BINS = 31
 class _Level(NamedTuple):
     """How a level becomes an operation's argument; l is the level as a share of timm's full one.
 
-    t = min(span l + shift, most), cut to a whole number if `whole`, of either sign if `signed`;
-    the argument is offset + direction t, within low ... high.
+    t = min(span l + shift, most), cut to a whole number if `whole`, of either sign if `signed`,
+    times a uniform number if `drawn`; the argument is offset + direction t, within low ... high.
     """
 
     kind: Kind
@@ -45,6 +44,7 @@ class _Level(NamedTuple):
     low: float = -math.inf
     high: float = math.inf
     shift: float = 0.0
+    drawn: bool = False
 
 
 class _Operation(NamedTuple):
@@ -96,6 +96,7 @@ def timm_levels(size: int, translate_const: float, translate_pct: float) -> dict
         # The factor that is left of the colour: timm's level is what is taken away.
         "Desaturate": _Level(Kind.COLOR, span=0.5, offset=0.5, direction=-1.0, low=0.0, high=0.5),
         "GaussianBlur": _Level(Kind.BLUR, span=1.9, offset=0.1, low=0.1, high=2.0),
+        "GaussianBlurRand": _Level(Kind.BLUR, span=2.0, shift=-0.1, offset=0.1, drawn=True),
     }
 
 
@@ -115,15 +116,6 @@ _TRIVIAL_LEVELS: tuple[_Level, ...] = (
     _Level(Kind.AUTOCONTRAST),
     _Level(Kind.EQUALIZE),
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Drawn:
-    """One layer of a policy for a batch: what is done to each image, all (B,)."""
-
-    kind: Tensor  # int64, of Kind
-    argument: Tensor  # float32; pixels, degrees, bits, threshold, factor
-    interpolation: Tensor  # int64
 
 
 class Policy:
@@ -154,30 +146,31 @@ class Policy:
         flat = [op for layers in choices for op in layers]
         self._num_choices = len(choices)
         numbers = [(*op.level, op.prob, op.magnitude) for op in flat]
-        self._table = torch.tensor(numbers, dtype=torch.float32, device=device)  # (K depth, 12)
+        self._table = torch.tensor(numbers, dtype=torch.float32, device=device)  # (K depth, 13)
         self._log_weights: Tensor | None = None
         if weights is not None:
             self._log_weights = torch.tensor(weights, dtype=torch.float32, device=device).log()
 
-    def draw(self, num_images: int, generator: torch.Generator | None) -> list[Drawn]:
-        """The layers, first one first."""
+    def draw(self, num_images: int, generator: torch.Generator | None) -> Tensor:
+        """(n, L, 3): kind, argument and interpolation of each layer, first one first."""
         rows = self._choose(num_images, generator)  # (B, L)
         device = rows.device
         columns = self._table[rows].unbind(2)
-        kind, span, signed, whole, most, offset, direction, low, high, shift = columns[:10]
-        prob, magnitude = columns[10:]
-        applied, negated, cubic = torch.rand((3, *rows.shape), generator=generator, device=device)
+        kind, span, signed, whole, most, offset, direction, low, high, shift, drawn = columns[:11]
+        prob, magnitude = columns[11:]
+        applied, negated, cubic, part = torch.rand(
+            (4, *rows.shape), generator=generator, device=device
+        )
         level = self._levels(magnitude, generator) / _FULL_LEVEL
         t = torch.minimum(span * level + shift, most)
         t = torch.where(whole > 0, t.trunc(), t)
         t = torch.where((signed > 0) & (negated > 0.5), -t, t)
+        t = torch.where(drawn > 0, part * t, t)
         argument = torch.clamp(offset + direction * t, low, high)
-        kind = torch.where(applied <= prob, kind, float(Kind.NONE)).long()
+        kind = torch.where(applied <= prob, kind, float(Kind.NONE))
         first, second = self._interpolations
-        interpolation = torch.where(cubic < 0.5, first, second)
-        return [
-            Drawn(kind[:, i], argument[:, i], interpolation[:, i]) for i in range(self.num_layers)
-        ]
+        interpolation = torch.where(cubic < 0.5, float(first), float(second))
+        return torch.stack([kind, argument, interpolation], dim=2)
 
     def _choose(self, num_images: int, generator: torch.Generator | None) -> Tensor:
         """(B, L): rows of the table."""

@@ -67,20 +67,23 @@ def apply_tones(pixels: Tensor, kind: Tensor, argument: Tensor, used: frozenset[
     return pixels
 
 
+# The places of factors in a jitter; brightness is the first.
+_CONTRAST, _COLOR = 1, 2
+
+
 def jitter(pixels: Tensor, factors: Tensor, order: Tensor) -> Tensor:
     """torchvision's ColorJitter without hue: three enhancements in an order of its own an image.
 
     factors: (B, 3) of brightness, contrast, colour. order: (B, 3), a permutation of 0, 1, 2.
     """
-    kinds = torch.arange(Kind.BRIGHTNESS, Kind.COLOR + 1, device=pixels.device)
     for step in range(3):
-        place = order[:, step : step + 1]
-        kind, factor = kinds[place[:, 0]], factors.gather(1, place)[:, 0]
+        kind = order[:, step]
+        factor = factors.gather(1, kind.long().unsqueeze(1))
         grey = _grey(pixels)
         degenerate = torch.where(
-            _each(kind == Kind.COLOR),
+            _each(kind == _COLOR),
             grey,
-            torch.where(_each(kind == Kind.CONTRAST), _mean(grey), 0.0),
+            torch.where(_each(kind == _CONTRAST), _mean(grey), 0.0),
         )
         pixels = _blend(degenerate, pixels, _each(factor))
     return pixels
