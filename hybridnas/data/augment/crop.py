@@ -75,8 +75,9 @@ def scale_boxes(boxes: Tensor, sizes: Tensor, side: tuple[int, int]) -> Tensor:
 def resample(pixels: Tensor, windows: Windows, size: int) -> Tensor:
     """Windows of pixels (B, C, H, W) uint8 as (B, C, size, size) float32 of whole numbers.
 
-    Like cropping and then resizing in Pillow: no pixel beyond the window is looked at, rows come
-    first, and what comes between is rounded to bytes.
+    Like cropping and then resizing in Pillow: no pixel beyond the window is looked at, rows are
+    resampled first, and what comes between is rounded to bytes. (Pillow 13 starts with the columns
+    where the window is higher than wide. That changes roundings, and in noise what is cut off.)
     """
     height, width = pixels.shape[2:]
     columns = _weights(

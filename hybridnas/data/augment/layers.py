@@ -9,10 +9,6 @@ from .affine import transform, transform_labels
 from .policy import Policy
 from .tones import Kind, apply_tones, blur
 
-_GEOMETRIC = frozenset(
-    {Kind.SHEAR_X, Kind.SHEAR_Y, Kind.TRANSLATE_X, Kind.TRANSLATE_Y, Kind.ROTATE}
-)
-
 
 def with_matrices(drawn: Tensor, height: int, width: int) -> Tensor:
     """(n, L, 3) as Policy.draw gives them, followed by the six numbers of affine maps: (n, L, 9).
@@ -24,7 +20,7 @@ def with_matrices(drawn: Tensor, height: int, width: int) -> Tensor:
     zero = torch.zeros_like(argument)
 
     def where(wanted: Kind) -> Tensor:
-        return torch.where(kind == wanted, argument, zero)
+        return torch.where(kind == wanted.value, argument, zero)
 
     angle = torch.deg2rad(-where(Kind.ROTATE))
     cos, sin = angle.cos(), angle.sin()
@@ -50,14 +46,14 @@ def apply_layer(pixels: Tensor, layer: Tensor, policy: Policy) -> Tensor:
     kind, argument, interpolation = layer[:, :3].unbind(1)
     pixels = apply_tones(pixels, kind, argument, policy.used)
     if Kind.BLUR in policy.used:
-        pixels = blur(pixels, torch.where(kind == Kind.BLUR, argument, 0.0))
-    if policy.used & _GEOMETRIC:
+        pixels = blur(pixels, torch.where(kind == Kind.BLUR.value, argument, 0.0))
+    if policy.moves:
         pixels = transform(pixels, layer[:, 3:], interpolation, policy.fill)
     return pixels
 
 
 def move_labels(labels: Tensor, layer: Tensor, policy: Policy, outside: int) -> Tensor:
     """What the layer does to label maps (B, H, W): they move with their pictures."""
-    if not policy.used & _GEOMETRIC:
+    if not policy.moves:
         return labels
     return transform_labels(labels, layer[:, 3:], outside)

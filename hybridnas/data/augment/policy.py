@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...errors import ConfigError
 from .affine import BICUBIC, BILINEAR, NEAREST
-from .tones import Kind
+from .tones import GEOMETRIC, Kind
 
 TRIVIAL = "trivial"
 
@@ -104,8 +104,9 @@ _TRIVIAL_LEVELS: tuple[_Level, ...] = (
     _Level(Kind.NONE),
     _Level(Kind.SHEAR_X, span=0.99, signed=True),
     _Level(Kind.SHEAR_Y, span=0.99, signed=True),
-    _Level(Kind.TRANSLATE_X, span=32.0, whole=True, signed=True),
-    _Level(Kind.TRANSLATE_Y, span=32.0, whole=True, signed=True),
+    # The shift keeps what is whole but for float32's last bits.
+    _Level(Kind.TRANSLATE_X, span=32.0, whole=True, signed=True, shift=1e-3),
+    _Level(Kind.TRANSLATE_Y, span=32.0, whole=True, signed=True, shift=1e-3),
     _Level(Kind.ROTATE, span=135.0, signed=True),
     *(
         _Level(kind, span=0.99, signed=True, offset=1.0)
@@ -121,7 +122,7 @@ _TRIVIAL_LEVELS: tuple[_Level, ...] = (
 class Policy:
     """A table of K choices of L layers, and how one is drawn for each image.
 
-    used: kinds of operations that can occur. fill: of pixels from outside, (3,) of 0 ... 255.
+    used: kinds of operations that can occur; moves: some of them move pixels. fill: of pixels from outside, (3,) of 0 ... 255.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class Policy:
     ) -> None:
         self.num_layers = num_layers
         self.used = frozenset(op.level.kind for layers in choices for op in layers)
+        self.moves = not self.used.isdisjoint(GEOMETRIC)
         self.fill = torch.tensor(fill, dtype=torch.float32, device=device)
         self._depth = len(choices[0])  # layers that one choice decides together
         self._std, self._highest, self._bins = std, highest, bins

@@ -37,6 +37,9 @@ class Kind(IntEnum):
     ROTATE = 16
 
 
+GEOMETRIC = frozenset({Kind.SHEAR_X, Kind.SHEAR_Y, Kind.TRANSLATE_X, Kind.TRANSLATE_Y, Kind.ROTATE})
+
+
 @dataclass(frozen=True, eq=False)
 class _Given:
     """What a table is made of: pixels (B, 3, H, W); argument and value (0 ... 255) broadcast."""
@@ -52,17 +55,18 @@ def apply_tones(pixels: Tensor, kind: Tensor, argument: Tensor, used: frozenset[
     argument: (B,): bits kept, threshold, what is added, or the factor of an enhancement.
     used: kinds that can occur; images of others stay as they are.
     """
-    if used & TABLES.keys():
+    tables = [name for name in TABLES if name in used]
+    if tables:
         given = _Given(
             pixels,
             argument.view(-1, 1, 1),
             torch.arange(256, device=pixels.device).float().view(1, 1, 256),
         )
         table = given.value.expand(len(pixels), 3, 256)
-        for name in sorted(used & TABLES.keys()):
-            table = torch.where((kind == name).view(-1, 1, 1), TABLES[name](given), table)
+        for name in tables:
+            table = torch.where((kind == name.value).view(-1, 1, 1), TABLES[name](given), table)
         pixels = table.gather(2, pixels.flatten(2).long()).view_as(pixels)
-    if used & {Kind.COLOR, Kind.SHARPNESS}:
+    if Kind.COLOR in used or Kind.SHARPNESS in used:
         pixels = _enhance(pixels, kind, argument, used)
     return pixels
 
@@ -151,8 +155,8 @@ TABLES: dict[Kind, Callable[[_Given], Tensor]] = {
 def _enhance(pixels: Tensor, kind: Tensor, factor: Tensor, used: frozenset[Kind]) -> Tensor:
     degenerate = _grey(pixels) if Kind.COLOR in used else pixels
     if Kind.SHARPNESS in used:
-        degenerate = torch.where(_each(kind == Kind.SHARPNESS), _smooth(pixels), degenerate)
-    changes = (kind == Kind.COLOR) | (kind == Kind.SHARPNESS)
+        degenerate = torch.where(_each(kind == Kind.SHARPNESS.value), _smooth(pixels), degenerate)
+    changes = (kind == Kind.COLOR.value) | (kind == Kind.SHARPNESS.value)
     return _blend(degenerate, pixels, _each(torch.where(changes, factor, 1.0)))
 
 
