@@ -104,9 +104,8 @@ _TRIVIAL_LEVELS: tuple[_Level, ...] = (
     _Level(Kind.NONE),
     _Level(Kind.SHEAR_X, span=0.99, signed=True),
     _Level(Kind.SHEAR_Y, span=0.99, signed=True),
-    # The shift keeps what is whole but for float32's last bits.
-    _Level(Kind.TRANSLATE_X, span=32.0, whole=True, signed=True, shift=1e-3),
-    _Level(Kind.TRANSLATE_Y, span=32.0, whole=True, signed=True, shift=1e-3),
+    _Level(Kind.TRANSLATE_X, span=32.0, whole=True, signed=True),
+    _Level(Kind.TRANSLATE_Y, span=32.0, whole=True, signed=True),
     _Level(Kind.ROTATE, span=135.0, signed=True),
     *(
         _Level(kind, span=0.99, signed=True, offset=1.0)
@@ -165,7 +164,8 @@ class Policy:
         )
         level = self._levels(magnitude, generator) / _FULL_LEVEL
         t = torch.minimum(span * level + shift, most)
-        t = torch.where(whole > 0, t.trunc(), t)
+        # What is whole but for float32's last bits is not cut to the number below.
+        t = torch.where(whole > 0, (t + 1e-4).trunc(), t)
         t = torch.where((signed > 0) & (negated > 0.5), -t, t)
         t = torch.where(drawn > 0, part * t, t)
         argument = torch.clamp(offset + direction * t, low, high)
