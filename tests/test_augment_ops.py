@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -42,7 +44,7 @@ ARGUMENTS = {
 
 
 def layer(
-    kinds: list[int], arguments: list[float], interpolation: int, size: tuple[int, int]
+    kinds: Sequence[int], arguments: Sequence[float], interpolation: int, size: tuple[int, int]
 ) -> Tensor:
     drawn = torch.tensor([kinds, arguments, [interpolation] * len(kinds)], dtype=torch.float32)
     return with_matrices(drawn.T.unsqueeze(1), *size)[:, 0]
@@ -192,7 +194,8 @@ def test_crops_are_pillows_within_a_level(height: int, width: int, size: int, cu
     sizes = torch.tensor([[height, width]] * 12)
     boxes = draw_boxes(sizes, (0.08, 1), (0.75, 4 / 3), torch.Generator().manual_seed(0))
     flip = torch.arange(12) % 2 == 0
-    windows = Windows(*boxes.unbind(1), torch.full((12,), cubic), flip)
+    top, left, box_height, box_width = boxes.unbind(1)
+    windows = Windows(top, left, box_height, box_width, torch.full((12,), cubic), flip)
     found = resample(as_tensor(images), windows, size)
     mode = InterpolationMode.BICUBIC if cubic else InterpolationMode.BILINEAR
     wanted = []
@@ -220,8 +223,8 @@ def test_a_window_of_the_whole_picture_gives_it_back() -> None:
 def test_labels_are_pillows_nearest() -> None:
     [image] = pictures(1, 40, 50)
     labels = np.asarray(image)[..., 0]
-    box = (3.0, 5.0, 30.0, 41.0)
-    windows = Windows(*(torch.tensor([n]) for n in box), torch.tensor([True]), torch.tensor([True]))
+    top, left, height, width = torch.tensor([[3.0], [5.0], [30.0], [41.0]])
+    windows = Windows(top, left, height, width, torch.tensor([True]), torch.tensor([True]))
     found = resample_labels(torch.from_numpy(labels.copy())[None], windows, 24, 255)
     cut = Image.fromarray(labels).crop((5, 3, 46, 33)).resize((24, 24), Image.Resampling.NEAREST)
     assert found[0].tolist() == np.asarray(cut)[:, ::-1].tolist()

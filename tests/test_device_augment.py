@@ -68,7 +68,7 @@ def test_crops_are_drawn_as_timm_draws_them(
         draw_boxes(torch.tensor([size]).expand(number, 2), scale, ratio, generator).double().numpy()
     )
     image = Image.new("RGB", size[::-1])
-    draw = RandomResizedCropAndInterpolation.get_params
+    draw: Any = RandomResizedCropAndInterpolation.get_params
     theirs = np.array([draw(image, scale, ratio) for _ in range(number)], dtype=np.float64)
     for column in range(4):  # top, left, height, width
         assert same_distribution(ours[:, column], theirs[:, column])
@@ -375,7 +375,7 @@ class _Record(TorchDispatchMode):
     """Notes every operation with the shapes of what it gives."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[tuple[str, Any]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -9,6 +9,7 @@ import os
 import tarfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,10 +58,14 @@ def split_of(folder: Path) -> Split:
 
 
 def load(
-    folder: Path, form: decoding.Form | None = None, *, allowed: float = 0.0, **options: Path
+    folder: Path,
+    form: decoding.Form | None = None,
+    *,
+    allowed: float = 0.0,
+    cache: Path | None = None,
 ) -> ResidentImages:
     found = resident.resident(
-        split_of(folder), form or Whole(48), device=CPU, max_corrupt=allowed, **options
+        split_of(folder), form or Whole(48), device=CPU, max_corrupt=allowed, cache=cache
     )
     assert found is not None
     return found
@@ -326,11 +331,18 @@ def test_real_pictures_open_from_the_cache_in_a_moment(tmp_path: Path) -> None:
         pack.extractall(tmp_path, wanted, filter="data")
     root = next(tmp_path.rglob("test")).parent
     split = open_split(Task(data=str(root)), "test")
-    options = {"device": CPU, "max_corrupt": 0.0, "cache": tmp_path / "cache"}
-    first = resident.resident(split, Whole(96), **options)  # type: ignore[arg-type]
+    keep = partial(
+        resident.resident,
+        split,
+        Whole(96),
+        device=CPU,
+        max_corrupt=0.0,
+        cache=tmp_path / "cache",
+    )
+    first = keep()
     resident.forget()
     started = time.perf_counter()
-    second = resident.resident(split, Whole(96), **options)  # type: ignore[arg-type]
+    second = keep()
     assert time.perf_counter() - started < 1
     assert first is not None
     assert second is not None

@@ -121,7 +121,8 @@ _TRIVIAL_LEVELS: tuple[_Level, ...] = (
 class Policy:
     """A table of K choices of L layers, and how one is drawn for each image.
 
-    used: kinds of operations that can occur; moves: some of them move pixels. fill: of pixels from outside, (3,) of 0 ... 255.
+    used: kinds of operations that can occur; moves: whether some of them move pixels.
+    fill: of pixels from outside, (3,) of 0 ... 255.
     """
 
     def __init__(
