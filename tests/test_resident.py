@@ -21,7 +21,7 @@ from hybridnas.config import Task
 from hybridnas.data import Split, decoding, open_split, resident
 from hybridnas.data.decoding import Decoded, Scored, Whole
 from hybridnas.data.order import epoch_order
-from hybridnas.data.resident import ResidentImages, ScoringBatches, stored_side
+from hybridnas.data.resident import ResidentImages, ScoringBatches
 from hybridnas.errors import DataError
 from hybridnas.tasks.classification import score, validation_loader
 
@@ -64,7 +64,7 @@ def load(
     allowed: float = 0.0,
     cache: Path | None = None,
 ) -> ResidentImages:
-    found = resident.resident(
+    found = resident.load_resident(
         split_of(folder), form or Whole(48), device=CPU, max_corrupt=allowed, cache=cache
     )
     assert found is not None
@@ -91,7 +91,9 @@ def test_pictures_are_kept_as_they_are_or_shrunk_by_axis(folder: Path) -> None:
 
 
 def test_equal_small_pictures_take_what_they_need(tmp_path: Path) -> None:
-    train = resident.resident(open_split(Task(), "train"), Whole(96), device=CPU, max_corrupt=0.0)
+    train = resident.load_resident(
+        open_split(Task(), "train"), Whole(96), device=CPU, max_corrupt=0.0
+    )
     assert train is not None
     assert train.pixels.shape == (1000, 3, 32, 32)
     assert torch.equal(train.pixels[:, 0], torch.from_numpy(open_split(Task(), "train").sources))
@@ -131,12 +133,6 @@ def test_a_batch_is_what_its_indices_say(folder: Path) -> None:
     assert torch.equal(batch.images, images.pixels[[7, 0, 7]])
     assert batch.sizes.tolist() == [[24, 60], [16, 16], [24, 60]]
     assert batch.labels.tolist() == [1, 0, 1]
-
-
-@pytest.mark.parametrize(("resolution", "side"), [(64, 96), (224, 352), (32, 64), (160, 256)])
-def test_side_is_half_as_much_again(resolution: int, side: int) -> None:
-    assert stored_side(resolution) == side
-    assert side >= 1.5 * resolution
 
 
 # ---- pictures that cannot be read
@@ -271,10 +267,10 @@ def test_what_does_not_fit_streams(
     monkeypatch.setattr(resident, "free_host_memory", lambda: 2 * needed - 1)
     split = split_of(folder)
     with caplog.at_level(logging.WARNING):
-        assert resident.resident(split, Whole(48), device=CPU, max_corrupt=0.0) is None
+        assert resident.load_resident(split, Whole(48), device=CPU, max_corrupt=0.0) is None
     assert "streams instead" in caplog.text
     monkeypatch.setattr(resident, "free_host_memory", lambda: 2 * needed)
-    assert resident.resident(split, Whole(48), device=CPU, max_corrupt=0.0) is not None
+    assert resident.load_resident(split, Whole(48), device=CPU, max_corrupt=0.0) is not None
 
 
 def test_placement_follows_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,7 +328,7 @@ def test_real_pictures_open_from_the_cache_in_a_moment(tmp_path: Path) -> None:
     root = next(tmp_path.rglob("test")).parent
     split = open_split(Task(data=str(root)), "test")
     keep = partial(
-        resident.resident,
+        resident.load_resident,
         split,
         Whole(96),
         device=CPU,

@@ -45,6 +45,7 @@ class _Given:
     """What a table is made of: pixels (B, 3, H, W); argument and value (0 ... 255) broadcast."""
 
     pixels: Tensor
+    grey: Tensor  # (B, 1, H, W), where an operation may ask for it
     argument: Tensor  # (B, 1, 1)
     value: Tensor  # (1, 1, 256) float32
 
@@ -55,19 +56,18 @@ def apply_tones(pixels: Tensor, kind: Tensor, argument: Tensor, used: frozenset[
     argument: (B,): bits kept, threshold, what is added, or the factor of an enhancement.
     used: kinds that can occur; images of others stay as they are.
     """
+    grey = _grey(pixels) if Kind.CONTRAST in used or Kind.COLOR in used else pixels
     tables = [name for name in TABLES if name in used]
     if tables:
-        given = _Given(
-            pixels,
-            argument.view(-1, 1, 1),
-            torch.arange(256, device=pixels.device).float().view(1, 1, 256),
-        )
-        table = given.value.expand(len(pixels), 3, 256)
+        value = torch.arange(256, device=pixels.device).float().view(1, 1, 256)
+        given = _Given(pixels, grey, argument.view(-1, 1, 1), value)
+        table = value.expand(len(pixels), 3, 256)
         for name in tables:
             table = torch.where((kind == name.value).view(-1, 1, 1), TABLES[name](given), table)
         pixels = table.gather(2, pixels.flatten(2).long()).view_as(pixels)
     if Kind.COLOR in used or Kind.SHARPNESS in used:
-        pixels = _enhance(pixels, kind, argument, used)
+        # An image whose colour is changed has had no table: its grey is still right.
+        pixels = _enhance(pixels, grey, kind, argument, used)
     return pixels
 
 
@@ -137,7 +137,7 @@ def _brightness(given: _Given) -> Tensor:
 
 
 def _contrast(given: _Given) -> Tensor:
-    return _blend(_mean(_grey(given.pixels)).squeeze(3), given.value, given.argument)
+    return _blend(_mean(given.grey).squeeze(3), given.value, given.argument)
 
 
 TABLES: dict[Kind, Callable[[_Given], Tensor]] = {
@@ -152,8 +152,10 @@ TABLES: dict[Kind, Callable[[_Given], Tensor]] = {
 }
 
 
-def _enhance(pixels: Tensor, kind: Tensor, factor: Tensor, used: frozenset[Kind]) -> Tensor:
-    degenerate = _grey(pixels) if Kind.COLOR in used else pixels
+def _enhance(
+    pixels: Tensor, grey: Tensor, kind: Tensor, factor: Tensor, used: frozenset[Kind]
+) -> Tensor:
+    degenerate = grey
     if Kind.SHARPNESS in used:
         degenerate = torch.where(_each(kind == Kind.SHARPNESS.value), _smooth(pixels), degenerate)
     changes = (kind == Kind.COLOR.value) | (kind == Kind.SHARPNESS.value)
