@@ -8,9 +8,10 @@ an epoch's numbers are drawn at once. `apply` works on the pixels of one batch. 
 sequences of tensor operations, so a CUDA graph can record them (register the generator with the
 graph, if it is not the device's default), and torch.compile can fuse `apply`.
 
-What differs from the pictures that timm makes with Pillow, for equal draws: one level in a few
-pixels of ten thousand after a crop or an affine map, where float32 rounds a tie differently; up to
-three levels in Pillow's Gaussian blur; what was shrunk when it was stored (decoding.Whole).
+What differs from the pictures that timm makes with Pillow, for equal draws: some values by one
+level, where float32 rounds a tie differently; what was shrunk when it was stored (decoding.Whole);
+and the order of the axes in Pillow 13 (crop.resample). Of 400 Tiny-ImageNet pictures at 64 px, with
+RandAugment, 0.05 % of the values differed, and the mean difference was 0.0006 levels of 255.
 """
 
 from __future__ import annotations

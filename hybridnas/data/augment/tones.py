@@ -202,16 +202,19 @@ def _smooth(pixels: Tensor) -> Tensor:
 def blur(pixels: Tensor, radius: Tensor) -> Tensor:
     """Pillow's GaussianBlur by each image's radius (B,); 0 changes nothing.
 
-    Three box blurs of fractional width an axis (Gwosdek et al., SSVM 2011, as Pillow's BoxBlur.c),
-    taken together as one matrix; Pillow rounds after each, so it can differ by a level or two.
+    Three box blurs of fractional width along rows, then three along columns (Gwosdek et al., SSVM
+    2011), each a matrix, each rounded to bytes.
     """
-    rows, columns = (_box(radius, size) for size in pixels.shape[2:])
-    across = torch.matmul(pixels, columns.unsqueeze(1).mT)
-    return torch.matmul(rows.unsqueeze(1), across).add_(0.5).floor_().clamp_(0, 255)
+    rows, columns = (_box(radius, size).unsqueeze(1) for size in pixels.shape[2:])
+    for _ in range(3):
+        pixels = torch.matmul(pixels, columns.mT).add_(0.5).floor_()
+    for _ in range(3):
+        pixels = torch.matmul(rows, pixels).add_(0.5).floor_()
+    return pixels.clamp_(0, 255)
 
 
 def _box(radius: Tensor, size: int) -> Tensor:
-    """(B, size, size): three box blurs along one axis whose ends repeat."""
+    """(B, size, size): a third of a Gaussian blur along one axis, whose ends repeat."""
     variance = radius * radius / 3
     whole = (((12 * variance + 1).sqrt() - 1) / 2).floor()
     part = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance)
@@ -226,7 +229,7 @@ def _box(radius: Tensor, size: int) -> Tensor:
         return ((inner - d + 1).clamp(min=0) * full + edge) * (d <= inner + 1)
 
     weights = torch.where(distance <= inner, full, edge * (distance == inner + 1))
-    weights = torch.cat(
+    return torch.cat(
         [
             beyond(place.view(1, -1, 1)),
             weights[:, :, 1:-1],
@@ -234,4 +237,3 @@ def _box(radius: Tensor, size: int) -> Tensor:
         ],
         dim=2,
     )
-    return weights @ weights @ weights
