@@ -92,14 +92,14 @@ def test_geometry_is_pillows_within_a_level(kind: Kind, interpolation: int) -> N
 
 
 def test_blur_is_pillows_within_a_level() -> None:
-    radii = [0.0, 0.1, 0.5, 1.0, 1.7, 2.0]
+    radii = [0.0, 0.13, 0.57, 1.1, 1.7, 1.93]
     images = pictures(len(radii), H, W)
     rows = layer([Kind.BLUR] * len(radii), radii, NEAREST, (H, W))
     found = apply_layer(as_tensor(images).float(), rows, policy_of(Kind.BLUR))
     wanted = [by_pillow(i, Kind.BLUR, r, NEAREST) for i, r in zip(images, radii, strict=True)]
     difference = level_difference(found, wanted)
     assert difference.max() <= 1
-    assert (difference > 0).float().mean() < 1e-3
+    assert (difference > 0).float().mean() < 3e-3
     assert torch.equal(found[0], as_tensor(images)[0].float())
 
 
