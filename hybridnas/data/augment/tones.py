@@ -203,8 +203,8 @@ def blur(pixels: Tensor, radius: Tensor) -> Tensor:
     """Pillow's GaussianBlur by each image's radius (B,); 0 changes nothing.
 
     Three box blurs of fractional width along rows, then three along columns (Gwosdek et al., SSVM
-    2011), each a matrix, each rounded to bytes. Pillow's weights have 24 bits, so the two part where
-    weights are small fractions and ties common: by up to four levels at a radius of just 1.
+    2011), each a matrix, each rounded to bytes. Pillow's weights have 24 bits, so the two part
+    where weights are small fractions and ties common: by up to four levels at a radius of just 1.
     """
     rows, columns = (_box(radius, size).unsqueeze(1) for size in pixels.shape[2:])
     for _ in range(3):
