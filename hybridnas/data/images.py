@@ -56,6 +56,14 @@ class Split:
         """What a loader asks for: the image and its label."""
         return self.read(index), int(self.labels[index])
 
+    def size(self, index: int) -> tuple[int, int]:
+        """(height, width), from the head of the file alone; raises as `read` does."""
+        source = self.sources[index]
+        if isinstance(source, np.ndarray):
+            return source.shape[0], source.shape[1]
+        with Image.open(source) as image:
+            return image.height, image.width
+
     def name(self, index: int) -> str:
         source = self.sources[index]
         return source if isinstance(source, str) else f"{self.where}[{index}]"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
@@ -127,15 +127,23 @@ class ImageLoader:
 
     def _count(self, unreadable: dict[int, str]) -> None:
         self.unreadable |= unreadable
-        found, num = len(self.unreadable), len(self.split)
-        if found <= self._limit and found < num:
-            return
-        examples = [f"{self.split.name(i)} ({why})" for i, why in self.unreadable.items()][:3]
-        raise DataError(
-            f"{self.split.where}: {found} or more of {num} images cannot be read, allowed are "
-            f"{min(self._limit, num - 1)} (task.max_corrupt: {self._max_corrupt:g}); among them "
-            f"{', '.join(examples)}"
-        )
+        check_readable(self.split, self.unreadable, self._max_corrupt)
+
+
+def check_readable(split: Source, unreadable: Mapping[int, str], max_corrupt: float) -> None:
+    """DataError if more images than the share max_corrupt, or all, were found unreadable so far.
+
+    unreadable: why, by index.
+    """
+    found, num, limit = len(unreadable), len(split), int(max_corrupt * len(split))
+    if found <= limit and found < num:
+        return
+    examples = [f"{split.name(i)} ({why})" for i, why in unreadable.items()][:3]
+    raise DataError(
+        f"{split.where}: {found} or more of {num} images cannot be read, allowed are "
+        f"{min(limit, num - 1)} (task.max_corrupt: {max_corrupt:g}); among them "
+        f"{', '.join(examples)}"
+    )
 
 
 class _Plan(NamedTuple):

@@ -1,0 +1,261 @@
+"""A split that stays decoded in memory: on the device where it fits, else on the host.
+
+Rule: on a CUDA device if the bytes are at most a quarter of what is free there (candidates that
+share a GPU each hold a copy); else on the host, if they are at most half of the memory that is
+free there; else not at all, and the split streams through ImageLoader. On the host nothing is
+pinned but the batches in flight: processes then share one mapped file, and a batch is gathered by
+the CPU anyway.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .decoded_cache import cached
+from .decoding import Decoded, Form, Progress, decode
+from .images import Split
+from .loader import MEAN, STD, check_readable
+
+_log = logging.getLogger(__name__)
+
+Placement = Literal["device", "host", "stream"]
+
+_DEVICE_SHARE = 0.25
+_HOST_SHARE = 0.5
+# Heads of files read to learn what a split will take, before any of it is decoded.
+_PROBES = 512
+# A worker sees a training and a validation split; two studies' worth stay.
+_MOST_KEPT = 4
+
+_kept: OrderedDict[tuple[str, str], ResidentImages] = OrderedDict()
+_lock = threading.Lock()
+
+
+class Batch(NamedTuple):
+    """On the device: images (B, 3, H, W) uint8, true sizes (B, 2) int32, labels (B,) int64."""
+
+    images: Tensor
+    sizes: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ResidentImages:
+    """A decoded split of N images.
+
+    pixels: (N, 3, H, W) uint8. sizes: (N, 2) int32, of the pictures as they are on disk.
+    labels: (N,) int64. All three in one place: on `device`, or on the host.
+    unreadable: why, by index.
+    stand_ins: (N,) int64 on the CPU: each image itself, or the next readable one in its place.
+    """
+
+    pixels: Tensor
+    sizes: Tensor
+    labels: Tensor
+    unreadable: dict[int, str]
+    stand_ins: Tensor
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def on_device(self) -> bool:
+        return self.pixels.device.type == self.device.type
+
+    @property
+    def readable(self) -> Tensor:
+        """(M,) int64 on the CPU, rising: what is scored."""
+        return (self.stand_ins == torch.arange(len(self))).nonzero().squeeze(1)
+
+    def take(self, indices: Tensor) -> Batch:
+        """A batch; indices (B,) int64 must lie where `pixels` lie.
+
+        On the device this is three gathers, which a CUDA graph can hold. From the host it is a
+        gather into pinned memory and a copy that does not wait.
+        """
+        parts = (self.pixels, self.sizes, self.labels)
+        if self.on_device:
+            return Batch(*(part.index_select(0, indices) for part in parts))
+        taken = []
+        for part in parts:
+            staged = torch.empty((len(indices), *part.shape[1:]), dtype=part.dtype, pin_memory=True)
+            torch.index_select(part, 0, indices, out=staged)
+            taken.append(staged.to(self.device, non_blocking=True))
+        return Batch(*taken)
+
+
+class ScoringBatches:
+    """A resident split of `Scored` form as ImageLoader gives one for validation.
+
+    Iterates over images (B, 3, R, R) float32, normalised, and labels (B,), in order, without the
+    unreadable ones.
+    """
+
+    def __init__(self, images: ResidentImages, batch_size: int) -> None:
+        self.batch_size = min(batch_size, len(images))
+        self.unreadable = images.unreadable
+        self._images = images
+        self._indices = images.readable.to(images.pixels.device)
+        self._mean = 255 * torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
+        self._std = 255 * torch.tensor(STD, device=images.device).view(1, 3, 1, 1)
+
+    def __len__(self) -> int:
+        return -(-len(self._indices) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for indices in self._indices.split(self.batch_size):
+            batch = self._images.take(indices)
+            images = batch.images.float().sub_(self._mean).div_(self._std)
+            yield images.contiguous(memory_format=torch.channels_last), batch.labels
+
+
+def stored_side(resolution: int) -> int:
+    """The longest axis that `Whole` should keep for training crops of `resolution` pixels.
+
+    Twice the crop: one of a quarter of a picture's area or more then has a pixel or more for each
+    of its own; a smaller one is enlarged. (Of 320 px photographs, crops of 0.35 ... 1 of the area
+    to 64 px differ from those of the original by 1.1 levels in the mean; by 2.2 if the side is
+    half as much again as the crop: scripts/bench_augment.py --difference.)
+    """
+    return 2 * resolution
+
+
+def load_resident(
+    split: Split,
+    form: Form,
+    *,
+    device: torch.device,
+    max_corrupt: float,
+    cache: Path | None = None,
+    on_progress: Progress | None = None,
+) -> ResidentImages | None:
+    """The split in memory, decoded by this process at most once; None: it must stream.
+
+    cache: a folder where decoded splits lie for other processes. Raises DataError when more than
+    the share `max_corrupt` of the images cannot be read, as ImageLoader does.
+    """
+    key = split_key(split, form)
+    with _lock:  # a second thread that wants the same waits for it
+        found = _kept.get((key, str(device)))
+        if found is None:
+            found = _load(split, form, key, device, max_corrupt, cache, on_progress)
+            if found is None:
+                return None
+            _kept[key, str(device)] = found
+        _kept.move_to_end((key, str(device)))
+        while len(_kept) > _MOST_KEPT:
+            _kept.popitem(last=False)
+    check_readable(split, found.unreadable, max_corrupt)
+    return found
+
+
+def forget() -> None:
+    """Gives back what this process keeps."""
+    with _lock:
+        _kept.clear()
+
+
+def split_key(split: Split, form: Form) -> str:
+    """24 hex digits of what is stored: the form, and each file's name, size and time, and label.
+
+    Times count because a picture that was replaced may have the old one's size.
+    """
+    content = hashlib.sha256(json.dumps([form.name, split.class_names]).encode())
+    content.update(split.labels.tobytes())
+    if isinstance(split.sources, np.ndarray):
+        content.update(repr(split.sources.shape).encode() + split.sources.tobytes())
+    else:
+        for source in split.sources:
+            stat = os.stat(source)
+            name = os.path.relpath(source, split.where)
+            content.update(f"{name}:{stat.st_size}:{stat.st_mtime_ns}\n".encode())
+    return content.hexdigest()[:24]
+
+
+def placement(num_bytes: int, device: torch.device) -> Placement:
+    """Where so many bytes go, by the rule above."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if num_bytes <= _DEVICE_SHARE * free:
+            return "device"
+    return "host" if num_bytes <= _HOST_SHARE * free_host_memory() else "stream"
+
+
+def free_host_memory() -> int:
+    """Bytes that can be had without swapping; in a container at most what it may take."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    found = [pages // 2]  # where the system does not say what is free
+    meminfo, limit = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
+    if meminfo.exists():
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        found = [int(lines["MemAvailable"].split()[0]) * 1024]
+    if limit.exists() and (text := limit.read_text().strip()).isdigit():
+        found.append(int(text))
+    return min(found)
+
+
+def _load(
+    split: Split,
+    form: Form,
+    key: str,
+    device: torch.device,
+    max_corrupt: float,
+    cache: Path | None,
+    on_progress: Progress | None,
+) -> ResidentImages | None:
+    num_bytes = _expected_bytes(split, form)
+    if placement(num_bytes, device) == "stream":
+        _log.warning(
+            "%s takes %.1f GB decoded, more than fits in memory: it streams instead",
+            split.where,
+            num_bytes / 1e9,
+        )
+        return None
+
+    def make() -> Decoded:
+        return decode(split, form, lambda bad: check_readable(split, bad, max_corrupt), on_progress)
+
+    decoded = make() if cache is None else cached(cache, key, make)
+    pixels = torch.from_numpy(decoded.pixels)
+    on_device = placement(pixels.nbytes, device) == "device"
+    place = device if on_device else torch.device("cpu")
+    return ResidentImages(
+        pixels=pixels.to(place),
+        sizes=torch.from_numpy(decoded.sizes).to(place),
+        labels=torch.from_numpy(split.labels).to(place),
+        unreadable=decoded.unreadable,
+        stand_ins=_stand_ins(len(split), decoded.unreadable),
+        device=device,
+    )
+
+
+def _expected_bytes(split: Split, form: Form) -> int:
+    """From the heads of some images spread over the split; those that cannot be read count not."""
+    shapes = [(1, 1)]
+    for index in range(0, len(split), max(1, len(split) // _PROBES)):
+        try:
+            shapes.append(form.shape(*split.size(index)))
+        except Exception:  # decoding tells which and why
+            continue
+    height, width = (max(axis) for axis in zip(*shapes, strict=True))
+    return len(split) * form.channels * height * width
+
+
+def _stand_ins(num: int, unreadable: dict[int, str]) -> Tensor:
+    good = np.array([index for index in range(num) if index not in unreadable])
+    following = np.searchsorted(good, np.arange(num)) % len(good)  # after the last comes the first
+    return torch.from_numpy(good[following])

@@ -1,0 +1,157 @@
+"""Splits that stay decoded: their bytes, their accounting, and where they go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from resident_helpers import CPU, SIZES, load, split_of, write_pets
+
+from hybridnas.config import Task
+from hybridnas.data import decoding, open_split, resident
+from hybridnas.data.decoding import Scored, Whole
+from hybridnas.data.resident import ScoringBatches
+from hybridnas.errors import DataError
+from hybridnas.tasks.classification import score, validation_loader
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept() -> Iterator[None]:
+    resident.forget()
+    yield
+    resident.forget()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_pets(tmp_path)
+
+
+def test_pictures_are_kept_as_they_are_or_shrunk_by_axis(folder: Path) -> None:
+    images, split = load(folder), split_of(folder)
+    assert images.pixels.shape == (10, 3, 48, 48)
+    assert images.sizes.tolist() == [list(size) for size in SIZES * 2]
+    assert images.labels.tolist() == [0] * 5 + [1] * 5
+    for index, (height, width) in enumerate(SIZES * 2):
+        picture = split.read(index)
+        h, w = min(height, 48), min(width, 48)
+        if (h, w) != (height, width):
+            picture = picture.resize((w, h), Image.Resampling.BICUBIC)
+        stored = images.pixels[index]
+        assert np.array_equal(stored[:, :h, :w].permute(1, 2, 0), np.asarray(picture))
+        assert stored[:, h:].sum() == 0
+        assert stored[:, :, w:].sum() == 0
+
+
+def test_equal_small_pictures_take_what_they_need(tmp_path: Path) -> None:
+    train = resident.load_resident(
+        open_split(Task(), "train"), Whole(96), device=CPU, max_corrupt=0.0
+    )
+    assert train is not None
+    assert train.pixels.shape == (1000, 3, 32, 32)
+    assert torch.equal(train.pixels[:, 0], torch.from_numpy(open_split(Task(), "train").sources))
+
+
+def test_label_maps_keep_their_labels(tmp_path: Path) -> None:
+    class Maps:
+        def __len__(self) -> int:
+            return 1
+
+        def size(self, index: int) -> tuple[int, int]:
+            return 30, 90
+
+        def read(self, index: int) -> Image.Image:
+            return Image.fromarray(np.tile(np.arange(90, dtype=np.uint8), (30, 1)))
+
+    found = decoding.decode(Maps(), Whole(45, labels=True), lambda bad: None)
+    assert found.pixels.shape == (1, 1, 30, 45)
+    assert found.pixels[0, 0, 0].tolist() == list(range(1, 90, 2))
+
+
+def test_scored_pictures_are_the_loaders_batches(folder: Path) -> None:
+    task = Task(data=str(folder), val="train")
+    loader = validation_loader(task, resolution=20, crop_pct=0.9, batch_size=4, device=CPU)
+    ours = ScoringBatches(load(folder, Scored(20, 0.9)), batch_size=4)
+    assert (len(ours), ours.batch_size) == (len(loader), loader.batch_size)
+    for (images, labels), (wanted, wanted_labels) in zip(ours, loader, strict=True):
+        assert torch.equal(images, wanted)
+        assert torch.equal(labels, wanted_labels)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1200, 2))
+    assert score(model, ours, CPU) == score(model, loader, CPU)  # type: ignore[arg-type]
+
+
+def test_a_batch_is_what_its_indices_say(folder: Path) -> None:
+    images = load(folder)
+    batch = images.take(torch.tensor([7, 0, 7]))
+    assert torch.equal(batch.images, images.pixels[[7, 0, 7]])
+    assert batch.sizes.tolist() == [[24, 60], [16, 16], [24, 60]]
+    assert batch.labels.tolist() == [1, 0, 1]
+
+
+# ---- pictures that cannot be read
+
+
+def test_unreadable_pictures_are_counted_and_replaced(folder: Path) -> None:
+    for name in ("cat/1.png", "dog/4.png"):
+        (folder / "train" / name).write_text("a text")
+    whole = (folder / "train" / "dog" / "3.png").read_bytes()
+    (folder / "train" / "dog" / "3.png").write_bytes(whole[: len(whole) // 2])
+    images = load(folder, allowed=0.3)
+    assert sorted(images.unreadable) == [1, 8, 9]
+    assert images.stand_ins.tolist() == [0, 2, 2, 3, 4, 5, 6, 7, 0, 0]
+    assert images.readable.tolist() == [0, 2, 3, 4, 5, 6, 7]
+    scored = ScoringBatches(load(folder, Scored(16), allowed=0.3), batch_size=4)
+    assert sum(len(labels) for _, labels in scored) == 7
+    message = r"train: 3 or more of 10 images cannot be read, allowed are 2 .*1\.png "
+    with pytest.raises(DataError, match=message):
+        load(folder, allowed=0.2)  # what is kept was allowed more
+
+
+def test_too_many_unreadable_pictures_stop_the_decoding(folder: Path, tmp_path: Path) -> None:
+    for place in folder.glob("train/*/*.png"):
+        place.write_text("a text")
+    with pytest.raises(DataError, match=r"train: 10 or more of 10 images cannot be read"):
+        load(folder, allowed=1.0, cache=tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("*/pixels.npy"))
+
+
+# ---- where they go
+
+
+def test_what_does_not_fit_streams(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    needed = 10 * 3 * 48 * 48
+    monkeypatch.setattr(resident, "free_host_memory", lambda: 2 * needed - 1)
+    split = split_of(folder)
+    with caplog.at_level(logging.WARNING):
+        assert resident.load_resident(split, Whole(48), device=CPU, max_corrupt=0.0) is None
+    assert "streams instead" in caplog.text
+    monkeypatch.setattr(resident, "free_host_memory", lambda: 2 * needed)
+    assert resident.load_resident(split, Whole(48), device=CPU, max_corrupt=0.0) is not None
+
+
+def test_placement_follows_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4000, 8000))
+    monkeypatch.setattr(resident, "free_host_memory", lambda: 10000)
+    cuda = torch.device("cuda")
+    assert [resident.placement(n, cuda) for n in (1000, 1001, 5000, 5001)] == [
+        "device",
+        "host",
+        "host",
+        "stream",
+    ]
+    assert resident.placement(1000, CPU) == "host"
+
+
+def test_progress_is_told(folder: Path) -> None:
+    told: list[tuple[int, int]] = []
+    decoding.decode(
+        split_of(folder), Whole(8), lambda bad: None, lambda done, num: told.append((done, num))
+    )
+    assert told[-1] == (10, 10)
