@@ -77,9 +77,10 @@ class Augmentation(_Value):
 class Recipe(_Value):
     """How a candidate is trained: AdamW, linear warm-up, cosine decay to `min_lr`.
 
-    lr is for `batch_size`; in the blocks of a mixer that lr_scale names it is multiplied (one rate
-    for all misjudges attention beside SSM in short trainings). No weight decay on biases, norms
-    and a scan's own numbers. crop_pct: timm's, for validation. drop_path grows linearly with depth.
+    lr is for `batch_size`; lr_scale multiplies it, and min_lr, in the blocks of the mixers that it
+    names: one rate for all misjudges attention beside SSM in short trainings. No weight decay on
+    biases, norms and a scan's own numbers. crop_pct: timm's, for validation. drop_path grows
+    linearly with depth.
     """
 
     batch_size: PositiveInt = 128

@@ -141,16 +141,16 @@ class _Run:
     def __call__(self, architecture: Architecture) -> None:
         protocol, device = self.protocol, self.device
         task = TASKS[protocol.task.name]
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
         with self._timed("data_s"):
             loaders = task.loaders(protocol, device, self._loader_workers)
         _seed_everything(protocol.seed)
         with self._timed("build_s"):
             model = task.network(architecture, loaders.num_classes, protocol.recipe).to(device)
         with self._timed("check_s"):
-            if few := loaders.train.sample(_TRIED):
+            if few := loaders.train.sample(min(_TRIED, protocol.recipe.batch_size)):
                 check_start(model, *few, task.loss(protocol.recipe), protocol.recipe, device)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
         with self._timed("train_s"):
             train(model, loaders.train, protocol, device, self._record)
         speeds = [record["images_per_second"] for record in self.curve]

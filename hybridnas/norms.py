@@ -21,8 +21,8 @@ Norm = Literal["layer", "layer_1e-5", "layer_no_bias", "rms", "batch", "none"]
 class LayerNorm(nn.LayerNorm):
     """torch's, by our kernel where it runs.
 
-    narrow: under autocast the result has autocast's type, not float32. For norms that only feed
-    matrix products, which would cast it anyway, at the cost of a pass over the map.
+    narrow: under autocast the result has autocast's type, not float32. For norms that feed
+    matrix products, if through an activation: those would cast it anyway, in a pass of its own.
     """
 
     narrow = False  # not annotated: TorchScript cannot read the annotation of an attribute here

@@ -5,7 +5,7 @@ on the GPU already. Images a second are from the median of the steps; memory is 
 step. Ours run as they are and as a captured CUDA graph of the whole step (no compiler); timm's
 run as they are and under torch.compile.
 
-    python scripts/bench_training.py mambaout_tiny=mambaout_tiny vmamba_v2_tiny_s1l8=convnext_tiny
+    python scripts/bench_training.py mambaout_tiny=mambaout_tiny vmamba_tiny_s1l8=convnext_tiny
 """
 
 from __future__ import annotations

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import runpy
+
 import pytest
 import torch
 
+from hybridnas.resources import shipped
 from hybridnas_kernels import backends
 from hybridnas_kernels.backends import choose
 
@@ -46,7 +50,7 @@ def test_the_interpreter_counts_as_triton(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_copy_without_kernels_runs_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "_HAS_KERNELS", False)
+    monkeypatch.setattr(backends, "HAS_KERNELS", False)
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     with pytest.raises(RuntimeError, match="came without its kernels: install hybridnas"):
         choose("conv", "triton", X, TWO)
@@ -76,6 +80,25 @@ def test_torch_compile_reads_the_choice(monkeypatch: pytest.MonkeyPatch) -> None
         return x * 2 if choose("conv", None, x, TWO) == "torch" else x
 
     assert twice(X).item() == 2
+
+
+@pytest.mark.parametrize("name", sorted(shipped("bench")))
+def test_every_benchmark_loads_and_takes_a_batch(name: str) -> None:
+    rows = runpy.run_path(str(shipped("bench")[name]))["rows"]
+    assert next(iter(inspect.signature(rows).parameters)) == "batch"
+
+
+@pytest.mark.gpu
+@NEEDS_GPU
+def test_torch_func_runs_pytorch() -> None:
+    seen = []
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        seen.append(choose("conv", None, x, TWO))
+        return x.square().sum()
+
+    torch.func.grad(function)(X.cuda())
+    assert seen == ["torch"]
 
 
 @pytest.mark.gpu

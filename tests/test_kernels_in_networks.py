@@ -104,9 +104,29 @@ def test_a_part_that_is_watched_or_exchanged_runs_by_itself(
     for module in exchanged.modules():
         if isinstance(module, nn.Linear) and module.out_features != 5:
             module.__class__ = Other
-    for model in (watched, exchanged):
+    patched = network(GATED)
+    for module in patched.modules():
+        if isinstance(module, nn.Linear):
+            monkeypatch.setattr(module, "forward", module.forward)
+    for model in (watched, exchanged, patched):
         outputs(model, "triton", monkeypatch, torch.float16)
     assert (seen, calls) == (["proj_out"], [])
+
+
+@pytest.mark.parametrize("norm", ["layer_no_bias", "rms"])
+def test_a_norm_that_the_operator_does_not_know_runs_by_itself(
+    norm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = network({**GATED, "form": {"name": "gated", "norm": norm}})
+    calls = counted(monkeypatch)
+    want = outputs(model, "torch", monkeypatch, torch.float32)
+    assert_near(outputs(model, "triton", monkeypatch, torch.float16), want, 1e-2)
+    assert not calls
+
+
+def test_no_images_are_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "auto")
+    assert network(GATED)(torch.empty(0, 3, 16, 16, device=DEVICE)).shape == (0, 5)
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -61,6 +61,17 @@ def test_published_networks_start_well(name: str) -> None:
     look(build(Architecture.from_dict(raw), num_classes=4))
 
 
+def test_windows_that_are_padded_are_no_fault() -> None:
+    """Norms of tokens that are zero have slopes of 1 / sqrt(eps), so gradients are large."""
+    raw = reference("mambavision_tiny").to_dict()
+    for stage in raw["stages"]:
+        stage["blocks"] = [{**stage["blocks"][0], "repeat": 1}]
+    torch.manual_seed(0)
+    model = build(Architecture.from_dict(raw), num_classes=4)
+    images = torch.randn(4, 3, 96, 96)
+    check_start(model, images, torch.arange(4), nn.CrossEntropyLoss(), Recipe(lr=1e-3), CPU)
+
+
 def scaled(model: HybridNet, stage: int, factor: float) -> HybridNet:
     """All that stage gives times `factor`."""
     model.stages[stage].register_forward_hook(lambda module, given, output: output * factor)

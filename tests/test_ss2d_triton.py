@@ -111,6 +111,13 @@ def test_nan_stays_where_it_belongs() -> None:
     assert torch.equal(y, want)
 
 
+@pytest.mark.parametrize("name", ["x", "dbc"])
+def test_a_map_of_one_column_whose_stride_says_nothing(name: str) -> None:
+    given = inputs((2, 5, 1, 4), 1)
+    given[name] = given[name].transpose(1, 2).contiguous().transpose(1, 2)
+    assert_agrees(given, [H], tolerance=2e-5, device=DEVICE, backend="triton")
+
+
 def test_large_steps_stay_finite() -> None:
     given = inputs((1, 3, 3, 4), 1)
     given["dt_bias"] *= 100

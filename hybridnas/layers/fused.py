@@ -31,12 +31,17 @@ def fuses(block: Any, x: Tensor) -> bool:
     exchanged (quantised, say) or that has a hook runs by itself. torch.fx gives no tensor here.
     The kernels compute in 16 bits; in float32 the libraries' products are faster.
     """
-    if not isinstance(x, Tensor) or choose("gated_conv_block", None, x, _BACKENDS) != "triton":
+    if (
+        not isinstance(x, Tensor)
+        or x.numel() == 0
+        or choose("gated_conv_block", None, x, _BACKENDS) != "triton"
+    ):
         return False
     return (
         (autocast_dtype(x) or x.dtype) in (torch.bfloat16, torch.float16)
         and all(_is_plain(getattr(block, name), types) for name, types in _PARTS.items())
         and block.act.approximate == "none"
+        and None not in (block.norm.bias, block.proj_in.bias, block.proj_out.bias)
         and block.mixer.groups == block.mixer.in_channels
         and block.mixer.kernel_size[0] in KERNELS
     )
@@ -68,5 +73,10 @@ _BACKENDS = ("triton", "torch")
 
 
 def _is_plain(module: nn.Module, types: tuple[type[nn.Module], ...]) -> bool:
-    hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
-    return type(module) in types and not hooks
+    hooks = (
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
+    return type(module) in types and not hooks and "forward" not in vars(module)

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from hybridnas_kernels import ss2d
-from hybridnas_kernels.ss2d.custom_op import backward, forward
 
 # channels, side of the map, states: the rows of the selective scan's table
 SHAPES = ("96,56,1", "192,56,1", "192,28,1", "384,28,1", "384,14,1", "768,14,1", "768,7,1")
@@ -142,12 +141,13 @@ def our_times(given: Inputs) -> dict[str, float]:
     tensors = tuple(given.values())
     with torch.no_grad():
         forward_us = microseconds(partial(ss2d, *tensors, CROSS, backend="triton"))
-    y, states = forward(*tensors, WINDOWS, FLIPS, True)
+    y, states = torch.ops.hybridnas.ss2d(*tensors, WINDOWS, FLIPS, True)
+    backward = torch.ops.hybridnas.ss2d_backward
     run = partial(backward, torch.randn_like(y), *tensors, states, WINDOWS, FLIPS)
     return {"fwd": forward_us, "bwd": microseconds(run)}
 
 
-def rows(shapes: Sequence[str] = SHAPES, batch: int = 128, device: str = "cuda") -> list[dict]:
+def rows(batch: int = 128, shapes: Sequence[str] = SHAPES, device: str = "cuda") -> list[dict]:
     """A row for each shape and pass: times in microseconds, against the best peer there is."""
     found = []
     for shape in shapes:
@@ -163,7 +163,7 @@ def rows(shapes: Sequence[str] = SHAPES, batch: int = 128, device: str = "cuda")
                     "op": "ss2d",
                     "shape": shape,
                     "pass": which,
-                    "peer": best,
+                    "peer": best or "-",
                     "peer_us": peer_us,
                     "ours_us": ours[which],
                     "floor_us": floor,
@@ -180,12 +180,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(argv)
-    found = rows(options.shapes, options.batch)
+    found = rows(options.batch, options.shapes)
     print(f"{'C,side,N':>12} pass {'peer':>15} {'peer us':>9} {'ours us':>9} {'floor':>7} ratio")
     for row in found:
         peer_us, ratio = row["peer_us"] or float("nan"), row["ratio"] or float("nan")
         print(
-            f"{row['shape']:>12} {row['pass']:>4} {row['peer'] or '-':>15} {peer_us:9.0f} "
+            f"{row['shape']:>12} {row['pass']:>4} {row['peer']:>15} {peer_us:9.0f} "
             f"{row['ours_us']:9.0f} {row['floor_us']:7.0f} {ratio:5.1f}"
         )
     if options.json:

@@ -15,7 +15,7 @@ BACKENDS = ("auto", "triton", "torch", "mamba")
 # Nothing here imports Triton, and all of it can be read by torch.compile, which keeps what it
 # finds at its first call.
 # A stand-alone export travels without them.
-_HAS_KERNELS = Path(__file__).with_name("layer_norm").joinpath("triton_kernel.py").is_file()
+HAS_KERNELS = Path(__file__).with_name("layer_norm").joinpath("triton_kernel.py").is_file()
 _INSTALLED = {name: bool(importlib.util.find_spec(name)) for name in ("triton", "mamba_ssm")}
 
 
@@ -27,7 +27,8 @@ def choose(op: str, asked: str | None, x: Tensor, backends: Sequence[str]) -> st
     the scan has it) means "auto"; an argument like that is a ValueError.
 
     "auto" is Triton for what it can run, else PyTorch. A graph that is traced for elsewhere
-    (torch.export, ONNX, TorchScript) holds PyTorch's own operators. A forced choice that cannot
+    (torch.export, ONNX, TorchScript) holds PyTorch's own operators, and so does what torch.func
+    transforms. A forced choice that cannot
     run raises RuntimeError: it never falls back.
     """
     if asked is not None and asked != "auto" and asked not in backends:
@@ -41,13 +42,22 @@ def choose(op: str, asked: str | None, x: Tensor, backends: Sequence[str]) -> st
         if reason:
             raise RuntimeError(f"{op}: the backend {asked} was forced, but {reason}")
         return asked
-    return "torch" if is_traced() or x.device.type != "cuda" or _obstacle("triton", x) else "triton"
+    if is_traced() or _is_transformed() or x.device.type != "cuda" or _obstacle("triton", x):
+        return "torch"
+    return "triton"
 
 
 def is_traced() -> bool:
     """Whether a graph for elsewhere is being made, which must hold PyTorch's operators alone."""
     tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     return tracing or torch.compiler.is_exporting()
+
+
+def _is_transformed() -> bool:
+    """Whether torch.func (vmap, grad, jvp) is at work, which the kernels' gradients do not know."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._functorch.maybe_current_level() is not None
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
@@ -76,7 +86,7 @@ def _obstacle(backend: str, x: Tensor) -> str:
         return ""
     if x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
         return f"it computes float32, bfloat16 and float16, got {x.dtype}"
-    if backend == "triton" and not _HAS_KERNELS:
+    if backend == "triton" and not HAS_KERNELS:
         return "this copy of hybridnas_kernels came without its kernels: install hybridnas"
     if x.device.type != "cuda":
         if backend == "triton" and _INSTALLED["triton"] and interpreted():

@@ -31,8 +31,8 @@ def layer_norm(
     PyTorch's kernel gives a row to a block of threads, most of which idle where rows are as short
     as those of a map's first stages.
     """
-    if x.dim() == 0 or x.numel() == 0:
-        raise ValueError(f"x must be (..., width), no size 0, got {tuple(x.shape)}")
+    if x.dim() == 0 or x.shape[-1] == 0:
+        raise ValueError(f"x must be (..., width) with a width above 0, got {tuple(x.shape)}")
     for name, tensor in (("weight", weight), ("bias", bias)):
         if tensor.shape != x.shape[-1:]:
             raise ValueError(
@@ -40,7 +40,7 @@ def layer_norm(
             )
     if dtype is None:
         dtype = x.dtype if backends.autocast_dtype(x) is None else torch.float32
-    if backends.choose("layer_norm", backend, x, ("triton", "torch")) == "torch":
+    if x.numel() == 0 or backends.choose("layer_norm", backend, x, ("triton", "torch")) == "torch":
         return layer_norm_reference(x, weight, bias, eps, dtype)
     out: Tensor = _LayerNorm.apply(
         x.contiguous(), weight.contiguous(), bias.contiguous(), eps, dtype

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -56,7 +57,8 @@ def ss2d(
         return y
     traced = backends.is_traced() or torch.compiler.is_compiling()
     run = ss2d_traceable if traced else ss2d_reference
-    with torch.autocast(x.device.type, enabled=False):
+    off = nullcontext() if dtype is None else torch.autocast(x.device.type, enabled=False)
+    with off:
         return run(x, dbc, dt_weight, A, D, dt_bias, orders)
 
 

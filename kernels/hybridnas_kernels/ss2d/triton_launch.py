@@ -151,9 +151,15 @@ def _merged(maps: Tensor) -> Tensor:
 
 
 def _as_rows(x: Tensor) -> Tensor:
-    """x (B, H, W, C) itself if its positions are rows, evenly apart, of adjacent channels."""
-    evenly = x.stride(1) == x.shape[2] * x.stride(2) or x.shape[1] == 1
-    return x if x.stride(3) == 1 and evenly else x.contiguous()
+    """x (B, H, W, C) itself if its positions are rows, evenly apart, of adjacent channels.
+
+    stride(2) of the result is what they are apart, also where W = 1 and x's own says nothing.
+    """
+    _, height, width, _ = x.shape
+    evenly = height == 1 or width == 1 or x.stride(1) == width * x.stride(2)
+    x = x if x.stride(3) == 1 and evenly else x.contiguous()
+    apart = x.stride(2) if width > 1 else x.stride(1)
+    return x.as_strided(x.shape, (x.stride(0), width * apart, apart, 1))
 
 
 def _is_fast(x: Tensor) -> bool:
