@@ -189,7 +189,7 @@ def test_failures_are_outcomes_with_reasons_and_the_search_goes_on(
     assert "every architecture that fits has been tried" in output
     view = _view(tmp_path, "bombs")
     assert view.counts() == {"ok": 1, "failed": 3}
-    assert view.failures() == {"out_of_memory": 1, "error": 1, "diverged": 1}
+    assert view.failures() == {"out_of_memory": 1, "error": 1, "broken": 1}
     messages = [row.evaluation.message or "" for row in view.rows if row.evaluation]
     assert any("a mixer with a bug" in message for message in messages)
     states = _states(tmp_path, "bombs")

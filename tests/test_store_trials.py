@@ -189,7 +189,7 @@ def test_trials_are_read_by_one_query(store: Store) -> None:
     [
         ({"status": "done"}, "unknown status 'done'; known: ok, failed"),
         ({"reason": "diverged"}, "ok has no reason, got 'diverged'"),
-        ({"status": "failed"}, "has a reason of diverged, .*; got None"),
+        ({"status": "failed"}, "has a reason of broken, diverged, .*; got None"),
         ({"status": "failed", "reason": "boredom"}, "got 'boredom'"),
     ],
 )
