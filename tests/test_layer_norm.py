@@ -95,5 +95,10 @@ def test_wrong_shapes_are_explained() -> None:
     x, weight, bias = arguments(4, 16)
     with pytest.raises(ValueError, match=r"bias must be \(width,\) = \(16,\), got \(15,\)"):
         layer_norm(x, weight, bias[:15])
-    with pytest.raises(ValueError, match=r"x must be .* no size 0, got \(0, 16\)"):
-        layer_norm(x[:0], weight, bias)
+    with pytest.raises(ValueError, match=r"x must be .* a width above 0, got \(4, 0\)"):
+        layer_norm(x[:, :0], weight[:0], bias[:0])
+
+
+def test_no_rows_are_no_fault() -> None:
+    x, weight, bias = arguments(4, 16)
+    assert layer_norm(x[:0], weight, bias).shape == (0, 16)
