@@ -120,6 +120,8 @@ def backward_kernel(
             delta += (softplus(v[t], FAST),)
             d_drive += (tl.full([1, E], 0.0, tl.float32),)
             d_delta += (tl.full([1, E], 0.0, tl.float32),)
+        next_row = dbc_ptr + next_place * dbc_row
+        next_dt, next_pairs = read_dt(next_row, next_place < num_positions, R, RANK, N, GROUP)
         x, dy = rows(x_tile), rows(dy_tile)
         dB = tl.full([T, STATES], 0.0, tl.float32)
         dC = tl.full([T, STATES], 0.0, tl.float32)
@@ -176,9 +178,7 @@ def backward_kernel(
         tl.store(d_row_ptr + rank[None, :], d_dt, mask=on_map & (rank < R)[None, :])
         tl.store(d_row_ptr + R + state, dB, mask=on_map & (state < N))
         tl.store(d_row_ptr + R + N + state, dC, mask=on_map & (state < N))
-        next_row = dbc_ptr + next_place * dbc_row
-        dt, pairs = read_dt(next_row, next_place < num_positions, R, RANK, N, GROUP)
-        place = next_place
+        dt, pairs, place = next_dt, next_pairs, next_place
 
     if GROUP == N:
         for n in tl.static_range(N):

@@ -96,6 +96,8 @@ def forward_kernel(
         delta = ()
         for t in tl.static_range(T):
             delta += (softplus(v[t], FAST),)
+        next_row = dbc_ptr + next_place * dbc_row
+        next_dt, next_pairs = read_dt(next_row, next_place < num_positions, R, RANK, N, GROUP)
         x = rows(x_tile)
         drive, y = (), ()
         for t in tl.static_range(T):
@@ -124,9 +126,7 @@ def forward_kernel(
             tl.debug_barrier()
         states_ptr += states_step
         tl.store(maps_ptr + place * C + channel, stacked(y, T), mask=mask)
-        next_row = dbc_ptr + next_place * dbc_row
-        dt, pairs = read_dt(next_row, next_place < num_positions, R, RANK, N, GROUP)
-        place = next_place
+        dt, pairs, place = next_dt, next_pairs, next_place
 
 
 @triton.jit
