@@ -1,6 +1,7 @@
 """The operators that mixers are made of: the only place that says where they come from, since a
 stand-alone export brings its own."""
 
+from hybridnas_kernels import DEPTHWISE_KERNELS as DEPTHWISE_KERNELS
 from hybridnas_kernels import depthwise_conv2d as depthwise_conv2d
 from hybridnas_kernels import gated_conv_block as gated_conv_block
 from hybridnas_kernels import layer_norm as layer_norm

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from ..errors import DataError
 from .coco import CocoSplit, Target
 from .detection_views import TrainingView
-from .loader import as_it_is, seeded
+from .loader import check_readable, planned, seeded
 
 
 class CocoLoader:
@@ -62,18 +62,8 @@ class CocoLoader:
         self._device = device
         self._count({index: "no such file" for index in indices if index in split.missing})
         plans = _Plans(split, indices, self.batch_size, training, seed, rank, num_ranks)
-        self._batches = DataLoader(
-            _Batches(split, view, indices, self._limit),
-            batch_size=None,  # an item is a batch
-            sampler=plans,
-            num_workers=loader_workers,
-            collate_fn=as_it_is,
-            pin_memory=device.type == "cuda",
-            persistent_workers=training and loader_workers > 0,
-            multiprocessing_context="fork" if loader_workers else None,
-            # Of its own, so that the model's random numbers stay what they are without workers.
-            generator=torch.Generator(),
-        )
+        batches = _Batches(split, view, indices, self._limit)
+        self._batches = planned(batches, plans, device, loader_workers, keep=training)
 
     def __len__(self) -> int:
         """Batches of one pass."""
@@ -104,14 +94,7 @@ class CocoLoader:
 
     def _count(self, unreadable: dict[int, str]) -> None:
         self.unreadable |= unreadable
-        if len(self.unreadable) <= self._limit:
-            return
-        examples = [f"{self.split.name(i)} ({why})" for i, why in self.unreadable.items()][:3]
-        raise DataError(
-            f"{self.split.where}: {len(self.unreadable)} or more of {self._num_images} images "
-            f"cannot be read, allowed are {self._limit} (task.max_corrupt: "
-            f"{self._max_corrupt:g}); among them {', '.join(examples)}"
-        )
+        check_readable(self.split, self.unreadable, self._max_corrupt, self._num_images)
 
 
 class _Plan(NamedTuple):

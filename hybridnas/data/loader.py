@@ -11,7 +11,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -30,21 +30,28 @@ Transform = Callable[[Any, Any], tuple[Tensor, Tensor]]
 Finish = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-class Source(Protocol):
-    """What a loader reads, such as images.Split and masks.MaskSplit.
+T = TypeVar("T")
 
-    where: its place, for messages. sample: an image and its target; raises whatever a decoder
-    raises for a file that cannot be read, and DataError for data that is wrong. name: of a sample.
-    """
+
+class Named(Protocol):
+    """Images that messages can name. where: their place. name: of one of them."""
 
     @property
     def where(self) -> str: ...
 
     def __len__(self) -> int: ...
 
-    def sample(self, index: int) -> tuple[Any, Any]: ...
-
     def name(self, index: int) -> str: ...
+
+
+class Source(Named, Protocol):
+    """What a loader reads, such as images.Split and masks.MaskSplit.
+
+    sample: an image and its target; raises whatever a decoder raises for a file that cannot be
+    read, and DataError for data that is wrong.
+    """
+
+    def sample(self, index: int) -> tuple[Any, Any]: ...
 
 
 class ImageLoader:
@@ -85,18 +92,8 @@ class ImageLoader:
         self._mean = 255 * torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._std = 255 * torch.tensor(STD, device=device).view(1, 3, 1, 1)
         plans = _Plans(len(split), self.batch_size, shuffle=shuffle, seed=seed)
-        self._batches = DataLoader(
-            _Batches(split, transform, replace=shuffle, limit=self._limit),
-            batch_size=None,  # an item is a batch
-            sampler=plans,
-            num_workers=loader_workers,
-            collate_fn=as_it_is,
-            pin_memory=device.type == "cuda",
-            persistent_workers=shuffle and loader_workers > 0,
-            multiprocessing_context="fork" if loader_workers else None,
-            # Of its own, so that the model's random numbers stay what they are without workers.
-            generator=torch.Generator(),
-        )
+        batches = _Batches(split, transform, replace=shuffle, limit=self._limit)
+        self._batches = planned(batches, plans, device, loader_workers, keep=shuffle)
 
     def __len__(self) -> int:
         """Batches of one pass, before any is split into runs of equal shapes."""
@@ -130,12 +127,41 @@ class ImageLoader:
         check_readable(self.split, self.unreadable, self._max_corrupt)
 
 
-def check_readable(split: Source, unreadable: Mapping[int, str], max_corrupt: float) -> None:
+def planned(
+    batches: Dataset[T],
+    plans: Sampler[Any],
+    device: torch.device,
+    loader_workers: int,
+    *,
+    keep: bool,
+) -> DataLoader[T]:
+    """Makes the batches that are planned, in so many processes (0: this one).
+
+    keep: the processes stay for the next pass.
+    """
+    return DataLoader(
+        batches,
+        batch_size=None,  # an item is a batch
+        sampler=plans,
+        num_workers=loader_workers,
+        collate_fn=_as_it_is,
+        pin_memory=device.type == "cuda",
+        persistent_workers=keep and loader_workers > 0,
+        multiprocessing_context="fork" if loader_workers else None,
+        # Of its own, so that the model's random numbers stay what they are without workers.
+        generator=torch.Generator(),
+    )
+
+
+def check_readable(
+    split: Named, unreadable: Mapping[int, str], max_corrupt: float, used: int | None = None
+) -> None:
     """DataError if more images than the share max_corrupt, or all, were found unreadable so far.
 
-    unreadable: why, by index.
+    unreadable: why, by index. used: how many images of the split count; None: all.
     """
-    found, num, limit = len(unreadable), len(split), int(max_corrupt * len(split))
+    found, num = len(unreadable), len(split) if used is None else used
+    limit = int(max_corrupt * num)
     if found <= limit and found < num:
         return
     examples = [f"{split.name(i)} ({why})" for i, why in unreadable.items()][:3]
@@ -251,5 +277,5 @@ def seeded(seed: int) -> Iterator[None]:
             np.random.set_state(numpy)
 
 
-def as_it_is(batch: Any) -> Any:
+def _as_it_is(batch: Any) -> Any:
     return batch

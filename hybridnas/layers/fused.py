@@ -8,8 +8,8 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from ..kernels import autocast_dtype, choose, gated_conv_block
-from ..mixers.conv import KERNELS, MapConv
+from ..kernels import DEPTHWISE_KERNELS, autocast_dtype, choose, gated_conv_block
+from ..mixers.conv import MapConv
 from ..norms import LayerNorm
 from .scale import Scale
 
@@ -34,7 +34,7 @@ def fuses(block: Any, x: Tensor) -> bool:
     if (
         not isinstance(x, Tensor)
         or x.numel() == 0
-        or choose("gated_conv_block", None, x, _BACKENDS) != "triton"
+        or choose("gated_conv_block", None, x) != "triton"
     ):
         return False
     return (
@@ -43,7 +43,7 @@ def fuses(block: Any, x: Tensor) -> bool:
         and block.act.approximate == "none"
         and None not in (block.norm.bias, block.proj_in.bias, block.proj_out.bias)
         and block.mixer.groups == block.mixer.in_channels
-        and block.mixer.kernel_size[0] in KERNELS
+        and block.mixer.kernel_size[0] in DEPTHWISE_KERNELS
     )
 
 
@@ -67,9 +67,6 @@ def fused(block: Any, x: Tensor) -> Tensor:
         keep,
         block.scale.scale if isinstance(block.scale, Scale) else None,
     )
-
-
-_BACKENDS = ("triton", "torch")
 
 
 def _is_plain(module: nn.Module, types: tuple[type[nn.Module], ...]) -> bool:

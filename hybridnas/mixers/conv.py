@@ -12,11 +12,9 @@ from torch.nn import functional as F
 from ..activations import Activation, build_activation, count_activation
 from ..counting import Count, Size, conv2d
 from ..errors import ArchitectureError
-from ..kernels import depthwise_conv2d
+from ..kernels import DEPTHWISE_KERNELS, depthwise_conv2d
 from ..tracing import untraced
 from .base import Mixer
-
-KERNELS = range(3, 14, 2)  # sides of the depthwise convolutions that our kernel computes
 
 
 def check_kernel(kernel: int, label: str) -> None:
@@ -44,7 +42,7 @@ def convolve(
     """(B, H, W, C) -> (B, H, W, C); depthwise if the weights are (C, 1, k, k)."""
     kernel = weight.shape[2]
     if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-        if weight.shape[1] == 1 and kernel in KERNELS:
+        if weight.shape[1] == 1 and kernel in DEPTHWISE_KERNELS:
             return depthwise_conv2d(x, weight, bias)
     groups = x.shape[3] // weight.shape[1]
     y = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=kernel // 2, groups=groups)

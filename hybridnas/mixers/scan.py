@@ -15,8 +15,6 @@ from ..norms import build_norm
 from ..tracing import untraced
 from .orders import Order, length, read_sequence, write_sequence
 
-_KERNELS = ("triton", "torch")
-
 
 class SelectiveScan2D(nn.Module):
     """Scans a map along each order and merges the outputs: (B, H, W, C) -> (B, H, W, C).
@@ -88,7 +86,7 @@ class SelectiveScan2D(nn.Module):
         """Whether one kernel scans all directions on the map, where nothing of them is needed
         but the sum. torch.fx gives no tensor here: it gets the sequences."""
         whole = self.conv is None and isinstance(self.attention, nn.Identity)
-        return whole and isinstance(x, Tensor) and choose("ss2d", None, x, _KERNELS) == "triton"
+        return whole and isinstance(x, Tensor) and choose("ss2d", None, x) == "triton"
 
     def _in_place(self, x: Tensor) -> Tensor:
         # The projections are of single tokens, so the order of tokens does not matter to them.

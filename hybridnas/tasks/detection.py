@@ -18,7 +18,8 @@ from ..data.detection_views import SHORTER, TrainingView, longest_side
 from ..errors import ConfigError
 from ..heads import Detector, mask_rcnn
 from ..network import HybridNet
-from .detection_score import DetectionScore, score
+from .base import Score
+from .detection_score import score
 
 _ANCHOR = 32.0  # pixels, at images of 800
 
@@ -46,7 +47,7 @@ class DetectionTask:
     loaders: Callable[[Protocol, torch.device, int], DetectionLoaders]
     network: Callable[[Architecture, int, Protocol], Detector]
     loss: Callable[[nn.Module, list[Tensor], list[dict[str, Tensor]]], Tensor]
-    score: Callable[[nn.Module, CocoLoader, torch.device], DetectionScore]
+    score: Callable[[nn.Module, CocoLoader, torch.device], Score]
 
 
 def detection_loaders(

@@ -20,6 +20,7 @@ from ..data.coco import CocoSplit
 from ..data.coco_json import rle
 from ..data.coco_loader import CocoLoader
 from ..errors import DataError
+from .base import Score
 from .exact import exact_float32
 
 # The first six of COCOeval's summary.
@@ -39,26 +40,10 @@ class Predictions:
     unreadable: dict[int, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class DetectionScore:
-    """What scoring counted.
-
-    metrics: shares from 0 to 1, box_ap, box_ap50, box_ap75, box_ap_small, box_ap_medium,
-        box_ap_large, and the same of masks, mask_ap, ...; of sizes that no object has, none.
-    num_images: that could be read. num_corrupt: images left out, because they could not.
-    """
-
-    metrics: dict[str, float]
-    num_images: int
-    num_corrupt: int
-    batch_size: int
-    device_type: str
-
-
-def score(model: nn.Module, loader: CocoLoader, device: torch.device) -> DetectionScore:
+def score(model: nn.Module, loader: CocoLoader, device: torch.device) -> Score:
     """The average precision of a float32 model, which must be on `device` already."""
     predictions = predict(model, loader, device)
-    return DetectionScore(
+    return Score(
         metrics=average_precision(loader.split, predictions),
         num_images=len(predictions.images),
         num_corrupt=len(predictions.unreadable),
@@ -99,7 +84,10 @@ def merge(parts: Iterable[Predictions]) -> Predictions:
 
 
 def average_precision(split: CocoSplit, predictions: Predictions) -> dict[str, float]:
-    """COCOeval's figures over the images that were looked at, as in DetectionScore.metrics.
+    """COCOeval's figures over the images that were looked at, shares from 0 to 1.
+
+    box_ap, box_ap50, box_ap75, box_ap_small, box_ap_medium, box_ap_large, and the same of masks,
+    mask_ap, ...; of sizes that no object has, none.
 
     Crowd regions are ignored as there: what is found in them counts neither for nor against.
     Raises DataError when none of the images has an object.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -46,16 +46,17 @@ def check_start(
     losses: list[float] = []
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         for step in range(STEPS + 1):
-            with (
-                _watched(model) as activations,
-                torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
-            ):
+            # What the stages give is judged once, at the start.
+            watching: AbstractContextManager[list[Tensor]]
+            watching = _watched(model) if step == 0 else nullcontext([])
+            autocast = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+            with watching as activations, autocast:
                 loss = loss_of(model(images), targets)
+            for number, size in enumerate(activations, start=1):
+                _judge(f"activations after stage {number}", size.item(), LARGEST)
             optimizer.zero_grad()
             loss.backward()
             if step == 0:
-                for number, size in enumerate(activations, start=1):
-                    _judge(f"activations after stage {number}", size.item(), LARGEST)
                 # Tokens that pad a window have steep norms: large gradients may be no fault.
                 _judge("gradients", _gradient_size(model), math.inf)
             if recipe.clip_grad is not None:

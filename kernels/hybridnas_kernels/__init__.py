@@ -1,5 +1,6 @@
 """The operators of hybridnas, usable on their own; they know nothing of hybridnas itself."""
 
+from .depthwise_conv2d import DEPTHWISE_KERNELS as DEPTHWISE_KERNELS
 from .depthwise_conv2d import depthwise_conv2d as depthwise_conv2d
 from .gated_conv_block import gated_conv_block as gated_conv_block
 from .layer_norm import layer_norm as layer_norm

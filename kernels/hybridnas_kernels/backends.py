@@ -19,7 +19,9 @@ HAS_KERNELS = Path(__file__).with_name("layer_norm").joinpath("triton_kernel.py"
 _INSTALLED = {name: bool(importlib.util.find_spec(name)) for name in ("triton", "mamba_ssm")}
 
 
-def choose(op: str, asked: str | None, x: Tensor, backends: Sequence[str]) -> str:
+def choose(
+    op: str, asked: str | None, x: Tensor, backends: Sequence[str] = ("triton", "torch")
+) -> str:
     """The name in `backends` that runs the operator `op` on tensors like x.
 
     asked: by argument; None: what the environment variable HYBRIDNAS_KERNELS says, and if it says

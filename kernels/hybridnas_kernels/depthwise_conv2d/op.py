@@ -9,7 +9,8 @@ from ..backends import autocast_dtype, choose
 from .custom_op import DepthwiseConv2d
 from .reference import depthwise_conv2d_reference
 
-KERNELS = range(3, 14, 2)
+DEPTHWISE_KERNELS = range(3, 14, 2)
+"""Sides of the convolutions that it computes."""
 
 
 def depthwise_conv2d(
@@ -43,7 +44,7 @@ def depthwise_conv2d(
                 f"depthwise_conv2d: {name} must be {x.dtype} on {x.device} as x is, "
                 f"got {given.dtype} on {given.device}"
             )
-    if choose("depthwise_conv2d", backend, x, ("triton", "torch")) == "torch":
+    if choose("depthwise_conv2d", backend, x) == "torch":
         return depthwise_conv2d_reference(x, weight, bias)
     y: Tensor = DepthwiseConv2d.apply(x, weight, bias)
     return y
@@ -54,10 +55,15 @@ def _check_shapes(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
         raise ValueError(f"depthwise_conv2d: x must be (B, H, W, C), got {tuple(x.shape)}")
     channels = x.shape[-1]
     got = tuple(weight.shape)
-    if len(got) != 4 or got[:2] != (channels, 1) or got[2] != got[3] or got[2] not in KERNELS:
+    if (
+        len(got) != 4
+        or got[:2] != (channels, 1)
+        or got[2] != got[3]
+        or got[2] not in DEPTHWISE_KERNELS
+    ):
         raise ValueError(
             f"depthwise_conv2d: weight must be (C, 1, k, k) with C = {channels} and k one of "
-            f"{', '.join(map(str, KERNELS))}; got {got}"
+            f"{', '.join(map(str, DEPTHWISE_KERNELS))}; got {got}"
         )
     if bias is not None and bias.shape != (channels,):
         raise ValueError(

@@ -7,9 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..depthwise_conv2d import DEPTHWISE_KERNELS
 from .layout import Layout
-
-KERNELS = range(3, 14, 2)
 
 
 def convolve(z: Tensor, lay: Layout, weight: Tensor, bias: Tensor) -> None:
@@ -49,7 +48,7 @@ def convolve_backward(
 
 
 def _has_kernel(weight: Tensor) -> bool:
-    return weight.shape[-2] == weight.shape[-1] and weight.shape[-1] in KERNELS
+    return weight.shape[-2] == weight.shape[-1] and weight.shape[-1] in DEPTHWISE_KERNELS
 
 
 def _padded(parameter: Tensor, lay: Layout) -> Tensor:

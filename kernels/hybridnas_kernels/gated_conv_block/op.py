@@ -58,7 +58,7 @@ def gated_conv_block(
         out_weight, out_bias = out_weight * layer_scale[:, None], out_bias * layer_scale
     if conv_bias is None:
         conv_bias = conv_weight.new_zeros(conv_weight.shape[0])
-    if backends.choose("gated_conv_block", backend, x, ("triton", "torch")) == "torch":
+    if backends.choose("gated_conv_block", backend, x) == "torch":
         return gated_conv_block_reference(
             x, norm_weight, norm_bias, eps, in_weight, in_bias, conv_weight, conv_bias,
             out_weight, out_bias, branch_scale,

@@ -7,7 +7,7 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from ..backends import choose
+from ..backends import choose, is_traced
 from .custom_op import SelectiveScan
 from .mamba import selective_scan_mamba
 from .reference import selective_scan_reference
@@ -87,8 +87,7 @@ def selective_scan(
             u, delta, A, B, C, D, z, delta_bias, delta_softplus, return_last_state
         )
     else:
-        tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-        traced = tracing or torch.compiler.is_compiling()
+        traced = is_traced() or torch.compiler.is_compiling()
         scan = selective_scan_traceable if traced else selective_scan_reference
         out, last_state = scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus)
     return (out, last_state) if return_last_state else out

@@ -44,19 +44,18 @@ def forward(
     vector, piece, tiles = _pieces(u, steps, innermost, rows, channels_last)
     options = _options(dim // groups, 80 if u.element_size() == 2 and vector > 1 else 0)
     grid = (triton.cdiv(dim // groups, options["CHANNELS"]) * groups * batch,)
-    with torch.cuda.device_of(u):
-        scan_forward[grid](
-            u, delta, gate, out,
-            A.t().float().contiguous(), B, C,
-            u if D is None else D.contiguous(),
-            u if delta_bias is None else delta_bias.contiguous(),
-            states, batch, groups, dim // groups, L, N, *rows, *B.stride()[:3], *C.stride()[:3],
-            HAS_D=D is not None, HAS_Z=z is not None, HAS_BIAS=delta_bias is not None,
-            SOFTPLUS=delta_softplus, SAVE=save,
-            CHANNELS_LAST=channels_last, VECTOR=vector, PIECE=piece, STEPS=steps, TILES=tiles,
-            B_CONSTANT=B.stride(3) == 0, C_CONSTANT=C.stride(3) == 0, PAIRS=pairs,
-            **options,
-        )  # fmt: skip
+    scan_forward[grid](
+        u, delta, gate, out,
+        A.t().float().contiguous(), B, C,
+        u if D is None else D.contiguous(),
+        u if delta_bias is None else delta_bias.contiguous(),
+        states, batch, groups, dim // groups, L, N, *rows, *B.stride()[:3], *C.stride()[:3],
+        HAS_D=D is not None, HAS_Z=z is not None, HAS_BIAS=delta_bias is not None,
+        SOFTPLUS=delta_softplus, SAVE=save,
+        CHANNELS_LAST=channels_last, VECTOR=vector, PIECE=piece, STEPS=steps, TILES=tiles,
+        B_CONSTANT=B.stride(3) == 0, C_CONSTANT=C.stride(3) == 0, PAIRS=pairs,
+        **options,
+    )  # fmt: skip
     return out, states
 
 
@@ -100,25 +99,24 @@ def backward(
     )
     constants = u.new_empty(batch, N + 2, dim, dtype=torch.float32)
     shares = u.new_empty(2, blocks, batch, groups, N, L, dtype=torch.float32)
-    with torch.cuda.device_of(u):
-        scan_backward[(blocks * groups * batch,)](
-            u, delta, gate, dout, du, ddelta, dz,
-            A.t().float().contiguous(), B_read, C_read,
-            u if D is None else D.contiguous(),
-            u if delta_bias is None else delta_bias.contiguous(),
-            states, carry, constants, shares[0], shares[1],
-            batch, groups, dim // groups, L, N, *rows, *B_read.stride()[:3], *C_read.stride()[:3],
-            HAS_D=D is not None, HAS_Z=z is not None, HAS_BIAS=delta_bias is not None,
-            SOFTPLUS=delta_softplus, HAS_DLAST=dlast is not None,
-            CHANNELS_LAST=channels_last,
-            VECTOR=vector, PIECE=piece, STEPS=steps, TILES=tiles,
-            PRECISION="tf32" if B.dtype == C.dtype == torch.bfloat16 else "tf32x3",
-            B_CONSTANT=B_read.stride(3) == 0, C_CONSTANT=C_read.stride(3) == 0, PAIRS=pairs,
-            **options,
-        )  # fmt: skip
-        dB, dC = (x.new_empty(batch, groups, N, L) for x in (B, C))
-        numel, block = dB.numel(), 1024
-        sum_shares[(triton.cdiv(numel, block), 2)](shares, dB, dC, numel, blocks, BLOCK=block)
+    scan_backward[(blocks * groups * batch,)](
+        u, delta, gate, dout, du, ddelta, dz,
+        A.t().float().contiguous(), B_read, C_read,
+        u if D is None else D.contiguous(),
+        u if delta_bias is None else delta_bias.contiguous(),
+        states, carry, constants, shares[0], shares[1],
+        batch, groups, dim // groups, L, N, *rows, *B_read.stride()[:3], *C_read.stride()[:3],
+        HAS_D=D is not None, HAS_Z=z is not None, HAS_BIAS=delta_bias is not None,
+        SOFTPLUS=delta_softplus, HAS_DLAST=dlast is not None,
+        CHANNELS_LAST=channels_last,
+        VECTOR=vector, PIECE=piece, STEPS=steps, TILES=tiles,
+        PRECISION="tf32" if B.dtype == C.dtype == torch.bfloat16 else "tf32x3",
+        B_CONSTANT=B_read.stride(3) == 0, C_CONSTANT=C_read.stride(3) == 0, PAIRS=pairs,
+        **options,
+    )  # fmt: skip
+    dB, dC = (x.new_empty(batch, groups, N, L) for x in (B, C))
+    numel, block = dB.numel(), 1024
+    sum_shares[(triton.cdiv(numel, block), 2)](shares, dB, dC, numel, blocks, BLOCK=block)
     total = constants.sum(0)
     return (
         du,

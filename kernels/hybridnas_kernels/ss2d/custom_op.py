@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..library import define
-from .orders import position_table
+from .orders import length, position_table
 
 CHUNK = 16  # positions between two states that are kept: the rows of a tensor core's tile
 
@@ -65,7 +65,8 @@ def _fake_forward(
     y = x.new_empty(x.shape)
     if not keep_states:
         return y, A.new_empty(0, dtype=torch.float32)
-    num_chunks = -(-max(_lengths(x, windows)) // CHUNK)
+    longest = max(length(window, x.shape[1], x.shape[2]) for window in windows)
+    num_chunks = -(-longest // CHUNK)
     shape = (x.shape[0], len(windows), num_chunks, A.shape[2], x.shape[3])
     return y, A.new_empty(shape, dtype=torch.float32)
 
@@ -118,16 +119,6 @@ define(
     _fake_backward,
     _backward_flops,
 )
-
-
-def _lengths(x: Tensor, windows: Sequence[int]) -> list[int]:
-    """The sequences' lengths: windows reach past the map where they do not divide it."""
-    height, width = x.shape[1], x.shape[2]
-    return [
-        (height + (-height % window if window > 0 else 0))
-        * (width + (-width % window if window > 0 else 0))
-        for window in windows
-    ]
 
 
 @functools.lru_cache(maxsize=256)

@@ -49,7 +49,7 @@ def ss2d(
     dtype = backends.autocast_dtype(x)
     if dtype is not None and dbc.dtype == torch.float32:
         dbc = dbc.to(dtype)
-    if backends.choose("ss2d", backend, x, ("triton", "torch")) == "triton":
+    if backends.choose("ss2d", backend, x) == "triton":
         tensors = (x, dbc, dt_weight, A, D, dt_bias)
         keep_states = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
         windows, flips = [order[0] for order in orders], [order[1] for order in orders]

@@ -15,6 +15,13 @@ from torch import Tensor
 Direction = tuple[int, bool]
 
 
+def length(window: int, height: int, width: int) -> int:
+    """How many positions a sequence has: windows pad the map to a multiple of their side."""
+    if window <= 0:
+        return height * width
+    return (height + -height % window) * (width + -width % window)
+
+
 def positions(window: int, flip: bool, height: int, width: int, device: torch.device) -> Tensor:
     """The map's positions (row * width + column) in that order; height * width: beside the map.
 

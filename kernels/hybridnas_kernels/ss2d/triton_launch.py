@@ -36,10 +36,7 @@ def run_forward(
     forward_kernel[(K * triton.cdiv(C, E) * B,)](
         x,
         dbc,
-        dt_weight.contiguous(),
-        A.float().mT.contiguous(),
-        D.contiguous(),
-        dt_bias.contiguous(),
+        *_parameters(dt_weight, A, D, dt_bias),
         table,
         maps,
         states,
@@ -79,7 +76,7 @@ def run_backward(
     states: Tensor,
     table: Tensor,
     chunk: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """The gradients of x, dbc, dt_weight, A, D and dt_bias (custom_op.py)."""
     x, dbc, dy = _as_rows(x), _as_rows(dbc), dy.contiguous()
     B, H, W, C = x.shape
@@ -96,10 +93,7 @@ def run_backward(
         dy,
         x,
         dbc,
-        dt_weight.contiguous(),
-        A.float().mT.contiguous(),
-        D.contiguous(),
-        dt_bias.contiguous(),
+        *_parameters(dt_weight, A, D, dt_bias),
         table,
         states,
         maps,
@@ -127,15 +121,11 @@ def run_backward(
         UNIT=unit,
         num_warps=1,
     )
+    d_dbc = parts.sum(0, dtype=dbc.dtype) if num_blocks > 1 else parts[0]
     dA, d_weight, d_bias, dD = d_parameters.sum(0).split([N, R, 1, 1], dim=1)
-    return (
-        _merged(maps),
-        parts.sum(0, dtype=dbc.dtype) if num_blocks > 1 else parts[0],
-        d_weight.mT.to(dt_weight.dtype, memory_format=torch.contiguous_format, copy=True),
-        dA.mT.to(A.dtype, memory_format=torch.contiguous_format, copy=True),
-        dD.squeeze(1).to(D.dtype, memory_format=torch.contiguous_format, copy=True),
-        d_bias.squeeze(1).to(dt_bias.dtype, memory_format=torch.contiguous_format, copy=True),
-    )
+    of_parameters = (d_weight.mT, dA.mT, dD.squeeze(1), d_bias.squeeze(1))
+    parameters = (dt_weight, A, D, dt_bias)
+    return _merged(maps), d_dbc, *map(_as_fresh, of_parameters, parameters)
 
 
 def _merged(maps: Tensor) -> Tensor:
@@ -148,6 +138,17 @@ def _merged(maps: Tensor) -> Tensor:
         maps, out, out.numel(), K=maps.shape[0], BLOCK=block
     )
     return out
+
+
+def _parameters(dt_weight: Tensor, A: Tensor, D: Tensor, dt_bias: Tensor) -> tuple[Tensor, ...]:
+    """As both kernels read them; A is (K, N, C) there, float32."""
+    A = A.float().mT.contiguous()
+    return dt_weight.contiguous(), A, D.contiguous(), dt_bias.contiguous()
+
+
+def _as_fresh(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """A contiguous copy in the parameter's type."""
+    return gradient.to(parameter.dtype, memory_format=torch.contiguous_format, copy=True)
 
 
 def _as_rows(x: Tensor) -> Tensor:
