@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from . import tensor_core
 from .triton_backward import reduce_kernel, weight_kernel
 from .triton_forward import conv_kernel
 
@@ -85,11 +86,15 @@ def _convolve(
         return out
     B, H, W, C = x.shape
     k = weight.shape[-1]
+    bias = bias if bias is None else bias.contiguous()
+    if tensor_core.fits(k, x, out):
+        tensor_core.convolve(x, weight, bias, out, flip)
+        return out
     plan = _plan(x.shape, k)
     conv_kernel[(plan.per_image * plan.num_segments * B,)](
         x,
         weight,
-        bias.contiguous() if bias is not None else weight,
+        bias if bias is not None else weight,
         out,
         *(H, W, C, plan.num_strips, plan.segment),
         *x.stride()[:3],
@@ -104,12 +109,25 @@ def _convolve(
 
 def _weight_gradient(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     dy, x = _readable(dy), _readable(x)
-    B, H, W, C = x.shape
-    k = weight.shape[-1]
+    C, k = weight.shape[0], weight.shape[-1]
     dweight = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
     dbias = torch.empty((C,), dtype=weight.dtype, device=weight.device)
     if x.numel() == 0:
         return dweight.zero_(), dbias.zero_()
+    if tensor_core.fits(k, x, dy):
+        partial = tensor_core.weight_partials(dy, x, k)
+    else:
+        partial = _weight_partials(dy, x, k)
+    rows, cols = 128, 16
+    reduce_kernel[(k * k + 1, -(-C // cols))](
+        partial, dweight, dbias, C, len(partial), KK=k * k, ROWS=rows, COLS=cols, num_warps=4
+    )
+    return dweight, dbias
+
+
+def _weight_partials(dy: Tensor, x: Tensor, k: int) -> Tensor:
+    """As tensor_core's, by the general kernel."""
+    B, H, W, C = x.shape
     plan = _plan(x.shape, k)
     tasks = B * plan.num_segments
     tasks_each = -(-tasks * plan.per_image // PROGRAMS)
@@ -125,11 +143,7 @@ def _weight_gradient(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Ten
         *dy.stride()[:3],
         **plan.options,
     )
-    rows, cols = 128, 16
-    reduce_kernel[(k * k + 1, -(-C // cols))](
-        partial, dweight, dbias, C, num_partials, KK=k * k, ROWS=rows, COLS=cols, num_warps=4
-    )
-    return dweight, dbias
+    return partial
 
 
 def _readable(x: Tensor) -> Tensor:
