@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import tensor_core
+from . import triton_tensor
 from .triton_backward import reduce_kernel, weight_kernel
 from .triton_forward import conv_kernel
 
@@ -87,8 +87,8 @@ def _convolve(
     B, H, W, C = x.shape
     k = weight.shape[-1]
     bias = bias if bias is None else bias.contiguous()
-    if tensor_core.fits(k, x, out):
-        tensor_core.convolve(x, weight, bias, out, flip)
+    if triton_tensor.fits(k, x, out):
+        triton_tensor.convolve(x, weight, bias, out, flip)
         return out
     plan = _plan(x.shape, k)
     conv_kernel[(plan.per_image * plan.num_segments * B,)](
@@ -114,8 +114,8 @@ def _weight_gradient(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Ten
     dbias = torch.empty((C,), dtype=weight.dtype, device=weight.device)
     if x.numel() == 0:
         return dweight.zero_(), dbias.zero_()
-    if tensor_core.fits(k, x, dy):
-        partial = tensor_core.weight_partials(dy, x, k)
+    if triton_tensor.fits(k, x, dy):
+        partial = triton_tensor.weight_partials(dy, x, k)
     else:
         partial = _weight_partials(dy, x, k)
     rows, cols = 128, 16
@@ -126,7 +126,7 @@ def _weight_gradient(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Ten
 
 
 def _weight_partials(dy: Tensor, x: Tensor, k: int) -> Tensor:
-    """As tensor_core's, by the general kernel."""
+    """As triton_tensor's, by the general kernel."""
     B, H, W, C = x.shape
     plan = _plan(x.shape, k)
     tasks = B * plan.num_segments

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .tensor_core_backward import weight_kernel
-from .tensor_core_forward import conv_kernel
+from .triton_tensor_backward import weight_kernel
+from .triton_tensor_forward import conv_kernel
 
 CHANNELS, IMAGES, COLUMNS, TW = 16, 16, 16, 8  # of a program; columns of x and y in a product
 MIN_IMAGES = 4  # with fewer, products are mostly zeros

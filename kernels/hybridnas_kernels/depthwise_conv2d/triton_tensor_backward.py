@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .tensor_core_forward import channels_first, product_channels
+from .triton_tensor_forward import channels_first, product_channels
 
 
 @triton.jit(
