@@ -188,7 +188,9 @@ def conv_kernel(
         out = channels_last(sums[0].to(y.dtype.element_ty), WARPS)
         tl.store(y_at, out, mask=ok & (r - P >= h0))
         y_at += yh * 8
-        acc = sums[1:]
+        acc = ()
+        for i in tl.static_range(1, K):
+            acc += (sums[i],)
         acc += (start,)
     for i in tl.static_range(P):
         done = hi - P + i
