@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..triton_launch import launch
 from . import triton_tensor
 from .triton_backward import reduce_kernel, weight_kernel
 from .triton_forward import conv_kernel
@@ -91,7 +92,9 @@ def _convolve(
         triton_tensor.convolve(x, weight, bias, out, flip)
         return out
     plan = _plan(x.shape, k)
-    conv_kernel[(plan.per_image * plan.num_segments * B,)](
+    launch(
+        conv_kernel,
+        (plan.per_image * plan.num_segments * B,),
         x,
         weight,
         bias if bias is not None else weight,
@@ -119,8 +122,14 @@ def _weight_gradient(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Ten
     else:
         partial = _weight_partials(dy, x, k)
     rows, cols = 128, 16
-    reduce_kernel[(k * k + 1, -(-C // cols))](
-        partial, dweight, dbias, C, len(partial), KK=k * k, ROWS=rows, COLS=cols, num_warps=4
+    launch(
+        reduce_kernel,
+        (k * k + 1, -(-C // cols)),
+        *(partial, dweight, dbias, C, len(partial)),
+        KK=k * k,
+        ROWS=rows,
+        COLS=cols,
+        num_warps=4,
     )
     return dweight, dbias
 
@@ -134,7 +143,9 @@ def _weight_partials(dy: Tensor, x: Tensor, k: int) -> Tensor:
     groups = -(-tasks // tasks_each)
     num_partials = groups * plan.num_strips
     partial = torch.empty((num_partials, k * k + 1, C), dtype=torch.float32, device=x.device)
-    weight_kernel[(plan.per_image * groups,)](
+    launch(
+        weight_kernel,
+        (plan.per_image * groups,),
         x,
         dy,
         partial,

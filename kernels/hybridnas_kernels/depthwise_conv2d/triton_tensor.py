@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..triton_launch import launch
 from .triton_tensor_backward import weight_kernel
 from .triton_tensor_forward import conv_kernel
 
@@ -38,7 +39,9 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor, flip: 
     programs = -(-C // CHANNELS) * num_strips * num_groups
     segment = _segment(H, programs, PROGRAMS["conv"])
     warps = 4 if k <= 7 else 8
-    conv_kernel[(programs * -(-H // segment),)](
+    launch(
+        conv_kernel,
+        (programs * -(-H // segment),),
         x,
         weight,
         bias if bias is not None else weight,
@@ -69,7 +72,9 @@ def weight_partials(dy: Tensor, x: Tensor, k: int) -> Tensor:
     tasks_each = -(-tasks * cells // PROGRAMS["weight"])
     parts = -(-tasks // tasks_each)
     partial = torch.empty((parts * num_strips, k * k + 1, C), dtype=torch.float32, device=x.device)
-    weight_kernel[(cells * parts,)](
+    launch(
+        weight_kernel,
+        (cells * parts,),
         x,
         dy,
         partial,

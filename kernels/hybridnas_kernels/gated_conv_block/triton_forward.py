@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..triton_launch import launch
 from . import configs
 from .depthwise import convolve
 from .layout import Layout
@@ -172,7 +173,8 @@ def _normalise(x: Tensor, lay: Layout, eps: float, dtype: torch.dtype) -> tuple[
     tokens, config = x.numel() // lay.width, configs.rows(lay.normed_columns)
     normed = x.new_empty(tokens, lay.normed_columns, dtype=dtype)
     rstd = x.new_empty(tokens, dtype=torch.float32)
-    _norm_kernel[(triton.cdiv(tokens, config.block_m),)](
+    launch(
+        _norm_kernel, (triton.cdiv(tokens, config.block_m),),
         x, normed, rstd, tokens, lay.width, lay.normed_columns, eps,
         BLOCK_M=config.block_m, BLOCK_N=config.block_n, num_warps=config.num_warps,
     )  # fmt: skip
@@ -184,7 +186,8 @@ def _gate(z: Tensor, branch_scale: Tensor | None, lay: Layout) -> Tensor:
     tokens, config = z.numel() // lay.columns, configs.gate(lay.hidden)
     h = z.new_empty(tokens, lay.hidden_columns)
     grid = triton.cdiv(tokens, config.block_m), triton.cdiv(lay.hidden_columns, config.block_n)
-    _gate_kernel[grid](
+    launch(
+        _gate_kernel, grid,
         z, branch_scale, h,
         tokens, lay.padded_hidden, lay.hidden_columns, lay.gate, lay.gated, lay.columns,
         z.shape[1] * z.shape[2],
@@ -201,7 +204,8 @@ def _gate_and_project(
     out, tokens = torch.empty_like(x), x.numel() // lay.width
     config = configs.gate_project(lay.width, z.itemsize)
     blocks = triton.cdiv(lay.width, config.block_n * config.chunks)
-    _gate_project_kernel[(triton.cdiv(tokens, config.block_m) * blocks,)](
+    launch(
+        _gate_project_kernel, (triton.cdiv(tokens, config.block_m) * blocks,),
         z, w2, b2, x, branch_scale, out,
         tokens, lay.width, lay.padded_hidden, lay.hidden_columns, lay.gate, lay.gated, lay.columns,
         x.shape[1] * x.shape[2],

@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..triton_launch import launch
 from .layout import Layout
 
 ROWS, COLUMNS = 16, 128  # what a program of the packing kernels takes of a weight at a time
@@ -141,7 +142,8 @@ def pack(lay: Layout, dtype: torch.dtype, *parameters: Tensor) -> tuple[Tensor, 
     """
     w1 = parameters[0].new_empty(lay.convolved, lay.normed_columns, dtype=dtype)
     w2 = parameters[0].new_empty(lay.width, lay.hidden_columns, dtype=dtype)
-    _pack_kernel[_grid(lay)](
+    launch(
+        _pack_kernel, _grid(lay),
         *parameters, w1, w2,
         lay.width, lay.hidden, lay.mixed, lay.padded_mixed, lay.padded_identity,
         lay.normed_columns, lay.hidden_columns, ROWS=ROWS, COLUMNS=COLUMNS,
@@ -214,7 +216,8 @@ def unpack_gradients(
     norm_weight, norm_bias, in_weight = parameters[:3]
     rest = [torch.empty_like(parameter) for parameter in parameters[2:]]
     dnorm = dw1.new_empty(2, triton.cdiv(lay.convolved, ROWS), lay.width)
-    _unpack_kernel[_grid(lay)](
+    launch(
+        _unpack_kernel, _grid(lay),
         dw1, dw2, norm_weight, norm_bias, in_weight, dnorm, *rest,
         lay.width, lay.hidden, lay.mixed, lay.padded_mixed, lay.padded_identity,
         lay.normed_columns, lay.hidden_columns, ROWS=ROWS, COLUMNS=COLUMNS,
