@@ -18,30 +18,33 @@ _INTERPRETED = interpreted()
 _COMPILED: dict[Any, tuple[Any, ...]] = {}
 
 
+def blocks_of(total: int, size: int) -> int:
+    """How many blocks of that size cover the total; triton.cdiv takes longer."""
+    return -(-total // size)
+
+
 def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **constants: Any) -> None:
     """kernel[grid](*args, **constants) on the current device and stream.
 
-    args: all parameters before the tl.constexpr ones: tensors, numbers, None. constants: the
-    tl.constexpr parameters, which come last in the kernel, and the compiler's options.
+    args: all parameters before the tl.constexpr ones: first a tensor, then tensors, numbers, None.
+    constants: the tl.constexpr parameters, which come last in the kernel, and the compiler's
+    options.
     """
     if _INTERPRETED:
         kernel[grid](*args, **constants)
         return
+    device = args[0].get_device()
+    values = [arg.data_ptr() if isinstance(arg, Tensor) else arg for arg in args]
     # As fine as what Triton tells apart, or finer: numbers by value, addresses by alignment.
-    kinds: list[Any] = [id(kernel), *constants.items()]
-    values: list[Any] = []
-    device = -1
-    for arg in args:
-        if isinstance(arg, Tensor):
-            address = arg.data_ptr()
-            kinds.append((arg.dtype, address % 16 == 0))
-            values.append(address)
-            device = arg.get_device()
-        else:
-            kinds.append(arg)
-            values.append(arg)
-    kinds.append(device)
-    key = tuple(kinds)
+    key = (
+        id(kernel),
+        device,
+        *[
+            arg if arg is value else (arg.dtype, value % 16 == 0)
+            for arg, value in zip(args, values, strict=True)
+        ],
+        *constants.items(),
+    )
     ready = _COMPILED.get(key)
     if ready is None:
         _COMPILED[key] = _first(kernel, grid, args, constants)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -28,12 +29,13 @@ class _Plan(NamedTuple):
     options: dict[str, object]
 
 
-def _plan(shape: torch.Size, k: int) -> _Plan:
+@lru_cache(maxsize=1024)
+def _plan(shape: torch.Size, k: int, wanted_programs: int) -> _Plan:
     B, H, W, C = shape
     strip = 4 if k > 9 else min((7, 8), key=lambda width: (-(-W // width) * width, -width))
     num_strips = -(-W // strip)
     per_image = -(-num_strips * C // LANES)
-    wanted = -(-PROGRAMS // (per_image * B))
+    wanted = -(-wanted_programs // (per_image * B))
     segment = H if wanted == 1 else min(H, max(MIN_SEGMENT, -(-H // wanted)))
     # Above 168 registers a quarter of a multiprocessor holds two warps instead of three.
     limit = {"maxnreg": 168} if k <= 7 else {}
@@ -91,7 +93,7 @@ def _convolve(
     if triton_tensor.fits(k, x, out):
         triton_tensor.convolve(x, weight, bias, out, flip)
         return out
-    plan = _plan(x.shape, k)
+    plan = _plan(x.shape, k, PROGRAMS)
     launch(
         conv_kernel,
         (plan.per_image * plan.num_segments * B,),
@@ -112,32 +114,13 @@ def _convolve(
 
 def _weight_gradient(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     dy, x = _readable(dy), _readable(x)
-    C, k = weight.shape[0], weight.shape[-1]
+    B, H, W, C = x.shape
+    k = weight.shape[-1]
     dweight = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
     dbias = torch.empty((C,), dtype=weight.dtype, device=weight.device)
     if x.numel() == 0:
         return dweight.zero_(), dbias.zero_()
-    if triton_tensor.fits(k, x, dy):
-        partial = triton_tensor.weight_partials(dy, x, k)
-    else:
-        partial = _weight_partials(dy, x, k)
-    rows, cols = 128, 16
-    launch(
-        reduce_kernel,
-        (k * k + 1, -(-C // cols)),
-        *(partial, dweight, dbias, C, len(partial)),
-        KK=k * k,
-        ROWS=rows,
-        COLS=cols,
-        num_warps=4,
-    )
-    return dweight, dbias
-
-
-def _weight_partials(dy: Tensor, x: Tensor, k: int) -> Tensor:
-    """As triton_tensor's, by the general kernel."""
-    B, H, W, C = x.shape
-    plan = _plan(x.shape, k)
+    plan = _plan(x.shape, k, PROGRAMS)
     tasks = B * plan.num_segments
     tasks_each = -(-tasks * plan.per_image // PROGRAMS)
     groups = -(-tasks // tasks_each)
@@ -154,7 +137,17 @@ def _weight_partials(dy: Tensor, x: Tensor, k: int) -> Tensor:
         *dy.stride()[:3],
         **plan.options,
     )
-    return partial
+    rows, cols = 128, 16
+    launch(
+        reduce_kernel,
+        (k * k + 1, -(-C // cols)),
+        *(partial, dweight, dbias, C, num_partials),
+        KK=k * k,
+        ROWS=rows,
+        COLS=cols,
+        num_warps=4,
+    )
+    return dweight, dbias
 
 
 def _readable(x: Tensor) -> Tensor:

@@ -12,25 +12,21 @@ import triton.language as tl
 
 
 @triton.jit
-def channels_first(tile, FIRST: tl.constexpr, SECOND: tl.constexpr, WARPS: tl.constexpr,
-                   SWAP: tl.constexpr):  # fmt: skip
-    """(FIRST * SECOND, channels) to the factors (channels, FIRST, SECOND), or swapped, of products.
+def channels_first(tile, M: tl.constexpr, WARPS: tl.constexpr):
+    """(N * M, channels) to the factors (channels, M, N) of products.
 
     Products of warp w are numbers i * WARPS + w; they get neighbouring channels, which one access
     to shared memory reads.
     """
     EACH: tl.constexpr = tile.shape[1] // WARPS
-    parts = tl.reshape(tile, (FIRST, SECOND, WARPS, EACH))
-    if SWAP:
-        parts = tl.reshape(tl.permute(parts, (3, 2, 1, 0)), (EACH * WARPS, SECOND, FIRST))
-    else:
-        parts = tl.reshape(tl.permute(parts, (3, 2, 0, 1)), (EACH * WARPS, FIRST, SECOND))
-    return parts
+    N: tl.constexpr = tile.shape[0] // M
+    parts = tl.permute(tl.reshape(tile, (N, M, WARPS, EACH)), (3, 2, 1, 0))
+    return tl.reshape(parts, (EACH * WARPS, M, N))
 
 
 @triton.jit
 def channels_last(products, WARPS: tl.constexpr):
-    """What channels_first with SWAP undoes: (channels, M, N) to (N * M, channels)."""
+    """Undoes channels_first."""
     EACH: tl.constexpr = products.shape[0] // WARPS
     M: tl.constexpr = products.shape[1]
     N: tl.constexpr = products.shape[2]
@@ -39,22 +35,33 @@ def channels_last(products, WARPS: tl.constexpr):
 
 
 @triton.jit
-def product_channels(CHANNELS: tl.constexpr, WARPS: tl.constexpr):
-    """The channel of each product, counted from the program's first."""
-    product = tl.arange(0, CHANNELS)
+def channel_of(product, CHANNELS: tl.constexpr, WARPS: tl.constexpr):
+    """The channel of a product, counted from the program's first."""
     return (product % WARPS) * (CHANNELS // WARPS) + product // WARPS
 
 
 @triton.jit
-def band(weight, c, C, ky: tl.constexpr, K: tl.constexpr, FLIP: tl.constexpr, COLUMNS: tl.constexpr,
-         TW: tl.constexpr):  # fmt: skip
-    """(channels, COLUMNS, TW): at (column, output) tap `column - output` of row ky, else 0."""
-    kx = tl.arange(0, COLUMNS)[None, :, None] - tl.arange(0, TW)[None, None, :]
+def band(weight, c0, C, ky: tl.constexpr, K: tl.constexpr, FLIP: tl.constexpr,
+         CHANNELS: tl.constexpr, COLUMNS: tl.constexpr, TW: tl.constexpr, WARPS: tl.constexpr,
+         dtype: tl.constexpr):  # fmt: skip
+    """(channels, COLUMNS, TW): at (column, output) tap `column - output` of row ky, else 0.
+
+    Loaded as one matrix, whose rows are (half of the outputs, channel, output): in this order
+    shared memory keeps the outputs of a channel together, so that reading a product's factor, as
+    is done for each row of the map, meets no conflicts of banks (it met eight-fold ones before).
+    """
+    HALF: tl.constexpr = TW // 2
+    row = tl.arange(0, CHANNELS * TW)
+    c = c0 + channel_of(row // HALF % CHANNELS, CHANNELS, WARPS)
+    output = row // (HALF * CHANNELS) * HALF + row % HALF
+    kx = tl.arange(0, COLUMNS)[None, :] - output[:, None]
     tap = ky * K + kx
     if FLIP:
         tap = K * K - 1 - tap
-    inside = (kx >= 0) & (kx < K) & (c < C)[:, None, None]
-    return tl.load(weight + c[:, None, None] * (K * K) + tap, mask=inside, other=0.0)
+    inside = (kx >= 0) & (kx < K) & (c < C)[:, None]
+    taps = tl.load(weight + (c * (K * K))[:, None] + tap, mask=inside, other=0.0).to(dtype)
+    taps = tl.permute(tl.reshape(taps, (2, CHANNELS, HALF, COLUMNS)), (1, 3, 0, 2))
+    return tl.reshape(taps, (CHANNELS, COLUMNS, TW))
 
 
 @triton.jit
@@ -147,11 +154,13 @@ def conv_kernel(
     h1 = min(h0 + segment, H)
     c = c0 + tl.arange(0, CHANNELS)
 
-    product_c = c0 + product_channels(CHANNELS, WARPS)
     bands = ()
     for ky in tl.static_range(K):
-        bands += (band(weight, product_c, C, ky, K, FLIP, COLUMNS, TW),)
+        bands += (
+            band(weight, c0, C, ky, K, FLIP, CHANNELS, COLUMNS, TW, WARPS, x.dtype.element_ty),
+        )
     if HAS_BIAS:
+        product_c = c0 + channel_of(tl.arange(0, CHANNELS), CHANNELS, WARPS)
         start = tl.load(bias + product_c, mask=product_c < C, other=0.0).to(tl.float32)
     else:
         start = tl.zeros((CHANNELS,), tl.float32)
@@ -179,7 +188,7 @@ def conv_kernel(
 
     spoilt = tl.zeros((CHANNELS, IMAGES // 2, TW // 2), tl.float32)
     for r in tl.range(lo, hi, num_stages=STAGES):
-        row = channels_first(tl.load(x_at, mask=inside, other=0.0), COLUMNS, IMAGES, WARPS, True)
+        row = channels_first(tl.load(x_at, mask=inside, other=0.0), IMAGES, WARPS)
         x_at += xh * 8
         sums = ()
         for i in tl.static_range(K):

@@ -7,10 +7,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..triton_launch import launch
+from ..triton_launch import blocks_of, launch
 from . import configs
 from .depthwise import convolve
-from .layout import Layout
+from .layout import Layout, layout
 from .triton_kernel import gelu, pack, token_scale
 
 
@@ -149,7 +149,7 @@ def forward(
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The block's output, and what its backward needs: normalised x, 1 / std, z, w1 and w2."""
-    lay = Layout(x.shape[-1], out_weight.shape[1], conv_weight.shape[0])
+    lay = layout(x.shape[-1], out_weight.shape[1], conv_weight.shape[0])
     linear = norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias
     w1, w2 = pack(lay, dtype, *linear)
     normed, rstd = _normalise(x, lay, eps, dtype)
@@ -174,7 +174,7 @@ def _normalise(x: Tensor, lay: Layout, eps: float, dtype: torch.dtype) -> tuple[
     normed = x.new_empty(tokens, lay.normed_columns, dtype=dtype)
     rstd = x.new_empty(tokens, dtype=torch.float32)
     launch(
-        _norm_kernel, (triton.cdiv(tokens, config.block_m),),
+        _norm_kernel, (blocks_of(tokens, config.block_m),),
         x, normed, rstd, tokens, lay.width, lay.normed_columns, eps,
         BLOCK_M=config.block_m, BLOCK_N=config.block_n, num_warps=config.num_warps,
     )  # fmt: skip
@@ -185,7 +185,7 @@ def _gate(z: Tensor, branch_scale: Tensor | None, lay: Layout) -> Tensor:
     """What the second product reads."""
     tokens, config = z.numel() // lay.columns, configs.gate(lay.hidden)
     h = z.new_empty(tokens, lay.hidden_columns)
-    grid = triton.cdiv(tokens, config.block_m), triton.cdiv(lay.hidden_columns, config.block_n)
+    grid = blocks_of(tokens, config.block_m), blocks_of(lay.hidden_columns, config.block_n)
     launch(
         _gate_kernel, grid,
         z, branch_scale, h,
@@ -203,9 +203,9 @@ def _gate_and_project(
     """The block's output from the whole of z."""
     out, tokens = torch.empty_like(x), x.numel() // lay.width
     config = configs.gate_project(lay.width, z.itemsize)
-    blocks = triton.cdiv(lay.width, config.block_n * config.chunks)
+    blocks = blocks_of(lay.width, config.block_n * config.chunks)
     launch(
-        _gate_project_kernel, (triton.cdiv(tokens, config.block_m) * blocks,),
+        _gate_project_kernel, (blocks_of(tokens, config.block_m) * blocks,),
         z, w2, b2, x, branch_scale, out,
         tokens, lay.width, lay.padded_hidden, lay.hidden_columns, lay.gate, lay.gated, lay.columns,
         x.shape[1] * x.shape[2],

@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..triton_launch import launch
+from ..triton_launch import blocks_of, launch
 from .layout import Layout
 
 ROWS, COLUMNS = 16, 128  # what a program of the packing kernels takes of a weight at a time
@@ -215,7 +215,7 @@ def unpack_gradients(
     norm_weight and norm_bias as one tensor (2, width)."""
     norm_weight, norm_bias, in_weight = parameters[:3]
     rest = [torch.empty_like(parameter) for parameter in parameters[2:]]
-    dnorm = dw1.new_empty(2, triton.cdiv(lay.convolved, ROWS), lay.width)
+    dnorm = dw1.new_empty(2, blocks_of(lay.convolved, ROWS), lay.width)
     launch(
         _unpack_kernel, _grid(lay),
         dw1, dw2, norm_weight, norm_bias, in_weight, dnorm, *rest,
@@ -226,4 +226,4 @@ def unpack_gradients(
 
 
 def _grid(lay: Layout) -> tuple[int]:
-    return (triton.cdiv(lay.convolved, ROWS) + triton.cdiv(lay.width, ROWS),)
+    return (blocks_of(lay.convolved, ROWS) + blocks_of(lay.width, ROWS),)

@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..triton_launch import launch
+from ..triton_launch import blocks_of, launch
 
 PROGRAMS = 528  # of the backward, each with partial sums over its rows: four a multiprocessor
 ELEMENTS = 4096  # what a program computes at a time
@@ -97,7 +97,7 @@ def forward(
     rows, (block_m, block_n) = x.numel() // width, _blocks(width)
     y = torch.empty_like(x, dtype=dtype)
     mean, rstd = (x.new_empty(rows, dtype=torch.float32) for _ in range(2))
-    grid = (triton.cdiv(rows, block_m),)
+    grid = (blocks_of(rows, block_m),)
     launch(
         _forward_kernel,
         grid,
@@ -122,8 +122,8 @@ def backward(
     """dx, and the gradients of weight and bias as one tensor (2, width)."""
     width = x.shape[-1]
     rows, (block_m, block_n) = x.numel() // width, _blocks(width)
-    blocks = triton.cdiv(triton.cdiv(rows, block_m), PROGRAMS)
-    programs = triton.cdiv(rows, block_m * blocks)
+    blocks = blocks_of(blocks_of(rows, block_m), PROGRAMS)
+    programs = blocks_of(rows, block_m * blocks)
     dx = torch.empty_like(x)
     partial = x.new_empty(2, programs, width, dtype=torch.float32)
     launch(
