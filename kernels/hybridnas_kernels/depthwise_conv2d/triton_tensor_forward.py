@@ -44,7 +44,8 @@ def channel_of(product, CHANNELS: tl.constexpr, WARPS: tl.constexpr):
 def band(weight, c0, C, ky: tl.constexpr, K: tl.constexpr, FLIP: tl.constexpr,
          CHANNELS: tl.constexpr, COLUMNS: tl.constexpr, TW: tl.constexpr, WARPS: tl.constexpr,
          dtype: tl.constexpr):  # fmt: skip
-    """(channels, COLUMNS, TW): at (column, output) tap `column - output` of row ky, else 0.
+    """(channels, COLUMNS, TW): at (column, output) tap `column - output` of row ky, else 0; of
+    taps turned by 180 degrees if FLIP.
 
     Loaded as one matrix, whose rows are (half of the outputs, channel, output): in this order
     shared memory keeps the outputs of a channel together, so that reading a product's factor, as
@@ -54,10 +55,12 @@ def band(weight, c0, C, ky: tl.constexpr, K: tl.constexpr, FLIP: tl.constexpr,
     row = tl.arange(0, CHANNELS * TW)
     c = c0 + channel_of(row // HALF % CHANNELS, CHANNELS, WARPS)
     output = row // (HALF * CHANNELS) * HALF + row % HALF
-    kx = tl.arange(0, COLUMNS)[None, :] - output[:, None]
-    tap = ky * K + kx
-    if FLIP:
-        tap = K * K - 1 - tap
+    if FLIP:  # columns are counted from the right, so that taps follow them here too
+        kx = tl.arange(0, COLUMNS)[None, :] + output[:, None] - (TW - 1)
+        tap = (K - 1 - ky) * K + kx
+    else:
+        kx = tl.arange(0, COLUMNS)[None, :] - output[:, None]
+        tap = ky * K + kx
     inside = (kx >= 0) & (kx < K) & (c < C)[:, None]
     taps = tl.load(weight + (c * (K * K))[:, None] + tap, mask=inside, other=0.0).to(dtype)
     taps = tl.permute(tl.reshape(taps, (2, CHANNELS, HALF, COLUMNS)), (1, 3, 0, 2))
@@ -173,8 +176,16 @@ def conv_kernel(
     hi = min(h1 + P, H)
     pixel = tl.arange(0, COLUMNS * IMAGES)  # images are fastest: fewest conflicts of banks
     from_left = pixel // IMAGES
+    if FLIP:
+        from_left = TW + K - 2 - from_left
     col = col0 - P + from_left
-    inside = (col >= 0) & (col < W) & (from_left < TW + K - 1) & (b0 + pixel % IMAGES < B)
+    inside = (
+        (col >= 0)
+        & (col < W)
+        & (from_left >= 0)
+        & (from_left < TW + K - 1)
+        & (b0 + pixel % IMAGES < B)
+    )
     inside = inside[:, None] & (c < C)[None, :]
     image = (b0 + pixel % IMAGES).to(tl.int64)
     x_at = x + (image * (xb * 8))[:, None] + ((col * (xw * 8))[:, None] + c[None, :])
