@@ -27,6 +27,7 @@ def only_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the general kernel was launched")
 
     monkeypatch.setattr(triton_kernel, "conv_kernel", refused)
+    monkeypatch.setattr(triton_tensor, "FAST", True)
 
 
 @pytest.fixture(autouse=True)

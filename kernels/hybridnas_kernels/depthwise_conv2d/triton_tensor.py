@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import triton
 from torch import Tensor
 
+from ..backends import interpreted
 from ..triton_launch import launch
 from .triton_tensor_forward import conv_kernel
 
@@ -11,12 +13,16 @@ CHANNELS, IMAGES, COLUMNS, TW = 16, 16, 16, 8  # of a program; columns of x and 
 MIN_IMAGES = 4  # with fewer, products are mostly zeros
 MIN_SEGMENT = 8  # rows; the K - 1 rows around a segment are computed for nothing
 PROGRAMS = 264  # that an H100 holds at once
+# Triton 3.8 brings a row to the products by two exchanges through shared memory, of which one meets
+# conflicts of banks: there the general kernel is faster.
+FAST = interpreted() or tuple(map(int, triton.__version__.split(".")[:2])) <= (3, 6)
 
 
 def fits(k: int, *maps: Tensor) -> bool:
-    """Whether the kernel for k x k filters can read and write these maps, (B, H, W, C)."""
+    """Whether the kernel should take k x k filters on these maps, (B, H, W, C)."""
     return (
-        k <= COLUMNS - TW + 1
+        FAST
+        and k <= COLUMNS - TW + 1
         and maps[0].shape[0] >= MIN_IMAGES
         and all(
             m.itemsize == 2
