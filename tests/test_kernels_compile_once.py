@@ -35,7 +35,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def train(widths: Sequence[int], depths: Sequence[int], block: Any, image: int) -> None:
+def train(widths: Sequence[int], depths: Sequence[int], block: Any) -> None:
     """One step of a network with these stages."""
     stages = [
         {"width": width, "blocks": [block] * depth}
@@ -44,16 +44,24 @@ def train(widths: Sequence[int], depths: Sequence[int], block: Any, image: int) 
     raw = {"stem": "patch", "stages": stages, "head": "linear"}
     model = build(Architecture.from_dict(raw), num_classes=5, drop_path_rate=0.1).cuda().train()
     with torch.autocast("cuda", torch.bfloat16):
-        logits = model(torch.rand(16, 3, image, image, device="cuda"))
+        logits = model(torch.rand(16, 3, 64, 64, device="cuda"))
     nn.functional.cross_entropy(logits, torch.arange(16, device="cuda") % 5).backward()
     torch.cuda.synchronize()
 
 
-@pytest.mark.parametrize("block", [GATED, SSM], ids=["gated", "ssm"])
-def test_another_architecture_compiles_nothing(block: Any, compiled: list[str]) -> None:
-    """Widths of one class: their powers of two are the same, and all are multiples of 16."""
-    train((96, 192), (1, 1), block, 64)
+# Of one class are widths whose next powers of two are the same and which are multiples of 16, those
+# of the scan of 32; a block's input is of another type where it is a stage's first.
+@pytest.mark.parametrize(
+    ("block", "second", "third"),
+    [(GATED, (80, 176), (112, 160)), (SSM, (128, 160), (96, 224))],
+    ids=["gated", "ssm"],
+)
+def test_another_architecture_compiles_nothing(
+    block: Any, second: Sequence[int], third: Sequence[int], compiled: list[str]
+) -> None:
+    train((96, 192), (2, 2), block)
+    assert compiled
     del compiled[:]
-    train((80, 176), (3, 2), block, 96)
-    train((112, 160), (2, 4), block, 128)
+    train(second, (3, 2), block)
+    train(third, (2, 4), block)
     assert compiled == []

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from ..triton_launch import launch
-from . import triton_tensor
 from .triton_backward import reduce_kernel, weight_kernel
 from .triton_forward import conv_kernel
 
@@ -89,17 +88,13 @@ def _convolve(
         return out
     B, H, W, C = x.shape
     k = weight.shape[-1]
-    bias = bias if bias is None else bias.contiguous()
-    if triton_tensor.fits(k, x, out):
-        triton_tensor.convolve(x, weight, bias, out, flip)
-        return out
     plan = _plan(x.shape, k, PROGRAMS)
     launch(
         conv_kernel,
         (plan.per_image * plan.num_segments * B,),
         x,
         weight,
-        bias if bias is not None else weight,
+        bias.contiguous() if bias is not None else weight,
         out,
         *(H, W, C, plan.num_strips, plan.segment),
         *x.stride()[:3],

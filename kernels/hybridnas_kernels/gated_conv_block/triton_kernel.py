@@ -75,7 +75,7 @@ def _source_columns(col, hidden, mixed, identity_pad):
     return source, tl.where(first, col < plain, col < identity_pad + mixed)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["hidden", "mixed"])  # else one for each multiple of 16 and not
 def _pack_kernel(
     norm_weight,  # (width,)
     norm_bias,  # (width,)
@@ -151,7 +151,7 @@ def pack(lay: Layout, dtype: torch.dtype, *parameters: Tensor) -> tuple[Tensor, 
     return w1, w2
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["hidden", "mixed"])  # else one for each multiple of 16 and not
 def _unpack_kernel(
     dw1,  # (2 hidden_pad, normed_columns) float32
     dw2,  # (width, hidden_columns) float32
