@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from .architecture import Architecture
 from .config import Protocol
+from .devices import device_name
 from .errors import ConfigError, DataError
 from .tasks import TASKS, Score
 from .train import Broken, Diverged, EpochRecord, check_start, train
@@ -244,23 +245,14 @@ def _free(device: torch.device) -> None:
 
 
 def _machine(device: torch.device, eval_batch_size: int) -> dict[str, str | int]:
-    on_gpu = device.type == "cuda"
     return {
         "host": platform.node(),
-        "device": torch.cuda.get_device_name(device) if on_gpu else _cpu_name(),
+        "device": device_name(device),
         "device_type": device.type,
         "cpu_count": os.cpu_count() or 0,
         "torch_threads": torch.get_num_threads(),
         "eval_batch_size": eval_batch_size,
     }
-
-
-@cache
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _versions() -> dict[str, str | None]:

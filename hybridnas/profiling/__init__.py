@@ -1,0 +1,7 @@
+"""What networks take on this device: time, throughput, memory; and a table to predict time from."""
+
+from .measure import Figures as Figures
+from .measure import Profile as Profile
+from .measure import profile as profile
+from .setting import Setting as Setting
+from .setting import setting_for as setting_for

@@ -1,0 +1,65 @@
+"""What is run when a network is timed: an inference, or a whole step of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from .setting import Mode, Setting
+from .timing import Run
+
+
+def inference(model: Callable[[Tensor], object], x: Tensor, mode: Mode) -> Run:
+    """One pass of `model`, without gradients, on x, which lies on the device already."""
+    called = torch.compile(model) if mode == "compiled" else model
+
+    def run() -> None:
+        with torch.no_grad():
+            called(x)
+
+    return Captured(run) if mode == "captured" else run
+
+
+def training_step(model: nn.Module, images: Tensor, num_classes: int, setting: Setting) -> Run:
+    """Forward, cross-entropy, backward and AdamW, in the setting's dtype under autocast."""
+    on_cuda = images.is_cuda
+    model.train()
+    labels = torch.randint(num_classes, (len(images),), device=images.device)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=1e-4, fused=True if on_cuda else None, capturable=on_cuda
+    )
+    called = torch.compile(model) if setting.mode == "compiled" else model
+    dtype = getattr(torch, setting.dtype)
+
+    def step() -> None:
+        # No cache of lowered weights: a captured step must lower them anew each time.
+        with torch.autocast(
+            images.device.type, dtype, enabled=dtype != torch.float32, cache_enabled=False
+        ):
+            loss = nn.functional.cross_entropy(called(images), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return Captured(step) if setting.mode == "captured" else step
+
+
+class Captured:
+    """A run as a CUDA graph; calling it replays the graph."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run  # what it works on must live as long as the graph
+        beside = torch.cuda.Stream()
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):
+            for _ in range(3):
+                run()
+        torch.cuda.current_stream().wait_stream(beside)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            run()
+
+    def __call__(self) -> None:
+        self._graph.replay()
