@@ -62,7 +62,9 @@ def profile(
         drift = reference_run(setting)
         return Profile(
             setting,
-            _figures(lambda: inference_run(architecture, setting, num_classes), drift, setting, effort),
+            _figures(
+                lambda: inference_run(architecture, setting, num_classes), drift, setting, effort
+            ),
             _figures(lambda: _training(architecture, setting, num_classes), drift, setting, effort),
         )
     except torch.OutOfMemoryError:

@@ -73,4 +73,3 @@ def setting_for(
         mode=mode,
         torch_version=torch.__version__,
     )
-
