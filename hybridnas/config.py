@@ -101,7 +101,8 @@ class Recipe(_Value):
 
 
 class Fidelity(_Value):
-    """How much training: epochs at a resolution (pixels of a square image)."""
+    """How much training: epochs at a resolution in pixels: the side of a square image of
+    classification and of a crop of segmentation, the shorter side of an image of detection."""
 
     epochs: PositiveInt
     resolution: PositiveInt
