@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..architecture import Architecture
-from ..config import Protocol, Recipe
-from ..data import ImageLoader
+from ..config import Protocol, Recipe, Task
+from ..data.batches import Batches, TrainingBatches
+
+# Runs a model that trains on images and targets as the task's training loader gives them; a scalar.
+Loss = Callable[[nn.Module, Any, Any], Tensor]
 
 
 @dataclass(frozen=True)
 class Loaders:
-    """A task's images: those to train on, augmented, and those to score on."""
+    """A task's images: those to train on, augmented, and those to score on.
 
-    train: ImageLoader
-    val: ImageLoader
+    num_classes: of detection without the background.
+    """
+
+    train: TrainingBatches
+    val: Batches
     num_classes: int
 
 
@@ -41,14 +48,25 @@ class Score:
 class VisionTask:
     """The functions of one task.
 
+    check: that a recipe asks for nothing that the task does not do. Raises ConfigError.
+    class_names: of a task's data, in the order of a model's outputs. data_digest: 12 hex digits of
+        what the data holds. splits: what is trained on and what is scored on; no image is opened.
+        All raise DataError.
     loaders: of a protocol, for a device, with so many loader processes. Raises DataError.
-    network: an architecture's, with the task's head for so many classes, on the CPU. Raises
-        ConfigError for an architecture that the head cannot use.
-    loss: of outputs and targets as the training loader gives them, for a recipe.
+    scoring_loader: of a protocol, for a device: the images of task.val alone, as `loaders` gives
+        them.
+    network: an architecture's, with the task's head for so many classes, for a protocol, on the
+        CPU. Raises ConfigError for an architecture that the head cannot use.
+    loss: of a recipe, called as loss(model, images, targets): it runs the model itself.
     score: of a model on a validation loader and a device, in float32.
     """
 
+    check: Callable[[Recipe], None]
+    class_names: Callable[[Task], tuple[str, ...]]
+    data_digest: Callable[[Task], str]
+    splits: Callable[[Task], tuple[Sized, Sized]]
     loaders: Callable[[Protocol, torch.device, int], Loaders]
-    network: Callable[[Architecture, int, Recipe], nn.Module]
-    loss: Callable[[Recipe], nn.Module]
-    score: Callable[[nn.Module, ImageLoader, torch.device], Score]
+    scoring_loader: Callable[[Protocol, torch.device], Batches]
+    network: Callable[[Architecture, int, Protocol], nn.Module]
+    loss: Callable[[Recipe], Loss]
+    score: Callable[[nn.Module, Any, torch.device], Score]
