@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ..config import Fidelity
 from ..search import DEFAULT_STORAGE as DEFAULT_STORAGE
 
 Storage = Annotated[
@@ -88,8 +89,16 @@ def pixels(size: tuple[int, int]) -> str:
 
 def objective_text(name: str, value: float) -> str:
     """An objective's value as people read it."""
+    if name == "latency_ms":
+        return f"{value:.3f}"
     return in_units(value) if name in ("macs", "params") else f"{value:.4f}"
 
 
 def epochs(number: int) -> str:
     return "1 epoch" if number == 1 else f"{number} epochs"
+
+
+def fidelity_words(fidelity: Fidelity) -> str:
+    """`15 epochs at 64 px`, `15 epochs at 64 px of 25 % of the images`."""
+    share = "" if fidelity.share == 1 else f" of {100 * fidelity.share:g} % of the images"
+    return f"{epochs(fidelity.epochs)} at {fidelity.resolution} px{share}"

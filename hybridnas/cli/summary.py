@@ -12,7 +12,7 @@ import typer
 from ..objectives import STANDARD_ERRORS
 from ..search.plan import counted_size
 from ..search.view import Row, StudyView
-from .common import epochs, in_units, objective_text, pixels, print_facts, print_table
+from .common import fidelity_words, in_units, objective_text, pixels, print_facts, print_table
 
 _ENDED = {
     "trials": "the budget of trials is spent",
@@ -55,7 +55,7 @@ def status_json(view: StudyView) -> dict[str, Any]:
 
 
 def print_status(view: StudyView) -> None:
-    found, fidelity = status_json(view), view.study.fidelity
+    found = status_json(view)
     volume = found["hypervolume"]
     cost = found["cost"]
     best = view.best(1)
@@ -64,7 +64,7 @@ def print_status(view: StudyView) -> None:
         [
             ("trials", f"{len(view.rows)}: {_counts(found['trials'])}"),
             ("budget", _counts(found["budget"], after=True)),
-            ("fidelity", f"{epochs(fidelity.epochs)} at {fidelity.resolution} px"),
+            ("fidelity", fidelity_words(view.study.fidelity)),
             ("best", _one_line(view, best[0]) if best else "no result yet"),
             ("front", f"{found['front_size']} trials"),
             ("hypervolume", "-" if volume is None else f"{volume:.4f}"),
@@ -101,6 +101,8 @@ def print_front(view: StudyView) -> None:
     columns = ["trial", *headings, "params", "stages"]
     title = f"Pareto front of {name}: {len(rows)} of {len(view.finished)} results"
     print_table(f"{title}, MACs at {pixels(counted_size(view.study))}", columns, rows)
+    if view.study.latency is not None:
+        typer.echo(f"latency_ms: of one batch by table, {view.study.latency.setting}")
 
 
 def write_csv(view: StudyView) -> None:

@@ -38,7 +38,7 @@ class Accuracy(_Strict):
         return (
             f"Spearman {self.spearman:.3f}, Kendall {self.kendall:.3f} (MACs alone "
             f"{self.macs_kendall:.3f}), median error {100 * self.median_error:.1f} %, "
-            f"{100 * self.within_10_percent:.0f} % within 10 %, on {self.networks} held-out networks"
+            f"{100 * self.within_10_percent:.0f} % within 10 %; {self.networks} held-out networks"
         )
 
 

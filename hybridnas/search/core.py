@@ -199,21 +199,22 @@ class SearchCore:
         known = self.store.finished(digest, protocol)
         if known is not None:
             assert known.id is not None, "what the store gives has an id"
-            self.store.reuse(self.study.name, number, digest, protocol, known.id)
+            self.store.reuse(self.study.name, number, digest, protocol, known.id, costs)
             self._tell(number, known, reused=True)
             return None
-        token = self.store.lease(self.study.name, number, digest, protocol)
+        token = self.store.lease(self.study.name, number, digest, protocol, costs)
         return Candidate(number, token, architecture, digest, costs)
 
     def _tell(self, number: int, evaluation: Evaluation, reused: bool) -> None:
         trial_id = self._trial_id(number)
         trial = self._storage.get_trial(trial_id)
         candidate = self.running.pop(number, None)
-        costs = {name: float(trial.user_attrs[name]) for name in CLOSED_FORM}
+        attributes = trial.user_attrs
+        costs = {name: float(attributes[name]) for name in CLOSED_FORM if name in attributes}
         values = self._values(evaluation, costs)
         if not trial.state.is_finished():
-            attributes = result_attributes(evaluation, self.study.objectives, reused)
-            patiently(lambda: self._finish(trial_id, attributes, values))
+            ended = result_attributes(evaluation, self.study.objectives, reused)
+            patiently(lambda: self._finish(trial_id, ended, values))
             self._proposer.tell(number, values)
         if not reused:
             self._gpu_s += gpu_seconds(evaluation)

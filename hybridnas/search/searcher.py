@@ -44,7 +44,8 @@ class StudySearcher(Searcher):
             "number": candidate.number,
             "token": candidate.token,
             "architecture": candidate.architecture.to_json(),
-            "costs": dict(candidate.costs),
+            # Latency is by the study's table, and no property of the evaluation.
+            "costs": {name: candidate.costs[name] for name in ("macs", "params")},
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

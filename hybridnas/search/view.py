@@ -28,6 +28,7 @@ class Row:
     evaluation: Evaluation | None
     waiting: bool
     reused: bool  # the evaluation was known before this trial
+    costs: Mapping[str, float]  # the study's own
 
     @property
     def state(self) -> str:
@@ -38,10 +39,15 @@ class Row:
 
     def value(self, name: str) -> float:
         """An objective of a trial that ended well."""
-        assert self.evaluation is not None
-        found = self.evaluation.metrics[name]
+        found = self.known(name)
         assert found is not None
         return found
+
+    def known(self, name: str) -> float | None:
+        """An objective, or None where there is no number for it."""
+        if name in self.costs:
+            return self.costs[name]
+        return None if self.evaluation is None else self.evaluation.metrics.get(name)
 
 
 class StudyView:
@@ -81,7 +87,7 @@ class StudyView:
             for row in self.rows
             if row.evaluation is not None
             and row.evaluation.status == "ok"
-            and all(row.evaluation.metrics.get(name) is not None for name in self.objectives)
+            and all(row.known(name) is not None for name in self.objectives)
         ]
 
     def losses(self) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -179,4 +185,11 @@ def _row(record: TrialRecord, json: str | None, live: bool) -> Row:
     assert json is not None, "a trial's architecture is put before the trial"
     waiting = record.evaluation is None and (record.reason == "waiting" or not live)
     architecture = Architecture.from_json(json)
-    return Row(record.number, architecture, record.evaluation, waiting, record.attempt == 0)
+    return Row(
+        record.number,
+        architecture,
+        record.evaluation,
+        waiting,
+        record.attempt == 0,
+        record.costs,
+    )

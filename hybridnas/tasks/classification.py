@@ -42,6 +42,7 @@ def classification_loaders(
     """The images of a protocol's task; its training targets are mixed where the recipe says so."""
     task, recipe, resolution = protocol.task, protocol.recipe, protocol.fidelity.resolution
     train, val = open_splits(task)
+    train = train.part(protocol.fidelity.share)
     batch_size = min(recipe.batch_size, len(train))
     if _mixes(recipe.augmentation):
         batch_size = max(2, batch_size - batch_size % 2)  # images are mixed in pairs
