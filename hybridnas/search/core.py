@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -24,6 +23,7 @@ from .attributes import (
     result_attributes,
 )
 from .fresh import FreshProposals
+from .leases import evaluation_of
 from .observer import Candidate, Finished, Observer, Silent
 from .patience import patiently
 from .plan import Plan, feasibility, fitting_references
@@ -119,26 +119,7 @@ class SearchCore:
 
         Returns the reason of a failure.
         """
-        record = self.store.trial(self.study.name, number)
-        assert record is not None, "a candidate was leased before it was given out"
-        evaluation = record.evaluation
-        if evaluation is None:
-            now = datetime.now(UTC)
-            evaluation = Evaluation(
-                architecture_digest=record.architecture_digest,
-                protocol_digest=record.protocol_digest,
-                status="failed",
-                reason="node_lost",
-                message="the process that evaluated it ended without a result",
-                seed=self.protocol.seed,
-                started_at=record.created_at,
-                ended_at=now,
-            )
-            self.store.record(record.token, evaluation)
-            # What a worker that was given up wrote in the last moment stands.
-            record = self.store.trial(self.study.name, number)
-            assert record is not None
-            evaluation = record.evaluation or evaluation
+        evaluation = evaluation_of(self.store, self.study.name, number, self.protocol.seed)
         self._tell(number, evaluation, reused=False)
         return evaluation.reason
 
@@ -203,7 +184,7 @@ class SearchCore:
             self._tell(number, known, reused=True)
             return None
         token = self.store.lease(self.study.name, number, digest, protocol, costs)
-        return Candidate(number, token, architecture, digest, costs)
+        return Candidate(number, token, architecture, digest, costs, self.protocol)
 
     def _tell(self, number: int, evaluation: Evaluation, reused: bool) -> None:
         trial_id = self._trial_id(number)

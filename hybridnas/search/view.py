@@ -81,12 +81,13 @@ class StudyView:
 
     @cached_property
     def finished(self) -> list[Row]:
-        """Trials that ended with a number for every objective."""
+        """Trials that ended at the top fidelity with a number for every objective."""
         return [
             row
             for row in self.rows
             if row.evaluation is not None
             and row.evaluation.status == "ok"
+            and self.protocols[row.evaluation.protocol_digest].fidelity == self.study.fidelity
             and all(row.known(name) is not None for name in self.objectives)
         ]
 
