@@ -22,6 +22,27 @@ Storage = Annotated[
         show_envvar=True,
     ),
 ]
+StudyArgument = Annotated[
+    str,
+    typer.Argument(metavar="STUDY", help="A YAML file, a shipped study, or one in the database."),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="A Ray cluster: HOST:PORT of its head, or auto. Default: Ray started here.",
+        show_default=False,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override any key of the YAML, e.g. --set budget.trials=50 "
+        "--set constraints.macs.max=4.5e9 --set task.data=DIR. May be repeated.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
 
 

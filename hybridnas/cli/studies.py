@@ -14,7 +14,10 @@ from ..store import Store
 from .common import (
     DEFAULT_STORAGE,
     AsJson,
+    Ray,
+    Settings,
     Storage,
+    StudyArgument,
     console,
     print_json,
 )
@@ -24,11 +27,6 @@ from .summary import print_end, print_front, print_status, status_json, write_cs
 
 if TYPE_CHECKING:
     pass
-
-StudyArgument = Annotated[
-    str,
-    typer.Argument(metavar="STUDY", help="A YAML file, a shipped study, or one in the database."),
-]
 
 _OPEN_TO_ALL = (
     "warning: there is no password, and whoever reaches this address can change and delete studies"
@@ -46,23 +44,8 @@ def search(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a study that is in the database.")
     ] = False,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="A Ray cluster: HOST:PORT of its head, or auto. Default: Ray started here.",
-            show_default=False,
-        ),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Override any key of the YAML, e.g. --set budget.trials=50 "
-            "--set constraints.macs.max=4.5e9 --set task.data=DIR. May be repeated.",
-        ),
-    ] = None,
+    ray: Ray = None,
+    settings: Settings = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, say what would run, write nothing.")
     ] = False,

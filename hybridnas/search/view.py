@@ -16,7 +16,7 @@ from ..config import Protocol, Study, parse_study
 from ..errors import ConfigError
 from ..objectives import BEST, CLOSED_FORM, STANDARD_ERRORS
 from ..pareto import hypervolume, non_dominated
-from ..store import Evaluation, SessionRecord, Store, TrialRecord, is_alive
+from ..store import CalibrationRecord, Evaluation, SessionRecord, Store, TrialRecord, is_alive
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,13 @@ class StudyView:
             if digest not in json_of:
                 json_of[digest] = store.architecture_json(digest)
             self.rows.append(_row(record, json_of[digest], live))
+        self.calibrations = _calibrations(store, self.top_protocols)
+
+    @property
+    def top_protocols(self) -> set[str]:
+        """Digests of the protocols of trials at the study's top fidelity."""
+        top = self.study.fidelity
+        return {digest for digest, known in self.protocols.items() if known.fidelity == top}
 
     @property
     def objectives(self) -> list[str]:
@@ -87,7 +94,7 @@ class StudyView:
             for row in self.rows
             if row.evaluation is not None
             and row.evaluation.status == "ok"
-            and self.protocols[row.evaluation.protocol_digest].fidelity == self.study.fidelity
+            and row.evaluation.protocol_digest in self.top_protocols
             and all(row.known(name) is not None for name in self.objectives)
         ]
 
@@ -180,6 +187,16 @@ class StudyView:
             **{name: metrics.get(name) for name in errors},
             "stages": row.architecture.short,
         }
+
+
+def _calibrations(store: Store, digests: set[str]) -> list[CalibrationRecord]:
+    """The latest finished one of each pair of protocols of which one is among the digests."""
+    found: dict[tuple[str, str], CalibrationRecord] = {}
+    for digest in digests:
+        for record in store.calibrations(protocol_digest=digest):
+            if record.result is not None:
+                found[record.proxy_digest, record.judge_digest] = record
+    return sorted(found.values(), key=lambda record: record.id)
 
 
 def _row(record: TrialRecord, json: str | None, live: bool) -> Row:
