@@ -10,8 +10,9 @@ from .task_defaults import TASK_DEFAULTS
 Direction = Literal["maximize", "minimize"]
 
 # Known before training, in closed form; every other objective is measured.
-# macs and params belong to the evaluation, latency_ms is by the study's own table.
 CLOSED_FORM: frozenset[str] = frozenset({"macs", "params", "latency_ms"})
+# Of these, what is no property of an evaluation but by the study's own table.
+OF_THE_STUDY: frozenset[str] = frozenset({"latency_ms"})
 BEST: Mapping[str, Direction] = {
     **{name: "maximize" for task in TASK_DEFAULTS.values() for name in task.measures},
     "macs": "minimize",

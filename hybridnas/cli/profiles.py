@@ -196,7 +196,7 @@ def latency(
     Example: `hybridnas latency hybrid_small --input-size 64 --out h100.json`
     """
     from ..evaluate import pick_device
-    from ..profiling import Stopwatch, make_table, setting_for
+    from ..profiling import Stopwatch, fitting, make_table, setting_for
     from ..space import SearchSpace
 
     loaded = SearchSpace.load(space)
@@ -205,13 +205,14 @@ def latency(
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {out.absolute().parent}")
     began, lines = time.monotonic(), console(stderr=True)
-    table = make_table(
-        loaded,
-        Stopwatch(setting, num_classes),
-        max_blocks=blocks,
-        networks=networks,
-        note=lines.print,
-    )
+    with fitting(setting):
+        table = make_table(
+            loaded,
+            Stopwatch(setting, num_classes),
+            max_blocks=blocks,
+            networks=networks,
+            note=lines.print,
+        )
     table.save(out)
     document = table.model_dump(mode="json", exclude={"pieces"})
     seconds = time.monotonic() - began

@@ -2,6 +2,7 @@
 
 from .measure import Figures as Figures
 from .measure import Profile as Profile
+from .measure import fitting as fitting
 from .measure import profile as profile
 from .setting import Setting as Setting
 from .setting import setting_for as setting_for

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,7 @@ from ..reference import reference
 from .memory import peak_mib
 from .setting import Mode, Setting
 from .steps import inference, training_step
-from .timing import Effort, Run, clock_of, time_in_turn
+from .timing import Effort, Run, clock_of, current, time_in_turn
 
 REFERENCE = "mambaout_femto"
 """Timed in turn with whatever is measured: what moves it moved the device's clock."""
@@ -58,7 +59,7 @@ def profile(
     Raises ConfigError where it does not fit into the device's memory.
     """
     effort = effort or Effort()
-    try:
+    with fitting(setting):
         drift = reference_run(setting)
         return Profile(
             setting,
@@ -67,6 +68,14 @@ def profile(
             ),
             _figures(lambda: _training(architecture, setting, num_classes), drift, setting, effort),
         )
+
+
+@contextmanager
+def fitting(setting: Setting) -> Iterator[None]:
+    """On the setting's device; ConfigError where its memory runs out."""
+    try:
+        with current(torch.device(setting.device)):
+            yield
     except torch.OutOfMemoryError:
         raise ConfigError(
             f"a batch of {setting.batch} does not fit into the memory of {setting.device_name}: "

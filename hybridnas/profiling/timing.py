@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -74,9 +75,9 @@ def _cpu_clock(run: Run, times: int) -> float:
 
 def _cuda_clock(device: torch.device) -> Clock:
     def clock(run: Run, times: int) -> float:
-        with torch.cuda.device(device):
-            first = torch.cuda.Event(enable_timing=True)
-            last = torch.cuda.Event(enable_timing=True)
+        first = torch.cuda.Event(enable_timing=True)
+        last = torch.cuda.Event(enable_timing=True)
+        with current(device):
             first.record()
             for _ in range(times):
                 run()
@@ -85,3 +86,8 @@ def _cuda_clock(device: torch.device) -> Clock:
         return first.elapsed_time(last) / 1e3
 
     return clock
+
+
+def current(device: torch.device) -> AbstractContextManager[object]:
+    """Makes a GPU the current one, whose streams and graphs are meant; nothing elsewhere."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

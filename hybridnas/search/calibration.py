@@ -113,7 +113,7 @@ class CalibrationWork:
         key = (job.digest, job.protocol.digest)
         number = self._numbers.setdefault(key, max(self._numbers.values(), default=-1) + 1)
         self.store.put_architecture(job.digest, job.architecture.to_json())
-        token = self.store.lease(self.study.name, number, *key, job.costs)
+        token = self.store.lease(self.study.name, number, *key)
         candidate = Candidate(number, token, job.architecture, job.digest, job.costs, job.protocol)
         self.running[number] = candidate
         self.observer.started(candidate)

@@ -14,7 +14,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ..architecture import Architecture
-from ..objectives import CLOSED_FORM
+from ..objectives import CLOSED_FORM, OF_THE_STUDY
 from ..store import Evaluation, Store, TrialRecord
 from .attributes import (
     architecture_attributes,
@@ -177,13 +177,14 @@ class SearchCore:
     ) -> Candidate | None:
         """A candidate under a new lease, or None when its evaluation is known and was told."""
         digest, protocol = architecture.digest, self.protocol.digest
+        own = {name: costs[name] for name in OF_THE_STUDY if name in costs}
         known = self.store.finished(digest, protocol)
         if known is not None:
             assert known.id is not None, "what the store gives has an id"
-            self.store.reuse(self.study.name, number, digest, protocol, known.id, costs)
+            self.store.reuse(self.study.name, number, digest, protocol, known.id, own)
             self._tell(number, known, reused=True)
             return None
-        token = self.store.lease(self.study.name, number, digest, protocol, costs)
+        token = self.store.lease(self.study.name, number, digest, protocol, own)
         return Candidate(number, token, architecture, digest, costs, self.protocol)
 
     def _tell(self, number: int, evaluation: Evaluation, reused: bool) -> None:

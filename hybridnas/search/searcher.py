@@ -10,6 +10,7 @@ from ray.tune.stopper import Stopper
 
 from ..config import Study
 from ..errors import ConfigError, DataError, HybridnasError
+from ..objectives import OF_THE_STUDY
 from ..store import Store
 from .observer import Candidate, Observer
 from .retention import prune_weights
@@ -76,8 +77,7 @@ class StudySearcher(Searcher):
             "token": candidate.token,
             "architecture": candidate.architecture.to_json(),
             "protocol": candidate.protocol.to_json(),
-            # Latency is by the study's table, and no property of the evaluation.
-            "costs": {name: candidate.costs[name] for name in ("macs", "params")},
+            "costs": {n: v for n, v in candidate.costs.items() if n not in OF_THE_STUDY},
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
