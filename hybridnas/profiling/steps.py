@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from .setting import Mode, Setting
 from .timing import Run
 
 
-def inference(model: Callable[[Tensor], object], x: Tensor, mode: Mode) -> Run:
+def inference(model: Callable[[Tensor], Any], x: Tensor, mode: Mode) -> Run:
     """One pass of `model`, without gradients, on x, which lies on the device already."""
     called = _compiled(model) if mode == "compiled" else model
 
@@ -46,7 +47,7 @@ def training_step(model: nn.Module, images: Tensor, num_classes: int, setting: S
     return Captured(step) if setting.mode == "captured" else step
 
 
-def _compiled(model: Callable[[Tensor], object]) -> Callable[[Tensor], object]:
+def _compiled(model: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
     # Dynamo gives up, without a word, on code that it has compiled for many models before.
     torch._dynamo.reset()
     return torch.compile(model)
