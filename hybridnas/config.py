@@ -46,6 +46,7 @@ class Task(_Value):
         as COCO.
     train, val: the splits; by default training and validation for segmentation, train2017 and
         val2017 for detection.
+    head_width: of dense tasks: channels of UperNet or Mask R-CNN; None: 512 or 256, as published.
     max_corrupt: the share of unreadable images that is counted and skipped; above it is an error.
     """
 
@@ -53,6 +54,7 @@ class Task(_Value):
     data: str = "digits"
     train: str = "train"
     val: str = "val"
+    head_width: PositiveInt | None = None
     max_corrupt: Fraction = 0.001
 
     @model_validator(mode="before")
@@ -62,6 +64,8 @@ class Task(_Value):
             return raw
         if name != "classification" and "data" not in raw:
             raise ValueError(f"{name} needs data, a folder (--set task.data=DIR)")
+        if name == "classification" and raw.get("head_width") is not None:
+            raise ValueError("head_width is of segmentation and detection")
         return {**TASK_DEFAULTS[name].task, **raw}
 
 

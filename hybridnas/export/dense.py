@@ -61,7 +61,13 @@ def export_dense(
             (folder / file).write_bytes(save(weights, metadata={"format": "pt"}))
         config = timm_config(architecture, origin, 0, resolution, protocol.recipe.crop_pct)
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        known = cost(architecture, input_size(name, resolution), name, len(origin.class_names))
+        known = cost(
+            architecture,
+            input_size(name, resolution),
+            name,
+            len(origin.class_names),
+            head_width=protocol.task.head_width,
+        )
         (folder / DRAWING).write_text(picture(architecture, known), encoding="utf-8")
         made = write_programs(model, resolution, folder, extras)
         card = model_card(architecture, known, origin, package=None, extras=made)

@@ -112,10 +112,16 @@ def counted_size(study: Study) -> Size:
 def feasibility(plan: Plan) -> Feasibility:
     """The study's hard constraints over its space, costs counted with the head of its task, at its
     resolution and classes."""
-    size, name = counted_size(plan.study), plan.study.task.name
+    size, task = counted_size(plan.study), plan.study.task
 
     def costs(genome: Genome) -> dict[str, float]:
-        known = cost(plan.space.decode(genome), size, name, plan.num_classes)
+        known = cost(
+            plan.space.decode(genome),
+            size,
+            task.name,
+            plan.num_classes,
+            head_width=task.head_width,
+        )
         return {"macs": known.macs, "params": known.params}
 
     return Feasibility(plan.space, plan.study.constraints.bounds(), costs)
