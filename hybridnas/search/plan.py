@@ -12,14 +12,21 @@ import torch
 
 from ..config import Protocol, Study, parse_study
 from ..cost import cost, input_size
-from ..counting import Size
+from ..counting import Size, pixels
 from ..data import DIGITS
 from ..errors import ConfigError, SpaceError
 from ..reference import REFERENCES, reference
 from ..space import Genome, SearchSpace
 from ..store import Store
 from ..tasks import TASKS
-from ..train import FRESH, check_recipe, file_digest, start_from
+from ..train import (
+    FRESH,
+    check_recipe,
+    file_digest,
+    fitting_weights,
+    network_of,
+    read_weights,
+)
 from .feasibility import Feasibility
 
 # What a resumed study may change: when to stop, where to run, who proposes.
@@ -96,7 +103,8 @@ def _check_networks(plan: Plan) -> None:
         if plan.study.init == FRESH:
             continue
         try:
-            start_from(model, Path(plan.study.init))
+            path = Path(plan.study.init)
+            fitting_weights(model, read_weights(path, network_of(model)), str(path))
         except ConfigError as error:
             raise ConfigError(
                 f"init: {error}; a search starts from a file only where every architecture of its "
@@ -124,7 +132,8 @@ def feasibility(plan: Plan) -> Feasibility:
         )
         return {"macs": known.macs, "params": known.params}
 
-    return Feasibility(plan.space, plan.study.constraints.bounds(), costs)
+    dense = f"with the head of {task.name}, at {pixels(size)}" if len(set(size)) > 1 else ""
+    return Feasibility(plan.space, plan.study.constraints.bounds(), costs, dense)
 
 
 def fitting_references(plan: Plan) -> list[Genome]:
