@@ -20,7 +20,8 @@ from hybridnas import evaluate as module
 from hybridnas.architecture import Architecture
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
 from hybridnas.errors import ConfigError, DataError
-from hybridnas.evaluate import Outcome, evaluate, git_commit
+from hybridnas.evaluate import Outcome, evaluate
+from hybridnas.provenance import git_commit
 from hybridnas.reference import reference
 from hybridnas.tasks.classification import score, validation_loader
 from hybridnas.train import EpochRecord

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -32,11 +32,18 @@ class Batches(Protocol):
     def __iter__(self) -> Iterator[tuple[Any, Any]]: ...
 
 
+Placement = Literal["device", "host", "stream"]
+
+
 class TrainingBatches(Batches, Protocol):
     """Augmented batches, all full, in another order each epoch.
 
-    Iterating gives the next epoch each time, the first one first.
+    Iterating gives the next epoch each time, the first one first. placement: where the images lie
+    decoded, or that they are read each time (`stream`).
     """
+
+    @property
+    def placement(self) -> Placement: ...
 
     def epoch(self, number: int, first: int = 0) -> Iterator[tuple[Any, Any]]:
         """The batches of epoch `number`, counted from 1, from batch `first` on, counted from 0:

@@ -18,20 +18,19 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .batches import Placement
 from .decoded_cache import cached
 from .decoding import Decoded, Form, Progress, decode
 from .images import Split
 from .loader import MEAN, STD, check_readable
 
 _log = logging.getLogger(__name__)
-
-Placement = Literal["device", "host", "stream"]
 
 _DEVICE_SHARE = 0.25
 _HOST_SHARE = 0.5

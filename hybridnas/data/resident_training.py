@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .augment.plan import Plan
+from .batches import Placement
 from .device_augment import DeviceAugment
 from .order import epoch_order, epoch_seed
 from .resident import Batch, ResidentImages
@@ -33,6 +34,7 @@ class ResidentBatches:
         self, images: ResidentImages, augment: DeviceAugment, *, batch_size: int, seed: int
     ) -> None:
         self.where = images.where
+        self.placement: Placement = "device" if images.on_device else "host"
         self.unreadable = images.unreadable
         self.batch_size = min(batch_size, len(images))
         self._images = images

@@ -75,6 +75,8 @@ def train(
         if on_epoch is not None:
             on_epoch(curve[-1])
     _check_weights(model)
+    # As they will be exported: another layout may be computed with by other algorithms.
+    stepper.trained.to(memory_format=torch.contiguous_format)
     return Training(stepper.trained, curve, runner.stepping, runner.capture_s, runner.busy_s)
 
 
