@@ -147,7 +147,7 @@ def load_resident(
 ) -> ResidentImages | None:
     """The split in memory, decoded by this process at most once; None: it must stream.
 
-    cache: a folder where decoded splits lie for other processes. Raises DataError when more than
+    cache: a folder where decoded files lie for other processes. Raises DataError when more than
     the share `max_corrupt` of the images cannot be read, as ImageLoader does.
     """
     key = split_key(split, form)
@@ -231,7 +231,8 @@ def _load(
     def make() -> Decoded:
         return decode(split, form, lambda bad: check_readable(split, bad, max_corrupt), on_progress)
 
-    decoded = make() if cache is None else cached(cache, key, make)
+    in_memory = isinstance(split.sources, np.ndarray)
+    decoded = make() if cache is None or in_memory else cached(cache, key, make)
     pixels = torch.from_numpy(decoded.pixels)
     on_device = placement(pixels.nbytes, device) == "device"
     place = device if on_device else torch.device("cpu")

@@ -12,10 +12,12 @@ from timm.data.random_erasing import RandomErasing
 from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.transforms import Compose, TrivialAugmentWide
 
 from ..architecture import Architecture
 from ..config import Augmentation, Protocol, Recipe, Task
 from ..data import MEAN, STD, ImageLoader, Split, open_split, open_splits
+from ..data.augment.policy import TRIVIAL
 from ..data.batches import Batches, TrainingBatches
 from ..data.loader import Transform
 from ..errors import ConfigError
@@ -187,15 +189,18 @@ def _mixes(augmentation: Augmentation) -> bool:
 
 
 def _training_transform(augmentation: Augmentation, resolution: int) -> Transform:
+    policy = augmentation.auto_augment
     try:
-        transform = create_transform(
+        # timm's three parts: crop, flip and policy; jitter; bytes.
+        first, second, last = create_transform(
             resolution,
             is_training=True,
+            separate=True,
             scale=augmentation.scale,
             ratio=augmentation.ratio,
             hflip=augmentation.hflip,
             color_jitter=augmentation.color_jitter,  # type: ignore[arg-type] # None: none
-            auto_augment=augmentation.auto_augment,
+            auto_augment=None if policy == TRIVIAL else policy,
             interpolation="random",
             mean=MEAN,
             std=STD,
@@ -203,10 +208,12 @@ def _training_transform(augmentation: Augmentation, resolution: int) -> Transfor
         )
     except (AssertionError, ValueError, KeyError) as error:
         raise ConfigError(
-            f"recipe.augmentation: timm takes no auto_augment {augmentation.auto_augment!r} "
-            f"({error}); one that it takes is 'rand-m9-mstd0.5-mmax9-inc1'"
+            f"recipe.augmentation: timm takes no auto_augment {policy!r} ({error}); "
+            f"allowed are {TRIVIAL!r} and what it takes, such as 'rand-m9-mstd0.5-mmax9-inc1'"
         ) from error
-    return _of_image(transform)
+    # A policy takes the place of jitter, as in timm.
+    middle = TrivialAugmentWide() if policy == TRIVIAL else second
+    return _of_image(Compose([first, middle, last]))
 
 
 def _of_image(transform: Callable[[Image.Image], Tensor]) -> Transform:
