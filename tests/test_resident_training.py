@@ -110,6 +110,17 @@ def test_an_epoch_is_begun_at_any_batch(folder: Path) -> None:
     assert same(one_pass(batches(images, plain), 2, 1), whole[1:])
 
 
+def test_looking_ahead_changes_no_batch(folder: Path) -> None:
+    images = load(folder)
+    whole = one_pass(batches(images, ALL), 2)
+    found = batches(images, ALL)
+    one_pass(found, 1)
+    found.look_ahead(2)
+    assert same(one_pass(found, 2), whole)
+    found.look_ahead(3)
+    assert same(one_pass(found, 2), whole)
+
+
 def test_iterating_goes_on_with_the_next_epoch(folder: Path) -> None:
     images = load(folder)
     found = batches(images)

@@ -60,11 +60,15 @@ class TrainingBatches(Batches, Protocol):
 class DeviceBatches(TrainingBatches, Protocol):
     """Batches that are made on the device, so that a CUDA graph can record how.
 
-    An epoch is `begin` once, then for each batch `fetch` and `make`.
+    An epoch is `begin` once, then for each batch `fetch` and `make`; then, if one likes,
+    `look_ahead`.
     """
 
     def begin(self, number: int, first: int = 0) -> None:
         """Draws all of epoch `number`, to go on with its batch `first`."""
+
+    def look_ahead(self, number: int) -> None:
+        """Draws epoch `number` while the device is busy, for when it begins."""
 
     def fetch(self) -> None:
         """What the host does for the next batch: nothing, if the images lie on the device."""

@@ -10,7 +10,6 @@ the CPU anyway.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import threading
@@ -172,20 +171,9 @@ def forget() -> None:
 
 
 def split_key(split: Split, form: Form) -> str:
-    """24 hex digits of what is stored: the form, and each file's name, size and time, and label.
-
-    Times count because a picture that was replaced may have the old one's size.
-    """
-    content = hashlib.sha256(json.dumps([form.name, split.class_names]).encode())
-    content.update(split.labels.tobytes())
-    if isinstance(split.sources, np.ndarray):
-        content.update(repr(split.sources.shape).encode() + split.sources.tobytes())
-    else:
-        for source in split.sources:
-            stat = os.stat(source)
-            name = os.path.relpath(source, split.where)
-            content.update(f"{name}:{stat.st_size}:{stat.st_mtime_ns}\n".encode())
-    return content.hexdigest()[:24]
+    """24 hex digits of what is stored: the form, and which pictures."""
+    content = f"{form.name} {split.fingerprint}"
+    return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 
 def placement(num_bytes: int, device: torch.device) -> Placement:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from ..errors import ConfigError
 from ..network import HybridNet
 from .base import Loaders, Loss, Score
 from .exact import exact_float32
+from .forward import Forward
 from .resident_data import resident_scoring, resident_training
 
 # Of validation images; training draws one of timm's for each image.
@@ -39,12 +41,24 @@ def classification_loaders(
     timm's transforms take less time than those of whole batches (scripts/bench_augment.py), and an
     outcome, which is the same to the bit, must not depend on how much memory was free.
     """
-    train, val = open_splits(protocol.task)
+    train, val = _splits(protocol)
     return Loaders(
         train=_training_batches(train, protocol, device, loader_workers),
         val=_scoring_batches(val, protocol, device, loader_workers),
         num_classes=len(train.class_names),
     )
+
+
+def _splits(protocol: Protocol) -> tuple[Split, Split]:
+    """Where a protocol says what its data holds, the files are listed once in a process."""
+    if protocol.data_digest:
+        return _listed(protocol.task, protocol.data_digest)
+    return open_splits(protocol.task)
+
+
+@lru_cache(maxsize=2)
+def _listed(task: Task, data_digest: str) -> tuple[Split, Split]:
+    return open_splits(task)
 
 
 def _training_batches(
@@ -141,9 +155,10 @@ def score(model: nn.Module, loader: Batches, device: torch.device) -> Score:
     model.eval()
     correct = torch.zeros(2, dtype=torch.int64, device=device)  # among the first 1, the first 5
     num_images = 0
+    forward = Forward(model, device, len(loader))
     with exact_float32(device):
         for images, labels in loader:
-            logits = model(images)  # (B, classes)
+            logits = forward(images)  # (B, classes)
             first = logits.topk(min(5, logits.shape[1])).indices
             hits = first == labels.unsqueeze(1)
             correct += torch.stack([hits[:, 0].sum(), hits.sum()])

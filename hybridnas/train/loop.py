@@ -86,7 +86,7 @@ def _epoch(stepper: Stepper, runner: Runner, epoch: int, num_steps: int) -> Epoc
     num_images = 0
     for step, number in enumerate(runner.epoch(epoch), start=1):
         num_images += number
-        if step % _STEPS_BETWEEN_CHECKS == 0:
+        if step % _STEPS_BETWEEN_CHECKS == 0 and step + _STEPS_BETWEEN_CHECKS <= num_steps:
             _check_loss(stepper.loss_sum, epoch)
     _check_loss(stepper.loss_sum, epoch)
     seconds = time.perf_counter() - started
