@@ -88,7 +88,8 @@ class Recipe(_Value):
     lr is for `batch_size`; lr_scale multiplies it, and min_lr, in the blocks of the mixers that it
     names: one rate for all misjudges attention beside SSM in short trainings. No weight decay on
     biases, norms and a scan's own numbers. crop_pct: timm's, for validation. drop_path grows
-    linearly with depth.
+    linearly with depth. ema_decay: of an exponential moving average of the weights after each step,
+    which is then scored in their place; null: none.
     """
 
     batch_size: PositiveInt = 128
@@ -100,6 +101,7 @@ class Recipe(_Value):
     label_smoothing: Fraction = 0.1
     clip_grad: PositiveFloat | None = 1.0
     drop_path: Fraction = 0.0
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
     crop_pct: PositiveFloat = 1.0
     augmentation: Augmentation = Augmentation()
 

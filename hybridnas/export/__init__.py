@@ -5,5 +5,4 @@ from .card import Source as Source
 from .files import Extras as Extras
 from .folder import export_model as export_model
 from .folder import read_weights as read_weights
-from .loading import load_model as load_model
 from .scoring import score_export as score_export

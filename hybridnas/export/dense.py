@@ -8,23 +8,20 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..architecture import Architecture
 from ..cost import cost, input_size
 from ..errors import ExportError
+from ..loading import CONFIG, HEAD, WEIGHTS, head_weights, load_weights
 from ..tasks import TASKS
 from ..timm_entry import build
 from ..train import network_of
 from .card import DRAWING, Origin, model_card
 from .files import (
     CARD,
-    CONFIG,
-    HEAD,
-    WEIGHTS,
     Extras,
     check_new,
-    load_weights,
     new_folder,
     picture,
     timm_config,
@@ -72,26 +69,6 @@ def export_dense(
         made = write_programs(model, resolution, folder, extras)
         card = model_card(architecture, known, origin, package=None, extras=made)
         (folder / CARD).write_text(card, encoding="utf-8")
-
-
-def head_weights(model: nn.Module) -> dict[str, Tensor]:
-    """What a task's model has besides its network."""
-    inside = f"{_place(model)}."
-    return {n: value for n, value in model.state_dict().items() if not n.startswith(inside)}
-
-
-def joined(
-    model: nn.Module, backbone: Mapping[str, Tensor], head: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """The weights of a task's model out of the two files of an export."""
-    place, used = _place(model), network_of(model).state_dict()
-    return {**{f"{place}.{n}": value for n, value in backbone.items() if n in used}, **head}
-
-
-def _place(model: nn.Module) -> str:
-    """The name of the network in a task's model."""
-    inside = network_of(model)
-    return next(name for name, module in model.named_modules() if module is inside)
 
 
 def _check(task: str, extras: Extras) -> None:

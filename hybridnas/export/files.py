@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor, nn
 
 from ..architecture import Architecture
 from ..cost import Cost
@@ -21,8 +19,7 @@ from ..errors import ExportError
 from ..timm_entry import pretrained_cfg
 from .card import Origin, Source
 
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-HEAD = "head.safetensors"  # of a model for a dense task
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -66,27 +63,6 @@ def picture(architecture: Architecture, known: Cost) -> str:
         f"{known.macs / 1e6:,.1f} M MACs at {pixels(known.input_size)}"
     )
     return draw(architecture, known.stages, title)
-
-
-def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
-    """Every weight, each of its shape; ExportError names the first that does not fit."""
-    own = model.state_dict()
-    wrong = sorted(
-        name
-        for name in own.keys() | state_dict.keys()
-        if name not in own or name not in state_dict or own[name].shape != state_dict[name].shape
-    )
-    if wrong:
-        name = wrong[0]
-        needed, came = (
-            "none" if name not in of else "x".join(map(str, of[name].shape)) or "one number"
-            for of in (own, state_dict)
-        )
-        raise ExportError(
-            f"the weights are another network's, or of other classes: {name} must be {needed}, "
-            f"got {came} ({len(wrong)} of {len(own.keys() | state_dict.keys())} do not fit)"
-        )
-    model.load_state_dict(dict(state_dict))
 
 
 def timm_config(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..architecture import Architecture
 from ..cost import cost
+from ..loading import CONFIG, WEIGHTS, load_weights
 from ..network import HybridNet
 from ..timm_entry import build
 from ..train import read_weights as weights_of_file
@@ -19,11 +20,8 @@ from .card import DRAWING, Origin, Source, model_card
 from .dense import export_dense
 from .files import (
     CARD,
-    CONFIG,
-    WEIGHTS,
     Extras,
     check_new,
-    load_weights,
     new_folder,
     picture,
     timm_config,

@@ -12,10 +12,10 @@ import torch
 from ..config import Fidelity, Protocol, Recipe, Task
 from ..errors import ConfigError, DataError
 from ..evaluate import pick_device
+from ..loading import load_model, protocol_of, read_config
 from ..tasks import TASKS, Score
 from ..tasks.inference import Inference
 from ..tasks.segmentation import score as score_segmentation
-from .loading import load_model, protocol_of, read_config
 
 
 def score_export(

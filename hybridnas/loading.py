@@ -1,4 +1,4 @@
-"""Exported models read back."""
+"""Exported models read back: what `hybridnas export` wrote, as a module."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
-from ..config import Protocol
-from ..errors import ExportError, HybridnasError
-from ..tasks import TASKS
-from ..timm_entry import as_architecture
-from .dense import joined
-from .files import CONFIG, HEAD, WEIGHTS, load_weights
+from .config import Protocol
+from .errors import ExportError, HybridnasError
+from .tasks import TASKS
+from .timm_entry import as_architecture
+from .train import network_of
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+HEAD = "head.safetensors"  # of a model for a dense task
 
 
 def load_model(folder: str | Path) -> nn.Module:
@@ -77,6 +79,47 @@ def protocol_of(folder: Path, config: Mapping[str, Any]) -> Protocol | None:
     except (ValidationError, KeyError, TypeError) as error:
         first = str(error).splitlines()[0]
         raise ExportError(f"{folder / CONFIG}: its protocol cannot be read ({first})") from None
+
+
+def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Every weight, each of its shape; ExportError names the first that does not fit."""
+    own = model.state_dict()
+    wrong = sorted(
+        name
+        for name in own.keys() | state_dict.keys()
+        if name not in own or name not in state_dict or own[name].shape != state_dict[name].shape
+    )
+    if wrong:
+        name = wrong[0]
+        needed, came = (
+            "none" if name not in of else "x".join(map(str, of[name].shape)) or "one number"
+            for of in (own, state_dict)
+        )
+        raise ExportError(
+            f"the weights are another network's, or of other classes: {name} must be {needed}, "
+            f"got {came} ({len(wrong)} of {len(own.keys() | state_dict.keys())} do not fit)"
+        )
+    model.load_state_dict(dict(state_dict))
+
+
+def head_weights(model: nn.Module) -> dict[str, Tensor]:
+    """What a task's model has besides its network."""
+    inside = f"{_place(model)}."
+    return {n: value for n, value in model.state_dict().items() if not n.startswith(inside)}
+
+
+def joined(
+    model: nn.Module, backbone: Mapping[str, Tensor], head: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The weights of a task's model out of the two files of an export."""
+    place, used = _place(model), network_of(model).state_dict()
+    return {**{f"{place}.{n}": value for n, value in backbone.items() if n in used}, **head}
+
+
+def _place(model: nn.Module) -> str:
+    """The name of the network in a task's model."""
+    inside = network_of(model)
+    return next(name for name, module in model.named_modules() if module is inside)
 
 
 def _timm_model(folder: Path) -> nn.Module:
