@@ -40,6 +40,7 @@ class Task(Value):
         as COCO.
     train, val: the splits; by default training and validation for segmentation, train2017 and
         val2017 for detection.
+    head_width: of dense tasks: channels of UperNet or Mask R-CNN; None: 512 or 256, as published.
     max_corrupt: the share of unreadable images that is counted and skipped; above it is an error.
     """
 
@@ -47,6 +48,7 @@ class Task(Value):
     data: str = "digits"
     train: str = "train"
     val: str = "val"
+    head_width: PositiveInt | None = None
     max_corrupt: Fraction = 0.001
 
     @model_validator(mode="before")
@@ -56,6 +58,8 @@ class Task(Value):
             return raw
         if name != "classification" and "data" not in raw:
             raise ValueError(f"{name} needs data, a folder (--set task.data=DIR)")
+        if name == "classification" and raw.get("head_width") is not None:
+            raise ValueError("head_width is of segmentation and detection")
         return {**TASK_DEFAULTS[name].task, **raw}
 
 
@@ -78,7 +82,8 @@ class Recipe(Value):
     lr is for `batch_size`; lr_scale multiplies it, and min_lr, in the blocks of the mixers that it
     names: one rate for all misjudges attention beside SSM in short trainings. No weight decay on
     biases, norms and a scan's own numbers. crop_pct: timm's, for validation. drop_path grows
-    linearly with depth.
+    linearly with depth. ema_decay: of an exponential moving average of the weights after each step,
+    which is then scored in their place; null: none.
     """
 
     batch_size: PositiveInt = 128
@@ -90,6 +95,7 @@ class Recipe(Value):
     label_smoothing: Fraction = 0.1
     clip_grad: PositiveFloat | None = 1.0
     drop_path: Fraction = 0.0
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
     crop_pct: PositiveFloat = 1.0
     augmentation: Augmentation = Augmentation()
 

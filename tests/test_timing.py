@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from hybridnas.devices import device_name
 from hybridnas.errors import ConfigError
 from hybridnas.profiling import setting_for
 from hybridnas.profiling.timing import Effort, Run, clock_of, time_in_turn
+from hybridnas.provenance import machine
 
 
 @dataclass
@@ -72,7 +72,7 @@ def test_a_setting_says_what_it_is() -> None:
     cpu = torch.device("cpu")
     setting = setting_for(cpu, (32, 64), 4)
     assert (setting.dtype, setting.mode, setting.batch) == ("float32", "eager", 4)
-    assert setting.words == f"{device_name(cpu)}, float32, batch 4, eager, 32 x 64 px"
+    assert setting.words == f"{machine(cpu)['device']}, float32, batch 4, eager, 32 x 64 px"
     assert setting_for(cpu, (32, 64)).batch == 1
     with pytest.raises(ConfigError, match="--mode captured needs a CUDA device, got cpu"):
         setting_for(cpu, (32, 32), mode="captured")

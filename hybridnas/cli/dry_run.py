@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..config import Study
+from ..counting import pixels
 from ..errors import StoreError
 from ..store import Store
-from .common import fidelity_words, in_units, objective_text, pixels, print_facts, print_json
+from .common import fidelity_words, in_units, objective_text, print_facts, print_json
 from .costs import HEADS
 
 if TYPE_CHECKING:

@@ -12,13 +12,15 @@ from typing import NamedTuple
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from ..errors import DataError
+from .batches import Placement
 from .coco import CocoSplit, Target
 from .detection_views import TrainingView
-from .loader import check_readable, planned, seeded
+from .loader import check_readable
+from .plans import Plans, planned, seeded
 
 
 class CocoLoader:
@@ -61,9 +63,11 @@ class CocoLoader:
         self._limit = min(int(max_corrupt * len(indices)), len(indices) - 1)
         self._device = device
         self._count({index: "no such file" for index in indices if index in split.missing})
-        plans = _Plans(split, indices, self.batch_size, training, seed, rank, num_ranks)
+        self._plans = _Plans(split, indices, self.batch_size, training, seed, rank, num_ranks)
         batches = _Batches(split, view, indices, self._limit)
-        self._batches = planned(batches, plans, device, loader_workers, keep=training)
+        self._batches = planned(batches, self._plans, device, loader_workers, keep=training)
+
+    placement: Placement = "stream"
 
     @property
     def where(self) -> str:
@@ -78,6 +82,13 @@ class CocoLoader:
             self._count(batch.unreadable)
             if batch.images:
                 yield self._on_device(batch)
+
+    def epoch(
+        self, number: int, first: int = 0
+    ) -> Iterator[tuple[list[Tensor], list[dict[str, Tensor]]]]:
+        """The batches of pass `number`, counted from 1, from batch `first` on, counted from 0."""
+        self._plans.seek(number, first)
+        return iter(self)
 
     def sample(self, number: int) -> tuple[list[Tensor], list[dict[str, Tensor]]] | None:
         """At most `number` images from all over the split with their targets, as iterating gives
@@ -112,9 +123,8 @@ class _Batch(NamedTuple):
     unreadable: dict[int, str]
 
 
-class _Plans(Sampler[_Plan]):
-    """The batches of a pass; each pass over it plans the next one. Every process plans the batches
-    of all, and takes its own."""
+class _Plans(Plans[_Plan]):
+    """Every process plans the batches of all, and takes its own."""
 
     def __init__(
         self,
@@ -126,12 +136,12 @@ class _Plans(Sampler[_Plan]):
         rank: int,
         num_ranks: int,
     ) -> None:
+        super().__init__(seed)
         sizes = torch.from_numpy(split.contents.sizes[list(indices)])
         self._upright = sizes[:, 0] > sizes[:, 1]
         self._batch_size = batch_size
         self._training = training
         self._rank, self._num_ranks = rank, num_ranks
-        self._random = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self._upright), self._batch_size)
@@ -139,20 +149,19 @@ class _Plans(Sampler[_Plan]):
             return whole // self._num_ranks
         return len(range(self._rank, whole + bool(rest), self._num_ranks))
 
-    def __iter__(self) -> Iterator[_Plan]:
-        batches = self._grouped() if self._training else self._in_order()
-        seeds = torch.randint(2**31, (len(batches),), generator=self._random).tolist()
+    def draw(self, random: torch.Generator) -> list[_Plan]:
+        batches = self._grouped(random) if self._training else self._in_order()
+        seeds = torch.randint(2**31, (len(batches),), generator=random).tolist()
         mine = range(self._rank, len(batches), self._num_ranks)[: len(self)]
-        for number in mine:
-            yield _Plan(batches[number], seeds[number])
+        return [_Plan(batches[number], seeds[number]) for number in mine]
 
     def _in_order(self) -> list[list[int]]:
         places = list(range(len(self._upright)))
         return [places[i : i + self._batch_size] for i in places[:: self._batch_size]]
 
-    def _grouped(self) -> list[list[int]]:
+    def _grouped(self, random: torch.Generator) -> list[list[int]]:
         """Shuffled full batches; at most one has images of both orientations."""
-        order = torch.randperm(len(self._upright), generator=self._random)
+        order = torch.randperm(len(self._upright), generator=random)
         full: list[list[int]] = []
         left: list[int] = []
         for side in (order[self._upright[order]], order[~self._upright[order]]):
@@ -163,7 +172,7 @@ class _Plans(Sampler[_Plan]):
                     left += part.tolist()
         if len(left) >= self._batch_size:
             full.append(left[: self._batch_size])
-        shuffled = torch.randperm(len(full), generator=self._random).tolist()
+        shuffled = torch.randperm(len(full), generator=random).tolist()
         return [full[i] for i in shuffled]
 
 

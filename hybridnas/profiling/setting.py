@@ -8,8 +8,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from ..counting import Size
-from ..devices import device_name
 from ..errors import ConfigError
+from ..provenance import machine
 
 Mode: TypeAlias = Literal["eager", "captured", "compiled"]
 Dtype: TypeAlias = Literal["float32", "bfloat16", "float16"]
@@ -66,7 +66,7 @@ def setting_for(
         raise ConfigError(f"--mode captured needs a CUDA device, got {device}; allowed: eager")
     return Setting(
         device=str(device),
-        device_name=device_name(device),
+        device_name=str(machine(device)["device"]),
         input_size=input_size,
         batch=batch or (128 if on_cuda else 1),
         dtype=dtype,

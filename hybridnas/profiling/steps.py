@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..capture import capture
 from .setting import Mode, Setting
 from .timing import Run
 
@@ -20,7 +21,7 @@ def inference(model: Callable[[Tensor], Any], x: Tensor, mode: Mode) -> Run:
         with torch.no_grad():
             called(x)
 
-    return Captured(run) if mode == "captured" else run
+    return _captured(run, x.device) if mode == "captured" else run
 
 
 def training_step(model: nn.Module, images: Tensor, num_classes: int, setting: Setting) -> Run:
@@ -44,7 +45,7 @@ def training_step(model: nn.Module, images: Tensor, num_classes: int, setting: S
         optimizer.step()
         optimizer.zero_grad()
 
-    return Captured(step) if setting.mode == "captured" else step
+    return _captured(step, images.device) if setting.mode == "captured" else step
 
 
 def _compiled(model: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
@@ -53,20 +54,11 @@ def _compiled(model: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
     return torch.compile(model)
 
 
-class Captured:
-    """A run as a CUDA graph; calling it replays the graph."""
+def _captured(run: Callable[[], None], device: torch.device) -> Run:
+    """Replays of the run's CUDA graph."""
+    graph = capture(run, device)
 
-    def __init__(self, run: Run) -> None:
-        self._run = run  # what it works on must live as long as the graph
-        beside = torch.cuda.Stream()
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):
-            for _ in range(3):
-                run()
-        torch.cuda.current_stream().wait_stream(beside)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            run()
+    def replay(held: object = run) -> None:  # what it works on must live as long as the graph
+        graph.replay()
 
-    def __call__(self) -> None:
-        self._graph.replay()
+    return replay

@@ -35,14 +35,16 @@ class Rung:
 def ladder(plan: Plan) -> list[Rung]:
     """The study's rungs, lowest first."""
     study, hard, rng = plan.study, feasibility(plan), random.Random(0)
-    train, _ = TASKS[study.task.name].splits(study.task)
+    task = study.task
+    train, _ = TASKS[task.name].splits(task)
     drawn = [hard.draw(rng) or plan.space.random_genome(rng) for _ in range(_DRAWS)]
     architectures = [plan.space.decode(genome) for genome in drawn]
     rungs = []
     for fidelity in study.fidelities:
-        size = input_size(study.task.name, fidelity.resolution)
+        size = input_size(task.name, fidelity.resolution)
         macs = statistics.median(
-            cost(a, size, study.task.name, plan.num_classes).macs for a in architectures
+            cost(a, size, task.name, plan.num_classes, head_width=task.head_width).macs
+            for a in architectures
         )
         images = round(fidelity.epochs * fidelity.share * len(train))
         rungs.append(Rung(fidelity, images, macs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from timm.data.random_erasing import RandomErasing
 from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.transforms import Compose, TrivialAugmentWide
 
 from ..architecture import Architecture
 from ..config import Augmentation, Protocol, Recipe, Task
@@ -25,12 +27,15 @@ from ..data import (
     open_split,
     open_splits,
 )
-from ..data.batches import Batches
+from ..data.augment.policy import TRIVIAL
+from ..data.batches import Batches, TrainingBatches
 from ..data.loader import Transform
 from ..errors import ConfigError
 from ..network import HybridNet
 from .base import Loaders, Loss, Score, VisionTask
 from .exact import exact_float32
+from .forward import Forward
+from .resident_data import resident_scoring, resident_training
 
 # Of validation images; training draws one of timm's for each image.
 INTERPOLATION = "bicubic"
@@ -39,29 +44,72 @@ INTERPOLATION = "bicubic"
 def classification_loaders(
     protocol: Protocol, device: torch.device, loader_workers: int
 ) -> Loaders:
-    """The images of a protocol's task; its training targets are mixed where the recipe says so."""
-    task, recipe, resolution = protocol.task, protocol.recipe, protocol.fidelity.resolution
-    train, val = open_splits(task)
+    """The images of a protocol's task; its training targets are mixed where the recipe says so.
+
+    On CUDA they are kept decoded where they fit in memory, else, and on the CPU, they stream: there
+    timm's transforms take less time than those of whole batches (scripts/bench_augment.py), and an
+    outcome, which is the same to the bit, must not depend on how much memory was free.
+    """
+    train, val = _splits(protocol)
     train = train.part(protocol.fidelity.share)
-    batch_size = min(recipe.batch_size, len(train))
+    return Loaders(
+        train=_training_batches(train, protocol, device, loader_workers),
+        val=_scoring_batches(val, protocol, device, loader_workers),
+        num_classes=len(train.class_names),
+    )
+
+
+def _splits(protocol: Protocol) -> tuple[Split, Split]:
+    """Where a protocol says what its data holds, the files are listed once in a process."""
+    if protocol.data_digest:
+        return _listed(protocol.task, protocol.data_digest)
+    return open_splits(protocol.task)
+
+
+@lru_cache(maxsize=2)
+def _listed(task: Task, data_digest: str) -> tuple[Split, Split]:
+    return open_splits(task)
+
+
+def _training_batches(
+    split: Split, protocol: Protocol, device: torch.device, loader_workers: int
+) -> TrainingBatches:
+    recipe = protocol.recipe
+    batch_size = min(recipe.batch_size, len(split))
     if _mixes(recipe.augmentation):
         batch_size = max(2, batch_size - batch_size % 2)  # images are mixed in pairs
-    return Loaders(
-        train=ImageLoader(
-            train,
-            _training_transform(recipe.augmentation, resolution),
-            batch_size=batch_size,
-            shuffle=True,
-            seed=protocol.seed,
-            max_corrupt=task.max_corrupt,
-            device=device,
-            loader_workers=loader_workers,
-            finish=_Finish(recipe, len(train.class_names), device),
-        ),
-        val=_scoring_loader(
-            val, task, resolution, recipe.crop_pct, recipe.batch_size, device, loader_workers
-        ),
-        num_classes=len(train.class_names),
+    if device.type == "cuda":
+        kept = resident_training(split, protocol, batch_size, device)
+        if kept is not None:
+            return kept
+    return ImageLoader(
+        split,
+        _training_transform(recipe.augmentation, protocol.fidelity.resolution),
+        batch_size=batch_size,
+        shuffle=True,
+        seed=protocol.seed,
+        max_corrupt=protocol.task.max_corrupt,
+        device=device,
+        loader_workers=loader_workers,
+        finish=_Finish(recipe, len(split.class_names), device),
+    )
+
+
+def _scoring_batches(
+    split: Split, protocol: Protocol, device: torch.device, loader_workers: int
+) -> Batches:
+    if device.type == "cuda":
+        kept = resident_scoring(split, protocol, INTERPOLATION, device)
+        if kept is not None:
+            return kept
+    return _scoring_loader(
+        split,
+        protocol.task,
+        protocol.fidelity.resolution,
+        protocol.recipe.crop_pct,
+        protocol.recipe.batch_size,
+        device,
+        loader_workers,
     )
 
 
@@ -117,9 +165,10 @@ def score(model: nn.Module, loader: Batches, device: torch.device) -> Score:
     model.eval()
     correct = torch.zeros(2, dtype=torch.int64, device=device)  # among the first 1, the first 5
     num_images = 0
+    forward = Forward(model, device, len(loader))
     with exact_float32(device):
         for images, labels in loader:
-            logits = model(images)  # (B, classes)
+            logits = forward(images)  # (B, classes)
             first = logits.topk(min(5, logits.shape[1])).indices
             hits = first == labels.unsqueeze(1)
             correct += torch.stack([hits[:, 0].sum(), hits.sum()])
@@ -192,15 +241,18 @@ def _mixes(augmentation: Augmentation) -> bool:
 
 
 def _training_transform(augmentation: Augmentation, resolution: int) -> Transform:
+    policy = augmentation.auto_augment
     try:
-        transform = create_transform(
+        # timm's three parts: crop, flip and policy; jitter; bytes.
+        first, second, last = create_transform(
             resolution,
             is_training=True,
+            separate=True,
             scale=augmentation.scale,
             ratio=augmentation.ratio,
             hflip=augmentation.hflip,
             color_jitter=augmentation.color_jitter,  # type: ignore[arg-type] # None: none
-            auto_augment=augmentation.auto_augment,
+            auto_augment=None if policy == TRIVIAL else policy,
             interpolation="random",
             mean=MEAN,
             std=STD,
@@ -208,10 +260,12 @@ def _training_transform(augmentation: Augmentation, resolution: int) -> Transfor
         )
     except (AssertionError, ValueError, KeyError) as error:
         raise ConfigError(
-            f"recipe.augmentation: timm takes no auto_augment {augmentation.auto_augment!r} "
-            f"({error}); one that it takes is 'rand-m9-mstd0.5-mmax9-inc1'"
+            f"recipe.augmentation: timm takes no auto_augment {policy!r} ({error}); "
+            f"allowed are {TRIVIAL!r} and what it takes, such as 'rand-m9-mstd0.5-mmax9-inc1'"
         ) from error
-    return _of_image(transform)
+    # A policy takes the place of jitter, as in timm.
+    middle = TrivialAugmentWide() if policy == TRIVIAL else second
+    return _of_image(Compose([first, middle, last]))
 
 
 def _of_image(transform: Callable[[Image.Image], Tensor]) -> Transform:

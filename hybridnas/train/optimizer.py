@@ -27,14 +27,23 @@ def check_recipe(recipe: Recipe) -> None:
 def build_optimizer(
     model: nn.Module, recipe: Recipe, device: torch.device
 ) -> torch.optim.Optimizer:
-    """AdamW; biases, norms and model.no_weight_decay() are left without decay."""
-    return create_optimizer_v2(
+    """AdamW; biases, norms and model.no_weight_decay() are left without decay.
+
+    On CUDA one kernel for all weights, and learning rates that lie there, as a captured step needs.
+    """
+    on_gpu = device.type == "cuda"
+    optimizer = create_optimizer_v2(
         parameter_groups(model, recipe),
         opt="adamw",
         lr=recipe.lr,
         weight_decay=0.0,  # the groups have their own
-        fused=True if device.type == "cuda" else None,  # one kernel for all weights
+        fused=True if on_gpu else None,
+        capturable=on_gpu,
     )
+    if on_gpu:
+        for group in optimizer.param_groups:
+            group["lr"] = torch.tensor(group["lr"], device=device)
+    return optimizer
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
@@ -55,20 +64,46 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     return list(split.values())
 
 
-def build_schedule(
-    optimizer: torch.optim.Optimizer, recipe: Recipe, epochs: int, steps_per_epoch: int
-) -> CosineLRScheduler:
-    """By steps: up to recipe.lr in a straight line, then down to recipe.min_lr by half a cosine."""
-    warmup = round(recipe.warmup_epochs * steps_per_epoch)
-    return CosineLRScheduler(
-        optimizer,
-        t_initial=max(1, epochs * steps_per_epoch - warmup),
-        lr_min=recipe.min_lr,
-        warmup_t=warmup,
-        warmup_lr_init=recipe.lr / (warmup + 1),  # the first step counts: it is not at 0
-        warmup_prefix=True,
-        t_in_epochs=False,
-    )
+class Schedule:
+    """Learning rates by steps: up to recipe.lr in a straight line, then down to recipe.min_lr by
+    half a cosine."""
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, recipe: Recipe, epochs: int, steps_per_epoch: int
+    ) -> None:
+        self._optimizer = optimizer
+        # timm's schedule writes numbers, which must not take the place of tensors: it has groups
+        # of its own.
+        scales = [group.get("lr_scale", 1.0) for group in optimizer.param_groups]
+        self._rates = torch.optim.SGD(
+            [{"params": [torch.zeros(())], "lr_scale": scale} for scale in scales], lr=recipe.lr
+        )
+        warmup = round(recipe.warmup_epochs * steps_per_epoch)
+        self._schedule = CosineLRScheduler(
+            self._rates,
+            t_initial=max(1, epochs * steps_per_epoch - warmup),
+            lr_min=recipe.min_lr,
+            warmup_t=warmup,
+            warmup_lr_init=recipe.lr / (warmup + 1),  # the first step counts: it is not at 0
+            warmup_prefix=True,
+            t_in_epochs=False,
+        )
+
+    @property
+    def rate(self) -> float:
+        """Of the optimizer's first group, as it was set last."""
+        return float(self._rates.param_groups[0]["lr"])
+
+    def set(self, step: int) -> None:
+        """Gives the optimizer the rates of a step, counted from 0."""
+        self._schedule.step_update(step)
+        for group, rated in zip(
+            self._optimizer.param_groups, self._rates.param_groups, strict=True
+        ):
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(rated["lr"])
+            else:
+                group["lr"] = rated["lr"]
 
 
 def _scales(model: nn.Module, recipe: Recipe) -> dict[nn.Parameter, float]:
