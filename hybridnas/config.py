@@ -8,21 +8,19 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from .errors import ConfigError
+from .recipe import Augmentation as Augmentation
+from .recipe import Fraction, Recipe, Value
 from .strict_yaml import explain
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Metric = Literal["top1", "top5", "macs", "params"]
 Direction = Literal["maximize", "minimize"]
 
@@ -36,18 +34,7 @@ BEST: Mapping[Metric, Direction] = {
 }
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_bool(cls, value: object) -> object:
-        if isinstance(value, bool):  # pydantic would take `trials: yes` for 1
-            raise ValueError("no key here is true or false")
-        return value
-
-
-class Task(_Value):
+class Task(Value):
     """What is learned, from which data.
 
     data: `digits` (ships with scikit-learn) or a folder in ImageFolder layout, one folder a split.
@@ -61,49 +48,23 @@ class Task(_Value):
     max_corrupt: Fraction = 0.001
 
 
-class Augmentation(_Value):
-    """timm's augmentation (`timm.data.create_transform`, `timm.data.Mixup`), by timm's names."""
+class Fidelity(Value):
+    """How much training: epochs at a resolution (pixels of a square image).
 
-    scale: tuple[PositiveFloat, PositiveFloat] = (0.35, 1.0)
-    ratio: tuple[PositiveFloat, PositiveFloat] = (0.75, 4 / 3)
-    hflip: Fraction = 0.5
-    color_jitter: float | None = None
-    auto_augment: str | None = None
-    reprob: Fraction = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-
-
-class Recipe(_Value):
-    """How a candidate is trained: AdamW, linear warm-up, cosine decay to `min_lr`.
-
-    lr is for `batch_size`; lr_scale multiplies it, and min_lr, in the blocks of the mixers that it
-    names: one rate for all misjudges attention beside SSM in short trainings. No weight decay on
-    biases, norms and a scan's own numbers. crop_pct: timm's, for validation. drop_path grows
-    linearly with depth.
+    iterations: steps after which it ends within its last epoch; None: with that epoch.
     """
-
-    batch_size: PositiveInt = 128
-    lr: PositiveFloat = 1e-3
-    lr_scale: dict[str, PositiveFloat] = {}
-    min_lr: float = Field(default=1e-5, ge=0)
-    weight_decay: float = Field(default=0.05, ge=0)
-    warmup_epochs: float = Field(default=1.0, ge=0)
-    label_smoothing: Fraction = 0.1
-    clip_grad: PositiveFloat | None = 1.0
-    drop_path: Fraction = 0.0
-    crop_pct: PositiveFloat = 1.0
-    augmentation: Augmentation = Augmentation()
-
-
-class Fidelity(_Value):
-    """How much training: epochs at a resolution (pixels of a square image)."""
 
     epochs: PositiveInt
     resolution: PositiveInt
+    iterations: PositiveInt | None = None
+
+    def num_steps(self, steps_per_epoch: int) -> int:
+        """Of the whole training."""
+        most = self.epochs * steps_per_epoch
+        return most if self.iterations is None else min(self.iterations, most)
 
 
-class Protocol(_Value):
+class Protocol(Value):
     """Everything but the architecture that decides an evaluation's score.
 
     data_digest: of what the data holds. class_names: in the order of a model's outputs.
@@ -136,7 +97,7 @@ class Protocol(_Value):
         return cls.model_validate_json(text)
 
 
-class Bound(_Value):
+class Bound(Value):
     """What a candidate must keep; decided in closed form before training, never violated."""
 
     min: float | None = Field(default=None, ge=0)
@@ -151,7 +112,7 @@ class Bound(_Value):
         return self
 
 
-class Constraints(_Value):
+class Constraints(Value):
     macs: Bound | None = None
     params: Bound | None = None
 
@@ -161,7 +122,7 @@ class Constraints(_Value):
         return {name: bound for name, bound in named.items() if bound is not None}
 
 
-class Sampler(_Value):
+class Sampler(Value):
     """Who proposes. `startup_trials` are random (tpe); `population_size` is nsga2's.
 
     seed: of the proposals; None: the study's, which is also that of the trainings.
@@ -173,7 +134,7 @@ class Sampler(_Value):
     population_size: int = Field(default=20, ge=2)
 
 
-class Budget(_Value):
+class Budget(Value):
     """When the search starts no more candidates: whichever comes first, over all resumes.
 
     hours: wall-clock of the search; gpu_hours: summed over candidates, by the GPU share of each.
@@ -190,7 +151,7 @@ class Budget(_Value):
         return self
 
 
-class Resources(_Value):
+class Resources(Value):
     """What one candidate gets, how many run at once; None: fitted to the machine.
 
     loader_workers: processes that load images for one candidate (0: in its own process).
@@ -208,7 +169,7 @@ def _named(raw: object) -> object:
     return {"name": raw} if isinstance(raw, str) else raw
 
 
-class Study(_Value):
+class Study(Value):
     """A study's YAML: space + task + fidelities + objectives + constraints + sampler + budget.
 
     references: the reference architectures to try first; None: all that fit space and constraints.

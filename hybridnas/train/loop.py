@@ -48,7 +48,12 @@ def train(
     recipe = protocol.recipe
     loss_of = TASKS[protocol.task.name].loss(recipe)
     optimizer = build_optimizer(model, recipe, device)
-    schedule = build_schedule(optimizer, recipe, protocol.fidelity.epochs, len(loader))
+    schedule = build_schedule(
+        optimizer,
+        recipe,
+        num_steps=protocol.fidelity.epochs * len(loader),
+        steps_per_epoch=len(loader),
+    )
     model.train()
     curve: list[EpochRecord] = []
     for epoch in range(1, protocol.fidelity.epochs + 1):

@@ -1,12 +1,17 @@
-"""AdamW and its schedule, with a learning rate for each mixer family."""
+"""AdamW and its schedule, with a learning rate for each mixer family and each layer."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2, param_groups_weight_decay
-from timm.scheduler import CosineLRScheduler
+from timm.optim import (
+    create_optimizer_v2,
+    param_groups_layer_decay,
+    param_groups_weight_decay,
+)
+from timm.scheduler import CosineLRScheduler, MultiStepLRScheduler, PolyLRScheduler
+from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
 from ..config import Recipe
@@ -33,42 +38,82 @@ def build_optimizer(
         opt="adamw",
         lr=recipe.lr,
         weight_decay=0.0,  # the groups have their own
+        betas=recipe.betas,
+        eps=recipe.eps,
         fused=True if device.type == "cuda" else None,  # one kernel for all weights
     )
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Parameters by weight decay and by lr_scale, which timm's schedules multiply lr by."""
+    """Parameters by weight decay and by lr_scale, which timm's schedules multiply lr by.
+
+    lr_scale of a parameter: recipe.lr_scale of its block's mixer times recipe.layer_decay to the
+    power of the layers above its own, as the model's group_matcher counts them.
+    """
     untouched: set[str] = getattr(model, "no_weight_decay", set)()
-    groups: list[dict[str, Any]] = param_groups_weight_decay(
-        model, recipe.weight_decay, no_weight_decay_list=untouched
-    )
+    groups: list[dict[str, Any]]
+    if recipe.layer_decay < 1:
+        groups = param_groups_layer_decay(
+            model,
+            recipe.weight_decay,
+            no_weight_decay_list=untouched,
+            layer_decay=recipe.layer_decay,
+        )
+    else:
+        groups = param_groups_weight_decay(
+            model, recipe.weight_decay, no_weight_decay_list=untouched
+        )
     scale_of = _scales(model, recipe)
     if not scale_of:
         return groups
     split: dict[tuple[int, float], dict[str, Any]] = {}
     for number, group in enumerate(groups):
         for parameter in group["params"]:
-            scale = scale_of.get(parameter, 1.0)
+            scale = scale_of.get(parameter, 1.0) * group.get("lr_scale", 1.0)
             fresh = {**group, "params": [], "lr_scale": scale}
             split.setdefault((number, scale), fresh)["params"].append(parameter)
     return list(split.values())
 
 
 def build_schedule(
-    optimizer: torch.optim.Optimizer, recipe: Recipe, epochs: int, steps_per_epoch: int
-) -> CosineLRScheduler:
-    """By steps: up to recipe.lr in a straight line, then down to recipe.min_lr by half a cosine."""
-    warmup = round(recipe.warmup_epochs * steps_per_epoch)
-    return CosineLRScheduler(
-        optimizer,
-        t_initial=max(1, epochs * steps_per_epoch - warmup),
-        lr_min=recipe.min_lr,
-        warmup_t=warmup,
-        warmup_lr_init=recipe.lr / (warmup + 1),  # the first step counts: it is not at 0
-        warmup_prefix=True,
-        t_in_epochs=False,
-    )
+    optimizer: torch.optim.Optimizer, recipe: Recipe, *, num_steps: int, steps_per_epoch: int
+) -> Scheduler:
+    """By steps, of which num_steps make the whole training (Recipe says what each schedule does).
+
+    Raises ConfigError where warm-up and cool-down leave none of it.
+    """
+    warmup = recipe.warmup_steps
+    if warmup is None:
+        warmup = round(recipe.warmup_epochs * steps_per_epoch)
+    cooldown = round(recipe.cooldown_epochs * steps_per_epoch)
+    if recipe.warmup_steps is not None or cooldown:
+        _check_length(recipe, warmup + cooldown, num_steps, steps_per_epoch)
+    before = recipe.warmup == "before"
+    start = recipe.lr / (warmup + 1) if recipe.warmup_lr is None else recipe.warmup_lr
+    shared: dict[str, Any] = {
+        "warmup_t": warmup,
+        "warmup_lr_init": start,  # the first step counts: it is not at 0
+        "warmup_prefix": before,
+        "t_in_epochs": False,
+    }
+    if recipe.schedule == "multistep":
+        # timm decays one step early (MultiStepLRScheduler.get_curr_decay_steps); epochs count from
+        # the start, warm-up or not.
+        ends = [m * steps_per_epoch + 1 - (warmup if before else 0) for m in recipe.milestones]
+        return MultiStepLRScheduler(optimizer, ends, recipe.decay_rate, **shared)
+    span = max(1, num_steps - cooldown - (warmup if before else 0))
+    if recipe.schedule == "poly":
+        return PolyLRScheduler(optimizer, span, power=recipe.power, lr_min=recipe.min_lr, **shared)
+    return CosineLRScheduler(optimizer, span, lr_min=recipe.min_lr, **shared)
+
+
+def _check_length(recipe: Recipe, taken: int, num_steps: int, steps_per_epoch: int) -> None:
+    if taken >= num_steps:
+        raise ConfigError(
+            f"recipe: warm-up and cool-down take {taken} steps of a training of {num_steps} "
+            f"({steps_per_epoch} an epoch): train longer, or lower warmup_epochs, warmup_steps "
+            "or cooldown_epochs"
+        )
 
 
 def _scales(model: nn.Module, recipe: Recipe) -> dict[nn.Parameter, float]:
