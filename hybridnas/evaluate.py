@@ -145,7 +145,7 @@ class _Run:
             loaders = task.loaders(protocol, device, self._loader_workers)
         _seed_everything(protocol.seed)
         with self._timed("build_s"):
-            model = task.network(architecture, loaders.num_classes, protocol.recipe).to(device)
+            model = task.network(architecture, loaders.num_classes, protocol).to(device)
         with self._timed("check_s"):
             if few := loaders.train.sample(min(_TRIED, protocol.recipe.batch_size)):
                 check_start(model, *few, task.loss(protocol.recipe), protocol.recipe, device)

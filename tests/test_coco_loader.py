@@ -221,3 +221,18 @@ def test_a_set_without_objects_trains_nothing(tmp_path: Path) -> None:
     draw(tmp_path, "train", 1)
     with pytest.raises(DataError, match="no image has an object to train on"):
         loader(open_coco(tmp_path, "train"), TrainingView(96))
+
+
+def test_a_sample_is_from_all_over_the_split_and_begins_no_pass(split: CocoSplit) -> None:
+    training, fresh = (loader(split, TrainingView(96), seed=3) for _ in range(2))
+    random = torch.get_rng_state()
+    few = training.sample(3)
+    assert few is not None
+    images, targets = few
+    boxes = [split.target(index)["boxes"] for index in (0, 2, 4)]  # of the eight with objects
+    for image, target, want in zip(images, targets, boxes, strict=True):
+        assert image.shape == (3, 96, 128)
+        assert torch.equal(target["boxes"].sort(0).values[:, 1], want.sort(0).values[:, 1])
+    assert torch.equal(torch.get_rng_state(), random)
+    first, same = next(iter(training)), next(iter(fresh))
+    assert all(torch.equal(x, y) for x, y in zip(first[0], same[0], strict=True))

@@ -18,7 +18,7 @@ from hybridnas.heads import Detector, mask_rcnn
 from hybridnas.layers.blocks import Gated
 from hybridnas.mixers.gated_conv import GatedConv
 from hybridnas.network import HybridNet
-from hybridnas.tasks.detection import DETECTION, load_backbone
+from hybridnas.tasks.detection import DETECTION, detection_network, load_backbone
 from hybridnas.tasks.detection_score import score
 from hybridnas.timm_entry import build
 
@@ -45,12 +45,13 @@ def test_the_task_builds_loads_trains_and_scores(tmp_path: Path) -> None:
     assert (len(loaders.train), len(loaders.val), loaders.num_classes) == (1, 1, 2)
     torch.manual_seed(0)
     model = DETECTION.network(NET, loaders.num_classes, told)
+    assert isinstance(model, Detector)
     assert (model.transform.min_size, model.transform.max_size) == ((96,), 160)
     assert model.rpn.anchor_generator.sizes[0] == (pytest.approx(32 * 96 / 800),)
     heads = model.roi_heads  # fewer regions are quicker on a CPU
     heads.fg_bg_sampler.batch_size_per_image, heads.detections_per_img = 8, 5
     ((images, targets),) = loaders.train
-    loss = DETECTION.loss(model, images, targets)
+    loss = DETECTION.loss(told.recipe)(model, images, targets)
     loss.backward()
     assert loss.shape == ()
     assert all(p.grad is not None for p in model.parameters())
@@ -70,14 +71,14 @@ def test_the_loss_is_the_sum_of_torchvisions() -> None:
         def forward(self, images: object, targets: object) -> dict[str, Tensor]:
             return {"a": torch.tensor(1.5), "b": torch.tensor(2.0, dtype=torch.bfloat16)}
 
-    loss = DETECTION.loss(Losses(), [], [])
+    loss = DETECTION.loss(Recipe())(Losses(), [], [])
     assert loss == 3.5
     assert loss.dtype == torch.float32
 
 
 def test_a_backbone_starts_from_a_classifier(tmp_path: Path) -> None:
     classifier = HybridNet(NET, num_classes=7)
-    detector = DETECTION.network(NET, 2, protocol(tmp_path))
+    detector = detection_network(NET, 2, protocol(tmp_path))
     load_backbone(detector, classifier.state_dict())
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
@@ -97,7 +98,7 @@ def fit(detector: Detector, loader: CocoLoader, steps: int) -> list[float]:
     losses: list[float] = []
     while len(losses) < steps:
         for images, targets in loader:
-            loss = DETECTION.loss(detector, images, targets)
+            loss = DETECTION.loss(Recipe())(detector, images, targets)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(detector.parameters(), 5.0)
@@ -111,6 +112,7 @@ def test_drawn_objects_are_learned(tmp_path: Path) -> None:
     draw(tmp_path, "train", 9)
     draw(tmp_path, "val", 3, seed=1)
     train = DETECTION.loaders(protocol(tmp_path), CPU, 0).train
+    assert isinstance(train, CocoLoader)
     torch.manual_seed(0)
     detector = mask_rcnn(
         build(NET, features_only=True),

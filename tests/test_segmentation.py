@@ -27,9 +27,9 @@ from hybridnas.tasks import TASKS
 from hybridnas.tasks.confusion import Confusion, segmentation_metrics
 from hybridnas.tasks.segmentation import (
     SEGMENTATION,
-    SegmentationLoss,
     score,
     segmentation_loaders,
+    segmentation_loss,
     validation_loader,
 )
 
@@ -174,6 +174,17 @@ def test_a_set_without_labels_has_no_score(tmp_path: Path) -> None:
 # ---- loss
 
 
+class Given(nn.Module):
+    """Answers the same to whatever it is asked."""
+
+    def __init__(self, outputs: tuple[Tensor, Tensor]) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.outputs
+
+
 def test_loss_is_cross_entropy_over_all_pixels() -> None:
     torch.manual_seed(0)
     logits, auxiliary = torch.randn(2, 5, 6, 7), torch.randn(2, 5, 6, 7)
@@ -185,12 +196,11 @@ def test_loss_is_cross_entropy_over_all_pixels() -> None:
         picked = x.log_softmax(1).gather(1, classes.long().clamp(max=4)[:, None])[:, 0]
         return -(picked * labelled).sum() / classes.numel()
 
-    loss = SegmentationLoss()
-    torch.testing.assert_close(
-        loss((logits, auxiliary), classes), mean(logits) + 0.4 * mean(auxiliary)
-    )
+    loss = segmentation_loss(Recipe(label_smoothing=0.0))
+    model, images = Given((logits, auxiliary)), torch.zeros(2, 3, 6, 7)
+    torch.testing.assert_close(loss(model, images, classes), mean(logits) + 0.4 * mean(auxiliary))
     nothing = torch.full_like(classes, 255)
-    assert loss((logits, auxiliary), nothing) == 0
+    assert loss(model, images, nothing) == 0
 
 
 # ---- loaders

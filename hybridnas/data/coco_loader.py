@@ -65,6 +65,10 @@ class CocoLoader:
         batches = _Batches(split, view, indices, self._limit)
         self._batches = planned(batches, plans, device, loader_workers, keep=training)
 
+    @property
+    def where(self) -> str:
+        return self.split.where
+
     def __len__(self) -> int:
         """Batches of one pass."""
         return len(self._batches)
@@ -72,25 +76,25 @@ class CocoLoader:
     def __iter__(self) -> Iterator[tuple[list[Tensor], list[dict[str, Tensor]]]]:
         for batch in self._batches:
             self._count(batch.unreadable)
-            if not batch.images:
-                continue
-            images = [
-                image.to(self._device, non_blocking=True).float().div_(255)
-                for image in batch.images
-            ]
-            if "index" in batch.targets[0]:
-                yield images, batch.targets
-            else:
-                yield (
-                    images,
-                    [
-                        {
-                            key: value.to(self._device, non_blocking=True)
-                            for key, value in one.items()
-                        }
-                        for one in batch.targets
-                    ],
-                )
+            if batch.images:
+                yield self._on_device(batch)
+
+    def sample(self, number: int) -> tuple[list[Tensor], list[dict[str, Tensor]]] | None:
+        """At most `number` images from all over the split with their targets, as iterating gives
+        them; None: none can be read. No pass over the data begins, and no random number is drawn
+        from anyone."""
+        places = range(0, self._num_images, max(1, self._num_images // number))
+        batch = self._batches.dataset[_Plan([*places][:number], 0)]
+        return self._on_device(batch) if batch.images else None
+
+    def _on_device(self, batch: _Batch) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+        def move(x: Tensor) -> Tensor:
+            return x.to(self._device, non_blocking=True)
+
+        images = [move(image).float().div_(255) for image in batch.images]
+        if "index" in batch.targets[0]:
+            return images, batch.targets
+        return images, [{key: move(x) for key, x in one.items()} for one in batch.targets]
 
     def _count(self, unreadable: dict[int, str]) -> None:
         self.unreadable |= unreadable

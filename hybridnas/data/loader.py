@@ -95,6 +95,10 @@ class ImageLoader:
         batches = _Batches(split, transform, replace=shuffle, limit=self._limit)
         self._batches = planned(batches, plans, device, loader_workers, keep=shuffle)
 
+    @property
+    def where(self) -> str:
+        return self.split.where
+
     def __len__(self) -> int:
         """Batches of one pass, before any is split into runs of equal shapes."""
         return len(self._batches)

@@ -60,6 +60,7 @@ class ResidentImages:
     labels: (N,) int64. All three in one place: on `device`, or on the host.
     unreadable: why, by index.
     stand_ins: (N,) int64 on the CPU: each image itself, or the next readable one in its place.
+    where: the place of the split, for messages.
     """
 
     pixels: Tensor
@@ -68,6 +69,7 @@ class ResidentImages:
     unreadable: dict[int, str]
     stand_ins: Tensor
     device: torch.device
+    where: str
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -108,6 +110,7 @@ class ScoringBatches:
     def __init__(self, images: ResidentImages, batch_size: int) -> None:
         self.batch_size = min(batch_size, len(images))
         self.unreadable = images.unreadable
+        self.where = images.where
         self._images = images
         self._indices = images.readable.to(images.pixels.device)
         self._mean = 255 * torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
@@ -240,6 +243,7 @@ def _load(
         unreadable=decoded.unreadable,
         stand_ins=_stand_ins(len(split), decoded.unreadable),
         device=device,
+        where=split.where,
     )
 
 

@@ -1,6 +1,7 @@
 """The tasks that a network can be trained for, by name."""
 
 from .base import Loaders as Loaders
+from .base import Loss as Loss
 from .base import Score as Score
 from .base import VisionTask as VisionTask
 from .classification import (

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..architecture import Architecture
 from ..config import Protocol, Recipe
-from ..data import ImageLoader
+from ..data.batches import Batches, TrainingBatches
+
+# Runs a model that trains on images and targets as the task's training loader gives them; a scalar.
+Loss = Callable[[nn.Module, Any, Any], Tensor]
 
 
 @dataclass(frozen=True)
 class Loaders:
-    """A task's images: those to train on, augmented, and those to score on."""
+    """A task's images: those to train on, augmented, and those to score on.
 
-    train: ImageLoader
-    val: ImageLoader
+    num_classes: of detection without the background.
+    """
+
+    train: TrainingBatches
+    val: Batches
     num_classes: int
 
 
@@ -42,13 +49,13 @@ class VisionTask:
     """The functions of one task.
 
     loaders: of a protocol, for a device, with so many loader processes. Raises DataError.
-    network: an architecture's, with the task's head for so many classes, on the CPU. Raises
-        ConfigError for an architecture that the head cannot use.
-    loss: of outputs and targets as the training loader gives them, for a recipe.
+    network: an architecture's, with the task's head for so many classes, for a protocol, on the
+        CPU. Raises ConfigError for an architecture that the head cannot use.
+    loss: of a recipe, called as loss(model, images, targets): it runs the model itself.
     score: of a model on a validation loader and a device, in float32.
     """
 
     loaders: Callable[[Protocol, torch.device, int], Loaders]
-    network: Callable[[Architecture, int, Recipe], nn.Module]
-    loss: Callable[[Recipe], nn.Module]
-    score: Callable[[nn.Module, ImageLoader, torch.device], Score]
+    network: Callable[[Architecture, int, Protocol], nn.Module]
+    loss: Callable[[Recipe], Loss]
+    score: Callable[[nn.Module, Any, torch.device], Score]

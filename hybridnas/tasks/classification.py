@@ -11,14 +11,16 @@ from timm.data.mixup import Mixup
 from timm.data.random_erasing import RandomErasing
 from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..architecture import Architecture
 from ..config import Augmentation, Protocol, Recipe, Task
 from ..data import MEAN, STD, ImageLoader, Split, open_split, open_splits
+from ..data.batches import Batches
 from ..data.loader import Transform
 from ..errors import ConfigError
 from ..network import HybridNet
-from .base import Loaders, Score
+from .base import Loaders, Loss, Score
 from .exact import exact_float32
 
 # Of validation images; training draws one of timm's for each image.
@@ -72,21 +74,27 @@ def validation_loader(
 
 
 def classification_network(
-    architecture: Architecture, num_classes: int, recipe: Recipe
+    architecture: Architecture, num_classes: int, protocol: Protocol
 ) -> nn.Module:
     """The network with its own head."""
-    return HybridNet(architecture, num_classes=num_classes, drop_path_rate=recipe.drop_path)
+    return HybridNet(
+        architecture, num_classes=num_classes, drop_path_rate=protocol.recipe.drop_path
+    )
 
 
-def classification_loss(recipe: Recipe) -> nn.Module:
+def classification_loss(recipe: Recipe) -> Loss:
     """Cross-entropy with labels (B,) or, where the recipe mixes images, shares (B, classes)."""
     # Mixed targets come smoothed already.
     smoothing = 0.0 if _mixes(recipe.augmentation) else recipe.label_smoothing
-    return nn.CrossEntropyLoss(label_smoothing=smoothing)
+
+    def loss(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(model(images), targets, label_smoothing=smoothing)
+
+    return loss
 
 
 @torch.inference_mode()
-def score(model: nn.Module, loader: ImageLoader, device: torch.device) -> Score:
+def score(model: nn.Module, loader: Batches, device: torch.device) -> Score:
     """Counts the right answers of a float32 model, which must be on `device` already.
 
     top1, top5: shares of the images that could be read; with fewer than five classes all are

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,43 +10,17 @@ from timm.models._features import FeatureGetterNet
 from torch import Tensor, nn
 
 from ..architecture import Architecture
-from ..config import Protocol
+from ..config import Protocol, Recipe
 from ..data.coco import open_coco_splits
 from ..data.coco_loader import CocoLoader
 from ..data.detection_views import SHORTER, TrainingView, longest_side
 from ..errors import ConfigError
 from ..heads import Detector, mask_rcnn
 from ..network import HybridNet
-from .base import Score
+from .base import Loaders, Loss, VisionTask
 from .detection_score import score
 
 _ANCHOR = 32.0  # pixels, at images of 800
-
-
-@dataclass(frozen=True)
-class DetectionLoaders:
-    """Images to train on and images to score on. num_classes: without the background."""
-
-    train: CocoLoader
-    val: CocoLoader
-    num_classes: int
-
-
-@dataclass(frozen=True)
-class DetectionTask:
-    """The functions of the task.
-
-    loaders: of a protocol, for a device, with so many loader processes. Raises DataError.
-    network: an architecture's, with the head for so many classes, on the CPU. Raises ConfigError
-        for an architecture that the head cannot use.
-    loss: of a model that trains, for images and targets as the training loader gives them.
-    score: of a model on a validation loader and a device, in float32.
-    """
-
-    loaders: Callable[[Protocol, torch.device, int], DetectionLoaders]
-    network: Callable[[Architecture, int, Protocol], Detector]
-    loss: Callable[[nn.Module, list[Tensor], list[dict[str, Tensor]]], Tensor]
-    score: Callable[[nn.Module, CocoLoader, torch.device], Score]
 
 
 def detection_loaders(
@@ -58,7 +31,7 @@ def detection_loaders(
     multi_scale: bool = False,
     rank: int = 0,
     num_ranks: int = 1,
-) -> DetectionLoaders:
+) -> Loaders:
     """The images of a protocol's task: task.train and task.val name splits as `open_coco` does.
 
     fidelity.resolution: the shorter side in pixels, 800 in published recipes. recipe.batch_size:
@@ -78,7 +51,7 @@ def detection_loaders(
         "rank": rank,
         "num_ranks": num_ranks,
     }
-    return DetectionLoaders(
+    return Loaders(
         train=CocoLoader(train, view, **shared),
         val=CocoLoader(val, None, **shared),
         num_classes=len(train.class_names),
@@ -122,13 +95,17 @@ def load_backbone(detector: Detector, weights: Mapping[str, Tensor]) -> None:
     network.load_state_dict(given)
 
 
-def detection_loss(
+def detection_loss(recipe: Recipe) -> Loss:
+    """The sum of torchvision's five losses: class, box and mask of regions, and of proposals
+    whether there is an object and where. No recipe changes it."""
+    return _sum_of_losses
+
+
+def _sum_of_losses(
     model: nn.Module, images: list[Tensor], targets: list[dict[str, Tensor]]
 ) -> Tensor:
-    """The sum of torchvision's five losses: class, box and mask of regions, and of proposals
-    whether there is an object and where."""
     losses: dict[str, Tensor] = model(images, targets)
     return torch.stack([value.float() for value in losses.values()]).sum()
 
 
-DETECTION = DetectionTask(detection_loaders, detection_network, detection_loss, score)
+DETECTION = VisionTask(detection_loaders, detection_network, detection_loss, score)

@@ -9,12 +9,13 @@ from torch.nn import functional as F
 from ..architecture import Architecture
 from ..config import Augmentation, Protocol, Recipe, Task
 from ..data import ImageLoader, masks
+from ..data.batches import Batches
 from ..data.mask_transforms import scoring_pair, training_pair
 from ..data.masks import IGNORED
 from ..errors import ConfigError, DataError
 from ..heads import UPerNet
 from ..network import HybridNet
-from .base import Loaders, Score, VisionTask
+from .base import Loaders, Loss, Score, VisionTask
 from .confusion import Confusion, segmentation_metrics
 from .exact import exact_float32
 from .inference import WHOLE, Inference, class_scores
@@ -83,47 +84,44 @@ def validation_loader(
     )
 
 
-def segmentation_network(architecture: Architecture, num_classes: int, recipe: Recipe) -> nn.Module:
+def segmentation_network(
+    architecture: Architecture, num_classes: int, protocol: Protocol
+) -> nn.Module:
     """UperNet on the architecture's network."""
-    backbone = HybridNet(architecture, num_classes=0, drop_path_rate=recipe.drop_path)
+    backbone = HybridNet(architecture, num_classes=0, drop_path_rate=protocol.recipe.drop_path)
     return UPerNet(backbone, num_classes)
 
 
-class SegmentationLoss(nn.Module):
+def segmentation_loss(recipe: Recipe) -> Loss:
     """Cross-entropy of the logits, and 0.4 times that of the auxiliary ones.
+
+    The model gives two logits (B, K, H, W); targets are classes (B, H, W) in whole numbers.
 
     Averaged over all pixels: an ignored one counts 0, as in mmsegmentation, so a batch without
     any labelled pixel is no division by zero.
     """
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
-        super().__init__()
-        self.label_smoothing = label_smoothing
-
-    def forward(self, outputs: tuple[Tensor, Tensor], classes: Tensor) -> Tensor:
-        """Two logits (B, K, H, W) and classes (B, H, W) in whole numbers -> a scalar."""
-        logits, auxiliary = outputs
-        target = classes.long()
-        return self._mean(logits, target) + _AUXILIARY_WEIGHT * self._mean(auxiliary, target)
-
-    def _mean(self, logits: Tensor, target: Tensor) -> Tensor:
+    def mean(logits: Tensor, target: Tensor) -> Tensor:
         losses = F.cross_entropy(
             logits,
             target,
             ignore_index=IGNORED,
             reduction="none",
-            label_smoothing=self.label_smoothing,
+            label_smoothing=recipe.label_smoothing,
         )
         return losses.mean()
 
+    def loss(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+        logits, auxiliary = model(images)
+        target = classes.long()
+        return mean(logits, target) + _AUXILIARY_WEIGHT * mean(auxiliary, target)
 
-def segmentation_loss(recipe: Recipe) -> nn.Module:
-    return SegmentationLoss(recipe.label_smoothing)
+    return loss
 
 
 @torch.inference_mode()
 def score(
-    model: nn.Module, loader: ImageLoader, device: torch.device, inference: Inference = WHOLE
+    model: nn.Module, loader: Batches, device: torch.device, inference: Inference = WHOLE
 ) -> Score:
     """miou, aacc and macc (confusion.segmentation_metrics) of a float32 model on `device`.
 
@@ -146,7 +144,7 @@ def score(
     assert confusion is not None  # a loader gives an image, or raises
     matrix = confusion.matrix()
     if not matrix.any():
-        raise DataError(f"{loader.split.where}: every pixel of its annotations is ignored")
+        raise DataError(f"{loader.where}: every pixel of its annotations is ignored")
     return Score(
         metrics=segmentation_metrics(matrix),
         num_images=num_images,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Protocol
-from ..data import ImageLoader
+from ..data.batches import TrainingBatches
 from ..tasks import TASKS
 from .optimizer import build_optimizer, build_schedule
 
@@ -35,7 +35,7 @@ class EpochRecord:
 
 def train(
     model: nn.Module,
-    loader: ImageLoader,
+    loader: TrainingBatches,
     protocol: Protocol,
     device: torch.device,
     on_epoch: Callable[[EpochRecord], None] | None = None,
@@ -62,7 +62,7 @@ def train(
         num_images = 0
         for step, (images, targets) in enumerate(loader, start=1):
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                loss = loss_of(model(images), targets)
+                loss = loss_of(model, images, targets)
             optimizer.zero_grad()
             loss.backward()
             if recipe.clip_grad is not None:

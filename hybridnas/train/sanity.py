@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..config import Recipe
 from ..network import NetworkStage
+from ..tasks import Loss
 from .optimizer import build_optimizer
 
 # Far beyond what a network that learns shows, so that only a broken one is refused.
@@ -26,15 +27,15 @@ class Broken(Exception):
 
 def check_start(
     model: nn.Module,
-    images: Tensor,
-    targets: Tensor,
-    loss_of: nn.Module,
+    images: Any,
+    targets: Any,
+    loss_of: Loss,
     recipe: Recipe,
     device: torch.device,
 ) -> None:
     """Raises Broken, which says why, for a model that is broken at its initialisation.
 
-    images (B, 3, H, W), targets: a few of the task's, on `device` as the model is. A copy of the
+    images, targets: a few of the task's, on `device` as the model is. A copy of the
     model sees them: activations after every stage, loss and gradients must be finite, of a root
     mean square above SMALLEST (activations below LARGEST too), and the loss must fall within STEPS
     steps of AdamW, clipped as the recipe says, at a tenth of its learning rate. Model and
@@ -51,7 +52,7 @@ def check_start(
             watching = _watched(model) if step == 0 else nullcontext([])
             autocast = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
             with watching as activations, autocast:
-                loss = loss_of(model(images), targets)
+                loss = loss_of(model, images, targets)
             for number, size in enumerate(activations, start=1):
                 _judge(f"activations after stage {number}", size.item(), LARGEST)
             optimizer.zero_grad()
