@@ -18,7 +18,8 @@ from pydantic import (
 
 from .errors import ConfigError
 from .recipe import Augmentation as Augmentation
-from .recipe import Fraction, Recipe, Value
+from .recipe import Fraction, Value
+from .recipe import Recipe as Recipe
 from .strict_yaml import explain
 
 Metric = Literal["top1", "top5", "macs", "params"]

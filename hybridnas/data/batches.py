@@ -38,3 +38,7 @@ class TrainingBatches(Batches, Protocol):
 
         No pass over the data begins, and no random number is drawn from anyone.
         """
+
+    def skip(self, passes: int, batches: int) -> None:
+        """Before the first pass: leaves out what an earlier process had of the data, whole passes
+        and batches of the next one. What follows is what followed there."""

@@ -12,13 +12,15 @@ from typing import NamedTuple
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from ..errors import DataError
+from ..processes import ALONE, Share
 from .coco import CocoSplit, Target
 from .detection_views import TrainingView
 from .loader import check_readable, planned, seeded
+from .passes import Passes
 
 
 class CocoLoader:
@@ -33,7 +35,7 @@ class CocoLoader:
     max_corrupt: the share of these images that may be unreadable or missing; more is a DataError,
         for missing ones at once, for others while iterating.
     loader_workers: processes that read images; 0: this one.
-    rank, num_ranks: of several processes that share the batches, which one this is.
+    batch_size: of this process. share: which batches are this process's.
     """
 
     def __init__(
@@ -46,8 +48,7 @@ class CocoLoader:
         max_corrupt: float,
         device: torch.device,
         loader_workers: int,
-        rank: int = 0,
-        num_ranks: int = 1,
+        share: Share = ALONE,
     ) -> None:
         training = view is not None
         indices = split.with_objects() if training else list(range(len(split)))
@@ -61,9 +62,9 @@ class CocoLoader:
         self._limit = min(int(max_corrupt * len(indices)), len(indices) - 1)
         self._device = device
         self._count({index: "no such file" for index in indices if index in split.missing})
-        plans = _Plans(split, indices, self.batch_size, training, seed, rank, num_ranks)
+        self._plans = _Plans(split, indices, self.batch_size, training, seed, share)
         batches = _Batches(split, view, indices, self._limit)
-        self._batches = planned(batches, plans, device, loader_workers, keep=training)
+        self._batches = planned(batches, self._plans, device, loader_workers, keep=training)
 
     @property
     def where(self) -> str:
@@ -78,6 +79,9 @@ class CocoLoader:
             self._count(batch.unreadable)
             if batch.images:
                 yield self._on_device(batch)
+
+    def skip(self, passes: int, batches: int) -> None:
+        self._plans.skip(passes, batches)
 
     def sample(self, number: int) -> tuple[list[Tensor], list[dict[str, Tensor]]] | None:
         """At most `number` images from all over the split with their targets, as iterating gives
@@ -112,10 +116,7 @@ class _Batch(NamedTuple):
     unreadable: dict[int, str]
 
 
-class _Plans(Sampler[_Plan]):
-    """The batches of a pass; each pass over it plans the next one. Every process plans the batches
-    of all, and takes its own."""
-
+class _Plans(Passes[_Plan]):
     def __init__(
         self,
         split: CocoSplit,
@@ -123,28 +124,28 @@ class _Plans(Sampler[_Plan]):
         batch_size: int,
         training: bool,
         seed: int,
-        rank: int,
-        num_ranks: int,
+        share: Share,
     ) -> None:
+        super().__init__(share)
         sizes = torch.from_numpy(split.contents.sizes[list(indices)])
         self._upright = sizes[:, 0] > sizes[:, 1]
         self._batch_size = batch_size
         self._training = training
-        self._rank, self._num_ranks = rank, num_ranks
         self._random = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
+        rank, num_ranks = self._share.rank, self._share.num_ranks
         whole, rest = divmod(len(self._upright), self._batch_size)
         if self._training:  # all processes take as many steps as the others
-            return whole // self._num_ranks
-        return len(range(self._rank, whole + bool(rest), self._num_ranks))
+            return whole // num_ranks
+        return len(range(rank, whole + bool(rest), num_ranks))
 
-    def __iter__(self) -> Iterator[_Plan]:
+    def next_pass(self) -> list[_Plan]:
         batches = self._grouped() if self._training else self._in_order()
         seeds = torch.randint(2**31, (len(batches),), generator=self._random).tolist()
-        mine = range(self._rank, len(batches), self._num_ranks)[: len(self)]
-        for number in mine:
-            yield _Plan(batches[number], seeds[number])
+        plans = [_Plan(batch, seed) for batch, seed in zip(batches, seeds, strict=True)]
+        uneven = len(plans) % self._share.num_ranks if self._training else 0
+        return plans[: len(plans) - uneven]
 
     def _in_order(self) -> list[list[int]]:
         places = list(range(len(self._upright)))

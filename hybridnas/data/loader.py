@@ -20,6 +20,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..errors import DataError
+from ..processes import ALONE, Share
+from .passes import Passes
 
 MEAN: tuple[float, float, float] = IMAGENET_DEFAULT_MEAN
 STD: tuple[float, float, float] = IMAGENET_DEFAULT_STD
@@ -60,13 +62,14 @@ class ImageLoader:
     Of a batch of differing shapes each run of equal ones comes by itself, as a smaller batch.
 
     split: what is read. transform: what it holds, to an image in bytes and a target.
-    batch_size: a split with fewer images is one batch.
+    batch_size: of this process; a split with fewer images is one batch.
     shuffle: for training: another order each time, only full batches, the next readable image in
         the place of one that cannot be read. Else in order, all, unreadable ones left out.
     seed: of order and augmentation.
     max_corrupt: the share of the split that may be unreadable; more is a DataError while iterating.
     loader_workers: processes that read images; 0: this one.
     finish: what is done last, with images and labels on the device (erasing, mixing).
+    share: which batches are this process's.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class ImageLoader:
         device: torch.device,
         loader_workers: int,
         finish: Finish | None = None,
+        share: Share = ALONE,
     ) -> None:
         self.split = split
         self.batch_size = min(batch_size, len(split))
@@ -91,9 +95,9 @@ class ImageLoader:
         self._finish = finish
         self._mean = 255 * torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._std = 255 * torch.tensor(STD, device=device).view(1, 3, 1, 1)
-        plans = _Plans(len(split), self.batch_size, shuffle=shuffle, seed=seed)
+        self._plans = _Plans(len(split), self.batch_size, shuffle=shuffle, seed=seed, share=share)
         batches = _Batches(split, transform, replace=shuffle, limit=self._limit)
-        self._batches = planned(batches, plans, device, loader_workers, keep=shuffle)
+        self._batches = planned(batches, self._plans, device, loader_workers, keep=shuffle)
 
     @property
     def where(self) -> str:
@@ -111,6 +115,9 @@ class ImageLoader:
             for run in batch.runs:
                 images, targets = self._on_device(run)
                 yield self._finish(images, targets) if self._finish else (images, targets)
+
+    def skip(self, passes: int, batches: int) -> None:
+        self._plans.skip(passes, batches)
 
     def sample(self, number: int) -> tuple[Tensor, Tensor] | None:
         """At most `number` images of one shape from all over the split with their targets, as
@@ -189,29 +196,36 @@ class _Batch(NamedTuple):
     error: str = ""
 
 
-class _Plans(Sampler[_Plan]):
-    """The batches of a pass; each pass over it plans the next one."""
-
-    def __init__(self, num_images: int, batch_size: int, *, shuffle: bool, seed: int) -> None:
+class _Plans(Passes[_Plan]):
+    def __init__(
+        self, num_images: int, batch_size: int, *, shuffle: bool, seed: int, share: Share
+    ) -> None:
+        super().__init__(share)
         self._num_images = num_images
         self._batch_size = batch_size
         self._shuffle = shuffle
         self._random = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
-        whole, rest = divmod(self._num_images, self._batch_size)
-        return whole if self._shuffle else whole + bool(rest)
+        return len(range(self._share.rank, self._num_batches(), self._share.num_ranks))
 
-    def __iter__(self) -> Iterator[_Plan]:
-        order = (
-            torch.randperm(self._num_images, generator=self._random)
-            if self._shuffle
-            else torch.arange(self._num_images)
-        ).tolist()
-        seeds = torch.randint(2**31, (len(self),), generator=self._random).tolist()
-        for number, seed in enumerate(seeds):
-            start = number * self._batch_size
-            yield _Plan(order[start : start + self._batch_size], seed)
+    def next_pass(self) -> list[_Plan]:
+        order = list(range(self._num_images))
+        if self._shuffle:
+            order = torch.randperm(self._num_images, generator=self._random).tolist()
+        seeds = torch.randint(2**31, (self._num_batches(),), generator=self._random).tolist()
+        starts = range(0, self._num_images, self._batch_size)
+        return [
+            _Plan(order[start : start + self._batch_size], seed)
+            for start, seed in zip(starts, seeds, strict=False)
+        ]
+
+    def _num_batches(self) -> int:
+        """Of all processes: full ones to train on, as many for each; all to score on."""
+        whole, rest = divmod(self._num_images, self._batch_size)
+        if self._shuffle:
+            return whole - whole % self._share.num_ranks
+        return whole + bool(rest)
 
 
 class _Batches(Dataset[_Batch]):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ..architecture import Architecture
-from ..config import Protocol, Recipe
+from ..config import Protocol as EvaluationProtocol
+from ..config import Recipe
 from ..data.batches import Batches, TrainingBatches
+from ..processes import ALONE, Share
 
 # Runs a model that trains on images and targets as the task's training loader gives them; a scalar.
 Loss = Callable[[nn.Module, Any, Any], Tensor]
@@ -44,18 +46,30 @@ class Score:
     device_type: str
 
 
+class OpenLoaders(Protocol):
+    def __call__(
+        self,
+        protocol: EvaluationProtocol,
+        device: torch.device,
+        loader_workers: int,
+        share: Share = ALONE,
+    ) -> Loaders: ...
+
+
 @dataclass(frozen=True)
 class VisionTask:
     """The functions of one task.
 
-    loaders: of a protocol, for a device, with so many loader processes. Raises DataError.
+    loaders: of a protocol, for a device, with so many loader processes; share: of the processes
+        that train one network, which divide every batch among them. Raises DataError.
     network: an architecture's, with the task's head for so many classes, for a protocol, on the
         CPU. Raises ConfigError for an architecture that the head cannot use.
     loss: of a recipe, called as loss(model, images, targets): it runs the model itself.
-    score: of a model on a validation loader and a device, in float32.
+    score: of a model on a validation loader and a device, in float32; over the parts of all
+        processes.
     """
 
-    loaders: Callable[[Protocol, torch.device, int], Loaders]
-    network: Callable[[Architecture, int, Protocol], nn.Module]
+    loaders: OpenLoaders
+    network: Callable[[Architecture, int, EvaluationProtocol], nn.Module]
     loss: Callable[[Recipe], Loss]
     score: Callable[[nn.Module, Any, torch.device], Score]

@@ -20,6 +20,7 @@ from ..data.batches import Batches
 from ..data.loader import Transform
 from ..errors import ConfigError
 from ..network import HybridNet
+from ..processes import ALONE, Share, gathered, summed
 from .base import Loaders, Loss, Score
 from .exact import exact_float32
 
@@ -28,12 +29,12 @@ INTERPOLATION = "bicubic"
 
 
 def classification_loaders(
-    protocol: Protocol, device: torch.device, loader_workers: int
+    protocol: Protocol, device: torch.device, loader_workers: int, share: Share = ALONE
 ) -> Loaders:
     """The images of a protocol's task; its training targets are mixed where the recipe says so."""
     task, recipe, resolution = protocol.task, protocol.recipe, protocol.fidelity.resolution
     train, val = open_splits(task)
-    batch_size = min(recipe.batch_size, len(train))
+    batch_size = max(1, min(recipe.batch_size, len(train)) // share.num_ranks)
     if _mixes(recipe.augmentation):
         batch_size = max(2, batch_size - batch_size % 2)  # images are mixed in pairs
     return Loaders(
@@ -47,9 +48,10 @@ def classification_loaders(
             device=device,
             loader_workers=loader_workers,
             finish=_Finish(recipe, len(train.class_names), device),
+            share=share,
         ),
         val=_scoring_loader(
-            val, task, resolution, recipe.crop_pct, recipe.batch_size, device, loader_workers
+            val, task, resolution, recipe.crop_pct, recipe.batch_size, device, loader_workers, share
         ),
         num_classes=len(train.class_names),
     )
@@ -105,21 +107,22 @@ def score(model: nn.Module, loader: Batches, device: torch.device) -> Score:
     """
     was_training = model.training
     model.eval()
-    correct = torch.zeros(2, dtype=torch.int64, device=device)  # among the first 1, the first 5
-    num_images = 0
+    # Right among the first 1, among the first 5; and of how many.
+    counts = torch.zeros(3, dtype=torch.int64, device=device)
     with exact_float32(device):
         for images, labels in loader:
             logits = model(images)  # (B, classes)
             first = logits.topk(min(5, logits.shape[1])).indices
             hits = first == labels.unsqueeze(1)
-            correct += torch.stack([hits[:, 0].sum(), hits.sum()])
-            num_images += len(labels)
+            counts[:2] += torch.stack([hits[:, 0].sum(), hits.sum()])
+            counts[2] += len(labels)
     model.train(was_training)
-    top1, top5 = (number / num_images for number in correct.tolist())
+    *right, num_images = summed(counts).tolist()
+    top1, top5 = (number / num_images for number in right)
     return Score(
         metrics={"top1": top1, "top5": top5, "top1_se": (top1 * (1 - top1) / num_images) ** 0.5},
         num_images=num_images,
-        num_corrupt=len(loader.unreadable),
+        num_corrupt=sum(gathered(len(loader.unreadable))),
         batch_size=loader.batch_size,
         device_type=device.type,
     )
@@ -190,6 +193,7 @@ def _scoring_loader(
     batch_size: int,
     device: torch.device,
     loader_workers: int,
+    share: Share = ALONE,
 ) -> ImageLoader:
     transform = create_transform(
         resolution, crop_pct=crop_pct, interpolation=INTERPOLATION, use_prefetcher=True
@@ -203,4 +207,5 @@ def _scoring_loader(
         max_corrupt=task.max_corrupt,
         device=device,
         loader_workers=loader_workers,
+        share=share,
     )
