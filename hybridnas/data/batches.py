@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
 
 
 class Batches(Protocol):
@@ -31,7 +33,14 @@ class Batches(Protocol):
 
 
 class TrainingBatches(Batches, Protocol):
-    """Augmented batches, all full, in another order each pass."""
+    """Augmented batches, all full, in another order each epoch.
+
+    Iterating gives the next epoch each time, the first one first.
+    """
+
+    def epoch(self, number: int, first: int = 0) -> Iterator[tuple[Any, Any]]:
+        """The batches of epoch `number`, counted from 1, from batch `first` on, counted from 0:
+        the same ones, whatever was asked for before."""
 
     def sample(self, number: int) -> tuple[Any, Any] | None:
         """At most `number` images of one shape with their targets; None: none can be read.
@@ -39,6 +48,19 @@ class TrainingBatches(Batches, Protocol):
         No pass over the data begins, and no random number is drawn from anyone.
         """
 
-    def skip(self, passes: int, batches: int) -> None:
-        """Before the first pass: leaves out what an earlier process had of the data, whole passes
-        and batches of the next one. What follows is what followed there."""
+
+@runtime_checkable
+class DeviceBatches(TrainingBatches, Protocol):
+    """Batches that are made on the device, so that a CUDA graph can record how.
+
+    An epoch is `begin` once, then for each batch `fetch` and `make`.
+    """
+
+    def begin(self, number: int, first: int = 0) -> None:
+        """Draws all of epoch `number`, to go on with its batch `first`."""
+
+    def fetch(self) -> None:
+        """What the host does for the next batch: nothing, if the images lie on the device."""
+
+    def make(self) -> tuple[Tensor, Tensor]:
+        """The next batch, by a fixed sequence of device operations on fixed memory."""

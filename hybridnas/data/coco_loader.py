@@ -19,8 +19,8 @@ from ..errors import DataError
 from ..processes import ALONE, Share
 from .coco import CocoSplit, Target
 from .detection_views import TrainingView
-from .loader import check_readable, planned, seeded
-from .passes import Passes
+from .loader import check_readable
+from .plans import Plans, planned, seeded
 
 
 class CocoLoader:
@@ -80,8 +80,12 @@ class CocoLoader:
             if batch.images:
                 yield self._on_device(batch)
 
-    def skip(self, passes: int, batches: int) -> None:
-        self._plans.skip(passes, batches)
+    def epoch(
+        self, number: int, first: int = 0
+    ) -> Iterator[tuple[list[Tensor], list[dict[str, Tensor]]]]:
+        """The batches of pass `number`, counted from 1, from batch `first` on, counted from 0."""
+        self._plans.seek(number, first)
+        return iter(self)
 
     def sample(self, number: int) -> tuple[list[Tensor], list[dict[str, Tensor]]] | None:
         """At most `number` images from all over the split with their targets, as iterating gives
@@ -116,7 +120,7 @@ class _Batch(NamedTuple):
     unreadable: dict[int, str]
 
 
-class _Plans(Passes[_Plan]):
+class _Plans(Plans[_Plan]):
     def __init__(
         self,
         split: CocoSplit,
@@ -126,23 +130,21 @@ class _Plans(Passes[_Plan]):
         seed: int,
         share: Share,
     ) -> None:
-        super().__init__(share)
+        super().__init__(seed, share)
         sizes = torch.from_numpy(split.contents.sizes[list(indices)])
         self._upright = sizes[:, 0] > sizes[:, 1]
         self._batch_size = batch_size
         self._training = training
-        self._random = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
-        rank, num_ranks = self._share.rank, self._share.num_ranks
         whole, rest = divmod(len(self._upright), self._batch_size)
         if self._training:  # all processes take as many steps as the others
-            return whole // num_ranks
-        return len(range(rank, whole + bool(rest), num_ranks))
+            return whole // self._share.num_ranks
+        return len(range(self._share.rank, whole + bool(rest), self._share.num_ranks))
 
-    def next_pass(self) -> list[_Plan]:
-        batches = self._grouped() if self._training else self._in_order()
-        seeds = torch.randint(2**31, (len(batches),), generator=self._random).tolist()
+    def draw(self, random: torch.Generator) -> list[_Plan]:
+        batches = self._grouped(random) if self._training else self._in_order()
+        seeds = torch.randint(2**31, (len(batches),), generator=random).tolist()
         plans = [_Plan(batch, seed) for batch, seed in zip(batches, seeds, strict=True)]
         uneven = len(plans) % self._share.num_ranks if self._training else 0
         return plans[: len(plans) - uneven]
@@ -151,9 +153,9 @@ class _Plans(Passes[_Plan]):
         places = list(range(len(self._upright)))
         return [places[i : i + self._batch_size] for i in places[:: self._batch_size]]
 
-    def _grouped(self) -> list[list[int]]:
+    def _grouped(self, random: torch.Generator) -> list[list[int]]:
         """Shuffled full batches; at most one has images of both orientations."""
-        order = torch.randperm(len(self._upright), generator=self._random)
+        order = torch.randperm(len(self._upright), generator=random)
         full: list[list[int]] = []
         left: list[int] = []
         for side in (order[self._upright[order]], order[~self._upright[order]]):
@@ -164,7 +166,7 @@ class _Plans(Passes[_Plan]):
                     left += part.tolist()
         if len(left) >= self._batch_size:
             full.append(left[: self._batch_size])
-        shuffled = torch.randperm(len(full), generator=self._random).tolist()
+        shuffled = torch.randperm(len(full), generator=random).tolist()
         return [full[i] for i in shuffled]
 
 

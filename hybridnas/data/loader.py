@@ -8,20 +8,17 @@ as bytes in one tensor and are normalised on the device, which halves the work p
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from ..errors import DataError
 from ..processes import ALONE, Share
-from .passes import Passes
+from .plans import Plans, planned, seeded
 
 MEAN: tuple[float, float, float] = IMAGENET_DEFAULT_MEAN
 STD: tuple[float, float, float] = IMAGENET_DEFAULT_STD
@@ -30,9 +27,6 @@ STD: tuple[float, float, float] = IMAGENET_DEFAULT_STD
 Transform = Callable[[Any, Any], tuple[Tensor, Tensor]]
 # Images and targets of a batch on the device, to images and targets.
 Finish = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-
-
-T = TypeVar("T")
 
 
 class Named(Protocol):
@@ -116,8 +110,10 @@ class ImageLoader:
                 images, targets = self._on_device(run)
                 yield self._finish(images, targets) if self._finish else (images, targets)
 
-    def skip(self, passes: int, batches: int) -> None:
-        self._plans.skip(passes, batches)
+    def epoch(self, number: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of pass `number`, counted from 1, from batch `first` on, counted from 0."""
+        self._plans.seek(number, first)
+        return iter(self)
 
     def sample(self, number: int) -> tuple[Tensor, Tensor] | None:
         """At most `number` images of one shape from all over the split with their targets, as
@@ -136,32 +132,6 @@ class ImageLoader:
     def _count(self, unreadable: dict[int, str]) -> None:
         self.unreadable |= unreadable
         check_readable(self.split, self.unreadable, self._max_corrupt)
-
-
-def planned(
-    batches: Dataset[T],
-    plans: Sampler[Any],
-    device: torch.device,
-    loader_workers: int,
-    *,
-    keep: bool,
-) -> DataLoader[T]:
-    """Makes the batches that are planned, in so many processes (0: this one).
-
-    keep: the processes stay for the next pass.
-    """
-    return DataLoader(
-        batches,
-        batch_size=None,  # an item is a batch
-        sampler=plans,
-        num_workers=loader_workers,
-        collate_fn=_as_it_is,
-        pin_memory=device.type == "cuda",
-        persistent_workers=keep and loader_workers > 0,
-        multiprocessing_context="fork" if loader_workers else None,
-        # Of its own, so that the model's random numbers stay what they are without workers.
-        generator=torch.Generator(),
-    )
 
 
 def check_readable(
@@ -196,28 +166,29 @@ class _Batch(NamedTuple):
     error: str = ""
 
 
-class _Plans(Passes[_Plan]):
+class _Plans(Plans[_Plan]):
     def __init__(
         self, num_images: int, batch_size: int, *, shuffle: bool, seed: int, share: Share
     ) -> None:
-        super().__init__(share)
+        super().__init__(seed, share)
         self._num_images = num_images
         self._batch_size = batch_size
         self._shuffle = shuffle
-        self._random = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
         return len(range(self._share.rank, self._num_batches(), self._share.num_ranks))
 
-    def next_pass(self) -> list[_Plan]:
-        order = list(range(self._num_images))
-        if self._shuffle:
-            order = torch.randperm(self._num_images, generator=self._random).tolist()
-        seeds = torch.randint(2**31, (self._num_batches(),), generator=self._random).tolist()
-        starts = range(0, self._num_images, self._batch_size)
+    def draw(self, random: torch.Generator) -> list[_Plan]:
+        order = (
+            torch.randperm(self._num_images, generator=random)
+            if self._shuffle
+            else torch.arange(self._num_images)
+        ).tolist()
+        seeds = torch.randint(2**31, (self._num_batches(),), generator=random).tolist()
+        starts = range(0, len(seeds) * self._batch_size, self._batch_size)
         return [
             _Plan(order[start : start + self._batch_size], seed)
-            for start, seed in zip(starts, seeds, strict=False)
+            for start, seed in zip(starts, seeds, strict=True)
         ]
 
     def _num_batches(self) -> int:
@@ -278,22 +249,3 @@ def _stack(samples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         (len(images), *images[0].shape), dtype=torch.uint8, memory_format=torch.channels_last
     )
     return torch.stack(images, out=stacked), torch.stack(targets)
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """All that augmentation draws from starts at `seed`, and afterwards is where it was."""
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPU's, too
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
