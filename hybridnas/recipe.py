@@ -1,4 +1,4 @@
-"""How a network is trained, as a frozen value: optimiser, schedule, regularisation, augmentation."""
+"""How a network is trained, as a frozen value: optimiser, schedule, augmentation."""
 
 from __future__ import annotations
 

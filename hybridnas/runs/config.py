@@ -38,7 +38,7 @@ class RunConfig(Value):
     epochs: PositiveInt | None = None
     iterations: PositiveInt | None = None
     init: Literal["none", "weights"] = "none"
-    drop_paths: dict[str, Fraction] = {}
+    drop_paths: dict[str, Fraction] = Field(default_factory=dict)
     score_every: PositiveInt = 1
     seed: int = Field(default=0, ge=0)
     recipe: Recipe = Recipe()
