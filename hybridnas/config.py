@@ -17,36 +17,39 @@ from pydantic import (
 )
 
 from .errors import ConfigError
+from .objectives import CLOSED_FORM, Direction, check_objectives
 from .recipe import Augmentation as Augmentation
 from .recipe import Fraction, Value
 from .recipe import Recipe as Recipe
 from .strict_yaml import explain
-
-Metric = Literal["top1", "top5", "macs", "params"]
-Direction = Literal["maximize", "minimize"]
-
-# Known before training, in closed form; every other objective is measured.
-CLOSED_FORM: frozenset[str] = frozenset({"macs", "params"})
-BEST: Mapping[Metric, Direction] = {
-    "top1": "maximize",
-    "top5": "maximize",
-    "macs": "minimize",
-    "params": "minimize",
-}
+from .task_defaults import TASK_DEFAULTS, task_named, with_task_defaults
 
 
 class Task(Value):
     """What is learned, from which data.
 
-    data: `digits` (ships with scikit-learn) or a folder in ImageFolder layout, one folder a split.
+    data: of classification `digits` (ships with scikit-learn) or a folder in ImageFolder layout,
+        one folder a split; of segmentation a folder laid out as ADE20K; of detection one laid out
+        as COCO.
+    train, val: the splits; by default training and validation for segmentation, train2017 and
+        val2017 for detection.
     max_corrupt: the share of unreadable images that is counted and skipped; above it is an error.
     """
 
-    name: Literal["classification"] = "classification"
+    name: Literal["classification", "segmentation", "detection"] = "classification"
     data: str = "digits"
     train: str = "train"
     val: str = "val"
     max_corrupt: Fraction = 0.001
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, raw: Any) -> Any:
+        if not isinstance(raw, Mapping) or (name := task_named(raw)) not in TASK_DEFAULTS:
+            return raw
+        if name != "classification" and "data" not in raw:
+            raise ValueError(f"{name} needs data, a folder (--set task.data=DIR)")
+        return {**TASK_DEFAULTS[name].task, **raw}
 
 
 class Fidelity(Value):
@@ -68,14 +71,16 @@ class Fidelity(Value):
 class Protocol(Value):
     """Everything but the architecture that decides an evaluation's score.
 
-    data_digest: of what the data holds. class_names: in the order of a model's outputs.
+    init: `none`, or a file of weights to start from. data_digest, init_digest: of what the data
+    and that file hold. class_names: in the order of a model's outputs.
     """
 
     task: Task
     recipe: Recipe
     fidelity: Fidelity
     seed: int = Field(default=0, ge=0)
-    init: Literal["none"] = "none"
+    init: str = "none"
+    init_digest: str = ""
     data_digest: str = ""
     class_names: tuple[str, ...] = ()
 
@@ -84,12 +89,14 @@ class Protocol(Value):
 
     @property
     def digest(self) -> str:
-        """12 hex digits. Where the data lies does not matter, what it holds does."""
+        """12 hex digits. Where data and weights lie does not matter, what they hold does."""
         # Without what stands at its default, so that a later field, whose default means what was
         # done before, changes no digest. The data's digest knows the classes.
         fixed = self.model_dump(mode="json", exclude={"class_names"}, exclude_defaults=True)
         if self.data_digest:
             fixed.get("task", {}).pop("data", None)
+        if self.init_digest:
+            fixed.pop("init", None)
         text = json.dumps(fixed, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -173,7 +180,9 @@ def _named(raw: object) -> object:
 class Study(Value):
     """A study's YAML: space + task + fidelities + objectives + constraints + sampler + budget.
 
+    recipe, objectives: what is not given is the task's (task_defaults).
     references: the reference architectures to try first; None: all that fit space and constraints.
+    init: `none`: fresh weights; or a file of weights (.safetensors, .pth) to start from.
     artifacts: where weights of the best candidates go, a folder or an fsspec URL.
     keep_weights: how many candidates off the front keep theirs.
     """
@@ -184,37 +193,48 @@ class Study(Value):
     task: Annotated[Task, BeforeValidator(_named)] = Task()
     recipe: Recipe = Recipe()
     fidelities: Annotated[tuple[Fidelity, ...], Field(min_length=1, max_length=1)]
-    objectives: dict[Metric, Direction] = {"top1": "maximize", "macs": "minimize"}
+    objectives: dict[str, Direction]
     constraints: Constraints = Constraints()
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
     budget: Budget
     resources: Resources = Resources()
     references: tuple[str, ...] | None = None
+    init: str = "none"
     seed: int = Field(default=0, ge=0)
     artifacts: str = "artifacts"
     keep_weights: int = Field(default=5, ge=0)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_task(cls, raw: Any) -> Any:
+        return with_task_defaults(raw) if isinstance(raw, Mapping) else raw
+
     @model_validator(mode="after")
     def _objectives_make_sense(self) -> Study:
-        if all(name in CLOSED_FORM for name in self.objectives):
-            raise ValueError("objectives: name at least one that is measured (top1, top5)")
-        for name, direction in self.objectives.items():
-            if direction != BEST[name]:
-                raise ValueError(f"objectives.{name}: got {direction!r}, allowed is {BEST[name]!r}")
+        check_objectives(self.objectives, self.task.name)
         return self
+
+    @property
+    def measured(self) -> str:
+        """The first objective that is measured: what "best" means."""
+        return next(name for name in self.objectives if name not in CLOSED_FORM)
 
     @property
     def fidelity(self) -> Fidelity:
         """The top of the ladder: where costs are counted and the front is drawn."""
         return self.fidelities[-1]
 
-    def protocol(self, data_digest: str, class_names: tuple[str, ...]) -> Protocol:
+    def protocol(
+        self, data_digest: str, class_names: tuple[str, ...], init_digest: str = ""
+    ) -> Protocol:
         """What every candidate of this study is evaluated under."""
         return Protocol(
             task=self.task,
             recipe=self.recipe,
             fidelity=self.fidelity,
             seed=self.seed,
+            init=self.init,
+            init_digest=init_digest,
             data_digest=data_digest,
             class_names=class_names,
         )

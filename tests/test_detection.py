@@ -17,8 +17,7 @@ from hybridnas.errors import ConfigError
 from hybridnas.heads import Detector, mask_rcnn
 from hybridnas.layers.blocks import Gated
 from hybridnas.mixers.gated_conv import GatedConv
-from hybridnas.network import HybridNet
-from hybridnas.tasks.detection import DETECTION, detection_network, load_backbone
+from hybridnas.tasks.detection import DETECTION, detection_network
 from hybridnas.tasks.detection_score import score
 from hybridnas.timm_entry import build
 
@@ -74,22 +73,6 @@ def test_the_loss_is_the_sum_of_torchvisions() -> None:
     loss = DETECTION.loss(Recipe())(Losses(), [], [])
     assert loss == 3.5
     assert loss.dtype == torch.float32
-
-
-def test_a_backbone_starts_from_a_classifier(tmp_path: Path) -> None:
-    classifier = HybridNet(NET, num_classes=7)
-    detector = detection_network(NET, 2, protocol(tmp_path))
-    load_backbone(detector, classifier.state_dict())
-    image = torch.rand(1, 3, 64, 64)
-    with torch.no_grad():
-        want: Any = classifier.eval().forward_intermediates(image, intermediates_only=True)
-        for mine, theirs in zip(detector.eval().backbone.body(image), want, strict=True):
-            assert torch.equal(mine, theirs)
-    other = Architecture((Stage(8, (CONV,)), *NET.stages[1:]))
-    with pytest.raises(ConfigError, match=r"are of another architecture: \d+ of \d+ do not fit"):
-        load_backbone(detector, HybridNet(other).state_dict())
-    with pytest.raises(ConfigError, match=r"among them stages\.3"):
-        load_backbone(detector, HybridNet(Architecture(NET.stages[:3])).state_dict())
 
 
 def fit(detector: Detector, loader: CocoLoader, steps: int) -> list[float]:

@@ -84,6 +84,11 @@ class Named:
     row: Row | None = None
 
     @property
+    def task(self) -> str:
+        """A study's; classification for what is of no study."""
+        return self.view.study.task.name if self.view else "classification"
+
+    @property
     def resolution(self) -> int:
         """The image size that a study used; 224 for what is of no study."""
         return self.view.study.fidelity.resolution if self.view else 224

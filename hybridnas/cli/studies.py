@@ -19,9 +19,11 @@ from .common import (
     console,
     epochs,
     in_units,
+    pixels,
     print_facts,
     print_json,
 )
+from .costs import HEADS
 from .resolve import known_study, study_to_run
 from .summary import print_end, print_front, print_status, status_json, write_csv
 
@@ -78,6 +80,10 @@ def search(
 
     Examples: `hybridnas search quickstart`, `hybridnas search study.yaml --dry-run`,
     `hybridnas search images64 --set task.data=DIR --set budget.hours=1`
+
+    MACs are counted with the head of the study's task: of classification on a square image of the
+    study's resolution; of segmentation (UperNet) and detection (Mask R-CNN) on an image of papers'
+    proportions, 512x2048 for a resolution of 512 and 800x1280 for one of 800.
     """
     from ..search.cluster import check_reachable
     from ..search.plan import make_plan
@@ -124,7 +130,7 @@ def _place(plan: Plan, storage: str, resume: bool) -> str:
 
 
 def _print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
-    from ..search.plan import survey
+    from ..search.plan import counted_size, survey
 
     study: Study = plan.study
     found: dict[str, Any] = {
@@ -133,6 +139,7 @@ def _print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
         "size": plan.space.size(),
         "genes": len(plan.space.genes),
         **survey(plan),
+        "task": study.task.name,
         "data": study.task.data,
         "classes": plan.num_classes,
         "protocol": plan.protocol.digest,
@@ -152,6 +159,7 @@ def _print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
         if value is not None
     ]
     kept = f"{100 * found['feasible_share']:.0f} % of random draws keep them"
+    head = HEADS.get(study.task.name, "")
     smallest, median = in_units(found["smallest_macs"]), in_units(found["median_macs"])
     print_facts(
         f"{study.name} would run (nothing was written)",
@@ -160,10 +168,10 @@ def _print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
                 "space",
                 f"{plan.space.name}: {found['size']:.2e} architectures, {found['genes']} decisions",
             ),
-            ("MACs", f"from {smallest}, median {median}, at {fidelity.resolution} px"),
+            ("MACs", f"from {smallest}, median {median}, at {pixels(counted_size(study))}{head}"),
             ("constraints", f"{', '.join(limits)}; {kept}" if limits else "none"),
             ("objectives", ", ".join(f"{d} {name}" for name, d in study.objectives.items())),
-            ("data", f"{study.task.data}, {plan.num_classes} classes"),
+            ("task", f"{study.task.name} of {study.task.data}, {plan.num_classes} classes"),
             ("training", f"{epochs(fidelity.epochs)}, batches of {study.recipe.batch_size}"),
             ("sampler", study.sampler.name),
             ("budget", ", ".join(f"{name} {value:g}" for name, value in found["budget"].items())),
@@ -200,7 +208,7 @@ def pareto(
 ) -> None:
     """Show the Pareto front of a study: the trials that no other beats in every objective.
 
-    +- is the standard error of top1. Stages read G3-S9: three Gated CNN blocks, then nine SSM
+    +- is a standard error. Stages read G3-S9: three Gated CNN blocks, then nine SSM
     blocks (A: attention). Example: `hybridnas pareto quickstart --plot front.svg`
     """
     if as_json and as_csv:

@@ -9,8 +9,10 @@ from typing import Any
 
 import typer
 
+from ..objectives import STANDARD_ERRORS
+from ..search.plan import counted_size
 from ..search.view import Row, StudyView
-from .common import epochs, in_units, objective_text, print_facts, print_table
+from .common import epochs, in_units, objective_text, pixels, print_facts, print_table
 
 _ENDED = {
     "trials": "the budget of trials is spent",
@@ -92,22 +94,23 @@ def print_front(view: StudyView) -> None:
         values: list[str] = []
         for key, value in member["values"].items():
             values.append(objective_text(key, value))
-            if key == "top1":
-                values.append(_spread(member))
+            if key in STANDARD_ERRORS:
+                values.append(_spread(member[STANDARD_ERRORS[key]]))
         rows.append([row.number, *values, in_units(member["params"]), member["stages"]])
     headings = [word for key in view.objectives for word in _headings(key)]
     columns = ["trial", *headings, "params", "stages"]
     title = f"Pareto front of {name}: {len(rows)} of {len(view.finished)} results"
-    print_table(f"{title}, MACs at {view.study.fidelity.resolution} px", columns, rows)
+    print_table(f"{title}, MACs at {pixels(counted_size(view.study))}", columns, rows)
 
 
 def write_csv(view: StudyView) -> None:
     """The front on stdout, one line a member."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["trial", "arch", *view.objectives, "params", "top1_se", "stages"])
+    errors = [STANDARD_ERRORS[name] for name in view.objectives if name in STANDARD_ERRORS]
+    writer.writerow(["trial", "arch", *view.objectives, "params", *errors, "stages"])
     for member in view.front_json():
-        head = [member["trial"], member["arch"], *member["values"].values()]
-        writer.writerow([*head, member["params"], member["top1_se"], member["stages"]])
+        head = [member["trial"], member["arch"], *member["values"].values(), member["params"]]
+        writer.writerow([*head, *(member[name] for name in errors), member["stages"]])
 
 
 def print_end(view: StudyView, reason: str) -> None:
@@ -130,11 +133,12 @@ def _one_line(view: StudyView, row: Row) -> str:
 
 
 def _headings(objective: str) -> list[str]:
-    return {"top1": ["top1", "+-"], "macs": ["MACs"]}.get(objective, [objective])
+    name = {"macs": "MACs"}.get(objective, objective)
+    return [name, "+-"] if objective in STANDARD_ERRORS else [name]
 
 
-def _spread(member: Mapping[str, Any]) -> str:
-    return "" if member["top1_se"] is None else f"{member['top1_se']:.4f}"
+def _spread(error: float | None) -> str:
+    return "" if error is None else f"{error:.4f}"
 
 
 def _counts(counts: Mapping[str, float], after: bool = False) -> str:

@@ -104,6 +104,14 @@ def cost(
     return Cost(total.params, total.macs, stem, tuple(stages), head, size, classes)
 
 
+def input_size(task: str, resolution: int) -> Size:
+    """(height, width) of the image that costs of a task at a resolution are counted for: square
+    for classification, else of the proportions of published figures (TASKS), whose shorter side
+    is the resolution."""
+    height, width = TASKS[task][0]
+    return resolution, round(resolution * width / height)
+
+
 def _checked_size(given: int | tuple[int, int]) -> Size:
     size = (given, given) if isinstance(given, int) else tuple(given)
     if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):

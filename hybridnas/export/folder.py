@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..architecture import Architecture
-from ..checkpoint import KNOWN, checkpoint_filter_fn, unwrapped
 from ..cost import Cost, cost
 from ..drawing import draw
 from ..errors import ExportError
+from ..network import HybridNet
 from ..timm_entry import build, pretrained_cfg
+from ..train import read_weights as weights_of_file
 from .card import DRAWING, Origin, Source, model_card
 from .programs import ONNX, PROGRAM, check_onnx, write_onnx, write_program
 from .standalone import check_standalone, write_package
@@ -178,30 +179,6 @@ def _config(
 def read_weights(path: Path, architecture: Architecture, num_classes: int) -> dict[str, Tensor]:
     """The weights in a .pth or .safetensors file under our names, whoever named them.
 
-    Raises ExportError for a file that holds none, or those of no known network.
+    Raises DataError for a file that holds none, or those of no known network.
     """
-    try:
-        loaded = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
-    except OSError as error:
-        raise ExportError(f"{path} cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # whatever bytes that are no pickle make of themselves
-        first = (str(error).splitlines() or [""])[0]
-        what = f"{type(error).__name__}: {first}"
-        raise ExportError(f"{path} holds no weights that can be read ({what:.200})") from None
-    named = unwrapped(loaded) if isinstance(loaded, Mapping) else {}
-    if not named or not all(isinstance(value, Tensor) for value in named.values()):
-        raise ExportError(
-            f"{path} must hold weights by name, got {type(loaded).__name__} with other things"
-        )
-    model = build(architecture, num_classes=num_classes, device="meta")
-    found = checkpoint_filter_fn(named, model)
-    if not found.keys() & model.state_dict().keys():
-        raise ExportError(
-            f"{path}: weights with names such as {next(iter(found), 'none')!r} are of no known "
-            f"network; known: hybridnas's own, {', '.join(KNOWN)}"
-        )
-    return found
-
-
-def _torch_load(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return weights_of_file(path, HybridNet(architecture, num_classes, device="meta"))

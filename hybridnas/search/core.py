@@ -15,7 +15,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ..architecture import Architecture
-from ..config import CLOSED_FORM
+from ..objectives import CLOSED_FORM
 from ..store import Evaluation, Store, TrialRecord
 from .attributes import (
     architecture_attributes,
@@ -212,7 +212,7 @@ class SearchCore:
         costs = {name: float(trial.user_attrs[name]) for name in CLOSED_FORM}
         values = self._values(evaluation, costs)
         if not trial.state.is_finished():
-            attributes = result_attributes(evaluation, reused)
+            attributes = result_attributes(evaluation, self.study.objectives, reused)
             patiently(lambda: self._finish(trial_id, attributes, values))
             self._proposer.tell(number, values)
         if not reused:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
-from ..config import BEST, CLOSED_FORM, Metric, Protocol, Study, parse_study
+from ..config import Protocol, Study, parse_study
 from ..errors import ConfigError
+from ..objectives import BEST, CLOSED_FORM, STANDARD_ERRORS
 from ..pareto import hypervolume, non_dominated
 from ..store import Evaluation, SessionRecord, Store, TrialRecord, is_alive
 
@@ -69,7 +70,7 @@ class StudyView:
             self.rows.append(_row(record, json_of[digest], live))
 
     @property
-    def objectives(self) -> list[Metric]:
+    def objectives(self) -> list[str]:
         return list(self.study.objectives)
 
     @cached_property
@@ -100,11 +101,10 @@ class StudyView:
 
     def best(self, number: int) -> list[Row]:
         """The trials that are best in the first measured objective; of equals the cheaper ones."""
-        measured = next(n for n in self.objectives if n not in CLOSED_FORM)
         costs = [name for name in self.objectives if name in CLOSED_FORM]
 
         def rank(row: Row) -> list[float]:
-            return [-row.value(measured), *(row.value(name) for name in costs)]
+            return [-row.value(self.study.measured), *(row.value(name) for name in costs)]
 
         return sorted(self.finished, key=rank)[:number]
 
@@ -164,12 +164,13 @@ class StudyView:
     def as_json(self, row: Row) -> dict[str, Any]:
         assert row.evaluation is not None
         metrics: Mapping[str, float | None] = row.evaluation.metrics
+        errors = [STANDARD_ERRORS[name] for name in self.objectives if name in STANDARD_ERRORS]
         return {
             "trial": row.number,
             "arch": row.architecture.digest,
             "values": {name: row.value(name) for name in self.objectives},
             "params": metrics.get("params"),
-            "top1_se": metrics.get("top1_se"),
+            **{name: metrics.get(name) for name in errors},
             "stages": row.architecture.short,
         }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,7 +13,6 @@ from ..config import Protocol, Recipe
 from ..data.coco import open_coco_splits
 from ..data.coco_loader import CocoLoader
 from ..data.detection_views import SHORTER, TrainingView, longest_side
-from ..errors import ConfigError
 from ..heads import Detector, mask_rcnn
 from ..network import HybridNet
 from ..processes import ALONE, Share
@@ -73,25 +71,6 @@ def detection_network(architecture: Architecture, num_classes: int, protocol: Pr
         longer=longest_side(resolution),
         anchor=_ANCHOR * resolution / SHORTER,
     )
-
-
-def load_backbone(detector: Detector, weights: Mapping[str, Tensor]) -> None:
-    """Starts a detector's backbone from a classifier of the same architecture.
-
-    weights: of a HybridNet; those of its head are not used. ConfigError where others do not fit.
-    """
-    network = detector.backbone.body.model
-    wanted = network.state_dict()
-    given = {name: value for name, value in weights.items() if not name.startswith("head.")}
-    wrong = sorted(wanted.keys() ^ given.keys()) or sorted(
-        name for name, value in given.items() if value.shape != wanted[name].shape
-    )
-    if wrong:
-        raise ConfigError(
-            f"the weights are of another architecture: {len(wrong)} of {len(wanted)} do not fit, "
-            f"among them {', '.join(wrong[:3])}"
-        )
-    network.load_state_dict(given)
 
 
 def detection_loss(recipe: Recipe) -> Loss:
