@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import gc
-import importlib.metadata
 import logging
-import os
-import platform
-import random
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import timm
 import torch
 from torch import Tensor, nn
 
 from .architecture import Architecture
 from .config import Protocol
+from .environment import first_line, git_commit, machine, pick_device, seed_everything, versions
 from .errors import ConfigError, DataError
 from .tasks import TASKS, Score
 from .train import Broken, Diverged, EpochRecord, check_start, train
@@ -93,7 +85,7 @@ def evaluate(
     except Exception as error:
         if error is run.listener_error:
             raise
-        reason, message = _reason(error), f"{type(error).__name__}: {_first_line(error)}"
+        reason, message = _reason(error), f"{type(error).__name__}: {first_line(error)}"
         _log.warning("evaluation failed: %s", message, exc_info=reason == "error")
     finally:
         _free(run.device)
@@ -107,8 +99,8 @@ def evaluate(
         metrics=run.metrics,
         curve=run.curve,
         timing=run.timing,
-        machine=_machine(run.device, run.eval_batch_size),
-        versions=_versions(),
+        machine=machine(run.device, run.eval_batch_size),
+        versions=versions(),
         seed=protocol.seed,
         git_commit=git_commit(),
         started_at=started_at,
@@ -143,7 +135,7 @@ class _Run:
         task = TASKS[protocol.task.name]
         with self._timed("data_s"):
             loaders = task.loaders(protocol, device, self._loader_workers)
-        _seed_everything(protocol.seed)
+        seed_everything(protocol.seed)
         with self._timed("build_s"):
             model = task.network(architecture, loaders.num_classes, protocol).to(device)
         with self._timed("check_s"):
@@ -180,26 +172,6 @@ class _Run:
             self.timing[name] = time.perf_counter() - started
 
 
-def pick_device(name: str) -> torch.device:
-    """torch's device of that name, `auto` for the best there is; ConfigError if it is not here."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"no device {name!r} here ({_first_line(error)}); allowed are auto, cpu, cuda, cuda:N"
-        ) from None
-    return device
-
-
-def _seed_everything(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-
-
 def _metrics(score: Score, num_corrupt_train: int, model: nn.Module) -> dict[str, float | int]:
     return {
         **score.metrics,
@@ -232,60 +204,8 @@ def _reason(error: Exception) -> Reason:
     return "error"
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "")
-
-
 def _free(device: torch.device) -> None:
     """Gives back the candidate's memory: the next one runs in the same process."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-
-
-def _machine(device: torch.device, eval_batch_size: int) -> dict[str, str | int]:
-    on_gpu = device.type == "cuda"
-    return {
-        "host": platform.node(),
-        "device": torch.cuda.get_device_name(device) if on_gpu else _cpu_name(),
-        "device_type": device.type,
-        "cpu_count": os.cpu_count() or 0,
-        "torch_threads": torch.get_num_threads(),
-        "eval_batch_size": eval_batch_size,
-    }
-
-
-@cache
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _versions() -> dict[str, str | None]:
-    try:
-        own: str | None = importlib.metadata.version("hybridnas")
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout
-        own = None
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "timm": timm.__version__,
-        "hybridnas": own,
-        "cuda": torch.version.cuda,
-    }
-
-
-@cache
-def git_commit() -> str | None:
-    """The commit of the checkout that hybridnas runs from; None where it is installed."""
-    checkout = Path(__file__).resolve().parent.parent
-    if not (checkout / ".git").exists():
-        return None
-    asked = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
-    try:
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):  # no git here
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None

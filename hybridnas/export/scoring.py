@@ -15,8 +15,8 @@ from torch import nn
 
 from ..config import Protocol, Task
 from ..data import class_names
+from ..environment import pick_device
 from ..errors import ConfigError, DataError, ExportError, HybridnasError
-from ..evaluate import pick_device
 from ..tasks import TASKS
 from ..tasks.classification import validation_loader
 from .folder import CONFIG, WEIGHTS

@@ -64,14 +64,18 @@ class RunConfig(Value):
         return self.model_copy(update={"recipe": recipe, "drop_paths": {}})
 
     def protocol(
-        self, steps_per_epoch: int | None, data_digest: str, class_names: tuple[str, ...]
+        self,
+        steps_per_epoch: int,
+        data_digest: str,
+        class_names: tuple[str, ...],
+        init: str,
+        init_digest: str,
     ) -> Protocol:
         """What an evaluation of the trained network is known by."""
-        if self.epochs is not None:
-            epochs = self.epochs
-        else:
+        epochs = self.epochs
+        if epochs is None:
             assert self.iterations is not None
-            epochs = -(-self.iterations // (steps_per_epoch or self.iterations))
+            epochs = -(-self.iterations // steps_per_epoch)
         return Protocol(
             task=self.task,
             recipe=self.recipe,
@@ -79,6 +83,8 @@ class RunConfig(Value):
                 epochs=epochs, resolution=self.resolution, iterations=self.iterations
             ),
             seed=self.seed,
+            init=init,
+            init_digest=init_digest,
             data_digest=data_digest,
             class_names=class_names,
         )

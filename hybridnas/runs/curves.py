@@ -1,0 +1,28 @@
+"""The curves of a training for TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+
+
+class Curves:
+    """Writes scalars by step.
+
+    first_step: of what goes on; what an earlier process wrote beyond it is not shown.
+    """
+
+    def __init__(self, folder: Path, first_step: int) -> None:
+        self._writer = SummaryWriter(str(folder), purge_step=first_step)
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
