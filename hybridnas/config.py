@@ -67,6 +67,11 @@ class Fidelity(Value):
         most = self.epochs * steps_per_epoch
         return most if self.iterations is None else min(self.iterations, most)
 
+    def steps_by_epoch(self, steps_per_epoch: int) -> list[int]:
+        """Of each epoch that is begun; the last one may be shorter."""
+        whole, rest = divmod(self.num_steps(steps_per_epoch), steps_per_epoch)
+        return [steps_per_epoch] * whole + [rest] * bool(rest)
+
 
 class Protocol(Value):
     """Everything but the architecture that decides an evaluation's score.

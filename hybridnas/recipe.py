@@ -60,7 +60,9 @@ class Recipe(Value):
     None: one step up from 0. warmup: `before` the schedule begins, or `within` it, whose first part
     it then replaces (as timm and mmsegmentation do by default).
 
-    crop_pct: timm's, for validation. drop_path grows linearly with depth.
+    crop_pct: timm's, for validation. drop_path grows linearly with depth. ema_decay: of an
+    exponential moving average of the weights after each step, which is then scored in their place;
+    null: none.
     """
 
     batch_size: PositiveInt = 128
@@ -83,6 +85,7 @@ class Recipe(Value):
     label_smoothing: Fraction = 0.1
     clip_grad: PositiveFloat | None = 1.0
     drop_path: Fraction = 0.0
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
     crop_pct: PositiveFloat = 1.0
     augmentation: Augmentation = Augmentation()
 

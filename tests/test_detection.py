@@ -17,7 +17,7 @@ from hybridnas.errors import ConfigError
 from hybridnas.heads import Detector, mask_rcnn
 from hybridnas.layers.blocks import Gated
 from hybridnas.mixers.gated_conv import GatedConv
-from hybridnas.tasks.detection import DETECTION, detection_network
+from hybridnas.tasks.detection import DETECTION
 from hybridnas.tasks.detection_score import score
 from hybridnas.timm_entry import build
 

@@ -49,7 +49,7 @@ def digits_loader(batch_size: int = 100) -> ImageLoader:
 
 
 def run(model: nn.Module, told: Protocol) -> list[EpochRecord]:
-    return train(model, CLASSIFICATION.loaders(told, CPU, 0).train, told, CPU)
+    return train(model, CLASSIFICATION.loaders(told, CPU, 0).train, told, CPU).curve
 
 
 # ---- training
@@ -75,9 +75,8 @@ def test_digits_are_learned(augmentation: Augmentation) -> None:
 def test_every_epoch_is_told_as_it_ends() -> None:
     told = protocol(2)
     records: list[EpochRecord] = []
-    curve = train(
-        small_net(), CLASSIFICATION.loaders(told, CPU, 0).train, told, CPU, records.append
-    )
+    loader = CLASSIFICATION.loaders(told, CPU, 0).train
+    curve = train(small_net(), loader, told, CPU, records.append).curve
     assert records == curve
     assert all(record.images_per_second > 0 for record in curve)
     assert curve[0].images_per_second * curve[0].seconds == pytest.approx(1000)

@@ -16,13 +16,14 @@ from torch.nn import functional as F
 from ..architecture import Architecture
 from ..config import Augmentation, Protocol, Recipe, Task
 from ..data import MEAN, STD, ImageLoader, Split, open_split, open_splits
-from ..data.batches import Batches
+from ..data.batches import Batches, TrainingBatches
 from ..data.loader import Transform
 from ..errors import ConfigError
 from ..network import HybridNet
 from ..processes import ALONE, Share, gathered, summed
 from .base import Loaders, Loss, Score
 from .exact import exact_float32
+from .resident_data import resident_scoring, resident_training
 
 # Of validation images; training draws one of timm's for each image.
 INTERPOLATION = "bicubic"
@@ -31,29 +32,61 @@ INTERPOLATION = "bicubic"
 def classification_loaders(
     protocol: Protocol, device: torch.device, loader_workers: int, share: Share = ALONE
 ) -> Loaders:
-    """The images of a protocol's task; its training targets are mixed where the recipe says so."""
-    task, recipe, resolution = protocol.task, protocol.recipe, protocol.fidelity.resolution
-    train, val = open_splits(task)
-    batch_size = max(1, min(recipe.batch_size, len(train)) // share.num_ranks)
+    """The images of a protocol's task; its training targets are mixed where the recipe says so.
+
+    On one CUDA device they are kept decoded where they fit in memory, else, and on the CPU, they stream: there
+    timm's transforms take less time than those of whole batches (scripts/bench_augment.py), and an
+    outcome, which is the same to the bit, must not depend on how much memory was free.
+    """
+    train, val = open_splits(protocol.task)
+    return Loaders(
+        train=_training_batches(train, protocol, device, loader_workers, share),
+        val=_scoring_batches(val, protocol, device, loader_workers, share),
+        num_classes=len(train.class_names),
+    )
+
+
+def _training_batches(
+    split: Split, protocol: Protocol, device: torch.device, loader_workers: int, share: Share
+) -> TrainingBatches:
+    recipe = protocol.recipe
+    batch_size = max(1, min(recipe.batch_size, len(split)) // share.num_ranks)
     if _mixes(recipe.augmentation):
         batch_size = max(2, batch_size - batch_size % 2)  # images are mixed in pairs
-    return Loaders(
-        train=ImageLoader(
-            train,
-            _training_transform(recipe.augmentation, resolution),
-            batch_size=batch_size,
-            shuffle=True,
-            seed=protocol.seed,
-            max_corrupt=task.max_corrupt,
-            device=device,
-            loader_workers=loader_workers,
-            finish=_Finish(recipe, len(train.class_names), device),
-            share=share,
-        ),
-        val=_scoring_loader(
-            val, task, resolution, recipe.crop_pct, recipe.batch_size, device, loader_workers, share
-        ),
-        num_classes=len(train.class_names),
+    if device.type == "cuda" and share == ALONE:
+        kept = resident_training(split, protocol, batch_size, device)
+        if kept is not None:
+            return kept
+    return ImageLoader(
+        split,
+        _training_transform(recipe.augmentation, protocol.fidelity.resolution),
+        batch_size=batch_size,
+        shuffle=True,
+        seed=protocol.seed,
+        max_corrupt=protocol.task.max_corrupt,
+        device=device,
+        loader_workers=loader_workers,
+        finish=_Finish(recipe, len(split.class_names), device),
+        share=share,
+    )
+
+
+def _scoring_batches(
+    split: Split, protocol: Protocol, device: torch.device, loader_workers: int, share: Share
+) -> Batches:
+    if device.type == "cuda" and share == ALONE:
+        kept = resident_scoring(split, protocol, INTERPOLATION, device)
+        if kept is not None:
+            return kept
+    return _scoring_loader(
+        split,
+        protocol.task,
+        protocol.fidelity.resolution,
+        protocol.recipe.crop_pct,
+        protocol.recipe.batch_size,
+        device,
+        loader_workers,
+        share,
     )
 
 

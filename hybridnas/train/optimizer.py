@@ -32,16 +32,25 @@ def check_recipe(recipe: Recipe) -> None:
 def build_optimizer(
     model: nn.Module, recipe: Recipe, device: torch.device
 ) -> torch.optim.Optimizer:
-    """AdamW; biases, norms and model.no_weight_decay() are left without decay."""
-    return create_optimizer_v2(
+    """AdamW; biases, norms and model.no_weight_decay() are left without decay.
+
+    On CUDA one kernel for all weights, and learning rates that lie there, as a captured step needs.
+    """
+    on_gpu = device.type == "cuda"
+    optimizer = create_optimizer_v2(
         parameter_groups(model, recipe),
         opt="adamw",
         lr=recipe.lr,
         weight_decay=0.0,  # the groups have their own
         betas=recipe.betas,
         eps=recipe.eps,
-        fused=True if device.type == "cuda" else None,  # one kernel for all weights
+        fused=True if on_gpu else None,
+        capturable=on_gpu,
     )
+    if on_gpu:
+        for group in optimizer.param_groups:
+            group["lr"] = torch.tensor(group["lr"], device=device)
+    return optimizer
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
@@ -73,6 +82,45 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
             fresh = {**group, "params": [], "lr_scale": scale}
             split.setdefault((number, scale), fresh)["params"].append(parameter)
     return list(split.values())
+
+
+class Schedule:
+    """Learning rates by steps, as `build_schedule` has them."""
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        recipe: Recipe,
+        *,
+        num_steps: int,
+        steps_per_epoch: int,
+    ) -> None:
+        self._optimizer = optimizer
+        # timm's schedule writes numbers, which must not take the place of tensors: it has groups
+        # of its own.
+        scales = [group.get("lr_scale", 1.0) for group in optimizer.param_groups]
+        self._rates = torch.optim.SGD(
+            [{"params": [torch.zeros(())], "lr_scale": scale} for scale in scales], lr=recipe.lr
+        )
+        self._schedule = build_schedule(
+            self._rates, recipe, num_steps=num_steps, steps_per_epoch=steps_per_epoch
+        )
+
+    @property
+    def rate(self) -> float:
+        """Of the optimizer's first group, as it was set last."""
+        return float(self._rates.param_groups[0]["lr"])
+
+    def set(self, step: int) -> None:
+        """Gives the optimizer the rates of a step, counted from 0."""
+        self._schedule.step_update(step)
+        for group, rated in zip(
+            self._optimizer.param_groups, self._rates.param_groups, strict=True
+        ):
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(rated["lr"])
+            else:
+                group["lr"] = rated["lr"]
 
 
 def build_schedule(

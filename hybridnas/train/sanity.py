@@ -15,6 +15,7 @@ from ..config import Recipe
 from ..network import NetworkStage
 from ..tasks import Loss
 from .optimizer import build_optimizer
+from .stepper import precision
 
 # Far beyond what a network that learns shows, so that only a broken one is refused.
 LARGEST, SMALLEST = 1e4, 1e-7
@@ -50,8 +51,7 @@ def check_start(
             # What the stages give is judged once, at the start.
             watching: AbstractContextManager[list[Tensor]]
             watching = _watched(model) if step == 0 else nullcontext([])
-            autocast = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
-            with watching as activations, autocast:
+            with watching as activations, precision(device):
                 loss = loss_of(model, images, targets)
             for number, size in enumerate(activations, start=1):
                 _judge(f"activations after stage {number}", size.item(), LARGEST)
