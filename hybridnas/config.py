@@ -53,7 +53,8 @@ class Task(Value):
 
 
 class Fidelity(Value):
-    """How much training: epochs at a resolution (pixels of a square image).
+    """How much training: epochs at a resolution in pixels: the side of a square image of
+    classification and of a crop of segmentation, the shorter side of an image of detection.
 
     iterations: steps after which it ends within its last epoch; None: with that epoch.
     """

@@ -19,7 +19,7 @@ from .config import Protocol
 from .environment import first_line, git_commit, machine, pick_device, seed_everything, versions
 from .errors import ConfigError, DataError
 from .tasks import TASKS, Score
-from .train import Broken, Diverged, EpochRecord, check_start, train
+from .train import Broken, Diverged, EpochRecord, check_start, initialise, train
 
 _log = logging.getLogger(__name__)
 
@@ -137,7 +137,9 @@ class _Run:
             loaders = task.loaders(protocol, device, self._loader_workers)
         seed_everything(protocol.seed)
         with self._timed("build_s"):
-            model = task.network(architecture, loaders.num_classes, protocol).to(device)
+            model = task.network(architecture, loaders.num_classes, protocol)
+            initialise(model, protocol)
+            model = model.to(device)
         with self._timed("check_s"):
             if few := loaders.train.sample(min(_TRIED, protocol.recipe.batch_size)):
                 check_start(model, *few, task.loss(protocol.recipe), protocol.recipe, device)

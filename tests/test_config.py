@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hybridnas.config import BEST, CLOSED_FORM, Fidelity, Protocol, Recipe, Study, Task, parse_study
+from hybridnas.config import Fidelity, Protocol, Recipe, Study, Task, parse_study
 from hybridnas.errors import ConfigError
+from hybridnas.objectives import BEST, CLOSED_FORM, STANDARD_ERRORS
 from hybridnas.strict_yaml import override
+from hybridnas.task_defaults import TASK_DEFAULTS
 
 RAW: dict[str, Any] = {
     "name": "tiny",
@@ -100,7 +102,16 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ({"name": "two words"}, r"tiny.yaml: name: string should match pattern .*got 'two words'"),
         ({"name": "-x"}, r"name: string should match pattern"),
         ({"name": "x" * 101}, r"name: string should have at most 100 characters"),
-        ({"task": "segmentation"}, r"task.name: input should be 'classification', got 'segmentat"),
+        ({"task": "tracking"}, r"task.name: .*'segmentation' or 'detection', got 'tracking'"),
+        ({"task": "segmentation"}, r"task: segmentation needs data, a folder \(--set task.data="),
+        (
+            {"task": {"name": "segmentation", "data": "x"}, "objectives": {"top1": "maximize"}},
+            r"objectives: segmentation measures miou, aacc, macc \(and counts macs, .*; got top1$",
+        ),
+        (
+            {"task": {"name": "detection", "data": "x"}, "objectives": {"macs": "minimize"}},
+            r"name at least one that is measured \(box_ap, mask_ap, ",
+        ),
         (
             {"task": {"max_corrupt": 2}},
             r"task.max_corrupt: input should be less than or equal to 1",
@@ -117,7 +128,10 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
             {"fidelities": [{"epochs": 0, "resolution": 32}]},
             r"fidelities.0.epochs: input should be",
         ),
-        ({"objectives": {"speed": "maximize"}}, r"objectives.speed.*: input should be 'top1', 'to"),
+        (
+            {"objectives": {"speed": "maximize"}},
+            r"classification measures top1, top5 .*; got speed",
+        ),
         (
             {"objectives": {"macs": "minimize"}},
             r"name at least one that is measured \(top1, top5\)",
@@ -166,10 +180,31 @@ def test_settings_of_the_command_line_reach_the_study() -> None:
 
 
 def test_every_objective_has_a_best_direction() -> None:
-    for name, direction in BEST.items():
-        objectives = {"top1": "maximize", "top5": "maximize", name: direction}
-        assert study(objectives=objectives).objectives[name] == direction
-        assert (direction == "minimize") == (name in CLOSED_FORM)
+    for task, known in TASK_DEFAULTS.items():
+        given = {"name": task, "data": "x"}
+        for name in (*known.measures, *CLOSED_FORM):
+            objectives = {known.measures[0]: "maximize", name: BEST[name]}
+            assert study(task=given, objectives=objectives).objectives[name] == BEST[name]
+            assert (BEST[name] == "minimize") == (name in CLOSED_FORM)
+    assert BEST.keys() == {n for t in TASK_DEFAULTS.values() for n in t.measures} | CLOSED_FORM
+    assert STANDARD_ERRORS.keys() <= BEST.keys()
+
+
+def test_a_study_of_a_dense_task_needs_its_name_and_its_data_alone() -> None:
+    found = study(task={"name": "segmentation", "data": "roads"})
+    assert (found.task.train, found.task.val) == ("training", "validation")
+    assert (found.objectives, found.measured) == ({"miou": "maximize", "macs": "minimize"}, "miou")
+    assert found.recipe.label_smoothing == 0
+    assert found.recipe.batch_size < Recipe().batch_size
+    given = {"train": "a", "val": "b", "name": "detection", "data": "x"}
+    other = study(
+        task=given, recipe={"lr": 1.0, "batch_size": 3}, objectives={"mask_ap": "maximize"}
+    )
+    assert (other.task.train, other.task.val) == ("a", "b")
+    assert (other.recipe.lr, other.recipe.batch_size, other.recipe.label_smoothing) == (1, 3, 0)
+    assert other.measured == "mask_ap"
+    assert study(task={"name": "detection", "data": "x"}).task.val == "val2017"
+    assert parse_study(found.model_dump(mode="json"), "database") == found
 
 
 def test_values_are_frozen() -> None:
@@ -207,6 +242,10 @@ def test_the_digest_is_pinned_and_knows_the_data_by_its_contents() -> None:
     assert moved.digest == PROTOCOL.digest
     named = PROTOCOL.model_copy(update={"class_names": ("cat", "dog")})
     assert named.digest == PROTOCOL.digest
+    assert PROTOCOL.model_copy(update={"init": "a.pth"}).digest != PROTOCOL.digest
+    started = PROTOCOL.model_copy(update={"init": "a.pth", "init_digest": "12"})
+    assert started.digest != PROTOCOL.digest
+    assert started.model_copy(update={"init": "/elsewhere/b.pth"}).digest == started.digest
     unknown = PROTOCOL.model_copy(update={"data_digest": ""})
     assert unknown.digest != PROTOCOL.digest
     assert moved.model_copy(update={"data_digest": ""}).digest != unknown.digest
@@ -220,8 +259,8 @@ def _leaves(tree: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[tupl
     return found
 
 
-# Literals of a single value, what data_digest stands for, and what goes with another field.
-LEFT_OUT = {("task", "name"), ("init",), ("class_names",), ("recipe", "milestones")}
+# A literal, what data_digest stands for, and what goes with another field.
+LEFT_OUT = {("task", "name"), ("class_names",), ("recipe", "milestones")}
 # Where any other value of the type would be refused.
 OTHER = {"schedule": "poly", "warmup": "within", "warmup_steps": 7, "iterations": 7}
 LEAVES = [leaf for leaf in _leaves(PROTOCOL.model_dump(mode="json")) if leaf[0] not in LEFT_OUT]

@@ -27,8 +27,8 @@ from search_helpers import (
 )
 
 from hybridnas.architecture import Architecture
-from hybridnas.config import CLOSED_FORM
 from hybridnas.cost import cost
+from hybridnas.objectives import CLOSED_FORM
 from hybridnas.reference import REFERENCES, reference
 from hybridnas.search import core as core_module
 from hybridnas.search.plan import fitting_references

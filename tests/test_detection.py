@@ -30,8 +30,8 @@ NET = Architecture(tuple(Stage(width, (CONV,)) for width in (16, 24, 32, 48)))
 
 def protocol(root: Path, resolution: int = 96, **recipe: Any) -> Protocol:
     return Protocol(
-        task=Task(data=str(root), train="train", val="val"),
-        recipe=Recipe(batch_size=4, augmentation=Augmentation(hflip=0.5), **recipe),
+        task=Task(name="detection", data=str(root), train="train", val="val"),
+        recipe=Recipe(**{"batch_size": 4, "label_smoothing": 0.0, **recipe}),
         fidelity=Fidelity(epochs=1, resolution=resolution),
     )
 
@@ -58,6 +58,20 @@ def test_the_task_builds_loads_trains_and_scores(tmp_path: Path) -> None:
     assert result.num_images == 3
     assert 0 <= result.metrics["box_ap"] <= 1
     assert model.training
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"augmentation": Augmentation(reprob=0.1)}, "detection takes hflip only, got reprob"),
+        ({"label_smoothing": 0.1}, r"recipe\.label_smoothing: .* only 0 is allowed, got 0\.1"),
+    ],
+)
+def test_what_detection_does_not_take_is_refused(
+    tmp_path: Path, recipe: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        DETECTION.loaders(protocol(tmp_path, **recipe), CPU, 0)
 
 
 def test_an_architecture_of_one_stage_is_refused(tmp_path: Path) -> None:

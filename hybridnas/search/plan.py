@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..config import Protocol, Study, parse_study
-from ..cost import cost
-from ..data import DIGITS, class_names, data_digest
+from ..cost import cost, input_size
+from ..counting import Size
+from ..data import DIGITS
 from ..errors import ConfigError, SpaceError
 from ..reference import REFERENCES, reference
 from ..space import Genome, SearchSpace
 from ..store import Store
-from ..train import check_recipe
+from ..tasks import TASKS
+from ..train import FRESH, check_recipe, file_digest, start_from
 from .feasibility import Feasibility
 
 # What a resumed study may change: when to stop, where to run, who proposes.
@@ -46,27 +50,72 @@ def make_plan(study: Study) -> Plan:
     Raises HybridnasError.
     """
     space = SearchSpace.load(study.space)
+    task = TASKS[study.task.name]
     check_recipe(study.recipe)
-    if study.task.data != DIGITS:
-        # Workers have a current folder of their own.
-        full = str(Path(study.task.data).expanduser().absolute())
-        study = study.model_copy(update={"task": study.task.model_copy(update={"data": full})})
-    protocol = study.protocol(data_digest(study.task), class_names(study.task))
+    task.check(study.recipe)
+    study = _with_full_paths(study)
+    init_digest = "" if study.init == FRESH else file_digest(Path(study.init))
+    protocol = study.protocol(
+        task.data_digest(study.task), task.class_names(study.task), init_digest
+    )
     plan = Plan(study, space, protocol)
+    _check_networks(plan)
     feasibility(plan).check()
     fitting_references(plan)
     return plan
 
 
+def _with_full_paths(study: Study) -> Study:
+    """Workers have a current folder of their own."""
+
+    def full(path: str) -> str:
+        return str(Path(path).expanduser().absolute())
+
+    update: dict[str, Any] = {}
+    if study.task.name != "classification" or study.task.data != DIGITS:
+        update["task"] = study.task.model_copy(update={"data": full(study.task.data)})
+    if study.init != FRESH:
+        update["init"] = full(study.init)
+    return study.model_copy(update=update)
+
+
+def _check_networks(plan: Plan) -> None:
+    """Whether the task's head, and the weights to start from, fit what the space makes.
+
+    With each of its stems, on networks without numbers. Raises SpaceError and ConfigError.
+    """
+    task, rng = TASKS[plan.study.task.name], random.Random(0)
+    for stem in plan.space.genes.get("stem", (None,)):
+        genome = plan.space.random_genome(rng) | ({} if stem is None else {"stem": stem})
+        architecture = plan.space.decode(genome)
+        try:
+            with torch.device("meta"):
+                model = task.network(architecture, plan.num_classes, plan.protocol)
+        except ConfigError as error:
+            raise SpaceError(f"space {plan.space.name!r}: {error}") from None
+        if plan.study.init == FRESH:
+            continue
+        try:
+            start_from(model, Path(plan.study.init))
+        except ConfigError as error:
+            raise ConfigError(
+                f"init: {error}; a search starts from a file only where every architecture of its "
+                f"space is that one (`init: {FRESH}`: fresh weights)"
+            ) from None
+
+
+def counted_size(study: Study) -> Size:
+    """(height, width) of the image that a study's MACs are counted for."""
+    return input_size(study.task.name, study.fidelity.resolution)
+
+
 def feasibility(plan: Plan) -> Feasibility:
-    """The study's hard constraints over its space, costs counted at its resolution and classes."""
+    """The study's hard constraints over its space, costs counted with the head of its task, at its
+    resolution and classes."""
+    size, name = counted_size(plan.study), plan.study.task.name
 
     def costs(genome: Genome) -> dict[str, float]:
-        known = cost(
-            plan.space.decode(genome),
-            plan.protocol.fidelity.resolution,
-            num_classes=plan.num_classes,
-        )
+        known = cost(plan.space.decode(genome), size, name, plan.num_classes)
         return {"macs": known.macs, "params": known.params}
 
     return Feasibility(plan.space, plan.study.constraints.bounds(), costs)

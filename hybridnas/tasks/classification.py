@@ -15,13 +15,22 @@ from torch.nn import functional as F
 
 from ..architecture import Architecture
 from ..config import Augmentation, Protocol, Recipe, Task
-from ..data import MEAN, STD, ImageLoader, Split, open_split, open_splits
+from ..data import (
+    MEAN,
+    STD,
+    ImageLoader,
+    Split,
+    class_names,
+    data_digest,
+    open_split,
+    open_splits,
+)
 from ..data.batches import Batches, TrainingBatches
 from ..data.loader import Transform
 from ..errors import ConfigError
 from ..network import HybridNet
 from ..processes import ALONE, Share, gathered, summed
-from .base import Loaders, Loss, Score
+from .base import Loaders, Loss, Score, VisionTask
 from .exact import exact_float32
 from .resident_data import resident_scoring, resident_training
 
@@ -34,9 +43,10 @@ def classification_loaders(
 ) -> Loaders:
     """The images of a protocol's task; its training targets are mixed where the recipe says so.
 
-    On one CUDA device they are kept decoded where they fit in memory, else, and on the CPU, they stream: there
-    timm's transforms take less time than those of whole batches (scripts/bench_augment.py), and an
-    outcome, which is the same to the bit, must not depend on how much memory was free.
+    On one CUDA device they are kept decoded where they fit in memory, else, and on the CPU, they
+    stream: there timm's transforms take less time than those of whole batches
+    (scripts/bench_augment.py), and an outcome, which is the same to the bit, must not depend on how
+    much memory was free.
     """
     train, val = open_splits(protocol.task)
     return Loaders(
@@ -159,6 +169,33 @@ def score(model: nn.Module, loader: Batches, device: torch.device) -> Score:
         batch_size=loader.batch_size,
         device_type=device.type,
     )
+
+
+def _check(recipe: Recipe) -> None:
+    _training_transform(recipe.augmentation, 32)
+
+
+def _as_scored(protocol: Protocol, device: torch.device) -> ImageLoader:
+    return validation_loader(
+        protocol.task,
+        resolution=protocol.fidelity.resolution,
+        crop_pct=protocol.recipe.crop_pct,
+        batch_size=protocol.recipe.batch_size,
+        device=device,
+    )
+
+
+CLASSIFICATION = VisionTask(
+    check=_check,
+    class_names=class_names,
+    data_digest=data_digest,
+    splits=open_splits,
+    loaders=classification_loaders,
+    scoring_loader=_as_scored,
+    network=classification_network,
+    loss=classification_loss,
+    score=score,
+)
 
 
 class _Finish:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..architecture import Architecture
-from ..config import Augmentation, Protocol, Recipe, Task
+from ..config import Protocol, Recipe, Task
 from ..data import ImageLoader, masks
 from ..data.batches import Batches
 from ..data.mask_transforms import scoring_pair, training_pair
@@ -18,6 +18,7 @@ from ..network import HybridNet
 from ..processes import ALONE, Share, gathered
 from .base import Loaders, Loss, Score, VisionTask
 from .confusion import Confusion, segmentation_metrics
+from .dense import check_dense_recipe
 from .exact import exact_float32
 from .inference import WHOLE, Inference, class_scores
 
@@ -32,7 +33,7 @@ def segmentation_loaders(
     Targets are classes (B, H, W) in bytes, 255 where a pixel is ignored.
     """
     task, recipe, resolution = protocol.task, protocol.recipe, protocol.fidelity.resolution
-    _check_augmentation(recipe.augmentation)
+    _check(recipe)
     train = masks.open_split(task, task.train)
     batch_size = min(recipe.batch_size, len(train)) // share.num_ranks
     if batch_size < 2:
@@ -163,15 +164,27 @@ def score(
     )
 
 
-SEGMENTATION = VisionTask(segmentation_loaders, segmentation_network, segmentation_loss, score)
+def _check(recipe: Recipe) -> None:
+    check_dense_recipe(recipe, "segmentation")
 
 
-def _check_augmentation(given: Augmentation) -> None:
-    """Only mirroring can be chosen: the rest is mmsegmentation's (data.mask_transforms)."""
-    known = Augmentation(hflip=given.hflip)
-    others = [name for name in type(given).model_fields if name != "hflip"]
-    wrong = [name for name in others if getattr(given, name) != getattr(known, name)]
-    if wrong:
-        raise ConfigError(
-            f"recipe.augmentation: segmentation takes hflip only, got {', '.join(wrong)}"
-        )
+def _as_scored(protocol: Protocol, device: torch.device) -> ImageLoader:
+    return validation_loader(
+        protocol.task,
+        resolution=protocol.fidelity.resolution,
+        batch_size=protocol.recipe.batch_size,
+        device=device,
+    )
+
+
+SEGMENTATION = VisionTask(
+    check=_check,
+    class_names=masks.class_names,
+    data_digest=masks.data_digest,
+    splits=masks.open_splits,
+    loaders=segmentation_loaders,
+    scoring_loader=_as_scored,
+    network=segmentation_network,
+    loss=segmentation_loss,
+    score=score,
+)

@@ -1,6 +1,8 @@
 """Training: the loop, the step and how it is taken, and what is looked at before."""
 
+from .init import FRESH as FRESH
 from .init import file_digest as file_digest
+from .init import initialise as initialise
 from .init import load_backbone as load_backbone
 from .init import network_of as network_of
 from .init import read_weights as read_weights

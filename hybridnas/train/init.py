@@ -12,11 +12,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..checkpoint import KNOWN, checkpoint_filter_fn, unwrapped
+from ..config import Protocol
 from ..errors import ConfigError, DataError
 from ..network import HybridNet
 
 # What depends on a classifier's classes; everything else is the architecture's.
 _CLASSIFIER = "head.fc."
+
+FRESH = "none"  # as a protocol's `init`
 
 
 def start_from(model: nn.Module, path: Path) -> None:
@@ -28,6 +31,17 @@ def start_from(model: nn.Module, path: Path) -> None:
     changed, and DataError.
     """
     load_backbone(model, read_weights(path, network_of(model)), str(path))
+
+
+def initialise(model: nn.Module, protocol: Protocol) -> None:
+    """`start_from` the file that a protocol's `init` names, if any; DataError where it has changed
+    since the protocol was made."""
+    if protocol.init == FRESH:
+        return
+    path = Path(protocol.init)
+    if protocol.init_digest not in ("", file_digest(path)):
+        raise DataError(f"{path} has changed since it became the start of this study (its sha256)")
+    start_from(model, path)
 
 
 def load_backbone(model: nn.Module, weights: Mapping[str, Tensor], where: str = "") -> None:

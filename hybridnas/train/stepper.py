@@ -30,9 +30,9 @@ def precision(device: torch.device) -> torch.autocast:
 class Stepper:
     """A model that trains, and all that changes with it.
 
-    model: on `device` already; on CUDA its weights become channels-last. num_steps, steps_per_epoch:
-    of the whole training, which the schedule follows. forward: what the loss runs in place of the
-    model, such as DistributedDataParallel of it.
+    model: on `device` already; on CUDA its weights become channels-last. num_steps,
+    steps_per_epoch: of the whole training, which the schedule follows. forward: what the loss runs
+    in place of the model, such as DistributedDataParallel of it.
 
     steps: taken so far. loss_sum: scalar on the device, of all steps since it was last zeroed.
     average: of the weights (recipe.ema_decay; timm's ModelEmaV3), None: none is wanted.
