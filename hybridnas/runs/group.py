@@ -59,7 +59,7 @@ def by_first(share: Share, work: Callable[[], T]) -> T:
             result = work()
         except HybridnasError as error:
             result = error
-    shared = gathered(result)[0]
+    shared: T | HybridnasError = gathered(result)[0]
     if isinstance(shared, HybridnasError):
         raise shared
-    return shared  # type: ignore[no-any-return]
+    return shared

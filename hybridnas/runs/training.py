@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..processes import Share, gathered, summed
-from ..tasks import Loaders, Score
+from ..tasks import Score
 from ..train import Diverged, Runner, Stepper, check_weights, random_state, restore_random_state
 from .curves import Curves
 from .folder import RunFolder
@@ -64,7 +64,6 @@ class Training:
         self,
         stepper: Stepper,
         runner: Runner,
-        loaders: Loaders,
         length: Length,
         *,
         score: Callable[[], Score],
@@ -75,7 +74,7 @@ class Training:
         stop: Callable[[], bool],
     ) -> None:
         self.at = Position()
-        self._stepper, self._runner, self._loaders = stepper, runner, loaders
+        self._stepper, self._runner = stepper, runner
         self._length = length
         self._score, self._metric = score, metric
         self.folder, self.share = folder, share
