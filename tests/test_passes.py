@@ -22,7 +22,7 @@ def loaders(share: Share = ALONE, **recipe: Any) -> Loaders:
     protocol = Protocol(
         task=Task(),
         recipe=Recipe.model_validate({**RECIPE, **recipe}),
-        fidelity=Fidelity(epochs=1, resolution=16),
+        fidelity=Fidelity(epochs=1, resolution=32),
         seed=3,
     )
     return TASKS["classification"].loaders(protocol, CPU, 0, share)
@@ -46,14 +46,11 @@ def test_the_rest_of_an_epoch_is_what_followed_in_a_whole_pass(augmented: bool) 
 
 
 def test_processes_train_on_their_parts_of_the_same_batches() -> None:
-    whole = taken(loaders().train)
-    parts = [taken(loaders(Share(rank, 2)).train) for rank in range(2)]
+    whole = taken(loaders().train, passes=2)
+    parts = [taken(loaders(Share(rank, 2)).train, passes=2) for rank in range(2)]
     together = [torch.cat(halves) for halves in zip(*parts, strict=True)]
-    # Each image's crop is drawn by its process, and nearest to bicubic: compare what they show.
-    assert [len(batch) for batch in together] == [256, 256, 256]
-    for mine, batch in zip(together, whole, strict=True):
-        order = torch.cdist(mine.flatten(1), batch.flatten(1)).argmin(1)
-        assert order.tolist() == list(range(256))
+    assert len(together) == 6
+    assert all(map(torch.equal, together, whole))
 
 
 def test_processes_score_each_image_once() -> None:

@@ -184,11 +184,16 @@ class _Plans(Plans[_Plan]):
             if self._shuffle
             else torch.arange(self._num_images)
         ).tolist()
-        seeds = torch.randint(2**31, (self._num_batches(),), generator=random).tolist()
-        starts = range(0, len(seeds) * self._batch_size, self._batch_size)
+        # One seed a step, whatever the number of processes: the next order is the same, too.
+        num_ranks, size = self._share.num_ranks, self._batch_size
+        steps = -(-self._num_batches() // num_ranks)
+        seeds = torch.randint(2**31, (steps,), generator=random).tolist()
         return [
-            _Plan(order[start : start + self._batch_size], seed)
-            for start, seed in zip(starts, seeds, strict=True)
+            _Plan(
+                order[number * size : (number + 1) * size],
+                (seeds[number // num_ranks] + number % num_ranks) % 2**31,
+            )
+            for number in range(self._num_batches())
         ]
 
     def _num_batches(self) -> int:

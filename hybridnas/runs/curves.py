@@ -11,11 +11,11 @@ from tensorboardX import SummaryWriter
 class Curves:
     """Writes scalars by step.
 
-    first_step: of what goes on; what an earlier process wrote beyond it is not shown.
+    done: steps taken before; what an earlier process wrote of later ones is not shown.
     """
 
-    def __init__(self, folder: Path, first_step: int) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=first_step)
+    def __init__(self, folder: Path, done: int) -> None:
+        self._writer = SummaryWriter(str(folder), purge_step=done + 1)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():

@@ -78,7 +78,7 @@ class _Told:
 def _prepare(order: Order, share: Share, device: torch.device) -> _Told:
     config = order.config.fitted(order.architecture)
     task = TASKS[config.task.name]
-    _check(order, config, share)
+    check_order(order, config, share)
     task.check(config.recipe)
     init, init_digest = FRESH, ""
     if order.weights is not None:
@@ -104,7 +104,8 @@ def _prepare(order: Order, share: Share, device: torch.device) -> _Told:
     return _Told(config, protocol, loaders, length, share, device)
 
 
-def _check(order: Order, config: RunConfig, share: Share) -> None:
+def check_order(order: Order, config: RunConfig, share: Share) -> None:
+    """Raises ConfigError for batches that cannot be divided, and where weights are missing."""
     batch_size = config.recipe.batch_size
     if batch_size % share.num_ranks:
         raise ConfigError(
@@ -129,6 +130,8 @@ def _network(order: Order, told: _Told) -> nn.Module:
 def _forward(model: nn.Module, share: Share, device: torch.device) -> nn.Module:
     if share.num_ranks == 1:
         return model
+    if device.type == "cuda":  # as the stepper does, but its buckets must know
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return DistributedDataParallel(model, [device] if device.type == "cuda" else None)
 
 
