@@ -28,12 +28,14 @@ from .task_defaults import TASK_DEFAULTS, task_named, with_task_defaults
 class Task(Value):
     """What is learned, from which data.
 
-    data: of classification `digits` (ships with scikit-learn) or a folder in ImageFolder layout,
-        one folder a split; of segmentation a folder laid out as ADE20K; of detection one laid out
+    data: of classification `digits` (ships with scikit-learn), a folder in ImageFolder layout,
+        one folder a split, or what data.readers knows; of segmentation a folder laid out as ADE20K; of detection one laid out
         as COCO.
     train, val: the splits; by default training and validation for segmentation, train2017 and
         val2017 for detection.
     max_corrupt: the share of unreadable images that is counted and skipped; above it is an error.
+    classes, num_classes, per_class: of classification, for less data: these classes alone; so
+        many, always the same ones; at most so many images of each to train on (data.subsets).
     """
 
     name: Literal["classification", "segmentation", "detection"] = "classification"
@@ -41,6 +43,21 @@ class Task(Value):
     train: str = "train"
     val: str = "val"
     max_corrupt: Fraction = 0.001
+    classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    num_classes: int | None = Field(default=None, ge=2)
+    per_class: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _subset_makes_sense(self) -> Task:
+        if self.classes is not None and self.num_classes is not None:
+            raise ValueError("give one of classes and num_classes")
+        subset = (self.classes, self.num_classes, self.per_class)
+        if self.name != "classification" and subset != (None, None, None):
+            raise ValueError(
+                f"classes, num_classes and per_class choose images of classification, not of "
+                f"{self.name}"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -28,6 +28,7 @@ from .decoded_cache import cached
 from .decoding import Decoded, Form, Progress, decode
 from .images import Split
 from .loader import MEAN, STD, check_readable
+from .stored import Stored
 
 _log = logging.getLogger(__name__)
 
@@ -181,6 +182,8 @@ def split_key(split: Split, form: Form) -> str:
     content.update(split.labels.tobytes())
     if isinstance(split.sources, np.ndarray):
         content.update(repr(split.sources.shape).encode() + split.sources.tobytes())
+    elif isinstance(split.sources, Stored):
+        content.update(f"{split.where}\n".encode() + split.identity())
     else:
         for source in split.sources:
             stat = os.stat(source)

@@ -14,6 +14,7 @@ from ..config import Protocol, Study, parse_study
 from ..cost import cost, input_size
 from ..counting import Size
 from ..data import DIGITS
+from ..data.readers import full_path
 from ..errors import ConfigError, SpaceError
 from ..reference import REFERENCES, reference
 from ..space import Genome, SearchSpace
@@ -73,7 +74,7 @@ def _with_full_paths(study: Study) -> Study:
 
     update: dict[str, Any] = {}
     if study.task.name != "classification" or study.task.data != DIGITS:
-        update["task"] = study.task.model_copy(update={"data": full(study.task.data)})
+        update["task"] = study.task.model_copy(update={"data": full_path(study.task.data)})
     if study.init != FRESH:
         update["init"] = full(study.init)
     return study.model_copy(update=update)
