@@ -29,8 +29,8 @@ class Task(Value):
     """What is learned, from which data.
 
     data: of classification `digits` (ships with scikit-learn), a folder in ImageFolder layout,
-        one folder a split, or what data.readers knows; of segmentation a folder laid out as ADE20K; of detection one laid out
-        as COCO.
+        one folder a split, or what data.readers knows; of segmentation a folder laid out as
+        ADE20K; of detection one laid out as COCO.
     train, val: the splits; by default training and validation for segmentation, train2017 and
         val2017 for detection.
     max_corrupt: the share of unreadable images that is counted and skipped; above it is an error.

@@ -262,7 +262,12 @@ def _leaves(tree: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[tupl
 # A literal, what data_digest stands for, and what goes with another field.
 LEFT_OUT = {("task", "name"), ("class_names",), ("recipe", "milestones")}
 # Where any other value of the type would be refused.
-OTHER = {"schedule": "poly", "warmup": "within", "warmup_steps": 7, "iterations": 7}
+OTHER: dict[str, Any] = {
+    "schedule": "poly",
+    "warmup": "within",
+    **dict.fromkeys(("warmup_steps", "iterations", "num_classes", "per_class"), 7),
+    "classes": ["cat", "dog"],
+}
 LEAVES = [leaf for leaf in _leaves(PROTOCOL.model_dump(mode="json")) if leaf[0] not in LEFT_OUT]
 
 

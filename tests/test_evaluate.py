@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from hybridnas import evaluate as module
 from hybridnas.architecture import Architecture
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
+from hybridnas.environment import git_commit
 from hybridnas.errors import ConfigError, DataError
-from hybridnas.evaluate import Outcome, evaluate, git_commit
+from hybridnas.evaluate import Outcome, evaluate
 from hybridnas.reference import reference
 from hybridnas.tasks.classification import score, validation_loader
 from hybridnas.train import EpochRecord

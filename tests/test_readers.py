@@ -1,4 +1,4 @@
-"""Other forms of labelled images, each against the same pictures in folders or timm's own reader."""
+"""Other forms of labelled images, against the same pictures in folders or timm's reader."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NUMBERS = {"train": 5, "val": 2}
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Three classes: 5 images of each in train, 2 in val."""
-    root = tmp_path / "pets"
+    root = tmp_path / "source" / "pets"
     random = np.random.default_rng(0)
     for split, number in NUMBERS.items():
         for name in CLASSES:
@@ -158,6 +158,7 @@ def shards(folder: Path, at: Path, info: bool) -> str:
     return f"wds/{at}"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset's
 @pytest.mark.parametrize("info", [True, False])
 def test_webdataset_shards_hold_what_timm_reads(info: bool, folder: Path, tmp_path: Path) -> None:
     data = shards(folder, tmp_path / "shards", info)

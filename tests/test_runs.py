@@ -17,10 +17,11 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hybridnas import reference
+from hybridnas.architecture import Architecture
 from hybridnas.errors import ConfigError, DataError
 from hybridnas.export import score_export
 from hybridnas.processes import Share
-from hybridnas.runs import Interrupted, Order, run_recipe
+from hybridnas.runs import Interrupted, Order, RunConfig, run_recipe
 from hybridnas.runs.run import check_order
 from hybridnas.strict_yaml import read_yaml
 from hybridnas.tasks import TASKS
@@ -121,8 +122,8 @@ def test_the_best_weights_are_those_of_the_best_epoch(whole: Path) -> None:
 
 def test_config_yaml_says_all_that_repeats_it(whole: Path) -> None:
     told = read_yaml(whole / "config.yaml")
-    assert helpers.RunConfig.model_validate(told["training"]) == helpers.config(helpers.STRONG)
-    assert helpers.Architecture.from_dict(told["architecture"]) == helpers.ARCHITECTURE
+    assert RunConfig.model_validate(told["training"]) == helpers.config(helpers.STRONG)
+    assert Architecture.from_dict(told["architecture"]) == helpers.ARCHITECTURE
     assert told["recipe"] == "test"
     assert told["steps_per_epoch"] == 10
     assert told["class_names"] == list("0123456789")

@@ -39,7 +39,8 @@ def open_torchvision(rest: str, split: str, task: Task) -> Split:
 def _hugging_face(name: str, split: str) -> Split:
     if importlib.util.find_spec("datasets") is None:
         raise DataError(
-            f"task.data: hfds/{name} needs Hugging Face's datasets: pip install 'hybridnas[readers]'"
+            f"task.data: hfds/{name} needs Hugging Face's datasets: "
+            "pip install 'hybridnas[readers]'"
         )
     try:
         reader = create_reader(f"hfds/{name}", split=split)

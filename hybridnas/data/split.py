@@ -62,10 +62,10 @@ class Split:
         if isinstance(self.sources, np.ndarray):
             return self.sources.tobytes() + self.labels.tobytes()
         if isinstance(self.sources, Stored):
-            own = map(self.sources.identity, range(len(self)))
+            own = [self.sources.identity(index) for index in range(len(self))]
         else:
             files = map(Path, self.sources)
-            own = (f"{file.relative_to(self.where)}:{file.stat().st_size}" for file in files)
+            own = [f"{file.relative_to(self.where)}:{file.stat().st_size}" for file in files]
         named = zip(own, self.labels.tolist(), strict=True)
         return "".join(f"{label}/{name}" for name, label in named).encode()
 

@@ -131,7 +131,7 @@ def _forward(model: nn.Module, share: Share, device: torch.device) -> nn.Module:
     if share.num_ranks == 1:
         return model
     if device.type == "cuda":  # as the stepper does, but its buckets must know
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)
     return DistributedDataParallel(model, [device] if device.type == "cuda" else None)
 
 
