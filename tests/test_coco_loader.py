@@ -222,6 +222,15 @@ def test_a_set_without_objects_trains_nothing(tmp_path: Path) -> None:
         loader(open_coco(tmp_path, "train"), TrainingView(96))
 
 
+def test_any_epoch_is_begun_at_any_batch(split: CocoSplit) -> None:
+    train, other = (loader(split, TrainingView(96), seed=3) for _ in range(2))
+    passes = [[images[0] for images, _ in train] for _ in range(2)]
+    for epoch, first in ((2, 1), (1, 0), (2, 0)):
+        found = [images[0] for images, _ in other.epoch(epoch, first)]
+        assert len(found) == 4 - first
+        assert all(map(torch.equal, found, passes[epoch - 1][first:]))
+
+
 def test_a_sample_is_from_all_over_the_split_and_begins_no_pass(split: CocoSplit) -> None:
     training, fresh = (loader(split, TrainingView(96), seed=3) for _ in range(2))
     random = torch.get_rng_state()

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from hybridnas import evaluate as module
 from hybridnas.architecture import Architecture
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
-from hybridnas.environment import git_commit
 from hybridnas.errors import ConfigError, DataError
 from hybridnas.evaluate import Outcome, evaluate
+from hybridnas.provenance import git_commit
 from hybridnas.reference import reference
 from hybridnas.tasks.classification import score, validation_loader
 from hybridnas.train import EpochRecord
@@ -32,11 +32,20 @@ forks = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:Dep
 ANY = reference("mambaout_femto")  # the stand-ins do not look at it
 
 
-def protocol(seed: int = 0, epochs: int = 2, data: str = "digits", **task: object) -> Protocol:
+def protocol(
+    seed: int = 0,
+    epochs: int = 2,
+    data: str = "digits",
+    ema_decay: float | None = None,
+    **task: object,
+) -> Protocol:
     return Protocol(
         task=Task.model_validate({"data": data, **task}),
         recipe=Recipe(
-            batch_size=50, lr=1e-2, augmentation=Augmentation(hflip=0.0, scale=(0.7, 1.0))
+            batch_size=50,
+            lr=1e-2,
+            ema_decay=ema_decay,
+            augmentation=Augmentation(hflip=0.0, scale=(0.7, 1.0)),
         ),
         fidelity=Fidelity(epochs=epochs, resolution=32),
         seed=seed,
@@ -115,6 +124,10 @@ def test_an_outcome_says_all() -> None:
     assert sum(parts) <= outcome.timing["total_s"]
     assert outcome.machine["device_type"] == "cpu"
     assert outcome.machine["eval_batch_size"] == 50
+    assert outcome.machine["stepping"] == "eager: captured steps need a CUDA device"
+    assert outcome.machine["data"] == "stream"
+    speed, seconds = outcome.timing["train_images_per_second"], outcome.timing["train_s"]
+    assert speed * seconds == pytest.approx(3 * 1000)
     assert outcome.versions["torch"] == torch.__version__
     assert before <= outcome.started_at <= outcome.ended_at <= datetime.now(UTC)
     assert_same(pickle.loads(pickle.dumps(outcome)), outcome)
@@ -132,6 +145,18 @@ def test_the_weights_have_the_score() -> None:
     found = score(model, loader, torch.device("cpu"))
     assert found.metrics["top1"] == outcome.metrics["top1"]
     assert found.num_images == outcome.metrics["num_images"]
+
+
+def test_the_average_of_the_weights_is_what_is_scored() -> None:
+    plain, averaged = (evaluate(ANY, protocol(ema_decay=d), device="cpu") for d in (None, 0.9))
+    assert [r["loss"] for r in plain.curve] == [r["loss"] for r in averaged.curve]
+    assert plain.state_dict is not None
+    assert averaged.state_dict is not None
+    weight = "0.weight"
+    assert not torch.equal(plain.state_dict[weight], averaged.state_dict[weight])
+    assert averaged.metrics["top1"] > 0.4
+    started = evaluate(ANY, protocol(ema_decay=0.999999), device="cpu")
+    assert started.metrics["top1"] < 0.3  # still where it began
 
 
 @forks
@@ -278,6 +303,10 @@ def test_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome.metrics["top1"] > 0.6
     assert outcome.machine["device_type"] == "cuda"
     assert outcome.timing["gpu_peak_mib"] > 0
+    assert outcome.machine["stepping"] == "captured"
+    assert outcome.machine["data"] == "device"
+    assert 0 < outcome.timing["gpu_busy_share"] < 1
+    assert 0 < outcome.timing["capture_s"] < outcome.timing["train_s"]
     kept = torch.cuda.memory_allocated()  # cuBLAS keeps its workspace as long as the process lives
     evaluate(ANY, protocol(epochs=1), device="cuda")
     assert torch.cuda.memory_allocated() == kept

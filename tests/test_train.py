@@ -14,6 +14,7 @@ from hybridnas.data import ImageLoader
 from hybridnas.errors import ConfigError
 from hybridnas.tasks import TASKS
 from hybridnas.tasks.classification import classification_loss, score, validation_loader
+from hybridnas.tasks.forward import Forward
 from hybridnas.train import Diverged, EpochRecord, train
 
 torch.set_num_threads(1)
@@ -222,6 +223,33 @@ def test_score_counts_as_one_would_by_hand() -> None:
     assert found.num_images == num
     assert found.metrics == {"top1": top1, "top5": fifth / num, "top1_se": pytest.approx(error)}
     assert (found.batch_size, found.device_type, found.num_corrupt) == (64, "cpu", 0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("waits", [False, True])
+def test_scoring_by_a_graph_gives_the_same_logits(waits: bool) -> None:
+    class Seen(nn.Module):
+        """Notes what it gave, as often as Python runs it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.calls = small_net(), 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return self.net(x) if not waits or x.mean().item() > -1e9 else x
+
+    device = torch.device("cuda")
+    model = Seen().to(device)
+    loader = validation_loader(
+        Task(), resolution=32, crop_pct=1.0, batch_size=64, device=device
+    )  # seven batches of 64 and one of 49
+    forward = Forward(model.eval(), device, len(loader))
+    with torch.inference_mode():
+        for images, _ in loader:
+            assert torch.equal(forward(images), model.net(images))
+    assert model.calls == (len(loader) + 2 if waits else 3)
 
 
 class Autocast(nn.Module):

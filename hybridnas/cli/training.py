@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,28 @@ from .common import DEFAULT_STORAGE, Storage, console
 from .costs import ArchArgument
 from .resolve import architecture_of
 
+if TYPE_CHECKING:
+    from ..runs import Order
+
+RecipeName = Annotated[
+    str, typer.Option(metavar="NAME", help="A shipped recipe (below), or a YAML file.")
+]
+Data = Annotated[
+    str,
+    typer.Option(
+        metavar="DIR",
+        help="ImageFolder, ADE20K or COCO layout, by the recipe's task; for classification also "
+        "`digits`, FILE.tar, wds/DIR, hfds/NAME, torch/NAME:DIR.",
+    ),
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="A new folder.")]
+Weights = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Weights to start from (.safetensors, .pth).")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where --out stopped, told the same.")]
+Epochs = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="In the place of the recipe's length.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -27,6 +49,15 @@ Settings = Annotated[
         "task.num_classes=100.",
     ),
 ]
+Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")]
+LoaderWorkers = Annotated[
+    int | None,
+    typer.Option(min=0, metavar="N", help="Processes that load images, for each GPU."),
+]
+CheckpointEvery = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Steps; besides, at the end of every epoch.")
+]
+Eager = Annotated[bool, typer.Option("--eager", help="Never record the step as a CUDA graph.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -35,43 +66,17 @@ def register(app: typer.Typer) -> None:
 
 def train(
     arch: ArchArgument,
-    recipe: Annotated[
-        str, typer.Option(metavar="NAME", help="A shipped recipe (below), or a YAML file.")
-    ],
-    data: Annotated[
-        str,
-        typer.Option(
-            metavar="DIR",
-            help="ImageFolder, ADE20K or COCO layout, by the recipe's task; for classification "
-            "also what timm reads: FILE.tar, wds/DIR, hfds/NAME, torch/NAME:DIR.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder.")],
-    weights: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Weights to start from (.safetensors, .pth)."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where --out stopped, told the same.")
-    ] = False,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="In the place of the recipe's length.")
-    ] = None,
+    recipe: RecipeName,
+    data: Data,
+    out: Out,
+    weights: Weights = None,
+    resume: Resume = False,
+    epochs: Epochs = None,
     settings: Settings = None,
-    device: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
-    ] = "auto",
-    loader_workers: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="N", help="Processes that load images, for each GPU."),
-    ] = None,
-    checkpoint_every: Annotated[
-        int,
-        typer.Option(min=1, metavar="N", help="Steps; besides, at the end of every epoch."),
-    ] = 500,
-    eager: Annotated[
-        bool, typer.Option("--eager", help="Never record the step as a CUDA graph.")
-    ] = False,
+    device: Device = "auto",
+    loader_workers: LoaderWorkers = None,
+    checkpoint_every: CheckpointEvery = 500,
+    eager: Eager = False,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Train an architecture by a recipe, on one GPU or several.
@@ -100,9 +105,7 @@ def train(
     epoch), tensorboard/, checkpoints/, and at the end the model as `hybridnas export` writes
     it: `timm.create_model("local-dir:DIR", pretrained=True)` and `hybridnas evaluate DIR` take it.
     """
-    from ..runs import Interrupted, Order, load_recipe, run_recipe
-    from ..train import Diverged
-    from .training_view import TrainingView
+    from ..runs import Order, load_recipe
 
     changed = list(settings or [])
     if epochs is not None:
@@ -120,15 +123,24 @@ def train(
         captured=not eager,
         command=shlex.join(["hybridnas", *sys.argv[1:]]),
     )
+    _run(order, arch)
+
+
+def _run(order: Order, arch: str) -> None:
+    """Exits with 130 when it was stopped, with 1 when the training diverged."""
+    from ..runs import Interrupted, run_recipe
+    from ..train import Diverged
+    from .training_view import TrainingView
+
     view = TrainingView(console(stderr=True), arch, order)
     with _asked_to_stop() as asked, view:
         try:
             last = run_recipe(order, view, lambda: bool(asked))
         except Interrupted:
-            view.note(f"saved; the same command with --resume goes on: {out}")
+            view.note(f"saved; the same command with --resume goes on: {order.out}")
             raise typer.Exit(130) from None
         except Diverged as error:
-            view.note(f"failed: {error}; {out}/log.csv has the curve, a lower recipe.lr may help")
+            view.note(f"failed: {error}; {order.out}/log.csv has the curve; try a lower recipe.lr")
             raise typer.Exit(1) from None
     view.ended(last)
 

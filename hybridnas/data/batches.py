@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -32,11 +32,18 @@ class Batches(Protocol):
     def __iter__(self) -> Iterator[tuple[Any, Any]]: ...
 
 
+Placement = Literal["device", "host", "stream"]
+
+
 class TrainingBatches(Batches, Protocol):
     """Augmented batches, all full, in another order each epoch.
 
-    Iterating gives the next epoch each time, the first one first.
+    Iterating gives the next epoch each time, the first one first. placement: where the images lie
+    decoded, or that they are read each time (`stream`).
     """
+
+    @property
+    def placement(self) -> Placement: ...
 
     def epoch(self, number: int, first: int = 0) -> Iterator[tuple[Any, Any]]:
         """The batches of epoch `number`, counted from 1, from batch `first` on, counted from 0:
@@ -53,11 +60,15 @@ class TrainingBatches(Batches, Protocol):
 class DeviceBatches(TrainingBatches, Protocol):
     """Batches that are made on the device, so that a CUDA graph can record how.
 
-    An epoch is `begin` once, then for each batch `fetch` and `make`.
+    An epoch is `begin` once, then for each batch `fetch` and `make`; then, if one likes,
+    `look_ahead`.
     """
 
     def begin(self, number: int, first: int = 0) -> None:
         """Draws all of epoch `number`, to go on with its batch `first`."""
+
+    def look_ahead(self, number: int) -> None:
+        """Draws epoch `number` while the device is busy, for when it begins."""
 
     def fetch(self) -> None:
         """What the host does for the next batch: nothing, if the images lie on the device."""

@@ -17,6 +17,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from ..errors import DataError
 from ..processes import ALONE, Share
+from .batches import Placement
 from .coco import CocoSplit, Target
 from .detection_views import TrainingView
 from .loader import check_readable
@@ -65,6 +66,8 @@ class CocoLoader:
         self._plans = _Plans(split, indices, self.batch_size, training, seed, share)
         batches = _Batches(split, view, indices, self._limit)
         self._batches = planned(batches, self._plans, device, loader_workers, keep=training)
+
+    placement: Placement = "stream"
 
     @property
     def where(self) -> str:

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from ..errors import DataError
 from ..processes import ALONE, Share
+from .batches import Placement
 from .plans import Plans, planned, seeded
 
 MEAN: tuple[float, float, float] = IMAGENET_DEFAULT_MEAN
@@ -92,6 +93,8 @@ class ImageLoader:
         self._plans = _Plans(len(split), self.batch_size, shuffle=shuffle, seed=seed, share=share)
         batches = _Batches(split, transform, replace=shuffle, limit=self._limit)
         self._batches = planned(batches, self._plans, device, loader_workers, keep=shuffle)
+
+    placement: Placement = "stream"
 
     @property
     def where(self) -> str:

@@ -10,7 +10,6 @@ the CPU anyway.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import threading
@@ -18,21 +17,19 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .batches import Placement
 from .decoded_cache import cached
 from .decoding import Decoded, Form, Progress, decode
 from .images import Split
 from .loader import MEAN, STD, check_readable
-from .stored import Stored
 
 _log = logging.getLogger(__name__)
-
-Placement = Literal["device", "host", "stream"]
 
 _DEVICE_SHARE = 0.25
 _HOST_SHARE = 0.5
@@ -149,7 +146,7 @@ def load_resident(
 ) -> ResidentImages | None:
     """The split in memory, decoded by this process at most once; None: it must stream.
 
-    cache: a folder where decoded splits lie for other processes. Raises DataError when more than
+    cache: a folder where decoded files lie for other processes. Raises DataError when more than
     the share `max_corrupt` of the images cannot be read, as ImageLoader does.
     """
     key = split_key(split, form)
@@ -174,22 +171,9 @@ def forget() -> None:
 
 
 def split_key(split: Split, form: Form) -> str:
-    """24 hex digits of what is stored: the form, and each file's name, size and time, and label.
-
-    Times count because a picture that was replaced may have the old one's size.
-    """
-    content = hashlib.sha256(json.dumps([form.name, split.class_names]).encode())
-    content.update(split.labels.tobytes())
-    if isinstance(split.sources, np.ndarray):
-        content.update(repr(split.sources.shape).encode() + split.sources.tobytes())
-    elif isinstance(split.sources, Stored):
-        content.update(f"{split.where}\n".encode() + split.identity())
-    else:
-        for source in split.sources:
-            stat = os.stat(source)
-            name = os.path.relpath(source, split.where)
-            content.update(f"{name}:{stat.st_size}:{stat.st_mtime_ns}\n".encode())
-    return content.hexdigest()[:24]
+    """24 hex digits of what is stored: the form, and which pictures."""
+    content = f"{form.name} {split.fingerprint}"
+    return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 
 def placement(num_bytes: int, device: torch.device) -> Placement:
@@ -235,7 +219,8 @@ def _load(
     def make() -> Decoded:
         return decode(split, form, lambda bad: check_readable(split, bad, max_corrupt), on_progress)
 
-    decoded = make() if cache is None else cached(cache, key, make)
+    in_memory = isinstance(split.sources, np.ndarray)
+    decoded = make() if cache is None or in_memory else cached(cache, key, make)
     pixels = torch.from_numpy(decoded.pixels)
     on_device = placement(pixels.nbytes, device) == "device"
     place = device if on_device else torch.device("cpu")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .augment.plan import Plan
+from .batches import Placement
 from .device_augment import DeviceAugment
 from .order import epoch_order, epoch_seed
 from .resident import Batch, ResidentImages
@@ -33,6 +34,7 @@ class ResidentBatches:
         self, images: ResidentImages, augment: DeviceAugment, *, batch_size: int, seed: int
     ) -> None:
         self.where = images.where
+        self.placement: Placement = "device" if images.on_device else "host"
         self.unreadable = images.unreadable
         self.batch_size = min(batch_size, len(images))
         self._images = images
@@ -43,6 +45,7 @@ class ResidentBatches:
         self._cursor = torch.zeros(1, dtype=torch.int64, device=images.device)
         self._order = torch.empty(0)  # (steps, B), where the images lie
         self._plan: Plan | None = None
+        self._ahead: tuple[int, Tensor, Plan] | None = None  # an epoch, its order and its plan
         self._fetched: Batch | None = None  # the batch that the host has brought, where it does
         self._row = 0
 
@@ -62,12 +65,10 @@ class ResidentBatches:
     def begin(self, number: int, first: int = 0) -> None:
         """Draws all of epoch `number`, to go on with its batch `first`."""
         self._next_epoch = number + 1
-        images = self._images
-        order = epoch_order(len(images), self.batch_size, seed=self._seed, epoch=number)
-        order = images.stand_ins[order].to(self._place)
-        seed = epoch_seed(self._seed, number, _AUGMENTATION)
-        random = torch.Generator(images.device).manual_seed(seed)
-        drawn = self._draw(order, random)
+        self.look_ahead(number)
+        assert self._ahead is not None
+        _, order, drawn = self._ahead
+        self._ahead = None
         if self._plan is None:
             self._order, self._plan = order, drawn
         else:  # a graph knows where they lie
@@ -76,6 +77,19 @@ class ResidentBatches:
                 getattr(self._plan, f.name).copy_(getattr(drawn, f.name))
         self._cursor.fill_(first)
         self._row = first
+
+    def look_ahead(self, number: int) -> None:
+        """Draws epoch `number`, unless it is drawn already."""
+        if self._ahead is not None and self._ahead[0] == number:
+            return
+        images = self._images
+        order = epoch_order(len(images), self.batch_size, seed=self._seed, epoch=number)
+        order = images.stand_ins[order]
+        if self._place.type == "cuda":  # what is not pinned would wait for the device
+            order = order.pin_memory().to(self._place, non_blocking=True)
+        random = torch.Generator(images.device)
+        random.manual_seed(epoch_seed(self._seed, number, _AUGMENTATION))
+        self._ahead = number, order, self._draw(order, random)
 
     def fetch(self) -> None:
         """Brings the next batch to the device, unless all images are there."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +33,24 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of each file's name, size and time, or of the pixels, and of classes and labels.
+
+        Times count because a picture that was replaced may have the old one's size.
+        """
+        content = hashlib.sha256(json.dumps(self.class_names).encode() + self.labels.tobytes())
+        if isinstance(self.sources, np.ndarray):
+            content.update(repr(self.sources.shape).encode() + self.sources.tobytes())
+        elif isinstance(self.sources, Stored):
+            content.update(f"{self.where}\n".encode() + self.identity())
+        else:
+            for source in self.sources:
+                stat = os.stat(source)
+                name = os.path.relpath(source, self.where)
+                content.update(f"{name}:{stat.st_size}:{stat.st_mtime_ns}\n".encode())
+        return content.hexdigest()
 
     def read(self, index: int) -> Image.Image:
         """The image in RGB; raises whatever its decoder raises when it cannot be read."""

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from ..config import Protocol
-from ..environment import git_commit, machine, versions
 from ..export import Origin, export_model
+from ..provenance import git_commit, machine, versions
 from .order import Order
 
 _NOT_MEASURED = ("epoch", "step", "loss", "lr", "seconds", "images_per_second")
@@ -28,7 +28,7 @@ def write_export(
         recipe=order.recipe,
         protocol=protocol,
         class_names=protocol.class_names,
-        machine=machine(device, protocol.recipe.batch_size),
+        machine={**machine(device), "eval_batch_size": protocol.recipe.batch_size},
         versions={name: str(version) for name, version in versions().items()},
         git_commit=git_commit(),
     )

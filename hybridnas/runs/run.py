@@ -14,9 +14,10 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..config import Protocol
-from ..environment import git_commit, machine, seed_everything, versions
+from ..environment import seed_everything
 from ..errors import ConfigError
 from ..processes import Share, gathered, synchronized_norms
+from ..provenance import git_commit, machine, versions
 from ..task_defaults import TASK_DEFAULTS
 from ..tasks import TASKS, Loaders
 from ..train import FRESH, Runner, Stepper, file_digest, initialise
@@ -167,7 +168,7 @@ def _record(order: Order, told: _Told) -> dict[str, Any]:
         "class_names": protocol.class_names,
         "steps_per_epoch": told.length.steps_per_epoch,
         "processes": told.share.num_ranks,
-        "machine": machine(told.device, told.loaders.val.batch_size),
+        "machine": machine(told.device),
         "versions": versions(),
         "git_commit": git_commit(),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),

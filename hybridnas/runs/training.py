@@ -178,6 +178,9 @@ class Training:
             self._view.epoch(row)
 
     def _scored(self) -> dict[str, Any]:
+        if self.at.epoch == self._length.epochs:
+            # As it will be exported: another layout may be computed with by other algorithms.
+            self._stepper.trained.to(memory_format=torch.contiguous_format)
         score = self._score()
         return {**score.metrics, "num_images": score.num_images, "num_corrupt": score.num_corrupt}
 

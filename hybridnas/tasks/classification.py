@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
 
 import torch
 from PIL import Image
-from timm.data.mixup import Mixup
-from timm.data.random_erasing import RandomErasing
 from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.transforms import Compose, TrivialAugmentWide
 
 from ..architecture import Architecture
 from ..config import Augmentation, Protocol, Recipe, Task
@@ -25,6 +24,7 @@ from ..data import (
     open_split,
     open_splits,
 )
+from ..data.augment.policy import TRIVIAL
 from ..data.batches import Batches, TrainingBatches
 from ..data.loader import Transform
 from ..errors import ConfigError
@@ -32,6 +32,8 @@ from ..network import HybridNet
 from ..processes import ALONE, Share, gathered, summed
 from .base import Loaders, Loss, Score, VisionTask
 from .exact import exact_float32
+from .finishing import Finish, mixes
+from .forward import Forward
 from .resident_data import resident_scoring, resident_training
 
 # Of validation images; training draws one of timm's for each image.
@@ -48,7 +50,7 @@ def classification_loaders(
     (scripts/bench_augment.py), and an outcome, which is the same to the bit, must not depend on how
     much memory was free.
     """
-    train, val = open_splits(protocol.task)
+    train, val = _splits(protocol)
     return Loaders(
         train=_training_batches(train, protocol, device, loader_workers, share),
         val=_scoring_batches(val, protocol, device, loader_workers, share),
@@ -56,12 +58,24 @@ def classification_loaders(
     )
 
 
+def _splits(protocol: Protocol) -> tuple[Split, Split]:
+    """Where a protocol says what its data holds, the files are listed once in a process."""
+    if protocol.data_digest:
+        return _listed(protocol.task, protocol.data_digest)
+    return open_splits(protocol.task)
+
+
+@lru_cache(maxsize=2)
+def _listed(task: Task, data_digest: str) -> tuple[Split, Split]:
+    return open_splits(task)
+
+
 def _training_batches(
     split: Split, protocol: Protocol, device: torch.device, loader_workers: int, share: Share
 ) -> TrainingBatches:
     recipe = protocol.recipe
     batch_size = max(1, min(recipe.batch_size, len(split)) // share.num_ranks)
-    if _mixes(recipe.augmentation):
+    if mixes(recipe.augmentation):
         batch_size = max(2, batch_size - batch_size % 2)  # images are mixed in pairs
     if device.type == "cuda" and share == ALONE:
         kept = resident_training(split, protocol, batch_size, device)
@@ -76,7 +90,7 @@ def _training_batches(
         max_corrupt=protocol.task.max_corrupt,
         device=device,
         loader_workers=loader_workers,
-        finish=_Finish(recipe, len(split.class_names), device),
+        finish=Finish(recipe, len(split.class_names), device),
         share=share,
     )
 
@@ -130,7 +144,7 @@ def classification_network(
 def classification_loss(recipe: Recipe) -> Loss:
     """Cross-entropy with labels (B,) or, where the recipe mixes images, shares (B, classes)."""
     # Mixed targets come smoothed already.
-    smoothing = 0.0 if _mixes(recipe.augmentation) else recipe.label_smoothing
+    smoothing = 0.0 if mixes(recipe.augmentation) else recipe.label_smoothing
 
     def loss(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(model(images), targets, label_smoothing=smoothing)
@@ -152,9 +166,10 @@ def score(model: nn.Module, loader: Batches, device: torch.device) -> Score:
     model.eval()
     # Right among the first 1, among the first 5; and of how many.
     counts = torch.zeros(3, dtype=torch.int64, device=device)
+    forward = Forward(model, device, len(loader))
     with exact_float32(device):
         for images, labels in loader:
-            logits = model(images)  # (B, classes)
+            logits = forward(images)  # (B, classes)
             first = logits.topk(min(5, logits.shape[1])).indices
             hits = first == labels.unsqueeze(1)
             counts[:2] += torch.stack([hits[:, 0].sum(), hits.sum()])
@@ -198,45 +213,19 @@ CLASSIFICATION = VisionTask(
 )
 
 
-class _Finish:
-    """Erases and mixes a training batch on its device, as the recipe says."""
-
-    def __init__(self, recipe: Recipe, num_classes: int, device: torch.device) -> None:
-        augmentation = recipe.augmentation
-        self._erase: Any = None
-        self._mix: Any = None
-        if augmentation.reprob > 0:
-            self._erase = RandomErasing(augmentation.reprob, mode="pixel", device=str(device))
-        if _mixes(augmentation):
-            self._mix = Mixup(
-                augmentation.mixup,
-                augmentation.cutmix,
-                label_smoothing=recipe.label_smoothing,
-                num_classes=num_classes,
-            )
-
-    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        if self._erase is not None:
-            images = self._erase(images)
-        if self._mix is not None:
-            images, labels = self._mix(images, labels)
-        return images, labels
-
-
-def _mixes(augmentation: Augmentation) -> bool:
-    return augmentation.mixup > 0 or augmentation.cutmix > 0
-
-
 def _training_transform(augmentation: Augmentation, resolution: int) -> Transform:
+    policy = augmentation.auto_augment
     try:
-        transform = create_transform(
+        # timm's three parts: crop, flip and policy; jitter; bytes.
+        first, second, last = create_transform(
             resolution,
             is_training=True,
+            separate=True,
             scale=augmentation.scale,
             ratio=augmentation.ratio,
             hflip=augmentation.hflip,
             color_jitter=augmentation.color_jitter,  # type: ignore[arg-type] # None: none
-            auto_augment=augmentation.auto_augment,
+            auto_augment=None if policy == TRIVIAL else policy,
             interpolation="random",
             mean=MEAN,
             std=STD,
@@ -244,10 +233,12 @@ def _training_transform(augmentation: Augmentation, resolution: int) -> Transfor
         )
     except (AssertionError, ValueError, KeyError) as error:
         raise ConfigError(
-            f"recipe.augmentation: timm takes no auto_augment {augmentation.auto_augment!r} "
-            f"({error}); one that it takes is 'rand-m9-mstd0.5-mmax9-inc1'"
+            f"recipe.augmentation: timm takes no auto_augment {policy!r} ({error}); "
+            f"allowed are {TRIVIAL!r} and what it takes, such as 'rand-m9-mstd0.5-mmax9-inc1'"
         ) from error
-    return _of_image(transform)
+    # A policy takes the place of jitter, as in timm.
+    middle = TrivialAugmentWide() if policy == TRIVIAL else second
+    return _of_image(Compose([first, middle, last]))
 
 
 def _of_image(transform: Callable[[Image.Image], Tensor]) -> Transform:

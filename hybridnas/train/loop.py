@@ -79,6 +79,8 @@ def train(
         if on_epoch is not None:
             on_epoch(curve[-1])
     check_weights(model)
+    # As they will be exported: another layout may be computed with by other algorithms.
+    stepper.trained.to(memory_format=torch.contiguous_format)
     return Training(stepper.trained, curve, runner.stepping, runner.capture_s, runner.busy_s)
 
 
@@ -88,7 +90,7 @@ def _epoch(stepper: Stepper, runner: Runner, epoch: int, num_steps: int) -> Epoc
     num_images = 0
     for step, number in enumerate(islice(runner.epoch(epoch), num_steps), start=1):
         num_images += number
-        if step % _STEPS_BETWEEN_CHECKS == 0:
+        if step % _STEPS_BETWEEN_CHECKS == 0 and step + _STEPS_BETWEEN_CHECKS <= num_steps:
             _check_loss(stepper.loss_sum, epoch)
     _check_loss(stepper.loss_sum, epoch)
     seconds = time.perf_counter() - started

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..capture import capture
 from ..data.batches import DeviceBatches, TrainingBatches
-from .capture import capture
 from .stepper import Stepper
 
 _log = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ class Runner:
             else:
                 self._replay(self._graph)
             yield batches.batch_size
+        batches.look_ahead(number + 1)
 
     def _step(self, images: Any, targets: Any) -> None:
         """A batch that comes from elsewhere is copied to where the graph reads."""
@@ -105,7 +106,7 @@ class Runner:
     def _capture(self, work: Callable[[], None]) -> None:
         started = time.perf_counter()
         try:
-            self._graph = capture(work, self._stepper.changing, self._stepper.device)
+            self._graph = capture(work, self._stepper.device, self._stepper.changing)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:

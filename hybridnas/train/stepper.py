@@ -1,7 +1,7 @@
 """One step of training: forward, loss, backward, clipping, AdamW, average, as eager operations.
 
 `work` is what happens on the device and never waits for it, so a CUDA graph can record it
-(capture.py); `prepare` is what the host does before. `step` is both.
+(hybridnas.capture); `prepare` is what the host does before. `step` is both.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""A step recorded once as a CUDA graph: replaying it costs the host one launch.
+"""Work of many small kernels recorded once as a CUDA graph: replaying it costs one launch.
 
-Recording runs nothing, but a step must have run before (libraries choose their algorithms and
-kernels are compiled at first use, the optimiser makes its moments). That rehearsal is on real
-weights, so all that it changes is put back: a captured training takes the very steps that an eager
-one would.
+Recording runs nothing, but the work must have run before: libraries choose their algorithms,
+kernels are compiled, an optimiser makes its moments. All that this rehearsal changes is put back,
+so a captured training takes the very steps that an eager one would.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -17,8 +17,8 @@ from torch import Tensor
 
 def capture(
     work: Callable[[], None],
-    changing: Callable[[], Iterable[Tensor]],
     device: torch.device,
+    changing: Callable[[], Iterable[Tensor]] = tuple,
 ) -> torch.cuda.CUDAGraph:
     """The graph of `work`, which leaves everything as it was.
 
@@ -32,11 +32,7 @@ def capture(
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            work()
-            # Once more, where waiting for the device is an error: a recording that such an error
-            # ends leaves generators and the allocator as if it went on.
-            with _no_waiting():
-                work()
+            _rehearse(work)
         torch.cuda.current_stream().wait_stream(side)
         # Other threads, such as a loader's that pins memory, may go on meanwhile.
         with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
@@ -44,10 +40,26 @@ def capture(
     return graph
 
 
+def _rehearse(work: Callable[[], None]) -> None:
+    """Runs the work, and raises RuntimeError if it waits for the device: a recording that such an
+    error ends leaves generators and the allocator as if it went on."""
+    try:
+        with _no_waiting():
+            work()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:
+        work()  # what runs for the first time may wait: kernels are compiled and tried
+        with _no_waiting():
+            work()
+
+
 @contextmanager
 def _no_waiting() -> Iterator[None]:
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:

@@ -1,0 +1,291 @@
+"""Times short trainings: whole evaluations, the captured step alone, and a plain eager loop.
+
+Three networks of widths 32-64-128-192 and depths 2-2-6-2, of MambaOut's, CAFormer's and VMamba's
+kind, at 64 px. For each, in one process and after an evaluation that warms it up:
+
+    evaluation      images/s of one evaluation: its training images by its whole time
+    train           of its training alone, capture included
+    captured step   of replaying its step alone, augmentation included
+    eager           of the same training with steps that are not captured
+    plain           of a loop that reads and augments with timm's loader, eagerly (--plain)
+
+and its fixed costs in seconds. With --processes, candidates an hour of so many processes that share
+the GPU. Without --data the images are noise, of the number and size of 20 classes of Tiny-ImageNet.
+
+    python scripts/bench_short_training.py --data DIR --epochs 30 --json out.json
+    python scripts/bench_short_training.py --data DIR --epochs 10 --processes 1 2 3 4 6
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from hybridnas.architecture import Architecture
+from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
+from hybridnas.evaluate import Outcome, evaluate
+from hybridnas.reference import reference
+from hybridnas.tasks import TASKS
+from hybridnas.train import Runner, Stepper, train
+
+# Networks whose blocks, stem, downsampling and head are taken.
+KINDS = {
+    "MambaOut": "mambaout_femto",
+    "CAFormer": "caformer_s18",
+    "SSM": "vmamba_tiny_s1l8",
+}
+WIDTHS, DEPTHS = (32, 64, 128, 192), (2, 2, 6, 2)
+
+AUGMENTATIONS = {
+    "crop": Augmentation(scale=(0.35, 1.0), hflip=0.5),
+    "rand": Augmentation(scale=(0.35, 1.0), hflip=0.5, auto_augment="rand-m9-mstd0.5-inc1"),
+    "full": Augmentation(
+        scale=(0.35, 1.0),
+        hflip=0.5,
+        auto_augment="rand-m9-mstd0.5-inc1",
+        reprob=0.25,
+        mixup=0.8,
+        cutmix=1.0,
+    ),
+}
+
+
+def network(kind: str) -> Architecture:
+    raw = reference(KINDS[kind]).to_dict()
+    raw["stages"] = [
+        {"width": width, "blocks": [{**stage["blocks"][0], "repeat": depth}]}
+        for width, depth, stage in zip(WIDTHS, DEPTHS, raw["stages"], strict=True)
+    ]
+    return Architecture.from_dict(raw)
+
+
+def protocol(data: str, epochs: int, augmentation: str, *, batch: int, size: int) -> Protocol:
+    return Protocol(
+        task=Task(data=data),
+        recipe=Recipe(
+            batch_size=batch,
+            lr=2e-3,
+            warmup_epochs=2,
+            augmentation=AUGMENTATIONS[augmentation],
+        ),
+        fidelity=Fidelity(epochs=epochs, resolution=size),
+    )
+
+
+@contextmanager
+def images(data: str | None, size: int) -> Iterator[str]:
+    """The folder of the images: the one that is given, or one of noise."""
+    if data is not None:
+        yield data
+        return
+    random = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory(prefix="hybridnas-bench-") as folder:
+        for split, number in (("train", 330), ("val", 120)):
+            for label in range(20):
+                place = Path(folder, split, f"{label:02}")
+                place.mkdir(parents=True)
+                for i in range(number):
+                    pixels = random.integers(0, 256, (size, size, 3), dtype=np.uint8)
+                    Image.fromarray(pixels).save(place / f"{i}.jpeg")
+        yield folder
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def step_rate(architecture: Architecture, told: Protocol, *, captured: bool, steps: int) -> float:
+    """Images/s of steps alone, one after the other, once the first ones are over."""
+    loaders = TASKS["classification"].loaders(told, device(), 0)
+    model = TASKS["classification"].network(architecture, loaders.num_classes, told).to(device())
+    loss = TASKS["classification"].loss(told.recipe)
+    per_epoch = len(loaders.train)
+    stepper = Stepper(
+        model, loss, told.recipe, device(), num_steps=100 * per_epoch, steps_per_epoch=per_epoch
+    )
+    runner = Runner(stepper, loaders.train, captured=captured)
+    model.train()
+    for _ in runner.epoch(1):
+        pass
+    rates = []
+    for epoch in range(2, 2 + max(1, steps // per_epoch)):
+        iterator = runner.epoch(epoch)
+        num_images = next(iterator)  # an epoch's first step waits for what is drawn
+        wait()
+        started = time.perf_counter()
+        num_images = sum(iterator)
+        wait()
+        rates.append(num_images / (time.perf_counter() - started))
+    return sorted(rates)[len(rates) // 2]
+
+
+def plain_rate(architecture: Architecture, told: Protocol, workers: int) -> float:
+    """Images/s of an eager loop on a stream, which decodes and augments by timm each time."""
+    from hybridnas.data import ImageLoader, open_splits
+    from hybridnas.tasks.finishing import Finish, _training_transform
+
+    split, _ = open_splits(told.task)
+    loader = ImageLoader(
+        split,
+        _training_transform(told.recipe.augmentation, told.fidelity.resolution),
+        batch_size=told.recipe.batch_size,
+        shuffle=True,
+        seed=0,
+        max_corrupt=0,
+        device=device(),
+        loader_workers=workers,
+        finish=Finish(told.recipe, len(split.class_names), device()),
+    )
+    model = TASKS["classification"].network(architecture, len(split.class_names), told)
+    two = told.model_copy(update={"fidelity": Fidelity(epochs=2, resolution=64)})
+    training = train(model.to(device()), loader, two, device(), captured=False)
+    return training.curve[-1].images_per_second
+
+
+def trained_images(outcome: Outcome) -> float:
+    return outcome.timing["train_images_per_second"] * outcome.timing["train_s"]
+
+
+def row(kind: str, data: str, options: argparse.Namespace) -> dict[str, Any]:
+    architecture = network(kind)
+
+    def told(epochs: int) -> Protocol:
+        return protocol(data, epochs, options.augment, batch=options.batch, size=options.size)
+
+    evaluate(architecture, told(1))
+    outcome = evaluate(architecture, told(options.epochs))
+    if outcome.status != "ok":
+        return {"kind": kind, "failed": outcome.message}
+    timing = outcome.timing
+    found = {
+        "kind": kind,
+        "augment": options.augment,
+        "top1": outcome.metrics["top1"],
+        "stepping": outcome.machine["stepping"],
+        "data": outcome.machine["data"],
+        "evaluation": trained_images(outcome) / timing["total_s"],
+        "train": timing["train_images_per_second"],
+        "captured step": step_rate(architecture, told(1), captured=True, steps=200),
+        "eager": step_rate(architecture, told(1), captured=False, steps=100),
+        **{name: value for name, value in timing.items() if name != "train_images_per_second"},
+    }
+    if options.plain:
+        found["plain"] = plain_rate(architecture, told(1), options.workers)
+    return found
+
+
+def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """One of each kind."""
+    with images(options.data, options.size) as data:
+        return [row(kind, data, options) for kind in options.kinds]
+
+
+COLUMNS = ("evaluation", "train", "captured step", "eager", "plain")
+COSTS = ("data_s", "build_s", "check_s", "capture_s", "train_s", "score_s", "total_s")
+
+
+def print_rows(found: list[dict[str, Any]]) -> None:
+    print("images/s " + " ".join(f"{name:>14}" for name in (*COLUMNS, "busy share")))
+    for one in found:
+        cells = [f"{one[c]:14,.0f}" if c in one else " " * 14 for c in COLUMNS]
+        print(f"{one['kind']:8}", *cells, f"{one.get('gpu_busy_share', 0):14.2f}")
+    print("seconds  " + " ".join(f"{name:>9}" for name in COSTS))
+    for one in found:
+        print(f"{one['kind']:8}", *(f"{one.get(c, 0):9.2f}" for c in COSTS), one["stepping"])
+
+
+# ---- several processes on one GPU
+
+
+def _candidates(
+    told: Protocol, seconds: float, ready: Any, go: Any, done: Any, number: int
+) -> None:
+    """Evaluates one kind after another for so long; puts how many, and how long it took."""
+    torch.set_num_threads(1)
+    kinds = list(KINDS)
+    kinds = kinds[number % len(kinds) :] + kinds[: number % len(kinds)]
+    short = told.model_copy(update={"fidelity": Fidelity(epochs=1, resolution=64)})
+    for kind in kinds:
+        evaluate(network(kind), short)
+    ready.release()
+    go.wait()
+    started, count = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        outcome = evaluate(network(kinds[count % len(kinds)]), told)
+        assert outcome.status == "ok", outcome.message
+        count += 1
+    done.put((count, time.perf_counter() - started))
+
+
+def candidates_an_hour(told: Protocol, processes: int, seconds: float) -> float:
+    """Of so many processes together, each of them warm."""
+    spawn = multiprocessing.get_context("spawn")
+    ready, go, done = spawn.Semaphore(0), spawn.Event(), spawn.Queue()
+    started = [
+        spawn.Process(target=_candidates, args=(told, seconds, ready, go, done, number))
+        for number in range(processes)
+    ]
+    for process in started:
+        process.start()
+    for _ in started:
+        ready.acquire()
+    go.set()
+    rates = [count / taken for count, taken in (done.get() for _ in started)]
+    for process in started:
+        process.join()
+    return 3600 * sum(rates)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", help="an ImageFolder with train/ and val/; default: noise")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--size", type=int, default=64, help="of training crops, in pixels")
+    parser.add_argument("--augment", choices=AUGMENTATIONS, default="crop")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--plain", action="store_true", help="time timm's loader, too")
+    parser.add_argument("--workers", type=int, default=8, help="of timm's loader")
+    parser.add_argument("--processes", type=int, nargs="+", help="how many share the GPU")
+    parser.add_argument("--seconds", type=float, default=20, help="of each number of processes")
+    parser.add_argument("--json", type=Path, help="a file for the figures")
+    options = parser.parse_args()
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    print(f"{name}, torch {torch.__version__}, batch {options.batch}, {options.size} px")
+    found: list[dict[str, Any]] = []
+    if options.processes:
+        with images(options.data, options.size) as data:
+            told = protocol(
+                data, options.epochs, options.augment, batch=options.batch, size=options.size
+            )
+            for number in options.processes:
+                rate = candidates_an_hour(told, number, options.seconds)
+                print(f"{number} processes: {rate:,.0f} candidates an hour", flush=True)
+                found.append({"processes": number, "candidates_an_hour": rate})
+    else:
+        found = rows(options)
+        print_rows(found)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
