@@ -138,7 +138,8 @@ def step_rate(architecture: Architecture, told: Protocol, *, captured: bool, ste
 def plain_rate(architecture: Architecture, told: Protocol, workers: int) -> float:
     """Images/s of an eager loop on a stream, which decodes and augments by timm each time."""
     from hybridnas.data import ImageLoader, open_splits
-    from hybridnas.tasks.finishing import Finish, _training_transform
+    from hybridnas.tasks.classification import _training_transform
+    from hybridnas.tasks.finishing import Finish
 
     split, _ = open_splits(told.task)
     loader = ImageLoader(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
+from ..data.plans import seeded
 
 
 class Curves:
@@ -15,7 +15,10 @@ class Curves:
     """
 
     def __init__(self, folder: Path, done: int) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=done + 1)
+        with seeded(0):  # importing it draws numbers, which a training that goes on must not see
+            from tensorboardX import SummaryWriter
+
+            self._writer = SummaryWriter(str(folder), purge_step=done + 1)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
