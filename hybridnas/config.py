@@ -33,6 +33,7 @@ class Task(Value):
         ADE20K; of detection one laid out as COCO.
     train, val: the splits; by default training and validation for segmentation, train2017 and
         val2017 for detection.
+    head_width: of dense tasks: channels of UperNet or Mask R-CNN; None: 512 or 256, as published.
     max_corrupt: the share of unreadable images that is counted and skipped; above it is an error.
     classes, num_classes, per_class: of classification, for less data: these classes alone; so
         many, always the same ones; at most so many images of each to train on (data.subsets).
@@ -42,6 +43,7 @@ class Task(Value):
     data: str = "digits"
     train: str = "train"
     val: str = "val"
+    head_width: PositiveInt | None = None
     max_corrupt: Fraction = 0.001
     classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
     num_classes: int | None = Field(default=None, ge=2)
@@ -66,6 +68,8 @@ class Task(Value):
             return raw
         if name != "classification" and "data" not in raw:
             raise ValueError(f"{name} needs data, a folder (--set task.data=DIR)")
+        if name == "classification" and raw.get("head_width") is not None:
+            raise ValueError("head_width is of segmentation and detection")
         return {**TASK_DEFAULTS[name].task, **raw}
 
 

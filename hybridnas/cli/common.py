@@ -80,12 +80,6 @@ def in_units(value: float | None) -> str:
     return f"{value:.0f}"
 
 
-def pixels(size: tuple[int, int]) -> str:
-    """An image's size as people read it: `64 px`, or `512 x 2048 px` (height x width)."""
-    height, width = size
-    return f"{height} px" if height == width else f"{height} x {width} px"
-
-
 def objective_text(name: str, value: float) -> str:
     """An objective's value as people read it."""
     return in_units(value) if name in ("macs", "params") else f"{value:.4f}"

@@ -84,7 +84,8 @@ def cost(
     if named.view is not None and task == own:
         size = size or counted_size(task, named.resolution)
         num_classes = named.num_classes if num_classes is None else num_classes
-    known = cost_of(named.architecture, size, task, num_classes)
+    width = named.head_width if task == own else None
+    known = cost_of(named.architecture, size, task, num_classes, head_width=width)
     if as_json:
         print_json(_cost_json(known, task))
     else:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..counting import pixels
 from ..errors import ConfigError
 from ..objectives import STANDARD_ERRORS
 from ..search.plan import counted_size
 from ..search.view import StudyView
-from .common import pixels
 
 _FORMATS = (".svg", ".png", ".pdf")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..config import Study
+from ..counting import pixels
 from ..errors import ConfigError, StoreError
 from ..search.view import StudyView
 from ..store import Store
@@ -19,7 +20,6 @@ from .common import (
     console,
     epochs,
     in_units,
-    pixels,
     print_facts,
     print_json,
 )

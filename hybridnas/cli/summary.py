@@ -9,10 +9,11 @@ from typing import Any
 
 import typer
 
+from ..counting import pixels
 from ..objectives import STANDARD_ERRORS
 from ..search.plan import counted_size
 from ..search.view import Row, StudyView
-from .common import epochs, in_units, objective_text, pixels, print_facts, print_table
+from .common import epochs, in_units, objective_text, print_facts, print_table
 
 _ENDED = {
     "trials": "the budget of trials is spent",

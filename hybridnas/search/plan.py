@@ -12,7 +12,7 @@ import torch
 
 from ..config import Protocol, Study, parse_study
 from ..cost import cost, input_size
-from ..counting import Size
+from ..counting import Size, pixels
 from ..data import DIGITS
 from ..data.readers import full_path
 from ..errors import ConfigError, SpaceError
@@ -20,7 +20,14 @@ from ..reference import REFERENCES, reference
 from ..space import Genome, SearchSpace
 from ..store import Store
 from ..tasks import TASKS
-from ..train import FRESH, check_recipe, file_digest, start_from
+from ..train import (
+    FRESH,
+    check_recipe,
+    file_digest,
+    fitting_weights,
+    network_of,
+    read_weights,
+)
 from .feasibility import Feasibility
 
 # What a resumed study may change: when to stop, where to run, who proposes.
@@ -97,7 +104,8 @@ def _check_networks(plan: Plan) -> None:
         if plan.study.init == FRESH:
             continue
         try:
-            start_from(model, Path(plan.study.init))
+            path = Path(plan.study.init)
+            fitting_weights(model, read_weights(path, network_of(model)), str(path))
         except ConfigError as error:
             raise ConfigError(
                 f"init: {error}; a search starts from a file only where every architecture of its "
@@ -113,13 +121,20 @@ def counted_size(study: Study) -> Size:
 def feasibility(plan: Plan) -> Feasibility:
     """The study's hard constraints over its space, costs counted with the head of its task, at its
     resolution and classes."""
-    size, name = counted_size(plan.study), plan.study.task.name
+    size, task = counted_size(plan.study), plan.study.task
 
     def costs(genome: Genome) -> dict[str, float]:
-        known = cost(plan.space.decode(genome), size, name, plan.num_classes)
+        known = cost(
+            plan.space.decode(genome),
+            size,
+            task.name,
+            plan.num_classes,
+            head_width=task.head_width,
+        )
         return {"macs": known.macs, "params": known.params}
 
-    return Feasibility(plan.space, plan.study.constraints.bounds(), costs)
+    dense = f"with the head of {task.name}, at {pixels(size)}" if len(set(size)) > 1 else ""
+    return Feasibility(plan.space, plan.study.constraints.bounds(), costs, dense)
 
 
 def fitting_references(plan: Plan) -> list[Genome]:

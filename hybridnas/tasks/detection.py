@@ -74,6 +74,7 @@ def detection_network(architecture: Architecture, num_classes: int, protocol: Pr
         shorter=resolution,
         longer=longest_side(resolution),
         anchor=_ANCHOR * resolution / SHORTER,
+        width=protocol.task.head_width or 256,
     )
 
 

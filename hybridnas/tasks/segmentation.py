@@ -98,7 +98,10 @@ def segmentation_network(
 ) -> nn.Module:
     """UperNet on the architecture's network."""
     backbone = HybridNet(architecture, num_classes=0, drop_path_rate=protocol.recipe.drop_path)
-    return UPerNet(backbone, num_classes)
+    width = protocol.task.head_width
+    if width is None:
+        return UPerNet(backbone, num_classes)
+    return UPerNet(backbone, num_classes, width=width, aux_width=max(1, width // 2))
 
 
 def segmentation_loss(recipe: Recipe) -> Loss:

@@ -2,6 +2,7 @@
 
 from .init import FRESH as FRESH
 from .init import file_digest as file_digest
+from .init import fitting_weights as fitting_weights
 from .init import initialise as initialise
 from .init import load_backbone as load_backbone
 from .init import network_of as network_of

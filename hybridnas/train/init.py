@@ -46,6 +46,13 @@ def initialise(model: nn.Module, protocol: Protocol) -> None:
 
 def load_backbone(model: nn.Module, weights: Mapping[str, Tensor], where: str = "") -> None:
     """As `start_from`, with weights by our names that are in memory. where: for the message."""
+    network_of(model).load_state_dict(fitting_weights(model, weights, where))
+
+
+def fitting_weights(
+    model: nn.Module, weights: Mapping[str, Tensor], where: str = ""
+) -> dict[str, Tensor]:
+    """All that the network in a model starts with, as `load_backbone`; nothing is changed."""
     network = network_of(model)
     wanted = network.state_dict()
     given = dict(weights)
@@ -64,7 +71,7 @@ def load_backbone(model: nn.Module, weights: Mapping[str, Tensor], where: str = 
             f"{whose} are of another architecture than {network.architecture.short}: {len(wrong)} "
             f"of {len(wanted)} do not fit, among them {', '.join(wrong[:3])}"
         )
-    network.load_state_dict(given)
+    return given
 
 
 def network_of(model: nn.Module) -> HybridNet:
