@@ -50,7 +50,7 @@ class Recipe(Value):
     lr is for `batch_size` images a step, those of all processes together. lr_scale multiplies it
     in the blocks of the mixers that it names (under `cosine` min_lr, too): one rate for all
     misjudges attention beside SSM in short trainings. layer_decay multiplies it once for each
-    layer that a parameter lies below the head (timm's param_groups_layer_decay). No weight decay
+    layer that a parameter lies below the head (as timm's param_groups_layer_decay). No weight decay
     on biases, norms and a scan's own numbers.
 
     schedule: `cosine` to min_lr; `poly`: (1 - t / T) ** power, to min_lr; `multistep`: times

@@ -7,12 +7,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from hybridnas import build
 from hybridnas.architecture import Architecture
 from hybridnas.config import Recipe
 from hybridnas.errors import ConfigError
+from hybridnas.heads import UPerNet
+from hybridnas.network import HybridNet
 from hybridnas.train.optimizer import build_optimizer, build_schedule, parameter_groups
 
 CPU = torch.device("cpu")
@@ -120,18 +123,18 @@ def test_a_warm_up_longer_than_the_training_is_refused() -> None:
         rates(Recipe(warmup_epochs=2, cooldown_epochs=1), 30, 10)
 
 
-def two_stages() -> nn.Module:
+def architecture() -> Architecture:
     mixers = ["gated_conv", {"name": "attention", "head_dim": 8}]
     stages = [
         {"width": width, "blocks": [{"form": "gated", "mixer": mixer} for mixer in mixers]}
         for width in (8, 16)
     ]
-    return build(Architecture.from_dict({"stages": stages}), num_classes=10)
+    return Architecture.from_dict({"stages": stages})
 
 
 def test_layer_decay_counts_layers_from_the_head() -> None:
     """stem, two blocks, two blocks (the downsampler is the third's), head: six layers."""
-    model = two_stages()
+    model = build(architecture(), num_classes=10)
     names = {parameter: name for name, parameter in model.named_parameters()}
     recipe = Recipe(layer_decay=0.5, lr_scale={"attention": 3.0})
     seen: dict[str, tuple[float, float]] = {}
@@ -152,3 +155,32 @@ def test_layer_decay_counts_layers_from_the_head() -> None:
         ((above, factor),) = [wanted[prefix] for prefix in wanted if name.startswith(prefix)]
         assert scale == pytest.approx(0.5**above * factor), name
         assert (decay == 0) == (name.endswith("bias") or "norm" in name), name
+
+
+def test_layer_decay_is_timms() -> None:
+    model = build(architecture(), num_classes=10)
+    for told in (Recipe(layer_decay=0.7), Recipe(layer_decay=0.65, weight_decay=0.2)):
+        timms = param_groups_layer_decay(model, told.weight_decay, layer_decay=told.layer_decay)
+        wanted, found = (
+            {
+                p: (group["lr_scale"], group["weight_decay"])
+                for group in groups
+                for p in group["params"]
+            }
+            for groups in (timms, parameter_groups(model, told))
+        )
+        assert found == wanted
+
+
+def test_the_head_of_a_dense_task_learns_at_the_full_rate() -> None:
+    recipe = Recipe(layer_decay=0.5)
+    model = UPerNet(HybridNet(architecture(), num_classes=0), 3, width=16)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    scales = {
+        names[p]: group["lr_scale"]
+        for group in parameter_groups(model, recipe)
+        for p in group["params"]
+    }
+    assert scales["decode_head.classifier.weight"] == 1
+    assert scales["backbone.stages.1.blocks.1.proj_out.weight"] == 0.5
+    assert scales["backbone.stem.conv1.weight"] == 0.5**5

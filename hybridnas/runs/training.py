@@ -100,6 +100,7 @@ class Training:
         self._stepper.load_state_dict(state["stepper"])
         self.at = Position(**state["position"])
         self._stepper.loss_sum.copy_(state["loss_sum"])
+        self._stepper.schedule.set(max(0, self._stepper.steps - 1))  # what the last step had
         if len(state["random"]) == self.share.num_ranks:
             restore_random_state(state["random"][self.share.rank], self._stepper.device)
         return True

@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.optim import (
-    create_optimizer_v2,
-    param_groups_layer_decay,
-    param_groups_weight_decay,
-)
+from timm.models import group_parameters
+from timm.optim import create_optimizer_v2, param_groups_weight_decay
 from timm.scheduler import CosineLRScheduler, MultiStepLRScheduler, PolyLRScheduler
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
@@ -18,6 +15,7 @@ from ..config import Recipe
 from ..errors import ArchitectureError, ConfigError
 from ..mixers import mixer_class
 from ..network import NetworkStage
+from .init import network_of
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -57,28 +55,20 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Parameters by weight decay and by lr_scale, which timm's schedules multiply lr by.
 
     lr_scale of a parameter: recipe.lr_scale of its block's mixer times recipe.layer_decay to the
-    power of the layers above its own, as the model's group_matcher counts them.
+    power of the layers above its own, as timm counts them by the network's group_matcher; a dense
+    task's head is the layer above its network.
     """
     untouched: set[str] = getattr(model, "no_weight_decay", set)()
-    groups: list[dict[str, Any]]
-    if recipe.layer_decay < 1:
-        groups = param_groups_layer_decay(
-            model,
-            recipe.weight_decay,
-            no_weight_decay_list=untouched,
-            layer_decay=recipe.layer_decay,
-        )
-    else:
-        groups = param_groups_weight_decay(
-            model, recipe.weight_decay, no_weight_decay_list=untouched
-        )
-    scale_of = _scales(model, recipe)
-    if not scale_of:
+    groups: list[dict[str, Any]] = param_groups_weight_decay(
+        model, recipe.weight_decay, no_weight_decay_list=untouched
+    )
+    of_mixer, of_layer = _mixer_scales(model, recipe), _layer_scales(model, recipe)
+    if not of_mixer and not of_layer:
         return groups
     split: dict[tuple[int, float], dict[str, Any]] = {}
     for number, group in enumerate(groups):
         for parameter in group["params"]:
-            scale = scale_of.get(parameter, 1.0) * group.get("lr_scale", 1.0)
+            scale = of_mixer.get(parameter, 1.0) * of_layer.get(parameter, 1.0)
             fresh = {**group, "params": [], "lr_scale": scale}
             split.setdefault((number, scale), fresh)["params"].append(parameter)
     return list(split.values())
@@ -108,8 +98,9 @@ class Schedule:
 
     @property
     def rate(self) -> float:
-        """Of the optimizer's first group, as it was set last."""
-        return float(self._rates.param_groups[0]["lr"])
+        """As it was set last, without the factors of mixers and layers."""
+        group = self._rates.param_groups[0]
+        return float(group["lr"] / group["lr_scale"])
 
     def set(self, step: int) -> None:
         """Gives the optimizer the rates of a step, counted from 0."""
@@ -164,7 +155,7 @@ def _check_length(recipe: Recipe, taken: int, num_steps: int, steps_per_epoch: i
         )
 
 
-def _scales(model: nn.Module, recipe: Recipe) -> dict[nn.Parameter, float]:
+def _mixer_scales(model: nn.Module, recipe: Recipe) -> dict[nn.Parameter, float]:
     """Of the parameters of blocks whose mixer's family has a learning rate of its own."""
     found: dict[nn.Parameter, float] = {}
     for stage in model.modules() if recipe.lr_scale else ():
@@ -173,3 +164,16 @@ def _scales(model: nn.Module, recipe: Recipe) -> dict[nn.Parameter, float]:
                 if name in recipe.lr_scale:
                     found |= dict.fromkeys(block.parameters(), recipe.lr_scale[name])
     return found
+
+
+def _layer_scales(model: nn.Module, recipe: Recipe) -> dict[nn.Parameter, float]:
+    """Of the parameters of the network in a task's model; no others are scaled."""
+    if recipe.layer_decay == 1:
+        return {}
+    network = network_of(model)
+    layers = group_parameters(network, network.group_matcher(), reverse=True)
+    head = 1 + max(layer for name, layer in layers.items() if name.startswith("stages."))
+    return {
+        parameter: recipe.layer_decay ** (head - min(layers[name], head))
+        for name, parameter in network.named_parameters()
+    }
