@@ -21,6 +21,7 @@ from .objectives import CLOSED_FORM, Direction, check_objectives
 from .recipe import Augmentation as Augmentation
 from .recipe import Fraction, Value
 from .recipe import Recipe as Recipe
+from .recipe_files import with_named_recipe
 from .strict_yaml import explain
 from .task_defaults import TASK_DEFAULTS, task_named, with_task_defaults
 
@@ -207,7 +208,8 @@ def _named(raw: object) -> object:
 class Study(Value):
     """A study's YAML: space + task + fidelities + objectives + constraints + sampler + budget.
 
-    recipe, objectives: what is not given is the task's (task_defaults).
+    recipe, objectives: what is not given is the task's (task_defaults); a recipe may be named
+        (recipe_files).
     references: the reference architectures to try first; None: all that fit space and constraints.
     init: `none`: fresh weights; or a file of weights (.safetensors, .pth) to start from.
     artifacts: where weights of the best candidates go, a folder or an fsspec URL.
@@ -234,7 +236,7 @@ class Study(Value):
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_the_task(cls, raw: Any) -> Any:
-        return with_task_defaults(raw) if isinstance(raw, Mapping) else raw
+        return with_task_defaults(with_named_recipe(raw)) if isinstance(raw, Mapping) else raw
 
     @model_validator(mode="after")
     def _objectives_make_sense(self) -> Study:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from hybridnas.config import Fidelity, Study, parse_study
 from hybridnas.errors import ConfigError
 from hybridnas.resources import shipped
 from hybridnas.runs import load_recipe
-from hybridnas.strict_yaml import read_yaml
+from hybridnas.strict_yaml import override, read_yaml
 from hybridnas.tasks import TASKS
 
 # MambaOut, CVPR 2025, appendix A and its scripts; Swin's configurations of mmsegmentation with
@@ -175,3 +176,45 @@ def test_iterations_become_epochs_when_the_data_is_known() -> None:
 def test_files_are_plain_yaml() -> None:
     for path in shipped("recipes").values():
         assert read_yaml(path)["description"]
+
+
+# ---- in studies
+
+
+def study(**keys: Any) -> Study:
+    raw = {"name": "x", "space": "hybrid_small", "budget": {"trials": 1}, **keys}
+    return parse_study(raw, "study.yaml")
+
+
+def test_a_study_takes_a_recipe_by_its_name() -> None:
+    file = load_recipe("proxy_images64_30e", data="DIR")
+    told = study(recipe="proxy_images64_30e", task={"data": "photos"})
+    assert told.recipe == file.recipe
+    assert told.fidelities == (Fidelity(epochs=30, resolution=64),)
+    assert (told.task.data, told.task.val) == ("photos", "val")
+    changed = study(
+        recipe={"name": "proxy_images64_30e", "lr": 0.5},
+        fidelities=[{"epochs": 2, "resolution": 32}],
+    )
+    assert changed.recipe == file.recipe.model_copy(update={"lr": 0.5})
+    assert changed.fidelity.epochs == 2
+    subset = study(recipe="proxy_imagenet100_30e", task={"data": "imagenet", "num_classes": 50})
+    assert (subset.task.num_classes, subset.task.data) == (50, "imagenet")
+
+
+def test_what_a_study_is_told_on_the_command_line_changes_a_named_recipe() -> None:
+    raw = override({"recipe": "proxy_images64_30e"}, ["recipe.lr=1e-4"])
+    assert study(**raw).recipe.lr == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("proxy_images", "no recipe 'proxy_images'"),
+        ("coco_1x", "recipe coco_1x is for detection, the study's task is classification"),
+        ({"name": "proxy_images64_30e", "rate": 1}, "unknown key 'recipe.rate'"),
+    ],
+)
+def test_a_recipe_that_a_study_cannot_have_is_refused(recipe: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        study(recipe=recipe)

@@ -127,7 +127,9 @@ def train(
 
 
 def _run(order: Order, arch: str) -> None:
-    """Exits with 130 when it was stopped, with 1 when the training diverged."""
+    """Exits with 130 when it was stopped, with 1 when it diverged or memory ended."""
+    import torch
+
     from ..runs import Interrupted, run_recipe
     from ..train import Diverged
     from .training_view import TrainingView
@@ -141,6 +143,12 @@ def _run(order: Order, arch: str) -> None:
             raise typer.Exit(130) from None
         except Diverged as error:
             view.note(f"failed: {error}; {order.out}/log.csv has the curve; try a lower recipe.lr")
+            raise typer.Exit(1) from None
+        except torch.OutOfMemoryError:
+            view.note(
+                "failed: the GPU's memory is too small for this share of a batch: use more GPUs "
+                "(torchrun), or --set recipe.batch_size=N with recipe.lr in proportion"
+            )
             raise typer.Exit(1) from None
     view.ended(last)
 
