@@ -40,7 +40,8 @@ class WorkerContext:
 def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
     """Tune's trainable. config: number, token, architecture (JSON), costs.
 
-    Reports epochs, of quick ones some. DataError and ConfigError end the search: they are reported as `fatal`.
+    Reports epochs, of quick ones some. DataError and ConfigError end the search: they are reported
+    as `fatal`.
     """
     torch.set_num_threads(context.threads)
     number = config["number"]
