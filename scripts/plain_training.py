@@ -60,13 +60,14 @@ def rate(step: int, warmup: int, steps: int, floor: float) -> float:
     if step < warmup:
         first = 1 / (warmup + 1)
         return first + step * (1 - first) / warmup
-    share = (step - warmup) / (steps - warmup)
+    share = (step - warmup) / max(1, steps - warmup)
     return floor + (1 - floor) * (1 + math.cos(math.pi * share)) / 2
 
 
 def plain(architecture: Architecture, told: Protocol, workers: int) -> Trained:
     """Trains and scores; workers: processes that load. Policies, mixing and erasing: not done."""
-    recipe, device = told.recipe, torch.device("cuda")
+    recipe = told.recipe
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(told.seed)
     split = open_split(told.task, "train")
     train = training_loader(split, told, workers)
@@ -90,7 +91,7 @@ def plain(architecture: Architecture, told: Protocol, workers: int) -> Trained:
                 nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_grad)
             optimizer.step()
             schedule.step()
-        torch.cuda.synchronize()
+        loss.item()  # waits for the GPU
         speed = len(train) * recipe.batch_size / (time.perf_counter() - started)
     return Trained(top1(model, told), speed)
 
