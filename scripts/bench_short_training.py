@@ -7,7 +7,7 @@ kind, at 64 px. For each, in one process and after an evaluation that warms it u
     train           of its training alone, capture included
     captured step   of replaying its step alone, augmentation included
     eager           of the same training with steps that are not captured
-    plain           of a loop that reads and augments with timm's loader, eagerly (--plain)
+    plain           of a plain float32 loop with timm's transforms (--plain; plain_training.py)
 
 and its fixed costs in seconds. With --processes, candidates an hour of so many processes that share
 the GPU. Without --data the images are noise, of the number and size of 20 classes of Tiny-ImageNet.
@@ -31,13 +31,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from plain_training import plain
 
 from hybridnas.architecture import Architecture
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
 from hybridnas.evaluate import Outcome, evaluate
 from hybridnas.reference import reference
 from hybridnas.tasks import TASKS
-from hybridnas.train import Runner, Stepper, train
+from hybridnas.train import Runner, Stepper
 
 # Networks whose blocks, stem, downsampling and head are taken.
 KINDS = {
@@ -116,7 +117,9 @@ def step_rate(architecture: Architecture, told: Protocol, *, captured: bool, ste
     model = TASKS["classification"].network(architecture, loaders.num_classes, told).to(device())
     loss = TASKS["classification"].loss(told.recipe)
     per_epoch = len(loaders.train)
-    stepper = Stepper(model, loss, told.recipe, device(), epochs=100, steps_per_epoch=per_epoch)
+    stepper = Stepper(
+        model, loss, told.recipe, device(), num_steps=100 * per_epoch, steps_per_epoch=per_epoch
+    )
     runner = Runner(stepper, loaders.train, captured=captured)
     model.train()
     for _ in runner.epoch(1):
@@ -131,29 +134,6 @@ def step_rate(architecture: Architecture, told: Protocol, *, captured: bool, ste
         wait()
         rates.append(num_images / (time.perf_counter() - started))
     return sorted(rates)[len(rates) // 2]
-
-
-def plain_rate(architecture: Architecture, told: Protocol, workers: int) -> float:
-    """Images/s of an eager loop on a stream, which decodes and augments by timm each time."""
-    from hybridnas.data import ImageLoader, open_splits
-    from hybridnas.tasks.classification import _Finish, _training_transform
-
-    split, _ = open_splits(told.task)
-    loader = ImageLoader(
-        split,
-        _training_transform(told.recipe.augmentation, told.fidelity.resolution),
-        batch_size=told.recipe.batch_size,
-        shuffle=True,
-        seed=0,
-        max_corrupt=0,
-        device=device(),
-        loader_workers=workers,
-        finish=_Finish(told.recipe, len(split.class_names), device()),
-    )
-    model = TASKS["classification"].network(architecture, len(split.class_names), told)
-    two = told.model_copy(update={"fidelity": Fidelity(epochs=2, resolution=64)})
-    training = train(model.to(device()), loader, two, device(), captured=False)
-    return training.curve[-1].images_per_second
 
 
 def trained_images(outcome: Outcome) -> float:
@@ -184,7 +164,7 @@ def row(kind: str, data: str, options: argparse.Namespace) -> dict[str, Any]:
         **{name: value for name, value in timing.items() if name != "train_images_per_second"},
     }
     if options.plain:
-        found["plain"] = plain_rate(architecture, told(1), options.workers)
+        found["plain"] = plain(architecture, told(2), options.workers).images_per_second
     return found
 
 
@@ -260,8 +240,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64, help="of training crops, in pixels")
     parser.add_argument("--augment", choices=AUGMENTATIONS, default="crop")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--plain", action="store_true", help="time timm's loader, too")
-    parser.add_argument("--workers", type=int, default=8, help="of timm's loader")
+    parser.add_argument("--plain", action="store_true", help="time the plain loop, too")
+    parser.add_argument("--workers", type=int, default=8, help="of the plain loop's loader")
     parser.add_argument("--processes", type=int, nargs="+", help="how many share the GPU")
     parser.add_argument("--seconds", type=float, default=20, help="of each number of processes")
     parser.add_argument("--json", type=Path, help="a file for the figures")

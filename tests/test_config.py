@@ -89,7 +89,7 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ),
         (
             {"fidelities": [{"epochs": 1, "resolution": 32, "images": 1}]},
-            r"unknown key 'fidelities.0.images'; allowed: epochs, resolution, share$",
+            r"unknown key 'fidelities.0.images'; allowed: epochs, resolution, share, iterations$",
         ),
         (
             {"constraints": {"latency": {"max": 1}}},
@@ -276,8 +276,15 @@ def _leaves(tree: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[tupl
     return found
 
 
-# A literal, what only dense tasks have, and what data_digest stands for.
-LEFT_OUT = {("task", "name"), ("task", "head_width"), ("class_names",)}
+# A literal, what only dense tasks have, what data_digest stands for, what goes with another field.
+LEFT_OUT = {("task", "name"), ("task", "head_width"), ("class_names",), ("recipe", "milestones")}
+# Where any other value of the type would be refused.
+OTHER: dict[str, Any] = {
+    "schedule": "poly",
+    "warmup": "within",
+    **dict.fromkeys(("warmup_steps", "iterations", "num_classes", "per_class"), 7),
+    "classes": ["cat", "dog"],
+}
 LEAVES = [leaf for leaf in _leaves(PROTOCOL.model_dump(mode="json")) if leaf[0] not in LEFT_OUT]
 
 
@@ -290,7 +297,7 @@ def test_the_digest_depends_on_every_field_but_the_place_of_the_data(
     for key in path[:-1]:
         node = node[key]
     others = {str: "other", type(None): "0.5", list: [0.1, 0.9], int: 3, float: 0.125}
-    node[path[-1]] = others[type(value)]
+    node[path[-1]] = OTHER.get(path[-1], others[type(value)])
     different = Protocol.model_validate(changed)
     assert different != PROTOCOL
     assert (different.digest == PROTOCOL.digest) == (path == ("task", "data"))

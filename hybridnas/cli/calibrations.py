@@ -137,6 +137,11 @@ def _setting(
         raise ConfigError("give --epochs or --rungs, not both")
     if epochs is not None:
         proxy = study.fidelity
+        if proxy.iterations is not None:
+            raise ConfigError(
+                f"--epochs: the study's fidelity ends after {proxy.iterations} iterations; give "
+                f"it a ladder of fidelities, and --rungs"
+            )
         if epochs <= proxy.epochs:
             raise ConfigError(
                 f"--epochs takes more than the {proxy.epochs} of the study's own, got {epochs}"

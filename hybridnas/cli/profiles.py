@@ -85,7 +85,7 @@ def profile(
     different days by their ratios to it. MACs do not order networks by time, and neither do other
     modes or devices. Example: `hybridnas profile mambaout_tiny --batch 1`
     """
-    from ..evaluate import pick_device
+    from ..environment import pick_device
     from ..profiling import profile as measure
     from ..profiling import setting_for
 
@@ -195,7 +195,7 @@ def latency(
     and may then have `latency_ms` as an objective and a constraint, decided before training.
     Example: `hybridnas latency hybrid_small --input-size 64 --out h100.json`
     """
-    from ..evaluate import pick_device
+    from ..environment import pick_device
     from ..profiling import Stopwatch, fitting, make_table, setting_for
     from ..space import SearchSpace
 

@@ -47,6 +47,8 @@ def ladder(plan: Plan) -> list[Rung]:
             for a in architectures
         )
         images = round(fidelity.epochs * fidelity.share * len(train))
+        if fidelity.iterations is not None:
+            images = min(images, fidelity.iterations * study.recipe.batch_size)
         rungs.append(Rung(fidelity, images, macs))
     return rungs
 
