@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from .errors import ConfigError
 from .objectives import CLOSED_FORM, Direction, check_objectives
 from .strict_yaml import explain
+from .study_parts import Bound as Bound
+from .study_parts import Budget as Budget
+from .study_parts import Constraints as Constraints
+from .study_parts import Latency as Latency
+from .study_parts import Resources as Resources
+from .study_parts import Sampler as Sampler
+from .study_parts import Value
 from .task_defaults import TASK_DEFAULTS, task_named, with_task_defaults
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_bool(cls, value: object) -> object:
-        if isinstance(value, bool):  # pydantic would take `trials: yes` for 1
-            raise ValueError("no key here is true or false")
-        return value
-
-
-class Task(_Value):
+class Task(Value):
     """What is learned, from which data.
 
     data: of classification `digits` (ships with scikit-learn) or a folder in ImageFolder layout,
@@ -69,7 +63,7 @@ class Task(_Value):
         return {**TASK_DEFAULTS[name].task, **raw}
 
 
-class Augmentation(_Value):
+class Augmentation(Value):
     """timm's augmentation (`timm.data.create_transform`, `timm.data.Mixup`), by timm's names."""
 
     scale: tuple[PositiveFloat, PositiveFloat] = (0.35, 1.0)
@@ -82,7 +76,7 @@ class Augmentation(_Value):
     cutmix: float = 0.0
 
 
-class Recipe(_Value):
+class Recipe(Value):
     """How a candidate is trained: AdamW, linear warm-up, cosine decay to `min_lr`.
 
     lr is for `batch_size`; lr_scale multiplies it, and min_lr, in the blocks of the mixers that it
@@ -94,7 +88,7 @@ class Recipe(_Value):
 
     batch_size: PositiveInt = 128
     lr: PositiveFloat = 1e-3
-    lr_scale: dict[str, PositiveFloat] = {}
+    lr_scale: dict[str, PositiveFloat] = Field(default={})
     min_lr: float = Field(default=1e-5, ge=0)
     weight_decay: float = Field(default=0.05, ge=0)
     warmup_epochs: float = Field(default=1.0, ge=0)
@@ -106,15 +100,24 @@ class Recipe(_Value):
     augmentation: Augmentation = Augmentation()
 
 
-class Fidelity(_Value):
+class Fidelity(Value):
     """How much training: epochs at a resolution in pixels: the side of a square image of
-    classification and of a crop of segmentation, the shorter side of an image of detection."""
+    classification and of a crop of segmentation, the shorter side of an image of detection.
+
+    share: of each class's training images, always the same ones; an epoch goes through those.
+    """
 
     epochs: PositiveInt
     resolution: PositiveInt
+    share: float = Field(default=1.0, gt=0, le=1)
+
+    @property
+    def relative_cost(self) -> float:
+        """Of a training, but for a factor that all fidelities of a study have in common."""
+        return self.epochs * self.share * self.resolution**2
 
 
-class Protocol(_Value):
+class Protocol(Value):
     """Everything but the architecture that decides an evaluation's score.
 
     init: `none`, or a file of weights to start from. data_digest, init_digest: of what the data
@@ -151,86 +154,24 @@ class Protocol(_Value):
         return cls.model_validate_json(text)
 
 
-class Bound(_Value):
-    """What a candidate must keep; decided in closed form before training, never violated."""
-
-    min: float | None = Field(default=None, ge=0)
-    max: PositiveFloat | None = None
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> Bound:
-        if self.min is None and self.max is None:
-            raise ValueError("give min, max or both")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
-        return self
-
-
-class Constraints(_Value):
-    macs: Bound | None = None
-    params: Bound | None = None
-
-    def bounds(self) -> dict[str, Bound]:
-        """The bounds that were given, by the name of the cost that they limit."""
-        named = {"macs": self.macs, "params": self.params}
-        return {name: bound for name, bound in named.items() if bound is not None}
-
-
-class Sampler(_Value):
-    """Who proposes. `startup_trials` are random (tpe); `population_size` is nsga2's.
-
-    seed: of the proposals; None: the study's, which is also that of the trainings.
-    """
-
-    name: Literal["tpe", "nsga2", "random"] = "tpe"
-    seed: int | None = Field(default=None, ge=0)
-    startup_trials: PositiveInt = 10
-    population_size: int = Field(default=20, ge=2)
-
-
-class Budget(_Value):
-    """When the search starts no more candidates: whichever comes first, over all resumes.
-
-    hours: wall-clock of the search; gpu_hours: summed over candidates, by the GPU share of each.
-    """
-
-    trials: PositiveInt | None = None
-    hours: PositiveFloat | None = None
-    gpu_hours: PositiveFloat | None = None
-
-    @model_validator(mode="after")
-    def _some_end(self) -> Budget:
-        if self.trials is None and self.hours is None and self.gpu_hours is None:
-            raise ValueError("give at least one of trials, hours, gpu_hours")
-        return self
-
-
-class Resources(_Value):
-    """What one candidate gets, how many run at once; None: fitted to the machine.
-
-    loader_workers: processes that load images for one candidate (0: in its own process).
-    retries: how often a candidate whose process died is started again.
-    """
-
-    concurrent: PositiveInt | None = None
-    cpus: PositiveFloat | None = None
-    gpus: float | None = Field(default=None, ge=0)
-    loader_workers: int | None = Field(default=None, ge=0)
-    retries: int = Field(default=1, ge=0)
-
-
 def _named(raw: object) -> object:
     return {"name": raw} if isinstance(raw, str) else raw
 
 
-class Study(_Value):
+def _file(raw: object) -> object:
+    return {"file": raw} if isinstance(raw, str) else raw
+
+
+class Study(Value):
     """A study's YAML: space + task + fidelities + objectives + constraints + sampler + budget.
 
+    fidelities: a ladder, each rung a training with its own full schedule, rising in cost.
     recipe, objectives: what is not given is the task's (task_defaults).
     references: the reference architectures to try first; None: all that fit space and constraints.
     init: `none`: fresh weights; or a file of weights (.safetensors, .pth) to start from.
     artifacts: where weights of the best candidates go, a folder or an fsspec URL.
     keep_weights: how many candidates off the front keep theirs.
+    latency: a table's file; latency_ms may then be an objective and a constraint.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
@@ -238,9 +179,10 @@ class Study(_Value):
     space: str | dict[str, Any]
     task: Annotated[Task, BeforeValidator(_named)] = Task()
     recipe: Recipe = Recipe()
-    fidelities: Annotated[tuple[Fidelity, ...], Field(min_length=1, max_length=1)]
+    fidelities: Annotated[tuple[Fidelity, ...], Field(min_length=1)]
     objectives: dict[str, Direction]
     constraints: Constraints = Constraints()
+    latency: Annotated[Latency | None, BeforeValidator(_file)] = None
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
     budget: Budget
     resources: Resources = Resources()
@@ -258,6 +200,23 @@ class Study(_Value):
     @model_validator(mode="after")
     def _objectives_make_sense(self) -> Study:
         check_objectives(self.objectives, self.task.name)
+        if self.latency is None and {"latency_ms"} & {*self.objectives, *self.constraints.bounds()}:
+            raise ValueError(
+                "latency_ms needs a table: latency: FILE, which `hybridnas latency SPACE --out "
+                "FILE` makes"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _rungs_rise(self) -> Study:
+        for number, (low, high) in enumerate(itertools.pairwise(self.fidelities), 1):
+            if high.relative_cost <= low.relative_cost:
+                raise ValueError(
+                    f"fidelities.{number}: a rung must cost more (epochs x share x resolution^2) "
+                    f"than the one before"
+                )
+        if self.task.name != "classification" and any(f.share < 1 for f in self.fidelities):
+            raise ValueError(f"fidelities: share is of classification only, not {self.task.name}")
         return self
 
     @property
@@ -273,7 +232,7 @@ class Study(_Value):
     def protocol(
         self, data_digest: str, class_names: tuple[str, ...], init_digest: str = ""
     ) -> Protocol:
-        """What every candidate of this study is evaluated under."""
+        """What every candidate of this study is evaluated under, at the top of its ladder."""
         return Protocol(
             task=self.task,
             recipe=self.recipe,

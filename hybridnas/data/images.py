@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,6 +86,29 @@ class Split:
     def name(self, index: int) -> str:
         source = self.sources[index]
         return source if isinstance(source, str) else f"{self.where}[{index}]"
+
+    def part(self, share: float) -> Split:
+        """So much of each class, rounded up, in the split's order; always the same images, and
+        those of a smaller share are among those of a larger one."""
+        if share == 1:
+            return self
+        ranks = [hashlib.sha256(self._key(i).encode()).digest() for i in range(len(self))]
+        kept: list[int] = []
+        for label in range(len(self.class_names)):
+            members = sorted(np.flatnonzero(self.labels == label).tolist(), key=ranks.__getitem__)
+            kept += members[: math.ceil(share * len(members))]
+        kept.sort()
+        sources = (
+            self.sources[kept]
+            if isinstance(self.sources, np.ndarray)
+            else [self.sources[i] for i in kept]
+        )
+        return Split(self.where, self.class_names, self.labels[kept], sources)
+
+    def _key(self, index: int) -> str:
+        """Of an image, wherever the data lies."""
+        source = self.sources[index]
+        return Path(source).name if isinstance(source, str) else str(index)
 
     def counts(self) -> dict[str, int]:
         """The number of images of each class."""

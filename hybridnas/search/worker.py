@@ -22,24 +22,26 @@ from .patience import patiently
 @dataclass(frozen=True)
 class WorkerContext:
     """What all candidates of a search share. It travels through Ray's object store, since it
-    holds the database's password, which must not be written to Tune's folders."""
+    holds the database's password, which must not be written to Tune's folders.
+
+    artifacts: where weights go; None: nowhere.
+    """
 
     storage_url: str
-    artifacts: str
-    protocol_json: str
+    artifacts: str | None
     loader_workers: int
     threads: int
     gpus: float
 
 
 def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
-    """Tune's trainable. config: number, token, architecture (JSON), costs.
+    """Tune's trainable. config: number, token, architecture and protocol (JSON), costs.
 
     Reports each epoch. DataError and ConfigError end the search: they are reported as `fatal`.
     """
     torch.set_num_threads(context.threads)
     number = config["number"]
-    protocol = Protocol.from_json(context.protocol_json)
+    protocol = Protocol.from_json(config["protocol"])
     architecture = Architecture.from_json(config["architecture"])
 
     def on_epoch(record: EpochRecord) -> None:
@@ -67,8 +69,8 @@ def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
     tune.report({"number": number, "recorded": True})
 
 
-def _save_weights(outcome: Outcome, artifacts: str) -> dict[str, str] | None:
-    if outcome.state_dict is None:
+def _save_weights(outcome: Outcome, artifacts: str | None) -> dict[str, str] | None:
+    if outcome.state_dict is None or artifacts is None:
         return None
     # A name of its own: a second attempt must not touch what the first one recorded.
     return weights.save(outcome.state_dict, artifacts, uuid4().hex)

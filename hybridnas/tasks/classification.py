@@ -51,6 +51,7 @@ def classification_loaders(
     outcome, which is the same to the bit, must not depend on how much memory was free.
     """
     train, val = _splits(protocol)
+    train = train.part(protocol.fidelity.share)
     return Loaders(
         train=_training_batches(train, protocol, device, loader_workers),
         val=_scoring_batches(val, protocol, device, loader_workers),
