@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..runs import Order
 
 RecipeName = Annotated[
-    str, typer.Option(metavar="NAME", help="A shipped recipe (below), or a YAML file.")
+    str, typer.Option(metavar="NAME", help="A shipped recipe (see above), or a YAML file.")
 ]
 Data = Annotated[
     str,
