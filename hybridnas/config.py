@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -10,7 +11,6 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BeforeValidator,
     Field,
-    PositiveFloat,
     PositiveInt,
     ValidationError,
     model_validator,
@@ -23,6 +23,12 @@ from .recipe import Fraction, Value
 from .recipe import Recipe as Recipe
 from .recipe_files import with_named_recipe
 from .strict_yaml import explain
+from .study_parts import Bound as Bound
+from .study_parts import Budget as Budget
+from .study_parts import Constraints as Constraints
+from .study_parts import Latency as Latency
+from .study_parts import Resources as Resources
+from .study_parts import Sampler as Sampler
 from .task_defaults import TASK_DEFAULTS, task_named, with_task_defaults
 
 
@@ -79,11 +85,14 @@ class Fidelity(Value):
     classification and of a crop of segmentation, the shorter side of an image of detection.
 
     iterations: steps after which it ends within its last epoch; None: with that epoch.
+    share: of each class's training images, always the same ones; an epoch goes through those.
     """
 
     epochs: PositiveInt
     resolution: PositiveInt
     iterations: PositiveInt | None = None
+
+    share: float = Field(default=1.0, gt=0, le=1)
 
     def num_steps(self, steps_per_epoch: int) -> int:
         """Of the whole training."""
@@ -94,6 +103,11 @@ class Fidelity(Value):
         """Of each epoch that is begun; the last one may be shorter."""
         whole, rest = divmod(self.num_steps(steps_per_epoch), steps_per_epoch)
         return [steps_per_epoch] * whole + [rest] * bool(rest)
+
+    @property
+    def relative_cost(self) -> float:
+        """Of a training, but for a factor that all fidelities of a study have in common."""
+        return self.epochs * self.share * self.resolution**2
 
 
 class Protocol(Value):
@@ -133,87 +147,25 @@ class Protocol(Value):
         return cls.model_validate_json(text)
 
 
-class Bound(Value):
-    """What a candidate must keep; decided in closed form before training, never violated."""
-
-    min: float | None = Field(default=None, ge=0)
-    max: PositiveFloat | None = None
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> Bound:
-        if self.min is None and self.max is None:
-            raise ValueError("give min, max or both")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
-        return self
-
-
-class Constraints(Value):
-    macs: Bound | None = None
-    params: Bound | None = None
-
-    def bounds(self) -> dict[str, Bound]:
-        """The bounds that were given, by the name of the cost that they limit."""
-        named = {"macs": self.macs, "params": self.params}
-        return {name: bound for name, bound in named.items() if bound is not None}
-
-
-class Sampler(Value):
-    """Who proposes. `startup_trials` are random (tpe); `population_size` is nsga2's.
-
-    seed: of the proposals; None: the study's, which is also that of the trainings.
-    """
-
-    name: Literal["tpe", "nsga2", "random"] = "tpe"
-    seed: int | None = Field(default=None, ge=0)
-    startup_trials: PositiveInt = 10
-    population_size: int = Field(default=20, ge=2)
-
-
-class Budget(Value):
-    """When the search starts no more candidates: whichever comes first, over all resumes.
-
-    hours: wall-clock of the search; gpu_hours: summed over candidates, by the GPU share of each.
-    """
-
-    trials: PositiveInt | None = None
-    hours: PositiveFloat | None = None
-    gpu_hours: PositiveFloat | None = None
-
-    @model_validator(mode="after")
-    def _some_end(self) -> Budget:
-        if self.trials is None and self.hours is None and self.gpu_hours is None:
-            raise ValueError("give at least one of trials, hours, gpu_hours")
-        return self
-
-
-class Resources(Value):
-    """What one candidate gets, how many run at once; None: fitted to the machine.
-
-    loader_workers: processes that load images for one candidate (0: in its own process).
-    retries: how often a candidate whose process died is started again.
-    """
-
-    concurrent: PositiveInt | None = None
-    cpus: PositiveFloat | None = None
-    gpus: float | None = Field(default=None, ge=0)
-    loader_workers: int | None = Field(default=None, ge=0)
-    retries: int = Field(default=1, ge=0)
-
-
 def _named(raw: object) -> object:
     return {"name": raw} if isinstance(raw, str) else raw
+
+
+def _file(raw: object) -> object:
+    return {"file": raw} if isinstance(raw, str) else raw
 
 
 class Study(Value):
     """A study's YAML: space + task + fidelities + objectives + constraints + sampler + budget.
 
+    fidelities: a ladder, each rung a training with its own full schedule, rising in cost.
     recipe, objectives: what is not given is the task's (task_defaults); a recipe may be named
         (recipe_files).
     references: the reference architectures to try first; None: all that fit space and constraints.
     init: `none`: fresh weights; or a file of weights (.safetensors, .pth) to start from.
     artifacts: where weights of the best candidates go, a folder or an fsspec URL.
     keep_weights: how many candidates off the front keep theirs.
+    latency: a table's file; latency_ms may then be an objective and a constraint.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
@@ -221,9 +173,10 @@ class Study(Value):
     space: str | dict[str, Any]
     task: Annotated[Task, BeforeValidator(_named)] = Task()
     recipe: Recipe = Recipe()
-    fidelities: Annotated[tuple[Fidelity, ...], Field(min_length=1, max_length=1)]
+    fidelities: Annotated[tuple[Fidelity, ...], Field(min_length=1)]
     objectives: dict[str, Direction]
     constraints: Constraints = Constraints()
+    latency: Annotated[Latency | None, BeforeValidator(_file)] = None
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
     budget: Budget
     resources: Resources = Resources()
@@ -241,6 +194,23 @@ class Study(Value):
     @model_validator(mode="after")
     def _objectives_make_sense(self) -> Study:
         check_objectives(self.objectives, self.task.name)
+        if self.latency is None and {"latency_ms"} & {*self.objectives, *self.constraints.bounds()}:
+            raise ValueError(
+                "latency_ms needs a table: latency: FILE, which `hybridnas latency SPACE --out "
+                "FILE` makes"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _rungs_rise(self) -> Study:
+        for number, (low, high) in enumerate(itertools.pairwise(self.fidelities), 1):
+            if high.relative_cost <= low.relative_cost:
+                raise ValueError(
+                    f"fidelities.{number}: a rung must cost more (epochs x share x resolution^2) "
+                    f"than the one before"
+                )
+        if self.task.name != "classification" and any(f.share < 1 for f in self.fidelities):
+            raise ValueError(f"fidelities: share is of classification only, not {self.task.name}")
         return self
 
     @property
@@ -256,7 +226,7 @@ class Study(Value):
     def protocol(
         self, data_digest: str, class_names: tuple[str, ...], init_digest: str = ""
     ) -> Protocol:
-        """What every candidate of this study is evaluated under."""
+        """What every candidate of this study is evaluated under, at the top of its ladder."""
         return Protocol(
             task=self.task,
             recipe=self.recipe,

@@ -10,11 +10,14 @@ from .task_defaults import TASK_DEFAULTS
 Direction = Literal["maximize", "minimize"]
 
 # Known before training, in closed form; every other objective is measured.
-CLOSED_FORM: frozenset[str] = frozenset({"macs", "params"})
+CLOSED_FORM: frozenset[str] = frozenset({"macs", "params", "latency_ms"})
+# Of these, what is no property of an evaluation but by the study's own table.
+OF_THE_STUDY: frozenset[str] = frozenset({"latency_ms"})
 BEST: Mapping[str, Direction] = {
     **{name: "maximize" for task in TASK_DEFAULTS.values() for name in task.measures},
     "macs": "minimize",
     "params": "minimize",
+    "latency_ms": "minimize",
 }
 # Of measured ones, where a score says how sure it is: the name of its standard error.
 STANDARD_ERRORS: Mapping[str, str] = {"top1": "top1_se"}

@@ -78,13 +78,13 @@ def plain(protocol: Protocol, options: argparse.Namespace) -> dict[str, Any]:
         drop_last=True,
         num_workers=options.workers,
         persistent_workers=options.workers > 0,
-        pin_memory=True,
+        pin_memory=options.device == "cuda",
     )
     model = smp.UPerNet(
         f"tu-{options.peer}",
         encoder_depth=5,
         encoder_weights=None,
-        decoder_channels=512,
+        decoder_channels=options.head_width,
         classes=len(train.class_names),
     ).to(options.device, memory_format=torch.channels_last)
     groups = [
@@ -152,6 +152,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["ours", "plain"], help="leave the other one out")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--resolution", type=int, default=192)
+    parser.add_argument("--head-width", type=int, default=512, help="channels of UPerNet")
     parser.add_argument("--lr", type=float)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--workers", type=int, default=8, help="processes that read images")
@@ -159,10 +160,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     options = parser.parse_args()
     recipe = {**TASK_DEFAULTS["segmentation"].recipe, **({"lr": options.lr} if options.lr else {})}
+    task = {"name": "segmentation", "data": options.data, "head_width": options.head_width}
     found: dict[str, list[dict[str, Any]]] = {}
     for seed in options.seeds:
         protocol = Protocol(
-            task=Task.model_validate({"name": "segmentation", "data": options.data}),
+            task=Task.model_validate(task),
             recipe=Recipe.model_validate(recipe),
             fidelity=Fidelity(epochs=options.epochs, resolution=options.resolution),
             seed=seed,

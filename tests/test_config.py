@@ -88,12 +88,12 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
             r"unknown key 'recipe.augmentation.flip'; allowed: scale, ratio, hflip",
         ),
         (
-            {"fidelities": [{"epochs": 1, "resolution": 32, "share": 1}]},
-            r"unknown key 'fidelities.0.share'; allowed: epochs, resolution, iterations$",
+            {"fidelities": [{"epochs": 1, "resolution": 32, "images": 1}]},
+            r"unknown key 'fidelities.0.images'; allowed: epochs, resolution, iterations, share$",
         ),
         (
             {"constraints": {"latency": {"max": 1}}},
-            r"'constraints.latency'; allowed: macs, params$",
+            r"'constraints.latency'; allowed: macs, params, latency_ms$",
         ),
         (
             {"sampler": {"name": "tpe", "gamma": 1}},
@@ -107,7 +107,7 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ({"task": "segmentation"}, r"task: segmentation needs data, a folder \(--set task.data="),
         (
             {"task": {"name": "segmentation", "data": "x"}, "objectives": {"top1": "maximize"}},
-            r"objectives: segmentation measures miou, aacc, macc \(and counts macs, .*; got top1$",
+            r"segmentation measures miou, aacc, macc \(and counts latency_ms, macs, .*; got top1$",
         ),
         (
             {"task": {"name": "detection", "data": "x"}, "objectives": {"macs": "minimize"}},
@@ -123,7 +123,18 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ({"recipe": {"batch_size": 1.5}}, r"recipe.batch_size: input should be a valid integer"),
         ({"recipe": {"augmentation": {"scale": [1]}}}, r"recipe.augmentation.scale.1' is missing"),
         ({"fidelities": []}, r"fidelities: .* at least 1 item .*, got \[\]"),
-        ({"fidelities": RAW["fidelities"] * 2}, r"fidelities: .* at most 1 item .*not 2"),
+        ({"fidelities": RAW["fidelities"] * 2}, r"fidelities.1: a rung must cost more \(epochs x"),
+        (
+            {"fidelities": [{"epochs": 1, "resolution": 32, "share": 0}]},
+            r"fidelities.0.share: input should be greater than 0",
+        ),
+        (
+            {
+                "task": {"name": "detection", "data": "x"},
+                "fidelities": [{"epochs": 1, "resolution": 32, "share": 0.5}],
+            },
+            r"fidelities: share is of classification only, not detection",
+        ),
         ({"fidelities": [{"epochs": 1}]}, r"'fidelities.0.resolution' is missing"),
         (
             {"fidelities": [{"epochs": 0, "resolution": 32}]},
@@ -185,7 +196,8 @@ def test_every_objective_has_a_best_direction() -> None:
         given = {"name": task, "data": "x"}
         for name in (*known.measures, *CLOSED_FORM):
             objectives = {known.measures[0]: "maximize", name: BEST[name]}
-            assert study(task=given, objectives=objectives).objectives[name] == BEST[name]
+            known_study = study(task=given, objectives=objectives, latency="table.json")
+            assert known_study.objectives[name] == BEST[name]
             assert (BEST[name] == "minimize") == (name in CLOSED_FORM)
     assert BEST.keys() == {n for t in TASK_DEFAULTS.values() for n in t.measures} | CLOSED_FORM
     assert STANDARD_ERRORS.keys() <= BEST.keys()

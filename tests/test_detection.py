@@ -14,6 +14,7 @@ from hybridnas.architecture import Architecture, Block, Stage
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
 from hybridnas.data.coco_loader import CocoLoader
 from hybridnas.errors import ConfigError
+from hybridnas.evaluate import evaluate
 from hybridnas.heads import Detector, mask_rcnn
 from hybridnas.layers.blocks import Gated
 from hybridnas.mixers.gated_conv import GatedConv
@@ -128,3 +129,19 @@ def test_drawn_objects_are_learned(tmp_path: Path) -> None:
     metrics = score(detector, seen, CPU).metrics
     assert metrics["box_ap"] > 0.2
     assert metrics["mask_ap"] > 0.2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu(tmp_path: Path) -> None:
+    draw(tmp_path, "train", 9)
+    told = protocol(tmp_path, lr=2e-3, warmup_epochs=0.5)
+    task = {"name": "detection", "data": str(tmp_path), "train": "train", "val": "train"}
+    narrow = Task.model_validate({**task, "head_width": 32})
+    fidelity = Fidelity(epochs=30, resolution=96)
+    told = told.model_copy(update={"task": narrow, "fidelity": fidelity})
+    outcome = evaluate(NET, told, device="cuda")
+    assert outcome.status == "ok", outcome.message
+    assert outcome.curve[-1]["loss"] < outcome.curve[0]["loss"] / 2
+    assert outcome.metrics["box_ap"] > 0.1
+    assert outcome.metrics["num_images"] == 9

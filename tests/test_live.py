@@ -39,7 +39,8 @@ def study(**changes: Any) -> Study:
 
 
 def candidate(number: int) -> Candidate:
-    return Candidate(number, "token", TINY, TINY.digest, COSTS)
+    protocol = study().protocol("0123456789ab", ("a", "b"))
+    return Candidate(number, "token", TINY, TINY.digest, COSTS, protocol)
 
 
 def finished(number: int, top1: float | None = None, **changes: Any) -> Finished:

@@ -11,7 +11,18 @@ from typing import Annotated
 import typer
 
 from ..errors import HybridnasError
-from . import admin, archs, bench, costs, exports, spaces, studies, training
+from . import (
+    admin,
+    archs,
+    bench,
+    calibrations,
+    costs,
+    exports,
+    profiles,
+    spaces,
+    studies,
+    training,
+)
 
 app = typer.Typer(
     name="hybridnas",
@@ -26,7 +37,18 @@ app = typer.Typer(
 # click's, which typer brings along under changing names.
 _USAGE_ERROR: type[Exception] = typer.BadParameter.mro()[1]
 
-for module in (studies, costs, archs, spaces, training, exports, bench, admin):
+for module in (
+    studies,
+    calibrations,
+    costs,
+    profiles,
+    archs,
+    spaces,
+    training,
+    exports,
+    bench,
+    admin,
+):
     module.register(app)
 
 

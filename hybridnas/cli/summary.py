@@ -13,7 +13,8 @@ from ..counting import pixels
 from ..objectives import STANDARD_ERRORS
 from ..search.plan import counted_size
 from ..search.view import Row, StudyView
-from .common import epochs, in_units, objective_text, print_facts, print_table
+from .common import fidelity_words, in_units, objective_text, print_facts, print_table
+from .proxy_words import proxy_lines
 
 _ENDED = {
     "trials": "the budget of trials is spent",
@@ -34,6 +35,16 @@ def status_json(view: StudyView) -> dict[str, Any]:
         "trials": dict(view.counts()),
         "budget": view.study.budget.model_dump(exclude_none=True),
         "fidelity": view.study.fidelity.model_dump(),
+        "calibrations": [
+            {
+                "study": record.study,
+                "proxy_protocol": record.proxy_digest,
+                "judge_protocol": record.judge_digest,
+                **record.settings,
+                **(record.result or {}),
+            }
+            for record in view.calibrations
+        ],
         "best": view.as_json(best[0]) if best else None,
         "front_size": len(view.front()),
         "hypervolume": view.hypervolume(),
@@ -56,7 +67,7 @@ def status_json(view: StudyView) -> dict[str, Any]:
 
 
 def print_status(view: StudyView) -> None:
-    found, fidelity = status_json(view), view.study.fidelity
+    found = status_json(view)
     volume = found["hypervolume"]
     cost = found["cost"]
     best = view.best(1)
@@ -65,7 +76,8 @@ def print_status(view: StudyView) -> None:
         [
             ("trials", f"{len(view.rows)}: {_counts(found['trials'])}"),
             ("budget", _counts(found["budget"], after=True)),
-            ("fidelity", f"{epochs(fidelity.epochs)} at {fidelity.resolution} px"),
+            ("fidelity", fidelity_words(view.study.fidelity)),
+            ("proxy", "\n".join(line.removeprefix("proxy: ") for line in proxy_lines(view))),
             ("best", _one_line(view, best[0]) if best else "no result yet"),
             ("front", f"{found['front_size']} trials"),
             ("hypervolume", "-" if volume is None else f"{volume:.4f}"),
@@ -102,6 +114,10 @@ def print_front(view: StudyView) -> None:
     columns = ["trial", *headings, "params", "stages"]
     title = f"Pareto front of {name}: {len(rows)} of {len(view.finished)} results"
     print_table(f"{title}, MACs at {pixels(counted_size(view.study))}", columns, rows)
+    if view.study.latency is not None:
+        typer.echo(f"latency_ms: of one batch by table, {view.study.latency.setting}")
+    for line in proxy_lines(view):
+        typer.echo(line)
 
 
 def write_csv(view: StudyView) -> None:

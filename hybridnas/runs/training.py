@@ -17,7 +17,9 @@ from .folder import RunFolder
 from .order import Progress, View
 
 # Looking at the loss waits for the GPU, so it is done once in so many steps.
-STEPS_BETWEEN_LOOKS = 50
+_STEPS_BETWEEN_LOOKS = 50
+# Several processes ask each other whether to stop, before torchrun loses its patience (30 s).
+_STEPS_BETWEEN_TALKS = 10
 
 
 class Interrupted(Exception):
@@ -56,8 +58,8 @@ class Length:
 class Training:
     """Steps, looks, scores and checkpoints, from a position to the end.
 
-    metric: of the task's score, by which the best epoch is known. stop: asked after every step,
-    or with several processes at every look, because they must stop together.
+    metric: of the task's score, by which the best epoch is known. stop: asked after every step, with
+    several processes after some, because they must stop together.
     """
 
     def __init__(
@@ -117,10 +119,9 @@ class Training:
             at.done += 1
             at.num_images += num_images * self.share.num_ranks
             at.seconds = earlier + time.perf_counter() - started
-            look = at.done % STEPS_BETWEEN_LOOKS == 0
-            if look:
+            if at.done % _STEPS_BETWEEN_LOOKS == 0:
                 self._look(curves)
-            if (look or self.share.num_ranks == 1) and self._asked_to_stop():
+            if self._asked_to_stop():
                 self._save()
                 raise Interrupted
             if at.done % self._length.checkpoint_every == 0:
@@ -188,6 +189,8 @@ class Training:
     def _asked_to_stop(self) -> bool:
         if self.share.num_ranks == 1:
             return self._stop()
+        if self.at.done % _STEPS_BETWEEN_TALKS:
+            return False
         asked = torch.tensor(float(self._stop()), device=self._stepper.device)
         return bool(summed(asked).item())
 

@@ -16,6 +16,7 @@ from ..counting import Size, pixels
 from ..data import DIGITS
 from ..data.readers import full_path
 from ..errors import ConfigError, SpaceError
+from ..profiling import LatencyTable, load_table
 from ..reference import REFERENCES, reference
 from ..space import Genome, SearchSpace
 from ..store import Store
@@ -41,6 +42,7 @@ class Plan:
     study: Study
     space: SearchSpace
     protocol: Protocol
+    latency: LatencyTable | None = None
 
     @property
     def num_classes(self) -> int:
@@ -62,11 +64,12 @@ def make_plan(study: Study) -> Plan:
     check_recipe(study.recipe)
     task.check(study.recipe)
     study = _with_full_paths(study)
+    study, latency = _with_latency(study)
     init_digest = "" if study.init == FRESH else file_digest(Path(study.init))
     protocol = study.protocol(
         task.data_digest(study.task), task.class_names(study.task), init_digest
     )
-    plan = Plan(study, space, protocol)
+    plan = Plan(study, space, protocol, latency)
     _check_networks(plan)
     feasibility(plan).check()
     fitting_references(plan)
@@ -84,7 +87,27 @@ def _with_full_paths(study: Study) -> Study:
         update["task"] = study.task.model_copy(update={"data": full_path(study.task.data)})
     if study.init != FRESH:
         update["init"] = full(study.init)
+    if study.latency is not None:
+        file = full(study.latency.file)
+        update["latency"] = study.latency.model_copy(update={"file": file})
     return study.model_copy(update=update)
+
+
+def _with_latency(study: Study) -> tuple[Study, LatencyTable | None]:
+    """The study with its table's sha and setting, and the table.
+
+    Raises ConfigError where the file is not the one that the study began with.
+    """
+    if study.latency is None:
+        return study, None
+    table, sha = load_table(Path(study.latency.file))
+    if study.latency.sha256 not in ("", sha):
+        raise ConfigError(
+            f"latency: {study.latency.file} is another table (sha256 {sha[:12]}) than the one that "
+            f"the study began with ({study.latency.sha256[:12]})"
+        )
+    known = study.latency.model_copy(update={"sha256": sha, "setting": table.setting.words})
+    return study.model_copy(update={"latency": known}), table
 
 
 def _check_networks(plan: Plan) -> None:
@@ -124,14 +147,12 @@ def feasibility(plan: Plan) -> Feasibility:
     size, task = counted_size(plan.study), plan.study.task
 
     def costs(genome: Genome) -> dict[str, float]:
-        known = cost(
-            plan.space.decode(genome),
-            size,
-            task.name,
-            plan.num_classes,
-            head_width=task.head_width,
-        )
-        return {"macs": known.macs, "params": known.params}
+        architecture = plan.space.decode(genome)
+        known = cost(architecture, size, task.name, plan.num_classes, head_width=task.head_width)
+        found: dict[str, float] = {"macs": known.macs, "params": known.params}
+        if plan.latency is not None:
+            found["latency_ms"] = plan.latency.latency_ms(architecture)
+        return found
 
     dense = f"with the head of {task.name}, at {pixels(size)}" if len(set(size)) > 1 else ""
     return Feasibility(plan.space, plan.study.constraints.bounds(), costs, dense)
@@ -203,6 +224,8 @@ def check_registered(plan: Plan, store: Store, resume: bool) -> bool:
 
 def _check_same(plan: Plan, known: Mapping[str, Any], store: Store) -> None:
     now, then = plan.config, parse_study(known, "the database").model_dump(mode="json")
+    for config in (now, then):  # where a table lies does not matter, what it holds does
+        config["latency"] = config["latency"] and config["latency"]["sha256"]
     changed = sorted(key for key in now.keys() - _FREE - {"task"} if now[key] != then[key])
     if list(now["objectives"]) != list(then["objectives"]):
         changed = sorted({*changed, "objectives"})  # their order is that of the stored values

@@ -52,6 +52,7 @@ def classification_loaders(
     much memory was free.
     """
     train, val = _splits(protocol)
+    train = train.part(protocol.fidelity.share)
     return Loaders(
         train=_training_batches(train, protocol, device, loader_workers, share),
         val=_scoring_batches(val, protocol, device, loader_workers, share),
