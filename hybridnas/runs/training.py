@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -58,8 +59,8 @@ class Length:
 class Training:
     """Steps, looks, scores and checkpoints, from a position to the end.
 
-    metric: of the task's score, by which the best epoch is known. stop: asked after every step, with
-    several processes after some, because they must stop together.
+    metric: of the task's score, by which the best epoch is known. stop: asked after every step;
+    with several processes after some, because they must stop together.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class Training:
                 before = time.perf_counter()
                 self._save()
                 started += time.perf_counter() - before
-            if at.done == of_epoch:
+            if at.done == of_epoch < self._length.steps_per_epoch:
                 break
         self._mean_loss()  # waits for the device, so that the time is right
         at.seconds = earlier + time.perf_counter() - started
@@ -146,7 +147,7 @@ class Training:
         """Of the epoch so far, over all processes; Diverged where it is not finite."""
         total = summed(self._stepper.loss_sum.clone()).item() / self.share.num_ranks
         loss: float = total / max(1, self.at.done)
-        if not torch.tensor(loss).isfinite():
+        if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} in epoch {self.at.epoch}")
         return loss
 
