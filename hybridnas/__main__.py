@@ -1,6 +1,6 @@
 """`python -m hybridnas`, which torchrun needs: the command line."""
 
-from .cli import main
-
 if __name__ == "__main__":
+    from .cli import main
+
     main()

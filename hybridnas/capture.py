@@ -19,19 +19,15 @@ def capture(
     work: Callable[[], None],
     device: torch.device,
     changing: Callable[[], Iterable[Tensor]] = tuple,
-    generators: Iterable[torch.Generator] = (),
 ) -> torch.cuda.CUDAGraph:
     """The graph of `work`, which leaves everything as it was.
 
     work: operations on the device, of which none waits for it, on memory that stays where it is.
     changing: the tensors that it changes in place; those that only its first run makes must start
-    as zeros. generators: that it draws from, besides the device's own; they are not put back.
-    Raises RuntimeError for work that cannot be recorded, OutOfMemoryError where memory ends; then,
-    too, everything is as it was.
+    as zeros. Raises RuntimeError for work that cannot be recorded, OutOfMemoryError where memory
+    ends; then, too, everything is as it was.
     """
     graph = torch.cuda.CUDAGraph()
-    for generator in generators:
-        graph.register_generator_state(generator)
     with _put_back(changing, device), torch.cuda.device(device):
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())

@@ -84,14 +84,14 @@ class Fidelity(Value):
     """How much training: epochs at a resolution in pixels: the side of a square image of
     classification and of a crop of segmentation, the shorter side of an image of detection.
 
-    share: of each class's training images, always the same ones; an epoch goes through those.
     iterations: steps after which it ends within its last epoch; None: with that epoch.
+    share: of each class's training images, always the same ones; an epoch goes through those.
     """
 
     epochs: PositiveInt
     resolution: PositiveInt
-    share: float = Field(default=1.0, gt=0, le=1)
     iterations: PositiveInt | None = None
+    share: float = Field(default=1.0, gt=0, le=1)
 
     def is_cheaper_than(self, other: Fidelity) -> bool:
         """By epochs x share, or iterations where both have them, x resolution^2."""

@@ -89,7 +89,7 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ),
         (
             {"fidelities": [{"epochs": 1, "resolution": 32, "images": 1}]},
-            r"unknown key 'fidelities.0.images'; allowed: epochs, resolution, share, iterations$",
+            r"unknown key 'fidelities.0.images'; allowed: epochs, resolution, iterations, share$",
         ),
         (
             {"constraints": {"latency": {"max": 1}}},

@@ -14,7 +14,6 @@ from search_helpers import LISTED, RAW, genomes, plan
 from hybridnas.config import Fidelity, Protocol, Recipe, Task, parse_study
 from hybridnas.cost import cost
 from hybridnas.data import open_split
-from hybridnas.data.subsets import share_of
 from hybridnas.search.ladder import ladder, rung_protocol
 from hybridnas.tasks import TASKS
 
@@ -63,8 +62,8 @@ def test_a_rung_s_protocol_differs_in_fidelity_and_seed_alone() -> None:
 
 def test_a_share_of_every_class_is_always_the_same_and_nested() -> None:
     whole = open_split(Task(), "train")
-    few, more = share_of(whole, 0.1), share_of(whole, 0.3)
-    assert share_of(whole, 1.0) is whole
+    few, more = whole.part(0.1), whole.part(0.3)
+    assert whole.part(1.0) is whole
     for share, part in ((0.1, few), (0.3, more)):
         for name, number in part.counts().items():
             assert number == math.ceil(share * whole.counts()[name])
@@ -73,14 +72,14 @@ def test_a_share_of_every_class_is_always_the_same_and_nested() -> None:
     place = {image: i for i, image in enumerate(pixels[2])}
     assert [place[image] for image in pixels[1]] == sorted(place[image] for image in pixels[1])
     assert pixels[1] != pixels[2][: len(pixels[1])]
-    assert share_of(whole, 0.3).labels.tolist() == more.labels.tolist()
+    assert whole.part(0.3).labels.tolist() == more.labels.tolist()
 
 
 def test_training_sees_its_share_and_scoring_everything() -> None:
     fidelity = Fidelity(epochs=1, resolution=16, share=0.2)
     protocol = Protocol(task=Task(), recipe=Recipe(batch_size=1), fidelity=fidelity)
     loaders = TASKS["classification"].loaders(protocol, torch.device("cpu"), 0)
-    assert len(loaders.train) == len(share_of(open_split(Task(), "train"), 0.2))
+    assert len(loaders.train) == len(open_split(Task(), "train").part(0.2))
     assert sum(len(labels) for _, labels in loaders.val) == len(open_split(Task(), "val"))
 
 

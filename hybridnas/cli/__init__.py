@@ -37,8 +37,18 @@ app = typer.Typer(
 # click's, which typer brings along under changing names.
 _USAGE_ERROR: type[Exception] = typer.BadParameter.mro()[1]
 
-_GROUPS = (studies, calibrations, costs, profiles, archs, spaces, training, exports, bench, admin)
-for module in _GROUPS:
+for module in (
+    studies,
+    calibrations,
+    costs,
+    profiles,
+    archs,
+    spaces,
+    training,
+    exports,
+    bench,
+    admin,
+):
     module.register(app)
 
 

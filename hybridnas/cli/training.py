@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..runs import Order
 
 RecipeName = Annotated[
-    str, typer.Option(metavar="NAME", help="A shipped recipe (below), or a YAML file.")
+    str, typer.Option(metavar="NAME", help="A shipped recipe (see above), or a YAML file.")
 ]
 Data = Annotated[
     str,
@@ -164,15 +164,21 @@ def _loader_workers(wanted: int | None) -> int:
 
 @contextmanager
 def _asked_to_stop() -> Iterator[list[int]]:
-    """Collects the first SIGINT or SIGTERM; a second one ends the process as usual."""
+    """Collects SIGINT and SIGTERM; a second one ends this process as usual.
+
+    Not so among several processes: on Ctrl-C each gets one from the terminal and one of torchrun,
+    and they need a few steps to stop together.
+    """
     asked: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in signals}
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
 
     def note(number: int, frame: FrameType | None) -> None:
         asked.append(number)
-        for each in signals:
-            signal.signal(each, before[each])
+        if alone:
+            for each in signals:
+                signal.signal(each, before[each])
 
     try:
         for number in signals:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 
 
@@ -62,11 +61,8 @@ class DeviceBatches(TrainingBatches, Protocol):
     """Batches that are made on the device, so that a CUDA graph can record how.
 
     An epoch is `begin` once, then for each batch `fetch` and `make`; then, if one likes,
-    `look_ahead`. generator: what `make` draws from; `begin` seeds it.
+    `look_ahead`.
     """
-
-    @property
-    def generator(self) -> torch.Generator: ...
 
     def begin(self, number: int, first: int = 0) -> None:
         """Draws all of epoch `number`, to go on with its batch `first`."""
@@ -78,5 +74,4 @@ class DeviceBatches(TrainingBatches, Protocol):
         """What the host does for the next batch: nothing, if the images lie on the device."""
 
     def make(self) -> tuple[Tensor, Tensor]:
-        """The next batch, by a fixed sequence of device operations on fixed memory; after the last
-        one the first again."""
+        """The next batch, by a fixed sequence of device operations on fixed memory."""

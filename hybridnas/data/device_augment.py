@@ -137,15 +137,6 @@ class DeviceAugment:
             return mix(out, targets, plan.mixed[0])
 
     @torch.no_grad()
-    def skip(self, num_images: int, batches: int, generator: torch.Generator) -> None:
-        """Moves the generator on as `apply` to so many batches of so many images would."""
-        if self.augmentation.reprob > 0:
-            shape, device = (num_images, 3, self.resolution, self.resolution), self._device
-            images = torch.empty(shape, device=device, memory_format=torch.channels_last)
-            for _ in range(batches):
-                erase(images, images.new_zeros(num_images, 4), self._erase_mode, generator)
-
-    @torch.no_grad()
     def apply_pair(self, images: Tensor, masks: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
         """Images as `apply` gives them, and label maps (B, R, R) that went through the same.
 

@@ -3,7 +3,7 @@
 An epoch's order and all that augmentation draws are decided when it begins, from (seed, epoch)
 alone, and lie in memory that stays where it is. So a CUDA graph can record how a batch is made, and
 any epoch can be begun at any batch. Only the noise of erased pixels is drawn as batches are made,
-from a generator that is seeded when an epoch begins.
+from the device's own generator, which a graph knows.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from .device_augment import DeviceAugment
 from .order import epoch_order, epoch_seed
 from .resident import Batch, ResidentImages
 
-# Purposes of an epoch's random numbers, besides its order.
-_AUGMENTATION, _NOISE = 1, 2
+# Of what augmentation draws; the order of an epoch has its own numbers.
+_AUGMENTATION = 1
 
 
 class ResidentBatches:
@@ -37,7 +37,6 @@ class ResidentBatches:
         self.placement: Placement = "device" if images.on_device else "host"
         self.unreadable = images.unreadable
         self.batch_size = min(batch_size, len(images))
-        self.generator = torch.Generator(images.device)
         self._images = images
         self._augment = augment
         self._seed = seed
@@ -76,8 +75,6 @@ class ResidentBatches:
             self._order.copy_(order)
             for f in fields(Plan):
                 getattr(self._plan, f.name).copy_(getattr(drawn, f.name))
-        self.generator.manual_seed(epoch_seed(self._seed, number, _NOISE))
-        self._augment.skip(self.batch_size, first, self.generator)
         self._cursor.fill_(first)
         self._row = first
 
@@ -107,8 +104,7 @@ class ResidentBatches:
                 mine.copy_(new)
 
     def make(self) -> tuple[Tensor, Tensor]:
-        """The next batch: images (B, 3, R, R) float32, normalised, and targets. After the last one
-        comes the first again."""
+        """The next batch: images (B, 3, R, R) float32, normalised, and targets."""
         assert self._plan is not None  # an epoch has begun
         if self._images.on_device:
             row = self._order.index_select(0, self._cursor).squeeze(0)
@@ -117,8 +113,8 @@ class ResidentBatches:
             assert self._fetched is not None  # it was fetched
             batch = self._fetched
         plan = self._plan.at(self._cursor)
-        self._cursor.add_(1).remainder_(len(self))
-        return self._augment.apply(batch.images, batch.labels, plan, self.generator)
+        self._cursor.add_(1)
+        return self._augment.apply(batch.images, batch.labels, plan)
 
     def sample(self, number: int) -> tuple[Tensor, Tensor]:
         """At most `number` images from all over the split and their targets, augmented."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .stored import Stored
+from .stored import Chosen, Stored
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +91,41 @@ class Split:
             own = [f"{file.relative_to(self.where)}:{file.stat().st_size}" for file in files]
         named = zip(own, self.labels.tolist(), strict=True)
         return "".join(f"{label}/{name}" for name, label in named).encode()
+
+    def part(self, share: float) -> Split:
+        """So much of each class, rounded up, in the split's order; always the same images, and
+        those of a smaller share are among those of a larger one."""
+        return self if share == 1 else self.of_each_class(lambda num: math.ceil(share * num))
+
+    def of_each_class(self, how_many: Callable[[int], int]) -> Split:
+        """Of each class as many images as `how_many` makes of their number, as `part` takes them.
+
+        Hashes of names decide, so neither the order in which a disk lists them does, nor where
+        they lie.
+        """
+        ranks = [hashlib.sha256(self._key(i).encode()).digest() for i in range(len(self))]
+        kept: list[int] = []
+        for label in range(len(self.class_names)):
+            members = sorted(np.flatnonzero(self.labels == label).tolist(), key=ranks.__getitem__)
+            kept += members[: how_many(len(members))]
+        return self.take(sorted(kept))
+
+    def take(self, indices: list[int]) -> Split:
+        """These images alone, in this order."""
+        sources: Sequence[str] | NDArray[np.uint8] | Stored
+        if isinstance(self.sources, np.ndarray):
+            sources = self.sources[indices]
+        elif isinstance(self.sources, Stored):
+            sources = Chosen(self.sources, indices)
+        else:
+            sources = [self.sources[index] for index in indices]
+        return Split(self.where, self.class_names, self.labels[indices], sources)
+
+    def _key(self, index: int) -> str:
+        """Of an image, wherever the data lies."""
+        if isinstance(self.sources, np.ndarray):
+            return str(index)
+        return Path(self.name(index)).name
 
     def counts(self) -> dict[str, int]:
         """The number of images of each class."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -17,7 +18,9 @@ from .folder import RunFolder
 from .order import Progress, View
 
 # Looking at the loss waits for the GPU, so it is done once in so many steps.
-STEPS_BETWEEN_LOOKS = 50
+_STEPS_BETWEEN_LOOKS = 50
+# Several processes ask each other whether to stop, before torchrun loses its patience (30 s).
+_STEPS_BETWEEN_TALKS = 10
 
 
 class Interrupted(Exception):
@@ -56,8 +59,8 @@ class Length:
 class Training:
     """Steps, looks, scores and checkpoints, from a position to the end.
 
-    metric: of the task's score, by which the best epoch is known. stop: asked after every step,
-    or with several processes at every look, because they must stop together.
+    metric: of the task's score, by which the best epoch is known. stop: asked after every step;
+    with several processes after some, because they must stop together.
     """
 
     def __init__(
@@ -117,17 +120,16 @@ class Training:
             at.done += 1
             at.num_images += num_images * self.share.num_ranks
             at.seconds = earlier + time.perf_counter() - started
-            look = at.done % STEPS_BETWEEN_LOOKS == 0
-            if look:
+            if at.done % _STEPS_BETWEEN_LOOKS == 0:
                 self._look(curves)
-            if (look or self.share.num_ranks == 1) and self._asked_to_stop():
+            if self._asked_to_stop():
                 self._save()
                 raise Interrupted
             if at.done % self._length.checkpoint_every == 0:
                 before = time.perf_counter()
                 self._save()
                 started += time.perf_counter() - before
-            if at.done == of_epoch:
+            if at.done == of_epoch < self._length.steps_per_epoch:
                 break
         self._mean_loss()  # waits for the device, so that the time is right
         at.seconds = earlier + time.perf_counter() - started
@@ -145,7 +147,7 @@ class Training:
         """Of the epoch so far, over all processes; Diverged where it is not finite."""
         total = summed(self._stepper.loss_sum.clone()).item() / self.share.num_ranks
         loss: float = total / max(1, self.at.done)
-        if not torch.tensor(loss).isfinite():
+        if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} in epoch {self.at.epoch}")
         return loss
 
@@ -188,6 +190,8 @@ class Training:
     def _asked_to_stop(self) -> bool:
         if self.share.num_ranks == 1:
             return self._stop()
+        if self.at.done % _STEPS_BETWEEN_TALKS:
+            return False
         asked = torch.tensor(float(self._stop()), device=self._stepper.device)
         return bool(summed(asked).item())
 

@@ -27,7 +27,6 @@ from ..data import (
 from ..data.augment.policy import TRIVIAL
 from ..data.batches import Batches, TrainingBatches
 from ..data.loader import Transform
-from ..data.subsets import share_of
 from ..errors import ConfigError
 from ..network import HybridNet
 from ..processes import ALONE, Share, gathered, summed
@@ -35,6 +34,7 @@ from .base import Loaders, Loss, Score, VisionTask
 from .exact import exact_float32
 from .finishing import Finish, mixes
 from .forward import Forward
+from .posterize import allow_no_bits
 from .resident_data import resident_scoring, resident_training
 
 # Of validation images; training draws one of timm's for each image.
@@ -52,7 +52,7 @@ def classification_loaders(
     much memory was free.
     """
     train, val = _splits(protocol)
-    train = share_of(train, protocol.fidelity.share)
+    train = train.part(protocol.fidelity.share)
     return Loaders(
         train=_training_batches(train, protocol, device, loader_workers, share),
         val=_scoring_batches(val, protocol, device, loader_workers, share),
@@ -238,6 +238,8 @@ def _training_transform(augmentation: Augmentation, resolution: int) -> Transfor
             f"recipe.augmentation: timm takes no auto_augment {policy!r} ({error}); "
             f"allowed are {TRIVIAL!r} and what it takes, such as 'rand-m9-mstd0.5-mmax9-inc1'"
         ) from error
+    allow_no_bits(first)
+    allow_no_bits(second)
     # A policy takes the place of jitter, as in timm.
     middle = TrivialAugmentWide() if policy == TRIVIAL else second
     return _of_image(Compose([first, middle, last]))

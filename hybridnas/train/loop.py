@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -75,7 +75,10 @@ def train(
     model.train()
     curve: list[EpochRecord] = []
     for epoch, steps in enumerate(fidelity.steps_by_epoch(len(batches)), start=1):
-        curve.append(_epoch(stepper, runner, epoch, steps))
+        taken = runner.epoch(epoch)
+        if steps < len(batches):
+            taken = islice(taken, steps)
+        curve.append(_epoch(stepper, taken, epoch, steps))
         if on_epoch is not None:
             on_epoch(curve[-1])
     check_weights(model)
@@ -84,11 +87,11 @@ def train(
     return Training(stepper.trained, curve, runner.stepping, runner.capture_s, runner.busy_s)
 
 
-def _epoch(stepper: Stepper, runner: Runner, epoch: int, num_steps: int) -> EpochRecord:
+def _epoch(stepper: Stepper, taken: Iterator[int], epoch: int, num_steps: int) -> EpochRecord:
     started = time.perf_counter()
     stepper.loss_sum.zero_()
     num_images = 0
-    for step, number in enumerate(islice(runner.epoch(epoch), num_steps), start=1):
+    for step, number in enumerate(taken, start=1):
         num_images += number
         if step % _STEPS_BETWEEN_CHECKS == 0 and step + _STEPS_BETWEEN_CHECKS <= num_steps:
             _check_loss(stepper.loss_sum, epoch)

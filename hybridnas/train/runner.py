@@ -40,7 +40,7 @@ class Runner:
         self._stepper = stepper
         self._batches = batches
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._inputs: tuple[Tensor, Tensor] | None = None  # what the graph reads
+        self._inputs: tuple[Tensor, Tensor] | None = None  # what the graph of a stream reads
         self._replays: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
         if stepper.device.type != "cuda":
             self.stepping = "eager: captured steps need a CUDA device"
@@ -52,69 +52,49 @@ class Runner:
         is taken when the iterator is asked for the next item, the number of its images."""
         batches = self._batches
         if self.stepping == CAPTURED and isinstance(batches, DeviceBatches):
-            steps = self._made(batches, number, first)
+            yield from self._made(batches, number, first)
         else:
-            steps = self._given(number, first)
-        yield from steps
+            for images, targets in batches.epoch(number, first):
+                self._step(images, targets)
+                yield len(images)
         self._sum_replays()
 
-    def _given(self, number: int, first: int) -> Iterator[int]:
-        """Each batch comes from elsewhere, and is copied to where the graph reads."""
-        for images, targets in self._batches.epoch(number, first):
-            self._step(images, targets)
-            yield len(images)
-
-    def _step(self, images: Any, targets: Any) -> None:
-        if self.stepping == CAPTURED and self._inputs is None:
-            if isinstance(images, Tensor) and isinstance(targets, Tensor):
-                self._inputs = images.clone(), targets.clone()
-                self._capture(self._work)
-            else:
-                self._stay_eager("the images of a batch differ in size")
-        if self._graph is None or not self._fits(images, targets):
-            self._stepper.step(images, targets)
-        else:
-            self._put(images, targets)
-            self._replay(self._graph)
-
     def _made(self, batches: DeviceBatches, number: int, first: int) -> Iterator[int]:
-        """The graph makes each batch while it steps on the one before: many small kernels that
-        fill what the step's leave of the GPU."""
-        if self._graph is None:
-            batches.begin(number, first)
-            batches.fetch()
-            self._inputs = batches.make()
-            self._capture(lambda: self._work_ahead(batches), batches.generator)
-        if self._graph is None:
-            yield from self._given(number, first)
-            return
+        """Making a batch is part of the graph."""
+        stepper = self._stepper
         batches.begin(number, first)
-        batches.fetch()
-        self._put(*batches.make())
-        for step in range(first, len(batches)):
-            if step + 1 < len(batches):
-                batches.fetch()
-            self._replay(self._graph)
+        if self._graph is None:
+            batches.fetch()
+            self._capture(lambda: stepper.work(*batches.make()))
+            batches.begin(number, first)
+        for _ in range(first, len(batches)):
+            batches.fetch()
+            if self._graph is None:
+                stepper.step(*batches.make())
+            else:
+                self._replay(self._graph)
             yield batches.batch_size
         batches.look_ahead(number + 1)
 
-    def _work(self) -> None:
-        assert self._inputs is not None
-        self._stepper.work(*self._inputs)
-
-    def _work_ahead(self, batches: DeviceBatches) -> None:
-        stream, beside = torch.cuda.current_stream(), torch.cuda.Stream()
-        beside.wait_stream(stream)
-        with torch.cuda.stream(beside):
-            following = batches.make()
-        self._work()
-        stream.wait_stream(beside)
-        self._put(*following)
-
-    def _put(self, images: Tensor, targets: Tensor) -> None:
-        assert self._inputs is not None
+    def _step(self, images: Any, targets: Any) -> None:
+        """A batch that comes from elsewhere is copied to where the graph reads."""
+        if self.stepping == CAPTURED and self._inputs is None:
+            self._capture_inputs(images, targets)
+        if self._graph is None or not self._fits(images, targets):
+            self._stepper.step(images, targets)
+            return
+        assert self._inputs is not None  # there is a graph
         self._inputs[0].copy_(images)
         self._inputs[1].copy_(targets)
+        self._replay(self._graph)
+
+    def _capture_inputs(self, images: Any, targets: Any) -> None:
+        if not isinstance(images, Tensor) or not isinstance(targets, Tensor):
+            self._stay_eager("the images of a batch differ in size")
+            return
+        inputs = images.clone(), targets.clone()
+        self._inputs = inputs
+        self._capture(lambda: self._stepper.work(*inputs))
 
     def _fits(self, images: Tensor, targets: Tensor) -> bool:
         assert self._inputs is not None
@@ -123,10 +103,10 @@ class Runner:
             for mine, new in zip(self._inputs, (images, targets), strict=True)
         )
 
-    def _capture(self, work: Callable[[], None], *generators: torch.Generator) -> None:
+    def _capture(self, work: Callable[[], None]) -> None:
         started = time.perf_counter()
         try:
-            self._graph = capture(work, self._stepper.device, self._stepper.changing, generators)
+            self._graph = capture(work, self._stepper.device, self._stepper.changing)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
