@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..config import Fidelity, Study, parse_study
-from ..errors import ConfigError, StoreError
+from ..errors import ConfigError
 from ..store import Store
 from .common import (
     DEFAULT_STORAGE,
@@ -74,7 +74,8 @@ def calibrate(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the calibration that was begun.")
+        bool,
+        typer.Option("--resume", help="Go on with the one that was interrupted, as it was begun."),
     ] = False,
     storage: Storage = DEFAULT_STORAGE,
     ray: Ray = None,
@@ -107,7 +108,6 @@ def calibrate(
     else:
         found = study_to_run(study, storage, True, settings or [])
         setting = _setting(found, archs or _USUAL_ARCHS, seeds or 1, epochs, rungs)
-        _check_none_is_open(found.name, storage)
     plan = make_plan(calibration_study(found, setting))
     check_reachable(ray)
     from ..search.driver import run_calibration
@@ -173,20 +173,6 @@ def _begun(name: str, storage: str) -> tuple[Study, Setting]:
     asked: Any = found[-1].settings
     low, high = (Fidelity.model_validate(asked[side]) for side in ("proxy", "judge"))
     return parse_study(config, f"study {own!r}"), Setting(asked["archs"], asked["seeds"], low, high)
-
-
-def _check_none_is_open(name: str, storage: str) -> None:
-    from ..search.calibration import SUFFIX
-
-    try:
-        with Store.open(storage, create=False) as store:
-            found = store.calibrations(study=name + SUFFIX)
-    except StoreError:  # opened again, and made where it may be, when all else is checked
-        return
-    if found and found[-1].result is None:
-        raise ConfigError(
-            f"a calibration of {name!r} was begun and not finished: go on with --resume"
-        )
 
 
 def _cost_words(plan: Plan, setting: Setting) -> str:
