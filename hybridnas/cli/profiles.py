@@ -187,7 +187,7 @@ def latency(
     ] = 30,
     as_json: AsJson = False,
 ) -> None:
-    """Make a latency table of a space for this device, in minutes, and check it.
+    """Make a latency table of a space for this device, and check it.
 
     Every stem, downsampler, block (kind, width, resolution, options) and head of the space is
     timed once; a network's latency is their sum, to scale. How near that comes to whole networks
