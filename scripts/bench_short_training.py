@@ -21,11 +21,14 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -35,6 +38,7 @@ from plain_training import plain
 
 from hybridnas.architecture import Architecture
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
+from hybridnas.data import data_digest
 from hybridnas.evaluate import Outcome, evaluate
 from hybridnas.reference import reference
 from hybridnas.tasks import TASKS
@@ -72,8 +76,9 @@ def network(kind: str) -> Architecture:
 
 
 def protocol(data: str, epochs: int, augmentation: str, *, batch: int, size: int) -> Protocol:
+    task = Task(data=data)
     return Protocol(
-        task=Task(data=data),
+        task=task,
         recipe=Recipe(
             batch_size=batch,
             lr=2e-3,
@@ -81,6 +86,7 @@ def protocol(data: str, epochs: int, augmentation: str, *, batch: int, size: int
             augmentation=AUGMENTATIONS[augmentation],
         ),
         fidelity=Fidelity(epochs=epochs, resolution=size),
+        data_digest=data_digest(task),
     )
 
 
@@ -168,8 +174,12 @@ def row(kind: str, data: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
     """One of each kind."""
+    found = []
     with images(options.data, options.size) as data:
-        return [row(kind, data, options) for kind in options.kinds]
+        for kind in options.kinds:
+            found.append(row(kind, data, options))
+            print(found[-1], file=sys.stderr, flush=True)
+    return found
 
 
 COLUMNS = ("evaluation", "train", "captured step", "eager", "plain")
@@ -189,43 +199,37 @@ def print_rows(found: list[dict[str, Any]]) -> None:
 # ---- several processes on one GPU
 
 
-def _candidates(
-    told: Protocol, seconds: float, ready: Any, go: Any, done: Any, number: int
-) -> None:
-    """Evaluates one kind after another for so long; puts how many, and how long it took."""
+def _candidates(told: Protocol, seconds: float, together: Barrier, number: int) -> float:
+    """Evaluates one kind after another for so long, when all are warm; evaluations a second."""
     torch.set_num_threads(1)
     kinds = list(KINDS)
     kinds = kinds[number % len(kinds) :] + kinds[: number % len(kinds)]
     short = told.model_copy(update={"fidelity": Fidelity(epochs=1, resolution=64)})
-    for kind in kinds:
-        evaluate(network(kind), short)
-    ready.release()
-    go.wait()
+    try:
+        for kind in kinds:
+            evaluate(network(kind), short)
+        together.wait()
+    except BaseException:
+        together.abort()
+        raise
     started, count = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
         outcome = evaluate(network(kinds[count % len(kinds)]), told)
         assert outcome.status == "ok", outcome.message
         count += 1
-    done.put((count, time.perf_counter() - started))
+    return count / (time.perf_counter() - started)
 
 
 def candidates_an_hour(told: Protocol, processes: int, seconds: float) -> float:
     """Of so many processes together, each of them warm."""
     spawn = multiprocessing.get_context("spawn")
-    ready, go, done = spawn.Semaphore(0), spawn.Event(), spawn.Queue()
-    started = [
-        spawn.Process(target=_candidates, args=(told, seconds, ready, go, done, number))
-        for number in range(processes)
-    ]
-    for process in started:
-        process.start()
-    for _ in started:
-        ready.acquire()
-    go.set()
-    rates = [count / taken for count, taken in (done.get() for _ in started)]
-    for process in started:
-        process.join()
-    return 3600 * sum(rates)
+    pool = ProcessPoolExecutor(processes, mp_context=spawn)
+    with spawn.Manager() as manager, pool:
+        together = manager.Barrier(processes)
+        jobs = [
+            pool.submit(_candidates, told, seconds, together, number) for number in range(processes)
+        ]
+        return 3600 * sum(job.result() for job in jobs)
 
 
 def main() -> None:

@@ -15,13 +15,8 @@ CPU = torch.device("cpu")
 
 def draws() -> list[float]:
     # An odd number of normal draws: numpy keeps the second one of a pair for the next call.
-    return [
-        random.random(),
-        random.gauss(0, 1),
-        np.random.rand(),
-        np.random.randn(),
-        *torch.rand(3),
-    ]
+    found = [random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn()]
+    return [*found, *torch.rand(3).tolist()]
 
 
 def test_every_generator_goes_on_where_it_stood() -> None:
