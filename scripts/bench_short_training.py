@@ -50,6 +50,7 @@ KINDS = {
     "CAFormer": "caformer_s18",
     "SSM": "vmamba_tiny_s1l8",
 }
+DEVICE = torch.device("cuda")
 WIDTHS, DEPTHS = (32, 64, 128, 192), (2, 2, 6, 2)
 
 AUGMENTATIONS = {
@@ -108,22 +109,13 @@ def images(data: str | None, size: int) -> Iterator[str]:
         yield folder
 
 
-def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
 def step_rate(architecture: Architecture, told: Protocol, *, captured: bool, steps: int) -> float:
     """Images/s of steps alone, one after the other, once the first ones are over."""
-    loaders = TASKS["classification"].loaders(told, device(), 0)
-    model = TASKS["classification"].network(architecture, loaders.num_classes, told).to(device())
+    loaders = TASKS["classification"].loaders(told, DEVICE, 0)
+    model = TASKS["classification"].network(architecture, loaders.num_classes, told).to(DEVICE)
     loss = TASKS["classification"].loss(told.recipe)
     per_epoch = len(loaders.train)
-    stepper = Stepper(model, loss, told.recipe, device(), epochs=100, steps_per_epoch=per_epoch)
+    stepper = Stepper(model, loss, told.recipe, DEVICE, epochs=100, steps_per_epoch=per_epoch)
     runner = Runner(stepper, loaders.train, captured=captured)
     model.train()
     for _ in runner.epoch(1):
@@ -132,10 +124,10 @@ def step_rate(architecture: Architecture, told: Protocol, *, captured: bool, ste
     for epoch in range(2, 2 + max(1, steps // per_epoch)):
         iterator = runner.epoch(epoch)
         num_images = next(iterator)  # an epoch's first step waits for what is drawn
-        wait()
+        torch.cuda.synchronize()
         started = time.perf_counter()
         num_images = sum(iterator)
-        wait()
+        torch.cuda.synchronize()
         rates.append(num_images / (time.perf_counter() - started))
     return sorted(rates)[len(rates) // 2]
 
@@ -248,8 +240,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="of each number of processes")
     parser.add_argument("--json", type=Path, help="a file for the figures")
     options = parser.parse_args()
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    print(f"{name}, torch {torch.__version__}, batch {options.batch}, {options.size} px")
+    if not torch.cuda.is_available():
+        parser.error("there is no CUDA device, and only there are steps captured")
+    print(
+        f"{torch.cuda.get_device_name()}, torch {torch.__version__}, batch {options.batch}, {options.size} px"
+    )
     found: list[dict[str, Any]] = []
     if options.processes:
         with images(options.data, options.size) as data:
