@@ -242,9 +242,8 @@ def main() -> None:
     options = parser.parse_args()
     if not torch.cuda.is_available():
         parser.error("there is no CUDA device, and only there are steps captured")
-    print(
-        f"{torch.cuda.get_device_name()}, torch {torch.__version__}, batch {options.batch}, {options.size} px"
-    )
+    name, batch = torch.cuda.get_device_name(), options.batch
+    print(f"{name}, torch {torch.__version__}, batch {batch}, {options.size} px")
     found: list[dict[str, Any]] = []
     if options.processes:
         with images(options.data, options.size) as data:
