@@ -109,8 +109,8 @@ def load_recipe(
         raw.pop("drop_paths", None)
     raw = override(raw, settings)
     if data is not None:
-        raw = override(raw, [])
-        raw["task"] = {**dict(_named(raw.get("task", {}))), "data": data}  # type: ignore[call-overload]
+        task = raw.get("task", {})
+        raw["task"] = {**(task if isinstance(task, dict) else {"name": task}), "data": data}
     try:
         config = RunConfig.model_validate(raw)
     except ValidationError as error:
