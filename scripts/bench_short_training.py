@@ -115,7 +115,9 @@ def step_rate(architecture: Architecture, told: Protocol, *, captured: bool, ste
     model = TASKS["classification"].network(architecture, loaders.num_classes, told).to(DEVICE)
     loss = TASKS["classification"].loss(told.recipe)
     per_epoch = len(loaders.train)
-    stepper = Stepper(model, loss, told.recipe, DEVICE, epochs=100, steps_per_epoch=per_epoch)
+    stepper = Stepper(
+        model, loss, told.recipe, DEVICE, num_steps=100 * per_epoch, steps_per_epoch=per_epoch
+    )
     runner = Runner(stepper, loaders.train, captured=captured)
     model.train()
     for _ in runner.epoch(1):

@@ -27,7 +27,7 @@ def test_it_follows_the_weights_of_every_step() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
     told = recipe(0.9)
-    stepper = Stepper(model, classification_loss(told), told, CPU, epochs=1, steps_per_epoch=9)
+    stepper = Stepper(model, classification_loss(told), told, CPU, num_steps=9, steps_per_epoch=9)
     assert stepper.average is not None
     assert stepper.trained is stepper.average.module
     want = copy.deepcopy(model.state_dict())

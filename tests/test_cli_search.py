@@ -110,7 +110,7 @@ BAD_STUDIES: list[tuple[dict[str, Any], str]] = [
     ({"task": {"data": "nowhere"}}, r"task.data: .*/nowhere does not exist; allowed is 'digits'"),
     ({"task": {"data": "shapes.yaml"}}, r"task.data: .*/shapes.yaml is a file"),
     ({"task": {"val": "dev"}}, r"digits have no split 'dev'; allowed: train, val, test"),
-    ({"task": "segmentation"}, r"task.name: .*'classification', got 'segmentation'"),
+    ({"task": "tracking"}, r"task.name: .*'classification', .*, got 'tracking'"),
     ({"budget": {"trials": 0}}, r"budget.trials: .* greater than 0, got 0"),
     ({"objectives": {"macs": "minimize"}}, r"name at least one that is measured \(top1, top5\)"),
 ]

@@ -97,13 +97,17 @@ def test_the_wheel_holds_all_sources_and_data(wheel: Path) -> None:
 
 
 def test_an_installed_wheel_finds_its_data(wheel: Path) -> None:
-    code = "from hybridnas.space import SearchSpace; print(SearchSpace.load('hybrid').size())"
+    code = (
+        "from hybridnas.space import SearchSpace; print(SearchSpace.load('hybrid').size())\n"
+        "from hybridnas.resources import shipped; print(*shipped('recipes'))"
+    )
     command = [sys.executable, "-c", code]
     environment = {**os.environ, "PYTHONPATH": str(wheel)}
     done = subprocess.run(
         command, cwd=wheel, env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout == f"{SearchSpace.load('hybrid').size()}\n"
+    size, recipes = SearchSpace.load("hybrid").size(), " ".join(shipped("recipes"))
+    assert done.stdout == f"{size}\n{recipes}\n"
 
 
 def test_the_folder_of_the_kernels_is_no_package() -> None:

@@ -83,7 +83,7 @@ def make_stepper(batches: TrainingBatches, device: torch.device, model: nn.Modul
         LOSS,
         RECIPE,
         device,
-        epochs=EPOCHS,
+        num_steps=EPOCHS * len(batches),
         steps_per_epoch=len(batches),
     )
 

@@ -23,10 +23,8 @@ from hybridnas.evaluate import evaluate
 from hybridnas.layers.blocks import Gated
 from hybridnas.mixers.gated_conv import GatedConv
 from hybridnas.reference import reference
-from hybridnas.tasks import TASKS
 from hybridnas.tasks.confusion import Confusion, segmentation_metrics
 from hybridnas.tasks.segmentation import (
-    SEGMENTATION,
     score,
     segmentation_loaders,
     segmentation_loss,
@@ -40,7 +38,7 @@ SMALL = Architecture((Stage(16, (CONV,)), Stage(32, (CONV,))))
 
 def protocol(root: Path, *, epochs: int = 1, resolution: int = 32, **recipe: Any) -> Protocol:
     given = {"batch_size": 4, "label_smoothing": 0.0, "warmup_epochs": 0.5, **recipe}
-    return Protocol.model_construct(
+    return Protocol(
         task=task(root),
         recipe=Recipe.model_validate(given),
         fidelity=Fidelity(epochs=epochs, resolution=resolution),
@@ -225,6 +223,7 @@ def test_loaders_give_crops_and_whole_images(tmp_path: Path) -> None:
             {"augmentation": Augmentation(mixup=0.8, scale=(0.5, 1), hflip=0)},
             r"recipe\.augmentation: segmentation takes hflip only, got scale, mixup",
         ),
+        ({"crop_pct": 0.9}, r"recipe\.crop_pct: .* only 1 is allowed, got 0\.9"),
         ({"batch_size": 1}, r"batches of 2 images or more, .* got batch_size 1 and 6 images in"),
     ],
 )
@@ -240,11 +239,6 @@ def test_what_segmentation_does_not_take_is_refused(
 
 
 @pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TASKS, "segmentation", SEGMENTATION)
-
-
-@pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """UperNet with few channels: 512 are slow on a CPU."""
     from hybridnas.heads import UPerNet
@@ -255,7 +249,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@pytest.mark.usefixtures("registered", "narrow")
+@pytest.mark.usefixtures("narrow")
 def test_shapes_are_learned(tmp_path: Path) -> None:
     root = write_set(tmp_path / "set", training=16, validation=4)
     untrained = evaluate(SMALL, protocol(root, epochs=1, lr=1e-12, min_lr=0.0), device="cpu")
@@ -273,7 +267,6 @@ def test_shapes_are_learned(tmp_path: Path) -> None:
     assert outcome.metrics["num_images"] == 4
 
 
-@pytest.mark.usefixtures("registered")
 def test_one_stage_is_refused_before_training(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="needs a pyramid of maps"):
         evaluate(reference("vim_tiny"), protocol(write_set(tmp_path / "set")), device="cpu")
@@ -281,7 +274,7 @@ def test_one_stage_is_refused_before_training(tmp_path: Path) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.usefixtures("registered", "narrow")
+@pytest.mark.usefixtures("narrow")
 def test_on_a_gpu(tmp_path: Path) -> None:
     root, device = write_set(tmp_path / "set", training=16), torch.device("cuda")
     outcome = evaluate(SMALL, protocol(root, epochs=10, lr=5e-3), device="cuda")

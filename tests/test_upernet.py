@@ -41,17 +41,19 @@ def params(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
-@pytest.mark.parametrize("size", [(64, 96), (75, 110)])
+@pytest.mark.parametrize(("size", "width"), [((64, 96), None), ((75, 110), 24)])
 @pytest.mark.parametrize("widths", [(16, 24), (16, 24, 32), (8, 16, 24, 32), (8, 8, 16, 16, 24)])
-def test_it_costs_what_the_closed_form_says(widths: tuple[int, ...], size: tuple[int, int]) -> None:
+def test_it_costs_what_the_closed_form_says(
+    widths: tuple[int, ...], size: tuple[int, int], width: int | None
+) -> None:
     architecture = pyramid(*widths)
-    net = segmenter(architecture).eval()
-    head = cost(architecture, size, "segmentation", num_classes=5).head
+    net = segmenter(architecture, **({} if width is None else {"width": width})).eval()
+    head = cost(architecture, size, "segmentation", num_classes=5, head_width=width).head
     analysis = FlopCountAnalysis(net, torch.zeros(1, 3, *size))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     assert analysis.by_module_and_operator()["decode_head"]["conv"] == head.macs
     assert params(net.decode_head) + params(net.norms) == head.params
-    whole = cost(architecture, size, "segmentation", num_classes=5).params
+    whole = cost(architecture, size, "segmentation", num_classes=5, head_width=width).params
     assert params(net) - params(net.auxiliary_head) == whole
 
 

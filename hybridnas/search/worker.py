@@ -27,25 +27,27 @@ _SECONDS_BETWEEN_REPORTS = 1.0
 @dataclass(frozen=True)
 class WorkerContext:
     """What all candidates of a search share. It travels through Ray's object store, since it
-    holds the database's password, which must not be written to Tune's folders."""
+    holds the database's password, which must not be written to Tune's folders.
+
+    artifacts: where weights go; None: nowhere.
+    """
 
     storage_url: str
-    artifacts: str
-    protocol_json: str
+    artifacts: str | None
     loader_workers: int
     threads: int
     gpus: float
 
 
 def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
-    """Tune's trainable. config: number, token, architecture (JSON), costs.
+    """Tune's trainable. config: number, token, architecture and protocol (JSON), costs.
 
     Reports epochs, of quick ones some. DataError and ConfigError end the search: they are reported
     as `fatal`.
     """
     torch.set_num_threads(context.threads)
     number = config["number"]
-    protocol = Protocol.from_json(context.protocol_json)
+    protocol = Protocol.from_json(config["protocol"])
     architecture = Architecture.from_json(config["architecture"])
 
     def report(record: EpochRecord) -> None:
@@ -90,8 +92,8 @@ def seldom(
     return on_epoch
 
 
-def _save_weights(outcome: Outcome, artifacts: str) -> dict[str, str] | None:
-    if outcome.state_dict is None:
+def _save_weights(outcome: Outcome, artifacts: str | None) -> dict[str, str] | None:
+    if outcome.state_dict is None or artifacts is None:
         return None
     # A name of its own: a second attempt must not touch what the first one recorded.
     return weights.save(outcome.state_dict, artifacts, uuid4().hex)
