@@ -32,7 +32,7 @@ def test_a_training_says_what_it_does_and_leaves_a_model(cli: Cli, words: list[s
     assert done.out == ""
     first, epoch, last = done.err.splitlines()
     assert first.startswith("small.json, ")
-    assert "by plain.yaml: 10 steps of 100 images (1 epochs of 10) at 8 px on cpu" in first
+    assert "by plain.yaml: 10 steps of 100 images (1 epoch of 10) at 8 px on cpu" in first
     assert epoch.startswith("epoch 1/1: loss 2.")
     assert ", top1 0." in epoch
     assert "scored again by `hybridnas evaluate run`" in last

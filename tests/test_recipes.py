@@ -150,6 +150,11 @@ def test_epochs_take_the_place_of_iterations() -> None:
         (["epochs=5", "iterations=5"], "give one of epochs and iterations"),
         (["recipe.lr_scale={attn: 2}"], "recipe.lr_scale: unknown mixer 'attn'"),
         (["drop_paths.mambaout_huge=0.5"], "mambaout_huge"),
+        (["epochs=5"], "recipe.warmup_epochs 20 must be less than the epochs, 5"),
+        (
+            ["epochs=20", "recipe.schedule=multistep", "recipe.milestones=[8, 20]"],
+            r"recipe.milestones \[8, 20\] must lie before the end, epoch 20",
+        ),
         (["init=somewhere"], "init: input should be 'none' or 'weights', got 'somewhere'"),
     ],
 )

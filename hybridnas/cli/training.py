@@ -55,7 +55,10 @@ LoaderWorkers = Annotated[
     typer.Option(min=0, metavar="N", help="Processes that load images, for each GPU."),
 ]
 CheckpointEvery = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Steps; besides, at the end of every epoch.")
+    int,
+    typer.Option(
+        min=1, metavar="N", help="Steps; besides, at the ends of epochs (every 10 s or more)."
+    ),
 ]
 Eager = Annotated[bool, typer.Option("--eager", help="Never record the step as a CUDA graph.")]
 

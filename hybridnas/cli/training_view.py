@@ -18,7 +18,8 @@ from ..runs import Begun, Order
 from ..runs import Progress as Step
 from ..runs.group import own_rank
 from ..task_defaults import TASK_DEFAULTS
-from .common import in_units
+from ..train import FRESH
+from .common import epochs, in_units
 
 
 class TrainingView:
@@ -43,7 +44,6 @@ class TrainingView:
             disable=self._quiet or not console.is_terminal,
         )
         self._bar_id = self._bar.add_task("loading", total=None)
-        self._steps_per_epoch = 1
         self._epochs = 0
 
     def __enter__(self) -> TrainingView:
@@ -54,18 +54,18 @@ class TrainingView:
         self._bar.stop()
 
     def began(self, begun: Begun) -> None:
-        self._steps_per_epoch = begun.steps_per_epoch
         self._epochs = begun.protocol.fidelity.epochs
         self._bar.update(self._bar_id, total=begun.num_steps, completed=begun.first_step)
         recipe = begun.protocol.recipe
+        start = "fresh weights" if begun.protocol.init == FRESH else begun.protocol.init
         where = begun.device
         if begun.num_ranks > 1:
             where = f"{begun.num_ranks} processes ({begun.device.partition(':')[0]})"
         self.note(
             f"{self._arch}, {in_units(begun.params)} parameters, by {self._order.recipe}: "
-            f"{begun.num_steps} steps of {recipe.batch_size} images ({self._epochs} epochs of "
+            f"{begun.num_steps} steps of {recipe.batch_size} images ({epochs(self._epochs)} of "
             f"{begun.steps_per_epoch}) at {begun.protocol.fidelity.resolution} px on {where}, "
-            f"drop path {recipe.drop_path:g}, starting from {begun.protocol.init}"
+            f"drop path {recipe.drop_path:g}, starting from {start}"
         )
         if begun.first_step:
             self.note(f"going on after step {begun.first_step}")

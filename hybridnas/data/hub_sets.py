@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from timm.data.dataset_factory import create_dataset
-from timm.data.readers.reader_factory import create_reader
 
 from ..config import Task
 from ..errors import DataError
@@ -43,7 +42,10 @@ def _hugging_face(name: str, split: str) -> Split:
             "pip install 'hybridnas[readers]'"
         )
     try:
-        reader = create_reader(f"hfds/{name}", split=split)
+        from timm.data.readers.reader_hfds import ReaderHfds  # it imports datasets
+
+        # Not by create_reader, which changes the case of names before timm 1.0.31.
+        reader: Any = ReaderHfds(name=name, split=split)
         labels = np.asarray(reader.dataset.with_format("numpy")["label"][:], np.int64)
     except Exception as error:  # of a network, a cache, a builder
         raise _unopened(f"hfds/{name}", split, error) from None

@@ -44,9 +44,22 @@ class RunConfig(Value):
     recipe: Recipe = Recipe()
 
     @model_validator(mode="after")
-    def _one_length(self) -> RunConfig:
+    def _length_fits(self) -> RunConfig:
         if (self.epochs is None) == (self.iterations is None):
             raise ValueError("give one of epochs and iterations")
+        recipe, epochs = self.recipe, self.epochs
+        if epochs is None:
+            return self
+        if recipe.milestones and recipe.milestones[-1] >= epochs:
+            raise ValueError(
+                f"recipe.milestones {list(recipe.milestones)} must lie before the end, epoch "
+                f"{epochs}; say which they are with --set recipe.milestones=[...]"
+            )
+        if recipe.warmup_steps is None and recipe.warmup_epochs > epochs:
+            raise ValueError(
+                f"recipe.warmup_epochs {recipe.warmup_epochs:g} must be less than the epochs, "
+                f"{epochs}; say how many with --set recipe.warmup_epochs=N"
+            )
         return self
 
     def fitted(self, architecture: Architecture) -> RunConfig:
@@ -109,8 +122,8 @@ def load_recipe(
         raw.pop("drop_paths", None)
     raw = override(raw, settings)
     if data is not None:
-        raw = override(raw, [])
-        raw["task"] = {**dict(_named(raw.get("task", {}))), "data": data}  # type: ignore[call-overload]
+        task = raw.get("task", {})
+        raw["task"] = {**(task if isinstance(task, dict) else {"name": task}), "data": data}
     try:
         config = RunConfig.model_validate(raw)
     except ValidationError as error:

@@ -21,6 +21,8 @@ from .order import Progress, View
 _STEPS_BETWEEN_LOOKS = 50
 # Several processes ask each other whether to stop, before torchrun loses its patience (30 s).
 _STEPS_BETWEEN_TALKS = 10
+# At the ends of epochs: writing takes as long as a short epoch.
+_SECONDS_BETWEEN_SAVES = 10.0
 
 
 class Interrupted(Exception):
@@ -82,6 +84,7 @@ class Training:
         self._score, self._metric = score, metric
         self.folder, self.share = folder, share
         self._view, self._stop = view, stop
+        self._saved_at = time.perf_counter()
 
     @property
     def step(self) -> int:
@@ -172,7 +175,9 @@ class Training:
         at.epoch, at.done, at.num_images, at.seconds = at.epoch + 1, 0, 0, 0.0
         if is_best and self.share.rank == 0:
             self.folder.save_best(self._stepper.trained.state_dict())
-        self._save()
+        since = gathered(time.perf_counter() - self._saved_at)[0]  # by the first process's clock
+        if since > _SECONDS_BETWEEN_SAVES or at.epoch > length.epochs:
+            self._save()
         if curves is not None:
             self.folder.write_log(at.curve)
             names = [name for name in row if name not in ("epoch", "step", "seconds")]
@@ -205,6 +210,7 @@ class Training:
                 "position": asdict(self.at),
             }
             self.folder.save(state)
+        self._saved_at = time.perf_counter()
 
 
 def _place(name: str) -> str:
