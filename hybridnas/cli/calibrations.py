@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +32,46 @@ if TYPE_CHECKING:
 
 _USUAL_ARCHS = 24
 
+Archs = Annotated[
+    int | None,
+    typer.Option(
+        min=5,
+        metavar="N",
+        help=f"Architectures, spread evenly over the space's MACs. Default: {_USUAL_ARCHS}.",
+        show_default=False,
+    ),
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Trainings of each at both fidelities, with seeds of their own; from 2 on the "
+        "ceiling is told that noise sets. Default: 1.",
+        show_default=False,
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Judge the fidelity that the study searches at by so many epochs of the same.",
+    ),
+]
+Rungs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LOW,HIGH",
+        help="Judge one rung of the study's ladder by another, counted from 1. Default: the "
+        "lowest by the top one.",
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with the one that was interrupted, as it was begun."),
+]
+
 
 def register(app: typer.Typer) -> None:
     app.command()(calibrate)
@@ -38,45 +79,11 @@ def register(app: typer.Typer) -> None:
 
 def calibrate(
     study: StudyArgument,
-    archs: Annotated[
-        int | None,
-        typer.Option(
-            min=5,
-            metavar="N",
-            help=f"Architectures, spread evenly over the space's MACs. Default: {_USUAL_ARCHS}.",
-            show_default=False,
-        ),
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Trainings of each at both fidelities, with seeds of their own; from 2 on the "
-            "ceiling is told that noise sets. Default: 1.",
-            show_default=False,
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Judge the fidelity that the study searches at by so many epochs of the same.",
-        ),
-    ] = None,
-    rungs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LOW,HIGH",
-            help="Judge one rung of the study's ladder by another, counted from 1. Default: the "
-            "lowest by the top one.",
-        ),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on with the one that was interrupted, as it was begun."),
-    ] = False,
+    archs: Archs = None,
+    seeds: Seeds = None,
+    epochs: Epochs = None,
+    rungs: Rungs = None,
+    resume: Resume = False,
     storage: Storage = DEFAULT_STORAGE,
     ray: Ray = None,
     settings: Settings = None,
@@ -96,14 +103,9 @@ def calibrate(
     from ..search.cluster import check_reachable
     from ..search.plan import make_plan
 
-    asked = {"archs": archs, "seeds": seeds, "epochs": epochs, "rungs": rungs}
     if resume:
-        given = sorted(name for name, value in asked.items() if value is not None)
-        if given or settings:
-            raise ConfigError(
-                f"--resume goes on with what the calibration began with: leave "
-                f"{', '.join(f'--{name}' for name in given or ['set'])} out"
-            )
+        asked = {"archs": archs, "seeds": seeds, "epochs": epochs, "rungs": rungs, "set": settings}
+        _check_nothing_is_asked(asked)
         found, setting = _begun(known_study(study), storage)
     else:
         found = study_to_run(study, storage, True, settings or [])
@@ -159,6 +161,14 @@ def _setting(
         raise ConfigError(f"--rungs takes LOW,HIGH, two of 1 to {number}, got {rungs!r}")
     low, high = (study.fidelities[place - 1] for place in places)
     return Setting(archs, seeds, low, high)
+
+
+def _check_nothing_is_asked(options: Mapping[str, object]) -> None:
+    given = [f"--{name}" for name, value in options.items() if value]
+    if given:
+        raise ConfigError(
+            f"--resume goes on with what the calibration began with: leave {', '.join(given)} out"
+        )
 
 
 def _begun(name: str, storage: str) -> tuple[Study, Setting]:
