@@ -80,6 +80,7 @@ def _prepare(order: Order, share: Share, device: torch.device) -> _Told:
     config = order.config.fitted(order.architecture)
     task = TASKS[config.task.name]
     check_order(order, config, share)
+    by_first(share, lambda: RunFolder(order.out).check(order.resume))
     task.check(config.recipe)
     init, init_digest = FRESH, ""
     if order.weights is not None:
