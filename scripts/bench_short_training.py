@@ -21,11 +21,14 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -35,6 +38,7 @@ from plain_training import plain
 
 from hybridnas.architecture import Architecture
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
+from hybridnas.data import data_digest
 from hybridnas.evaluate import Outcome, evaluate
 from hybridnas.reference import reference
 from hybridnas.tasks import TASKS
@@ -46,6 +50,7 @@ KINDS = {
     "CAFormer": "caformer_s18",
     "SSM": "vmamba_tiny_s1l8",
 }
+DEVICE = torch.device("cuda")
 WIDTHS, DEPTHS = (32, 64, 128, 192), (2, 2, 6, 2)
 
 AUGMENTATIONS = {
@@ -72,8 +77,9 @@ def network(kind: str) -> Architecture:
 
 
 def protocol(data: str, epochs: int, augmentation: str, *, batch: int, size: int) -> Protocol:
+    task = Task(data=data)
     return Protocol(
-        task=Task(data=data),
+        task=task,
         recipe=Recipe(
             batch_size=batch,
             lr=2e-3,
@@ -81,6 +87,7 @@ def protocol(data: str, epochs: int, augmentation: str, *, batch: int, size: int
             augmentation=AUGMENTATIONS[augmentation],
         ),
         fidelity=Fidelity(epochs=epochs, resolution=size),
+        data_digest=data_digest(task),
     )
 
 
@@ -102,23 +109,14 @@ def images(data: str | None, size: int) -> Iterator[str]:
         yield folder
 
 
-def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
 def step_rate(architecture: Architecture, told: Protocol, *, captured: bool, steps: int) -> float:
     """Images/s of steps alone, one after the other, once the first ones are over."""
-    loaders = TASKS["classification"].loaders(told, device(), 0)
-    model = TASKS["classification"].network(architecture, loaders.num_classes, told).to(device())
+    loaders = TASKS["classification"].loaders(told, DEVICE, 0)
+    model = TASKS["classification"].network(architecture, loaders.num_classes, told).to(DEVICE)
     loss = TASKS["classification"].loss(told.recipe)
     per_epoch = len(loaders.train)
     stepper = Stepper(
-        model, loss, told.recipe, device(), num_steps=100 * per_epoch, steps_per_epoch=per_epoch
+        model, loss, told.recipe, DEVICE, num_steps=100 * per_epoch, steps_per_epoch=per_epoch
     )
     runner = Runner(stepper, loaders.train, captured=captured)
     model.train()
@@ -128,10 +126,10 @@ def step_rate(architecture: Architecture, told: Protocol, *, captured: bool, ste
     for epoch in range(2, 2 + max(1, steps // per_epoch)):
         iterator = runner.epoch(epoch)
         num_images = next(iterator)  # an epoch's first step waits for what is drawn
-        wait()
+        torch.cuda.synchronize()
         started = time.perf_counter()
         num_images = sum(iterator)
-        wait()
+        torch.cuda.synchronize()
         rates.append(num_images / (time.perf_counter() - started))
     return sorted(rates)[len(rates) // 2]
 
@@ -170,8 +168,12 @@ def row(kind: str, data: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
     """One of each kind."""
+    found = []
     with images(options.data, options.size) as data:
-        return [row(kind, data, options) for kind in options.kinds]
+        for kind in options.kinds:
+            found.append(row(kind, data, options))
+            print(found[-1], file=sys.stderr, flush=True)
+    return found
 
 
 COLUMNS = ("evaluation", "train", "captured step", "eager", "plain")
@@ -191,43 +193,37 @@ def print_rows(found: list[dict[str, Any]]) -> None:
 # ---- several processes on one GPU
 
 
-def _candidates(
-    told: Protocol, seconds: float, ready: Any, go: Any, done: Any, number: int
-) -> None:
-    """Evaluates one kind after another for so long; puts how many, and how long it took."""
+def _candidates(told: Protocol, seconds: float, together: Barrier, number: int) -> float:
+    """Evaluates one kind after another for so long, when all are warm; evaluations a second."""
     torch.set_num_threads(1)
     kinds = list(KINDS)
     kinds = kinds[number % len(kinds) :] + kinds[: number % len(kinds)]
     short = told.model_copy(update={"fidelity": Fidelity(epochs=1, resolution=64)})
-    for kind in kinds:
-        evaluate(network(kind), short)
-    ready.release()
-    go.wait()
+    try:
+        for kind in kinds:
+            evaluate(network(kind), short)
+        together.wait()
+    except BaseException:
+        together.abort()
+        raise
     started, count = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
         outcome = evaluate(network(kinds[count % len(kinds)]), told)
         assert outcome.status == "ok", outcome.message
         count += 1
-    done.put((count, time.perf_counter() - started))
+    return count / (time.perf_counter() - started)
 
 
 def candidates_an_hour(told: Protocol, processes: int, seconds: float) -> float:
     """Of so many processes together, each of them warm."""
     spawn = multiprocessing.get_context("spawn")
-    ready, go, done = spawn.Semaphore(0), spawn.Event(), spawn.Queue()
-    started = [
-        spawn.Process(target=_candidates, args=(told, seconds, ready, go, done, number))
-        for number in range(processes)
-    ]
-    for process in started:
-        process.start()
-    for _ in started:
-        ready.acquire()
-    go.set()
-    rates = [count / taken for count, taken in (done.get() for _ in started)]
-    for process in started:
-        process.join()
-    return 3600 * sum(rates)
+    pool = ProcessPoolExecutor(processes, mp_context=spawn)
+    with spawn.Manager() as manager, pool:
+        together = manager.Barrier(processes)
+        jobs = [
+            pool.submit(_candidates, told, seconds, together, number) for number in range(processes)
+        ]
+        return 3600 * sum(job.result() for job in jobs)
 
 
 def main() -> None:
@@ -246,8 +242,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="of each number of processes")
     parser.add_argument("--json", type=Path, help="a file for the figures")
     options = parser.parse_args()
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    print(f"{name}, torch {torch.__version__}, batch {options.batch}, {options.size} px")
+    if not torch.cuda.is_available():
+        parser.error("there is no CUDA device, and only there are steps captured")
+    name, batch = torch.cuda.get_device_name(), options.batch
+    print(f"{name}, torch {torch.__version__}, batch {batch}, {options.size} px")
     found: list[dict[str, Any]] = []
     if options.processes:
         with images(options.data, options.size) as data:
