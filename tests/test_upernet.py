@@ -165,3 +165,12 @@ def test_decay_spares_what_the_backbone_names() -> None:
 def test_one_stage_is_no_pyramid(name: str) -> None:
     with torch.device("meta"), pytest.raises(ConfigError, match="needs a pyramid of maps"):
         segmenter(reference(name))
+
+
+def test_classifiers_start_with_logits_that_differ() -> None:
+    """Near zero, as mmsegmentation has them, short trainings lose their first hundred steps."""
+    net = segmenter(pyramid(8, 16, 24), 11, width=64, aux_width=32).eval()
+    for classifier, fan_in in ((net.decode_head.classifier, 64), (net.auxiliary_head[-1], 32)):
+        want = (2 / (fan_in + 11)) ** 0.5
+        assert classifier.weight.std().item() == pytest.approx(want, rel=0.15)
+        assert not classifier.bias.any()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigError, ExportError
+from ..loading import HEAD
 from .common import DEFAULT_STORAGE, AsJson, Storage, console, print_facts, print_json
 from .costs import ArchArgument
 from .resolve import Named, architecture_of, origin_of
@@ -105,7 +106,10 @@ def export(
     """Write a model as a folder for `timm.create_model("local-dir:DIR")`.
 
     The folder holds config, weights, and a card that says how timm, segmentation-models-pytorch
-    and torchvision load it. Example: `hybridnas export quickstart:17 --out my_model`
+    and torchvision load it. A model for segmentation or detection has its head in a file of its
+    own: `hybridnas.load_model("DIR")` gives the whole, timm the backbone.
+
+    Example: `hybridnas export quickstart:17 --out my_model`
     """
     from ..export import Extras, Source
 
@@ -130,6 +134,8 @@ def export(
             _export_trained(named, out, extras)
     typer.echo(f"written: {out}")
     load_it = f'import hybridnas, timm; timm.create_model("local-dir:{out}", pretrained=True)'
+    if (out / HEAD).is_file():
+        load_it = f'import hybridnas; hybridnas.load_model("{out}")'
     if standalone:
         load_it = f"import {out.name}; {out.name}.create_model()"
     typer.echo(f"load it: {load_it}")

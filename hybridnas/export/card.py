@@ -169,7 +169,8 @@ def _title(architecture: Architecture, origin: Origin | Source) -> str:
 def _rescore(origin: Origin | Source) -> str:
     if isinstance(origin, Source):
         return ""
-    return f"`hybridnas evaluate {PATH}` counts the score again, to the last image.\n"
+    exactly = ", to the last image" if origin.protocol.task.name == "classification" else ""
+    return f"`hybridnas evaluate {PATH}` counts the score again{exactly}.\n"
 
 
 def _maker(origin: Origin) -> str:
