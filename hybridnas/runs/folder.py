@@ -36,24 +36,26 @@ class RunFolder:
         self.path = path
         self._checkpoint = path / "checkpoints" / "last.pt"
 
-    def begin(self, told: Mapping[str, Any], resume: bool) -> None:
-        """Writes config.yaml, or checks that the folder was begun with the same.
+    def check(self, resume: bool) -> None:
+        """Raises ConfigError for a folder that is in use already, or for one to resume that holds
+        no training."""
+        begun = (self.path / CONFIG).is_file()
+        if resume and not begun:
+            raise ConfigError(
+                f"--resume: {self.path} holds no training ({CONFIG} not found); leave --resume "
+                "out to begin one"
+            )
+        if not resume and self.path.exists() and _in_use(self.path):
+            hint = "go on with it by --resume, or name" if begun else "name"
+            raise ConfigError(f"--out {self.path} is in use already: {hint} a new folder")
 
-        Raises ConfigError for a folder that is in use already, for one to resume that is none,
-        and for one that was told otherwise, naming the first key that differs.
-        """
+    def begin(self, told: Mapping[str, Any], resume: bool) -> None:
+        """Writes config.yaml; or checks that the folder was begun with the same, else raises
+        ConfigError that names the first key that differs."""
         file = self.path / CONFIG
         if resume:
-            if not file.is_file():
-                raise ConfigError(
-                    f"--resume: {self.path} holds no training ({CONFIG} not found); leave --resume "
-                    "out to begin one"
-                )
             _check_same(self.path, read_yaml(file), told)
             return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            hint = "go on with it by --resume, or name" if file.is_file() else "name"
-            raise ConfigError(f"--out {self.path} is in use already: {hint} a new folder")
         try:
             self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
             text = yaml.safe_dump(dict(told), sort_keys=False, allow_unicode=True, width=100)
@@ -106,6 +108,10 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _in_use(path: Path) -> bool:
+    return not path.is_dir() or any(path.iterdir())
 
 
 def _check_same(path: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..config import Protocol
 from ..environment import seed_everything
-from ..errors import ConfigError
+from ..errors import ConfigError, HybridnasError
 from ..processes import Share, gathered, synchronized_norms
 from ..provenance import git_commit, machine, versions
 from ..task_defaults import TASK_DEFAULTS
@@ -28,6 +29,8 @@ from .folder import TENSORBOARD, RunFolder
 from .group import by_first, process_group
 from .order import Begun, Order, View
 from .training import Length, Training
+
+_log = logging.getLogger(__name__)
 
 
 def run_recipe(order: Order, view: View, stop: Callable[[], bool]) -> dict[str, Any]:
@@ -56,7 +59,7 @@ def run_recipe(order: Order, view: View, stop: Callable[[], bool]) -> dict[str, 
             training.resume()
         if share.rank == 0:
             view.began(_begun(told, model, training.step))
-        with _curves(training) as curves:
+        with _curves(training) as curves, _heard(share):
             training.run(curves)
         last: dict[str, Any] = training.at.curve[-1]
         if share.rank == 0:
@@ -80,6 +83,7 @@ def _prepare(order: Order, share: Share, device: torch.device) -> _Told:
     config = order.config.fitted(order.architecture)
     task = TASKS[config.task.name]
     check_order(order, config, share)
+    by_first(share, lambda: RunFolder(order.out).check(order.resume))
     task.check(config.recipe)
     init, init_digest = FRESH, ""
     if order.weights is not None:
@@ -187,6 +191,17 @@ def _begun(told: _Told, model: nn.Module, first_step: int) -> Begun:
         str(told.device),
         sum(parameter.numel() for parameter in model.parameters()),
     )
+
+
+@contextmanager
+def _heard(share: Share) -> Iterator[None]:
+    """Errors of other processes than the first, which the command line would keep to itself."""
+    try:
+        yield
+    except HybridnasError as error:
+        if share.rank > 0:
+            _log.error("process %d: %s", share.rank, error)
+        raise
 
 
 @contextmanager
