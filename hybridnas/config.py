@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BeforeValidator,
     Field,
-    PositiveFloat,
     PositiveInt,
     ValidationError,
     model_validator,
@@ -19,6 +18,10 @@ from pydantic import (
 
 from .errors import ConfigError
 from .objectives import CLOSED_FORM, Direction, check_objectives
+from .recipe import Augmentation as Augmentation
+from .recipe import Fraction, Value
+from .recipe import Recipe as Recipe
+from .recipe_files import with_named_recipe
 from .strict_yaml import explain
 from .study_parts import Bound as Bound
 from .study_parts import Budget as Budget
@@ -26,22 +29,21 @@ from .study_parts import Constraints as Constraints
 from .study_parts import Latency as Latency
 from .study_parts import Resources as Resources
 from .study_parts import Sampler as Sampler
-from .study_parts import Value
 from .task_defaults import TASK_DEFAULTS, task_named, with_task_defaults
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Task(Value):
     """What is learned, from which data.
 
-    data: of classification `digits` (ships with scikit-learn) or a folder in ImageFolder layout,
-        one folder a split; of segmentation a folder laid out as ADE20K; of detection one laid out
-        as COCO.
+    data: of classification `digits` (ships with scikit-learn), a folder in ImageFolder layout,
+        one folder a split, or what data.readers knows; of segmentation a folder laid out as
+        ADE20K; of detection one laid out as COCO.
     train, val: the splits; by default training and validation for segmentation, train2017 and
         val2017 for detection.
     head_width: of dense tasks: channels of UperNet or Mask R-CNN; None: 512 or 256, as published.
     max_corrupt: the share of unreadable images that is counted and skipped; above it is an error.
+    classes, num_classes, per_class: of classification, for less data: these classes alone; so
+        many, always the same ones; at most so many images of each to train on (data.subsets).
     """
 
     name: Literal["classification", "segmentation", "detection"] = "classification"
@@ -50,6 +52,21 @@ class Task(Value):
     val: str = "val"
     head_width: PositiveInt | None = None
     max_corrupt: Fraction = 0.001
+    classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    num_classes: int | None = Field(default=None, ge=2)
+    per_class: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _subset_makes_sense(self) -> Task:
+        if self.classes is not None and self.num_classes is not None:
+            raise ValueError("give one of classes and num_classes")
+        subset = (self.classes, self.num_classes, self.per_class)
+        if self.name != "classification" and subset != (None, None, None):
+            raise ValueError(
+                f"classes, num_classes and per_class choose images of classification, not of "
+                f"{self.name}"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -63,58 +80,33 @@ class Task(Value):
         return {**TASK_DEFAULTS[name].task, **raw}
 
 
-class Augmentation(Value):
-    """timm's augmentation (`timm.data.create_transform`, `timm.data.Mixup`), by timm's names."""
-
-    scale: tuple[PositiveFloat, PositiveFloat] = (0.35, 1.0)
-    ratio: tuple[PositiveFloat, PositiveFloat] = (0.75, 4 / 3)
-    hflip: Fraction = 0.5
-    color_jitter: float | None = None
-    auto_augment: str | None = None
-    reprob: Fraction = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-
-
-class Recipe(Value):
-    """How a candidate is trained: AdamW, linear warm-up, cosine decay to `min_lr`.
-
-    lr is for `batch_size`; lr_scale multiplies it, and min_lr, in the blocks of the mixers that it
-    names: one rate for all misjudges attention beside SSM in short trainings. No weight decay on
-    biases, norms and a scan's own numbers. crop_pct: timm's, for validation. drop_path grows
-    linearly with depth. ema_decay: of an exponential moving average of the weights after each step,
-    which is then scored in their place; null: none.
-    """
-
-    batch_size: PositiveInt = 128
-    lr: PositiveFloat = 1e-3
-    lr_scale: dict[str, PositiveFloat] = Field(default={})
-    min_lr: float = Field(default=1e-5, ge=0)
-    weight_decay: float = Field(default=0.05, ge=0)
-    warmup_epochs: float = Field(default=1.0, ge=0)
-    label_smoothing: Fraction = 0.1
-    clip_grad: PositiveFloat | None = 1.0
-    drop_path: Fraction = 0.0
-    ema_decay: float | None = Field(default=None, gt=0, lt=1)
-    crop_pct: PositiveFloat = 1.0
-    augmentation: Augmentation = Augmentation()
-
-
 class Fidelity(Value):
     """How much training: epochs at a resolution in pixels: the side of a square image of
     classification and of a crop of segmentation, the shorter side of an image of detection.
 
+    iterations: steps after which it ends within its last epoch; None: with that epoch.
     share: of each class's training images, always the same ones; an epoch goes through those.
     """
 
     epochs: PositiveInt
     resolution: PositiveInt
+    iterations: PositiveInt | None = None
     share: float = Field(default=1.0, gt=0, le=1)
 
-    @property
-    def relative_cost(self) -> float:
-        """Of a training, but for a factor that all fidelities of a study have in common."""
-        return self.epochs * self.share * self.resolution**2
+    def is_cheaper_than(self, other: Fidelity) -> bool:
+        """By epochs x share, or iterations where both have them, x resolution^2."""
+        mine, its = ((f.iterations or f.epochs * f.share) * f.resolution**2 for f in (self, other))
+        return mine < its
+
+    def num_steps(self, steps_per_epoch: int) -> int:
+        """Of the whole training."""
+        most = self.epochs * steps_per_epoch
+        return most if self.iterations is None else min(self.iterations, most)
+
+    def steps_by_epoch(self, steps_per_epoch: int) -> list[int]:
+        """Of each epoch that is begun; the last one may be shorter."""
+        whole, rest = divmod(self.num_steps(steps_per_epoch), steps_per_epoch)
+        return [steps_per_epoch] * whole + [rest] * bool(rest)
 
 
 class Protocol(Value):
@@ -166,7 +158,8 @@ class Study(Value):
     """A study's YAML: space + task + fidelities + objectives + constraints + sampler + budget.
 
     fidelities: a ladder, each rung a training with its own full schedule, rising in cost.
-    recipe, objectives: what is not given is the task's (task_defaults).
+    recipe, objectives: what is not given is the task's (task_defaults); a recipe may be named
+        (recipe_files).
     references: the reference architectures to try first; None: all that fit space and constraints.
     init: `none`: fresh weights; or a file of weights (.safetensors, .pth) to start from.
     artifacts: where weights of the best candidates go, a folder or an fsspec URL.
@@ -195,7 +188,7 @@ class Study(Value):
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_the_task(cls, raw: Any) -> Any:
-        return with_task_defaults(raw) if isinstance(raw, Mapping) else raw
+        return with_task_defaults(with_named_recipe(raw)) if isinstance(raw, Mapping) else raw
 
     @model_validator(mode="after")
     def _objectives_make_sense(self) -> Study:
@@ -209,8 +202,10 @@ class Study(Value):
 
     @model_validator(mode="after")
     def _rungs_rise(self) -> Study:
+        if len({f.iterations is None for f in self.fidelities}) > 1:
+            raise ValueError("fidelities: give iterations for every rung, or for none")
         for number, (low, high) in enumerate(itertools.pairwise(self.fidelities), 1):
-            if high.relative_cost <= low.relative_cost:
+            if not low.is_cheaper_than(high):
                 raise ValueError(
                     f"fidelities.{number}: a rung must cost more (epochs x share x resolution^2) "
                     f"than the one before"

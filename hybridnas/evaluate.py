@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,12 +11,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .architecture import Architecture
 from .config import Protocol
+from .environment import first_line, pick_device, seed_everything
 from .errors import ConfigError, DataError
 from .provenance import git_commit, machine, versions
 from .tasks import TASKS, Loaders, Score
@@ -91,7 +90,7 @@ def evaluate(
     except Exception as error:
         if error is run.listener_error:
             raise
-        reason, message = _reason(error), f"{type(error).__name__}: {_first_line(error)}"
+        reason, message = _reason(error), f"{type(error).__name__}: {first_line(error)}"
         _log.warning("evaluation failed: %s", message, exc_info=reason == "error")
     finally:
         _free(run, succeeded=run.state_dict is not None)
@@ -144,7 +143,7 @@ class _Run:
             loaders = task.loaders(protocol, device, self._loader_workers)
         if device.type == "cuda":
             self.allocated = torch.cuda.memory_allocated(device)
-        _seed_everything(protocol.seed)
+        seed_everything(protocol.seed)
         with self._timed("build_s"):
             model = task.network(architecture, loaders.num_classes, protocol)
             initialise(model, protocol)
@@ -167,7 +166,8 @@ class _Run:
         with self._timed("train_s"):
             training = train(model, loaders.train, self.protocol, self.device, self._record)
         seconds = self.timing["train_s"]
-        num_images = len(loaders.train) * loaders.train.batch_size * len(training.curve)
+        num_steps = self.protocol.fidelity.num_steps(len(loaders.train))
+        num_images = num_steps * loaders.train.batch_size
         self.timing["train_images_per_second"] = num_images / seconds
         self.notes["stepping"] = training.stepping
         if self.device.type == "cuda":
@@ -192,26 +192,6 @@ class _Run:
             yield
         finally:
             self.timing[name] = time.perf_counter() - started
-
-
-def pick_device(name: str) -> torch.device:
-    """torch's device of that name, `auto` for the best there is; ConfigError if it is not here."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"no device {name!r} here ({_first_line(error)}); allowed are auto, cpu, cuda, cuda:N"
-        ) from None
-    return device
-
-
-def _seed_everything(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
 
 
 def _metrics(score: Score, num_corrupt_train: int, model: nn.Module) -> dict[str, float | int]:
@@ -244,10 +224,6 @@ def _reason(error: Exception) -> Reason:
     if isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs):
         return "out_of_memory"
     return "error"
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "")
 
 
 def _free(run: _Run, *, succeeded: bool) -> None:

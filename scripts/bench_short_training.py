@@ -7,7 +7,7 @@ kind, at 64 px. For each, in one process and after an evaluation that warms it u
     train           of its training alone, capture included
     captured step   of replaying its step alone, augmentation included
     eager           of the same training with steps that are not captured
-    plain           of a loop that reads and augments with timm's loader, eagerly (--plain)
+    plain           of a plain float32 loop with timm's transforms (--plain; plain_training.py)
 
 and its fixed costs in seconds. With --processes, candidates an hour of so many processes that share
 the GPU. Without --data the images are noise, of the number and size of 20 classes of Tiny-ImageNet.
@@ -21,23 +21,28 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from plain_training import plain
 
 from hybridnas.architecture import Architecture
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
+from hybridnas.data import data_digest
 from hybridnas.evaluate import Outcome, evaluate
 from hybridnas.reference import reference
 from hybridnas.tasks import TASKS
-from hybridnas.train import Runner, Stepper, train
+from hybridnas.train import Runner, Stepper
 
 # Networks whose blocks, stem, downsampling and head are taken.
 KINDS = {
@@ -45,6 +50,7 @@ KINDS = {
     "CAFormer": "caformer_s18",
     "SSM": "vmamba_tiny_s1l8",
 }
+DEVICE = torch.device("cuda")
 WIDTHS, DEPTHS = (32, 64, 128, 192), (2, 2, 6, 2)
 
 AUGMENTATIONS = {
@@ -71,8 +77,9 @@ def network(kind: str) -> Architecture:
 
 
 def protocol(data: str, epochs: int, augmentation: str, *, batch: int, size: int) -> Protocol:
+    task = Task(data=data)
     return Protocol(
-        task=Task(data=data),
+        task=task,
         recipe=Recipe(
             batch_size=batch,
             lr=2e-3,
@@ -80,6 +87,7 @@ def protocol(data: str, epochs: int, augmentation: str, *, batch: int, size: int
             augmentation=AUGMENTATIONS[augmentation],
         ),
         fidelity=Fidelity(epochs=epochs, resolution=size),
+        data_digest=data_digest(task),
     )
 
 
@@ -101,22 +109,15 @@ def images(data: str | None, size: int) -> Iterator[str]:
         yield folder
 
 
-def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
 def step_rate(architecture: Architecture, told: Protocol, *, captured: bool, steps: int) -> float:
     """Images/s of steps alone, one after the other, once the first ones are over."""
-    loaders = TASKS["classification"].loaders(told, device(), 0)
-    model = TASKS["classification"].network(architecture, loaders.num_classes, told).to(device())
+    loaders = TASKS["classification"].loaders(told, DEVICE, 0)
+    model = TASKS["classification"].network(architecture, loaders.num_classes, told).to(DEVICE)
     loss = TASKS["classification"].loss(told.recipe)
     per_epoch = len(loaders.train)
-    stepper = Stepper(model, loss, told.recipe, device(), epochs=100, steps_per_epoch=per_epoch)
+    stepper = Stepper(
+        model, loss, told.recipe, DEVICE, num_steps=100 * per_epoch, steps_per_epoch=per_epoch
+    )
     runner = Runner(stepper, loaders.train, captured=captured)
     model.train()
     for _ in runner.epoch(1):
@@ -125,35 +126,12 @@ def step_rate(architecture: Architecture, told: Protocol, *, captured: bool, ste
     for epoch in range(2, 2 + max(1, steps // per_epoch)):
         iterator = runner.epoch(epoch)
         num_images = next(iterator)  # an epoch's first step waits for what is drawn
-        wait()
+        torch.cuda.synchronize()
         started = time.perf_counter()
         num_images = sum(iterator)
-        wait()
+        torch.cuda.synchronize()
         rates.append(num_images / (time.perf_counter() - started))
     return sorted(rates)[len(rates) // 2]
-
-
-def plain_rate(architecture: Architecture, told: Protocol, workers: int) -> float:
-    """Images/s of an eager loop on a stream, which decodes and augments by timm each time."""
-    from hybridnas.data import ImageLoader, open_splits
-    from hybridnas.tasks.classification import _Finish, _training_transform
-
-    split, _ = open_splits(told.task)
-    loader = ImageLoader(
-        split,
-        _training_transform(told.recipe.augmentation, told.fidelity.resolution),
-        batch_size=told.recipe.batch_size,
-        shuffle=True,
-        seed=0,
-        max_corrupt=0,
-        device=device(),
-        loader_workers=workers,
-        finish=_Finish(told.recipe, len(split.class_names), device()),
-    )
-    model = TASKS["classification"].network(architecture, len(split.class_names), told)
-    two = told.model_copy(update={"fidelity": Fidelity(epochs=2, resolution=64)})
-    training = train(model.to(device()), loader, two, device(), captured=False)
-    return training.curve[-1].images_per_second
 
 
 def trained_images(outcome: Outcome) -> float:
@@ -184,14 +162,18 @@ def row(kind: str, data: str, options: argparse.Namespace) -> dict[str, Any]:
         **{name: value for name, value in timing.items() if name != "train_images_per_second"},
     }
     if options.plain:
-        found["plain"] = plain_rate(architecture, told(1), options.workers)
+        found["plain"] = plain(architecture, told(2), options.workers).images_per_second
     return found
 
 
 def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
     """One of each kind."""
+    found = []
     with images(options.data, options.size) as data:
-        return [row(kind, data, options) for kind in options.kinds]
+        for kind in options.kinds:
+            found.append(row(kind, data, options))
+            print(found[-1], file=sys.stderr, flush=True)
+    return found
 
 
 COLUMNS = ("evaluation", "train", "captured step", "eager", "plain")
@@ -211,63 +193,64 @@ def print_rows(found: list[dict[str, Any]]) -> None:
 # ---- several processes on one GPU
 
 
-def _candidates(
-    told: Protocol, seconds: float, ready: Any, go: Any, done: Any, number: int
-) -> None:
-    """Evaluates one kind after another for so long; puts how many, and how long it took."""
+def _candidates(told: Protocol, seconds: float, together: Barrier, number: int) -> float:
+    """Evaluates one kind after another for so long, when all are warm; evaluations a second."""
     torch.set_num_threads(1)
     kinds = list(KINDS)
     kinds = kinds[number % len(kinds) :] + kinds[: number % len(kinds)]
     short = told.model_copy(update={"fidelity": Fidelity(epochs=1, resolution=64)})
-    for kind in kinds:
-        evaluate(network(kind), short)
-    ready.release()
-    go.wait()
+    try:
+        for kind in kinds:
+            evaluate(network(kind), short)
+        together.wait()
+    except BaseException:
+        together.abort()
+        raise
     started, count = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
         outcome = evaluate(network(kinds[count % len(kinds)]), told)
         assert outcome.status == "ok", outcome.message
         count += 1
-    done.put((count, time.perf_counter() - started))
+    return count / (time.perf_counter() - started)
 
 
 def candidates_an_hour(told: Protocol, processes: int, seconds: float) -> float:
     """Of so many processes together, each of them warm."""
     spawn = multiprocessing.get_context("spawn")
-    ready, go, done = spawn.Semaphore(0), spawn.Event(), spawn.Queue()
-    started = [
-        spawn.Process(target=_candidates, args=(told, seconds, ready, go, done, number))
-        for number in range(processes)
-    ]
-    for process in started:
-        process.start()
-    for _ in started:
-        ready.acquire()
-    go.set()
-    rates = [count / taken for count, taken in (done.get() for _ in started)]
-    for process in started:
-        process.join()
-    return 3600 * sum(rates)
+    pool = ProcessPoolExecutor(processes, mp_context=spawn)
+    with spawn.Manager() as manager, pool:
+        together = manager.Barrier(processes)
+        jobs = [
+            pool.submit(_candidates, told, seconds, together, number) for number in range(processes)
+        ]
+        return 3600 * sum(job.result() for job in jobs)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--data", help="an ImageFolder with train/ and val/; default: noise")
+    made.add_argument("--epochs", type=int, default=30)
+    made.add_argument("--batch", type=int, default=128)
+    made.add_argument("--size", type=int, default=64, help="of training crops, in pixels")
+    made.add_argument("--augment", choices=AUGMENTATIONS, default="crop")
+    made.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    made.add_argument("--plain", action="store_true", help="time the plain loop, too")
+    made.add_argument("--workers", type=int, default=8, help="of the plain loop's loader")
+    made.add_argument("--processes", type=int, nargs="+", help="how many share the GPU")
+    made.add_argument("--seconds", type=float, default=20, help="of each number of processes")
+    made.add_argument("--json", type=Path, help="a file for the figures")
+    return made
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", help="an ImageFolder with train/ and val/; default: noise")
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--size", type=int, default=64, help="of training crops, in pixels")
-    parser.add_argument("--augment", choices=AUGMENTATIONS, default="crop")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--plain", action="store_true", help="time timm's loader, too")
-    parser.add_argument("--workers", type=int, default=8, help="of timm's loader")
-    parser.add_argument("--processes", type=int, nargs="+", help="how many share the GPU")
-    parser.add_argument("--seconds", type=float, default=20, help="of each number of processes")
-    parser.add_argument("--json", type=Path, help="a file for the figures")
-    options = parser.parse_args()
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    print(f"{name}, torch {torch.__version__}, batch {options.batch}, {options.size} px")
+    made = parser()
+    options = made.parse_args()
+    if not torch.cuda.is_available():
+        made.error("there is no CUDA device, and only there are steps captured")
+    name, batch = torch.cuda.get_device_name(), options.batch
+    print(f"{name}, torch {torch.__version__}, batch {batch}, {options.size} px")
     found: list[dict[str, Any]] = []
     if options.processes:
         with images(options.data, options.size) as data:

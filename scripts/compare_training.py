@@ -1,9 +1,7 @@
 """Final accuracy of the engine's trainings against a plain float32 loop's, over several seeds.
 
-The plain loop shares nothing with the engine but the network and the recipe's numbers: torch's
-DataLoader, timm's transforms, torch's AdamW and LambdaLR, float32, one step after the other. Each
-trains every network from so many seeds; printed are means, the standard deviation over seeds, and
-the difference of the means with its standard error.
+Each trains every network from so many seeds (plain_training.py is the loop); printed are means, the
+standard deviation over seeds, and the difference of the means with its standard error.
 
     python scripts/compare_training.py --data DIR --epochs 10 --seeds 5 --processes 4
 """
@@ -22,103 +20,10 @@ from typing import Any
 
 import torch
 from bench_short_training import KINDS, network, protocol
-from PIL import Image
-from timm.data.transforms_factory import create_transform
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from plain_training import plain
 
 from hybridnas.config import Protocol
-from hybridnas.data import Split, open_split
 from hybridnas.evaluate import evaluate
-from hybridnas.timm_entry import build
-
-
-class Pictures(Dataset[tuple[Tensor, int]]):
-    """A split in memory, not decoded again."""
-
-    def __init__(self, split: Split, transform: Any) -> None:
-        self._images: list[Image.Image] = [split.read(index) for index in range(len(split))]
-        self._labels: list[int] = split.labels.tolist()
-        self._transform = transform
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self._transform(self._images[index]), self._labels[index]
-
-
-def groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    spared = model.no_weight_decay()  # type: ignore[operator]
-    decayed: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        spare = parameter.ndim <= 1 or name.endswith(".bias") or name in spared
-        (others if spare else decayed).append(parameter)
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-
-
-def rate(step: int, warmup: int, steps: int, floor: float) -> float:
-    """As a share of the highest: a straight line, then half a cosine."""
-    if step < warmup:
-        first = 1 / (warmup + 1)
-        return first + step * (1 - first) / warmup
-    share = (step - warmup) / (steps - warmup)
-    return floor + (1 - floor) * (1 + math.cos(math.pi * share)) / 2
-
-
-def plain(kind: str, told: Protocol, workers: int) -> float:
-    """top1 of the plain loop."""
-    recipe, size, device = told.recipe, told.fidelity.resolution, torch.device("cuda")
-    torch.manual_seed(told.seed)
-    augmented = create_transform(
-        size,
-        is_training=True,
-        scale=recipe.augmentation.scale,
-        hflip=recipe.augmentation.hflip,
-        color_jitter=None,  # type: ignore[arg-type]
-        interpolation="random",
-    )
-    train = DataLoader(
-        Pictures(open_split(told.task, "train"), augmented),
-        batch_size=recipe.batch_size,
-        shuffle=True,
-        drop_last=True,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-    )
-    val = DataLoader(
-        Pictures(open_split(told.task, "val"), create_transform(size, crop_pct=recipe.crop_pct)),
-        batch_size=recipe.batch_size,
-    )
-    model = build(network(kind), num_classes=20).to(device)
-    optimizer = torch.optim.AdamW(groups(model, recipe.weight_decay), lr=recipe.lr)
-    warmup = round(recipe.warmup_epochs * len(train))
-    steps = told.fidelity.epochs * len(train)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: rate(step, warmup, steps, recipe.min_lr / recipe.lr)
-    )
-    criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-    model.train()
-    for _ in range(told.fidelity.epochs):
-        for images, labels in train:
-            loss = criterion(model(images.to(device)), labels.to(device))
-            optimizer.zero_grad()
-            loss.backward()
-            if recipe.clip_grad is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_grad)
-            optimizer.step()
-            schedule.step()
-    model.eval()
-    right = total = 0
-    with torch.inference_mode():
-        for images, labels in val:
-            right += int((model(images.to(device)).argmax(1).cpu() == labels).sum())
-            total += len(labels)
-    return right / total
 
 
 def top1(job: tuple[str, str, int, Protocol, int]) -> float:
@@ -126,7 +31,7 @@ def top1(job: tuple[str, str, int, Protocol, int]) -> float:
     torch.set_num_threads(1)
     told = told.model_copy(update={"seed": seed})
     if loop == "plain":
-        return plain(kind, told, workers)
+        return plain(network(kind), told, workers).top1
     outcome = evaluate(network(kind), told)
     assert outcome.status == "ok", outcome.message
     return float(outcome.metrics["top1"])

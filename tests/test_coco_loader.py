@@ -16,6 +16,7 @@ from hybridnas.data.coco import CocoSplit, open_coco
 from hybridnas.data.coco_loader import CocoLoader
 from hybridnas.data.detection_views import TrainingView, longest_side
 from hybridnas.errors import DataError
+from hybridnas.processes import ALONE, Share
 
 torch.set_num_threads(1)
 
@@ -39,8 +40,7 @@ def loader(
     seed: int = 0,
     max_corrupt: float = 0.0,
     workers: int = 0,
-    rank: int = 0,
-    num_ranks: int = 1,
+    share: Share = ALONE,
 ) -> CocoLoader:
     return CocoLoader(
         split,
@@ -50,13 +50,12 @@ def loader(
         max_corrupt=max_corrupt,
         device=CPU,
         loader_workers=workers,
-        rank=rank,
-        num_ranks=num_ranks,
+        share=share,
     )
 
 
-def scored(split: CocoSplit, rank: int = 0, num_ranks: int = 1) -> list[int]:
-    batches = loader(split, rank=rank, num_ranks=num_ranks)
+def scored(split: CocoSplit, share: Share = ALONE) -> list[int]:
+    batches = loader(split, share=share)
     return [int(one["index"]) for _, targets in batches for one in targets]
 
 
@@ -161,12 +160,12 @@ def test_batches_depend_on_the_seed_only(split: CocoSplit) -> None:
 
 
 def test_processes_share_the_batches(split: CocoSplit) -> None:
-    parts = [scored(split, rank, 2) for rank in range(2)]
+    parts = [scored(split, Share(rank, 2)) for rank in range(2)]
     assert sorted(parts[0] + parts[1]) == list(range(9))
     trains = [
         [
             i.sum().item()
-            for images, _ in loader(split, TrainingView(96, hflip=0), rank=r, num_ranks=2)
+            for images, _ in loader(split, TrainingView(96, hflip=0), share=Share(r, 2))
             for i in images
         ]
         for r in range(2)

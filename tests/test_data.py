@@ -196,28 +196,6 @@ def test_training_takes_each_image_at_most_once_in_full_batches(folder: Path) ->
     assert not torch.equal(first, second)
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=forks)])
-def test_any_epoch_is_begun_at_any_batch(folder: Path, workers: int) -> None:
-    task, recipe = Task(data=str(folder)), Recipe(batch_size=3)
-    train = loaders(task, recipe).train
-    passes = [[images for images, _ in train] for _ in range(3)]
-    other = loaders(task, recipe, workers=workers).train
-    for epoch, first in ((3, 1), (1, 2), (2, 0), (3, 0)):
-        found = [images for images, _ in other.epoch(epoch, first)]
-        assert len(found) == 4 - first
-        assert all(map(torch.equal, found, passes[epoch - 1][first:]))
-
-
-def test_trivial_augment_streams_too(folder: Path) -> None:
-    task = Task(data=str(folder))
-    given = {
-        policy: seen(loaders(task, Recipe(augmentation=Augmentation(auto_augment=policy))).train)[0]
-        for policy in ("trivial", None)
-    }
-    assert given["trivial"].shape == (12, 3, 16, 16)
-    assert not torch.equal(given["trivial"], given[None])
-
-
 def test_a_batch_larger_than_the_set_is_the_set(folder: Path) -> None:
     found = loaders(Task(data=str(folder)), Recipe(batch_size=128))
     assert (len(found.train), len(found.val)) == (1, 1)

@@ -32,20 +32,11 @@ forks = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:Dep
 ANY = reference("mambaout_femto")  # the stand-ins do not look at it
 
 
-def protocol(
-    seed: int = 0,
-    epochs: int = 2,
-    data: str = "digits",
-    ema_decay: float | None = None,
-    **task: object,
-) -> Protocol:
+def protocol(seed: int = 0, epochs: int = 2, data: str = "digits", **task: object) -> Protocol:
     return Protocol(
         task=Task.model_validate({"data": data, **task}),
         recipe=Recipe(
-            batch_size=50,
-            lr=1e-2,
-            ema_decay=ema_decay,
-            augmentation=Augmentation(hflip=0.0, scale=(0.7, 1.0)),
+            batch_size=50, lr=1e-2, augmentation=Augmentation(hflip=0.0, scale=(0.7, 1.0))
         ),
         fidelity=Fidelity(epochs=epochs, resolution=32),
         seed=seed,
@@ -145,18 +136,6 @@ def test_the_weights_have_the_score() -> None:
     found = score(model, loader, torch.device("cpu"))
     assert found.metrics["top1"] == outcome.metrics["top1"]
     assert found.num_images == outcome.metrics["num_images"]
-
-
-def test_the_average_of_the_weights_is_what_is_scored() -> None:
-    plain, averaged = (evaluate(ANY, protocol(ema_decay=d), device="cpu") for d in (None, 0.9))
-    assert [r["loss"] for r in plain.curve] == [r["loss"] for r in averaged.curve]
-    assert plain.state_dict is not None
-    assert averaged.state_dict is not None
-    weight = "0.weight"
-    assert not torch.equal(plain.state_dict[weight], averaged.state_dict[weight])
-    assert averaged.metrics["top1"] > 0.4
-    started = evaluate(ANY, protocol(ema_decay=0.999999), device="cpu")
-    assert started.metrics["top1"] < 0.3  # still where it began
 
 
 @forks

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from ..errors import DataError
+from ..processes import ALONE, Share
 from .batches import Placement
 from .coco import CocoSplit, Target
 from .detection_views import TrainingView
@@ -35,7 +36,7 @@ class CocoLoader:
     max_corrupt: the share of these images that may be unreadable or missing; more is a DataError,
         for missing ones at once, for others while iterating.
     loader_workers: processes that read images; 0: this one.
-    rank, num_ranks: of several processes that share the batches, which one this is.
+    batch_size: of this process. share: which batches are this process's.
     """
 
     def __init__(
@@ -48,8 +49,7 @@ class CocoLoader:
         max_corrupt: float,
         device: torch.device,
         loader_workers: int,
-        rank: int = 0,
-        num_ranks: int = 1,
+        share: Share = ALONE,
     ) -> None:
         training = view is not None
         indices = split.with_objects() if training else list(range(len(split)))
@@ -63,7 +63,7 @@ class CocoLoader:
         self._limit = min(int(max_corrupt * len(indices)), len(indices) - 1)
         self._device = device
         self._count({index: "no such file" for index in indices if index in split.missing})
-        self._plans = _Plans(split, indices, self.batch_size, training, seed, rank, num_ranks)
+        self._plans = _Plans(split, indices, self.batch_size, training, seed, share)
         batches = _Batches(split, view, indices, self._limit)
         self._batches = planned(batches, self._plans, device, loader_workers, keep=training)
 
@@ -124,8 +124,6 @@ class _Batch(NamedTuple):
 
 
 class _Plans(Plans[_Plan]):
-    """Every process plans the batches of all, and takes its own."""
-
     def __init__(
         self,
         split: CocoSplit,
@@ -133,27 +131,26 @@ class _Plans(Plans[_Plan]):
         batch_size: int,
         training: bool,
         seed: int,
-        rank: int,
-        num_ranks: int,
+        share: Share,
     ) -> None:
-        super().__init__(seed)
+        super().__init__(seed, share)
         sizes = torch.from_numpy(split.contents.sizes[list(indices)])
         self._upright = sizes[:, 0] > sizes[:, 1]
         self._batch_size = batch_size
         self._training = training
-        self._rank, self._num_ranks = rank, num_ranks
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self._upright), self._batch_size)
         if self._training:  # all processes take as many steps as the others
-            return whole // self._num_ranks
-        return len(range(self._rank, whole + bool(rest), self._num_ranks))
+            return whole // self._share.num_ranks
+        return len(range(self._share.rank, whole + bool(rest), self._share.num_ranks))
 
     def draw(self, random: torch.Generator) -> list[_Plan]:
         batches = self._grouped(random) if self._training else self._in_order()
         seeds = torch.randint(2**31, (len(batches),), generator=random).tolist()
-        mine = range(self._rank, len(batches), self._num_ranks)[: len(self)]
-        return [_Plan(batches[number], seeds[number]) for number in mine]
+        plans = [_Plan(batch, seed) for batch, seed in zip(batches, seeds, strict=True)]
+        uneven = len(plans) % self._share.num_ranks if self._training else 0
+        return plans[: len(plans) - uneven]
 
     def _in_order(self) -> list[list[int]]:
         places = list(range(len(self._upright)))

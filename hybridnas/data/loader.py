@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..errors import DataError
+from ..processes import ALONE, Share
 from .batches import Placement
 from .plans import Plans, planned, seeded
 
@@ -56,13 +57,14 @@ class ImageLoader:
     Of a batch of differing shapes each run of equal ones comes by itself, as a smaller batch.
 
     split: what is read. transform: what it holds, to an image in bytes and a target.
-    batch_size: a split with fewer images is one batch.
+    batch_size: of this process; a split with fewer images is one batch.
     shuffle: for training: another order each time, only full batches, the next readable image in
         the place of one that cannot be read. Else in order, all, unreadable ones left out.
     seed: of order and augmentation.
     max_corrupt: the share of the split that may be unreadable; more is a DataError while iterating.
     loader_workers: processes that read images; 0: this one.
     finish: what is done last, with images and labels on the device (erasing, mixing).
+    share: which batches are this process's.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class ImageLoader:
         device: torch.device,
         loader_workers: int,
         finish: Finish | None = None,
+        share: Share = ALONE,
     ) -> None:
         self.split = split
         self.batch_size = min(batch_size, len(split))
@@ -87,7 +90,7 @@ class ImageLoader:
         self._finish = finish
         self._mean = 255 * torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._std = 255 * torch.tensor(STD, device=device).view(1, 3, 1, 1)
-        self._plans = _Plans(len(split), self.batch_size, shuffle=shuffle, seed=seed)
+        self._plans = _Plans(len(split), self.batch_size, shuffle=shuffle, seed=seed, share=share)
         batches = _Batches(split, transform, replace=shuffle, limit=self._limit)
         self._batches = planned(batches, self._plans, device, loader_workers, keep=shuffle)
 
@@ -167,15 +170,16 @@ class _Batch(NamedTuple):
 
 
 class _Plans(Plans[_Plan]):
-    def __init__(self, num_images: int, batch_size: int, *, shuffle: bool, seed: int) -> None:
-        super().__init__(seed)
+    def __init__(
+        self, num_images: int, batch_size: int, *, shuffle: bool, seed: int, share: Share
+    ) -> None:
+        super().__init__(seed, share)
         self._num_images = num_images
         self._batch_size = batch_size
         self._shuffle = shuffle
 
     def __len__(self) -> int:
-        whole, rest = divmod(self._num_images, self._batch_size)
-        return whole if self._shuffle else whole + bool(rest)
+        return len(range(self._share.rank, self._num_batches(), self._share.num_ranks))
 
     def draw(self, random: torch.Generator) -> list[_Plan]:
         order = (
@@ -183,12 +187,24 @@ class _Plans(Plans[_Plan]):
             if self._shuffle
             else torch.arange(self._num_images)
         ).tolist()
-        seeds = torch.randint(2**31, (len(self),), generator=random).tolist()
-        starts = range(0, len(seeds) * self._batch_size, self._batch_size)
+        # One seed a step, whatever the number of processes: the next order is the same, too.
+        num_ranks, size = self._share.num_ranks, self._batch_size
+        steps = -(-self._num_batches() // num_ranks)
+        seeds = torch.randint(2**31, (steps,), generator=random).tolist()
         return [
-            _Plan(order[start : start + self._batch_size], seed)
-            for start, seed in zip(starts, seeds, strict=True)
+            _Plan(
+                order[number * size : (number + 1) * size],
+                (seeds[number // num_ranks] + number % num_ranks) % 2**31,
+            )
+            for number in range(self._num_batches())
         ]
+
+    def _num_batches(self) -> int:
+        """Of all processes: full ones to train on, as many for each; all to score on."""
+        whole, rest = divmod(self._num_images, self._batch_size)
+        if self._shuffle:
+            return whole - whole % self._share.num_ranks
+        return whole + bool(rest)
 
 
 class _Batches(Dataset[_Batch]):

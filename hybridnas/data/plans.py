@@ -15,23 +15,29 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ..processes import Share
+
 T = TypeVar("T")
 
 
 class Plans(Sampler[T]):
-    """The batches of a pass; each pass over it plans the next one, or the one that was sought."""
+    """The batches of a pass; each pass over it plans the next one, or the one that was sought.
 
-    def __init__(self, seed: int) -> None:
+    Every process plans the batches of all, which are dealt out in turn, and takes its own.
+    """
+
+    def __init__(self, seed: int, share: Share) -> None:
         self._seed = seed
+        self._share = share
         self._random = torch.Generator().manual_seed(seed)
         self._number, self._first = 1, 0
 
     def draw(self, random: torch.Generator) -> list[T]:
-        """The plans of the next pass, in order."""
+        """The plans of the next pass of all processes, in order."""
         raise NotImplementedError
 
     def seek(self, number: int, first: int) -> None:
-        """The next pass will be this one, counted from 1, from plan `first` on."""
+        """The next pass will be this one, counted from 1, from this process's plan `first` on."""
         if number < self._number:
             self._random.manual_seed(self._seed)
             self._number = 1
@@ -42,9 +48,10 @@ class Plans(Sampler[T]):
 
     def __iter__(self) -> Iterator[T]:
         # A generator: with processes DataLoader asks for an iterator twice and uses one.
-        plans = self.draw(self._random)[self._first :]
+        mine = self.draw(self._random)[self._share.rank :: self._share.num_ranks]
+        first = self._first
         self._number, self._first = self._number + 1, 0
-        yield from plans
+        yield from mine[first:]
 
 
 def planned(

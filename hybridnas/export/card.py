@@ -29,16 +29,20 @@ _WITH = {"classification": "", "segmentation": " with UperNet", "detection": " w
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a model comes from: what its card and its config say of it."""
+    """Where a model comes from: what its card and its config say of it.
 
-    study: str
-    trial: int
+    A trial of a study found and trained it, or a recipe trained it.
+    """
+
     metrics: Mapping[str, float | None]
     protocol: Protocol
     class_names: tuple[str, ...]
     machine: Mapping[str, object]
     versions: Mapping[str, str]
     git_commit: str | None
+    study: str | None = None
+    trial: int | None = None
+    recipe: str | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,12 @@ def _rescore(origin: Origin | Source) -> str:
     return f"`hybridnas evaluate {PATH}` counts the score again{exactly}.\n"
 
 
+def _maker(origin: Origin) -> str:
+    if origin.study is None:
+        return f"Trained by hybridnas with the recipe `{origin.recipe}`"
+    return f"Found by hybridnas: study `{origin.study}`, trial {origin.trial}"
+
+
 def _how_found(origin: Origin | Source) -> str:
     if isinstance(origin, Source):
         if origin.weights is None:
@@ -188,7 +198,7 @@ def _how_found(origin: Origin | Source) -> str:
     counted = "" if images is None else f" on {images:.0f} images"
     recipe = json.dumps(protocol.recipe.model_dump(mode="json"), sort_keys=True)
     return (
-        f"Found by hybridnas: study `{origin.study}`, trial {origin.trial}. Scored "
+        f"{_maker(origin)}. Scored "
         f"{', '.join(scores)}{counted} of the split `{protocol.task.val}` (data "
         f"`{protocol.data_digest}`), in fp32 on {origin.machine.get('device')} with batch size "
         f"{origin.machine.get('eval_batch_size')}, after {protocol.fidelity.epochs} epoch(s) at "

@@ -89,6 +89,7 @@ def timm_config(
         config["hybridnas"] = {
             "study": origin.study,
             "trial": origin.trial,
+            "recipe": origin.recipe,
             "metrics": dict(origin.metrics),
             "protocol": json.loads(origin.protocol.to_json()),
             "protocol_digest": origin.protocol.digest,

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from ..config import Fidelity, Protocol, Recipe, Task
+from ..environment import pick_device
 from ..errors import ConfigError, DataError
-from ..evaluate import pick_device
 from ..loading import load_model, protocol_of, read_config
 from ..tasks import TASKS, Score
 from ..tasks.inference import Inference
@@ -88,8 +88,8 @@ def _changed(
     recipe = protocol.recipe
     if batch_size is not None:
         recipe = recipe.model_copy(update={"batch_size": batch_size})
-    # Nothing is trained on, so the split to train on need not be there.
-    task = task.model_copy(update={"train": task.val})
+    # Nothing is trained on, so the split to train on need not be there, and is not cut down.
+    task = task.model_copy(update={"train": task.val, "per_class": None})
     return protocol.model_copy(update={"task": task, "recipe": recipe})
 
 

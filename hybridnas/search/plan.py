@@ -14,6 +14,7 @@ from ..config import Protocol, Study, parse_study
 from ..cost import cost, input_size
 from ..counting import Size, pixels
 from ..data import DIGITS
+from ..data.readers import full_path
 from ..errors import ConfigError, SpaceError
 from ..profiling import LatencyTable, load_table
 from ..reference import REFERENCES, reference
@@ -83,7 +84,7 @@ def _with_full_paths(study: Study) -> Study:
 
     update: dict[str, Any] = {}
     if study.task.name != "classification" or study.task.data != DIGITS:
-        update["task"] = study.task.model_copy(update={"data": full(study.task.data)})
+        update["task"] = study.task.model_copy(update={"data": full_path(study.task.data)})
     if study.init != FRESH:
         update["init"] = full(study.init)
     if study.latency is not None:

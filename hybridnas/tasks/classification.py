@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import torch
 from PIL import Image
-from timm.data.mixup import Mixup
-from timm.data.random_erasing import RandomErasing
 from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,9 +29,12 @@ from ..data.batches import Batches, TrainingBatches
 from ..data.loader import Transform
 from ..errors import ConfigError
 from ..network import HybridNet
+from ..processes import ALONE, Share, gathered, summed
 from .base import Loaders, Loss, Score, VisionTask
 from .exact import exact_float32
+from .finishing import Finish, mixes
 from .forward import Forward
+from .posterize import allow_no_bits
 from .resident_data import resident_scoring, resident_training
 
 # Of validation images; training draws one of timm's for each image.
@@ -42,19 +42,20 @@ INTERPOLATION = "bicubic"
 
 
 def classification_loaders(
-    protocol: Protocol, device: torch.device, loader_workers: int
+    protocol: Protocol, device: torch.device, loader_workers: int, share: Share = ALONE
 ) -> Loaders:
     """The images of a protocol's task; its training targets are mixed where the recipe says so.
 
-    On CUDA they are kept decoded where they fit in memory, else, and on the CPU, they stream: there
-    timm's transforms take less time than those of whole batches (scripts/bench_augment.py), and an
-    outcome, which is the same to the bit, must not depend on how much memory was free.
+    On one CUDA device they are kept decoded where they fit in memory, else, and on the CPU, they
+    stream: there timm's transforms take less time than those of whole batches
+    (scripts/bench_augment.py), and an outcome, which is the same to the bit, must not depend on how
+    much memory was free.
     """
     train, val = _splits(protocol)
     train = train.part(protocol.fidelity.share)
     return Loaders(
-        train=_training_batches(train, protocol, device, loader_workers),
-        val=_scoring_batches(val, protocol, device, loader_workers),
+        train=_training_batches(train, protocol, device, loader_workers, share),
+        val=_scoring_batches(val, protocol, device, loader_workers, share),
         num_classes=len(train.class_names),
     )
 
@@ -72,13 +73,13 @@ def _listed(task: Task, data_digest: str) -> tuple[Split, Split]:
 
 
 def _training_batches(
-    split: Split, protocol: Protocol, device: torch.device, loader_workers: int
+    split: Split, protocol: Protocol, device: torch.device, loader_workers: int, share: Share
 ) -> TrainingBatches:
     recipe = protocol.recipe
-    batch_size = min(recipe.batch_size, len(split))
-    if _mixes(recipe.augmentation):
+    batch_size = max(1, min(recipe.batch_size, len(split)) // share.num_ranks)
+    if mixes(recipe.augmentation):
         batch_size = max(2, batch_size - batch_size % 2)  # images are mixed in pairs
-    if device.type == "cuda":
+    if device.type == "cuda" and share == ALONE:
         kept = resident_training(split, protocol, batch_size, device)
         if kept is not None:
             return kept
@@ -91,14 +92,15 @@ def _training_batches(
         max_corrupt=protocol.task.max_corrupt,
         device=device,
         loader_workers=loader_workers,
-        finish=_Finish(recipe, len(split.class_names), device),
+        finish=Finish(recipe, len(split.class_names), device),
+        share=share,
     )
 
 
 def _scoring_batches(
-    split: Split, protocol: Protocol, device: torch.device, loader_workers: int
+    split: Split, protocol: Protocol, device: torch.device, loader_workers: int, share: Share
 ) -> Batches:
-    if device.type == "cuda":
+    if device.type == "cuda" and share == ALONE:
         kept = resident_scoring(split, protocol, INTERPOLATION, device)
         if kept is not None:
             return kept
@@ -110,6 +112,7 @@ def _scoring_batches(
         protocol.recipe.batch_size,
         device,
         loader_workers,
+        share,
     )
 
 
@@ -143,7 +146,7 @@ def classification_network(
 def classification_loss(recipe: Recipe) -> Loss:
     """Cross-entropy with labels (B,) or, where the recipe mixes images, shares (B, classes)."""
     # Mixed targets come smoothed already.
-    smoothing = 0.0 if _mixes(recipe.augmentation) else recipe.label_smoothing
+    smoothing = 0.0 if mixes(recipe.augmentation) else recipe.label_smoothing
 
     def loss(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(model(images), targets, label_smoothing=smoothing)
@@ -163,22 +166,23 @@ def score(model: nn.Module, loader: Batches, device: torch.device) -> Score:
     """
     was_training = model.training
     model.eval()
-    correct = torch.zeros(2, dtype=torch.int64, device=device)  # among the first 1, the first 5
-    num_images = 0
+    # Right among the first 1, among the first 5; and of how many.
+    counts = torch.zeros(3, dtype=torch.int64, device=device)
     forward = Forward(model, device, len(loader))
     with exact_float32(device):
         for images, labels in loader:
             logits = forward(images)  # (B, classes)
             first = logits.topk(min(5, logits.shape[1])).indices
             hits = first == labels.unsqueeze(1)
-            correct += torch.stack([hits[:, 0].sum(), hits.sum()])
-            num_images += len(labels)
+            counts[:2] += torch.stack([hits[:, 0].sum(), hits.sum()])
+            counts[2] += len(labels)
     model.train(was_training)
-    top1, top5 = (number / num_images for number in correct.tolist())
+    *right, num_images = summed(counts).tolist()
+    top1, top5 = (number / num_images for number in right)
     return Score(
         metrics={"top1": top1, "top5": top5, "top1_se": (top1 * (1 - top1) / num_images) ** 0.5},
         num_images=num_images,
-        num_corrupt=len(loader.unreadable),
+        num_corrupt=sum(gathered(len(loader.unreadable))),
         batch_size=loader.batch_size,
         device_type=device.type,
     )
@@ -211,39 +215,10 @@ CLASSIFICATION = VisionTask(
 )
 
 
-class _Finish:
-    """Erases and mixes a training batch on its device, as the recipe says."""
-
-    def __init__(self, recipe: Recipe, num_classes: int, device: torch.device) -> None:
-        augmentation = recipe.augmentation
-        self._erase: Any = None
-        self._mix: Any = None
-        if augmentation.reprob > 0:
-            self._erase = RandomErasing(augmentation.reprob, mode="pixel", device=str(device))
-        if _mixes(augmentation):
-            self._mix = Mixup(
-                augmentation.mixup,
-                augmentation.cutmix,
-                label_smoothing=recipe.label_smoothing,
-                num_classes=num_classes,
-            )
-
-    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        if self._erase is not None:
-            images = self._erase(images)
-        if self._mix is not None:
-            images, labels = self._mix(images, labels)
-        return images, labels
-
-
-def _mixes(augmentation: Augmentation) -> bool:
-    return augmentation.mixup > 0 or augmentation.cutmix > 0
-
-
 def _training_transform(augmentation: Augmentation, resolution: int) -> Transform:
     policy = augmentation.auto_augment
     try:
-        # timm's three parts: crop, flip and policy; jitter; bytes.
+        # timm's three parts: crop and flip; policy or jitter; bytes.
         first, second, last = create_transform(
             resolution,
             is_training=True,
@@ -263,6 +238,8 @@ def _training_transform(augmentation: Augmentation, resolution: int) -> Transfor
             f"recipe.augmentation: timm takes no auto_augment {policy!r} ({error}); "
             f"allowed are {TRIVIAL!r} and what it takes, such as 'rand-m9-mstd0.5-mmax9-inc1'"
         ) from error
+    allow_no_bits(first)
+    allow_no_bits(second)
     # A policy takes the place of jitter, as in timm.
     middle = TrivialAugmentWide() if policy == TRIVIAL else second
     return _of_image(Compose([first, middle, last]))
@@ -281,6 +258,7 @@ def _scoring_loader(
     batch_size: int,
     device: torch.device,
     loader_workers: int,
+    share: Share = ALONE,
 ) -> ImageLoader:
     transform = create_transform(
         resolution, crop_pct=crop_pct, interpolation=INTERPOLATION, use_prefetcher=True
@@ -294,4 +272,5 @@ def _scoring_loader(
         max_corrupt=task.max_corrupt,
         device=device,
         loader_workers=loader_workers,
+        share=share,
     )

@@ -17,6 +17,7 @@ from ..data.loader import check_readable
 from ..errors import ConfigError
 from ..heads import Detector, mask_rcnn
 from ..network import HybridNet
+from ..processes import ALONE, Share
 from .base import Loaders, Loss, VisionTask
 from .dense import check_dense_recipe
 from .detection_score import score
@@ -28,15 +29,14 @@ def detection_loaders(
     protocol: Protocol,
     device: torch.device,
     loader_workers: int,
+    share: Share = ALONE,
     *,
     multi_scale: bool = False,
-    rank: int = 0,
-    num_ranks: int = 1,
 ) -> Loaders:
     """The images of a protocol's task: task.train and task.val name splits as `open_coco` does.
 
     fidelity.resolution: the shorter side in pixels, 800 in published recipes. recipe.batch_size:
-    of one process. multi_scale: as the 3x schedules (TrainingView). rank, num_ranks: CocoLoader.
+    of all processes. multi_scale: as the 3x schedules (TrainingView).
     """
     task, recipe = protocol.task, protocol.recipe
     _check(recipe)
@@ -45,13 +45,12 @@ def detection_loaders(
         protocol.fidelity.resolution, hflip=recipe.augmentation.hflip, multi_scale=multi_scale
     )
     shared: dict[str, Any] = {
-        "batch_size": recipe.batch_size,
+        "batch_size": max(1, recipe.batch_size // share.num_ranks),
         "seed": protocol.seed,
         "max_corrupt": task.max_corrupt,
         "device": device,
         "loader_workers": loader_workers,
-        "rank": rank,
-        "num_ranks": num_ranks,
+        "share": share,
     }
     return Loaders(
         train=CocoLoader(train, view, **shared),

@@ -15,6 +15,7 @@ from ..data.masks import IGNORED
 from ..errors import ConfigError, DataError
 from ..heads import UPerNet
 from ..network import HybridNet
+from ..processes import ALONE, Share, gathered
 from .base import Loaders, Loss, Score, VisionTask
 from .confusion import Confusion, segmentation_metrics
 from .dense import check_dense_recipe
@@ -24,7 +25,9 @@ from .inference import WHOLE, Inference, class_scores
 _AUXILIARY_WEIGHT = 0.4
 
 
-def segmentation_loaders(protocol: Protocol, device: torch.device, loader_workers: int) -> Loaders:
+def segmentation_loaders(
+    protocol: Protocol, device: torch.device, loader_workers: int, share: Share = ALONE
+) -> Loaders:
     """Crops of fidelity.resolution pixels to train on, whole images to score on.
 
     Targets are classes (B, H, W) in bytes, 255 where a pixel is ignored.
@@ -32,7 +35,8 @@ def segmentation_loaders(protocol: Protocol, device: torch.device, loader_worker
     task, recipe, resolution = protocol.task, protocol.recipe, protocol.fidelity.resolution
     _check(recipe)
     train = masks.open_split(task, task.train)
-    if min(recipe.batch_size, len(train)) < 2:
+    batch_size = min(recipe.batch_size, len(train)) // share.num_ranks
+    if batch_size < 2:
         raise ConfigError(
             "segmentation needs batches of 2 images or more, because UperNet normalises over "
             f"them; got batch_size {recipe.batch_size} and {len(train)} images in {train.where}"
@@ -41,12 +45,13 @@ def segmentation_loaders(protocol: Protocol, device: torch.device, loader_worker
         train=ImageLoader(
             train,
             training_pair(resolution, hflip=recipe.augmentation.hflip),
-            batch_size=recipe.batch_size,
+            batch_size=batch_size,
             shuffle=True,
             seed=protocol.seed,
             max_corrupt=task.max_corrupt,
             device=device,
             loader_workers=loader_workers,
+            share=share,
         ),
         val=validation_loader(
             task,
@@ -54,6 +59,7 @@ def segmentation_loaders(protocol: Protocol, device: torch.device, loader_worker
             batch_size=recipe.batch_size,
             device=device,
             loader_workers=loader_workers,
+            share=share,
         ),
         num_classes=len(train.class_names),
     )
@@ -67,6 +73,7 @@ def validation_loader(
     device: torch.device,
     loader_workers: int = 0,
     split: str | None = None,
+    share: Share = ALONE,
 ) -> ImageLoader:
     """What `score` reads: a split, by default the task's `val`, in order and not augmented.
 
@@ -82,6 +89,7 @@ def validation_loader(
         max_corrupt=task.max_corrupt,
         device=device,
         loader_workers=loader_workers,
+        share=share,
     )
 
 
@@ -145,14 +153,15 @@ def score(
             confusion.add(truth, scores.argmax(1))
             num_images += len(images)
     model.train(was_training)
-    assert confusion is not None  # a loader gives an image, or raises
-    matrix = confusion.matrix()
+    # A process may have had no image; a loader gives one to some, or raises.
+    parts = gathered(None if confusion is None else confusion.matrix())
+    matrix = torch.stack([part for part in parts if part is not None]).sum(0)
     if not matrix.any():
         raise DataError(f"{loader.where}: every pixel of its annotations is ignored")
     return Score(
         metrics=segmentation_metrics(matrix),
-        num_images=num_images,
-        num_corrupt=len(loader.unreadable),
+        num_images=sum(gathered(num_images)),
+        num_corrupt=sum(gathered(len(loader.unreadable))),
         batch_size=loader.batch_size,
         device_type=device.type,
     )

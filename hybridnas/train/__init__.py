@@ -11,8 +11,11 @@ from .init import start_from as start_from
 from .loop import Diverged as Diverged
 from .loop import EpochRecord as EpochRecord
 from .loop import Training as Training
+from .loop import check_weights as check_weights
 from .loop import train as train
 from .optimizer import check_recipe as check_recipe
+from .random_state import random_state as random_state
+from .random_state import restore_random_state as restore_random_state
 from .runner import Runner as Runner
 from .sanity import Broken as Broken
 from .sanity import check_start as check_start

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -64,27 +65,33 @@ def train(
     captured: whether a CUDA graph may hold the step. Raises Diverged, and DataError from the
     loader.
     """
-    recipe, epochs = protocol.recipe, protocol.fidelity.epochs
+    recipe, fidelity = protocol.recipe, protocol.fidelity
     loss = TASKS[protocol.task.name].loss(recipe)
-    stepper = Stepper(model, loss, recipe, device, epochs=epochs, steps_per_epoch=len(batches))
+    num_steps = fidelity.num_steps(len(batches))
+    stepper = Stepper(
+        model, loss, recipe, device, num_steps=num_steps, steps_per_epoch=len(batches)
+    )
     runner = Runner(stepper, batches, captured=captured)
     model.train()
     curve: list[EpochRecord] = []
-    for epoch in range(1, epochs + 1):
-        curve.append(_epoch(stepper, runner, epoch, len(batches)))
+    for epoch, steps in enumerate(fidelity.steps_by_epoch(len(batches)), start=1):
+        taken = runner.epoch(epoch)
+        if steps < len(batches):
+            taken = islice(taken, steps)
+        curve.append(_epoch(stepper, taken, epoch, steps))
         if on_epoch is not None:
             on_epoch(curve[-1])
-    _check_weights(model)
+    check_weights(model)
     # As they will be exported: another layout may be computed with by other algorithms.
     stepper.trained.to(memory_format=torch.contiguous_format)
     return Training(stepper.trained, curve, runner.stepping, runner.capture_s, runner.busy_s)
 
 
-def _epoch(stepper: Stepper, runner: Runner, epoch: int, num_steps: int) -> EpochRecord:
+def _epoch(stepper: Stepper, taken: Iterator[int], epoch: int, num_steps: int) -> EpochRecord:
     started = time.perf_counter()
     stepper.loss_sum.zero_()
     num_images = 0
-    for step, number in enumerate(runner.epoch(epoch), start=1):
+    for step, number in enumerate(taken, start=1):
         num_images += number
         if step % _STEPS_BETWEEN_CHECKS == 0 and step + _STEPS_BETWEEN_CHECKS <= num_steps:
             _check_loss(stepper.loss_sum, epoch)
@@ -99,7 +106,7 @@ def _check_loss(loss_sum: Tensor, epoch: int) -> None:
         raise Diverged(f"the training loss became {loss_sum.item()} in epoch {epoch}")
 
 
-def _check_weights(model: nn.Module) -> None:
+def check_weights(model: nn.Module) -> None:
     """The loss does not show what the last step did."""
     finite = torch.stack([parameter.detach().isfinite().all() for parameter in model.parameters()])
     if not finite.all():

@@ -30,9 +30,9 @@ def precision(device: torch.device) -> torch.autocast:
 class Stepper:
     """A model that trains, and all that changes with it.
 
-    model: on `device` already; on CUDA its weights become channels-last. epochs, steps_per_epoch:
-    of the whole training, which the schedule follows. forward: what the loss runs in place of the
-    model, such as DistributedDataParallel of it.
+    model: on `device` already; on CUDA its weights become channels-last. num_steps,
+    steps_per_epoch: of the whole training, which the schedule follows. forward: what the loss runs
+    in place of the model, such as DistributedDataParallel of it.
 
     steps: taken so far. loss_sum: scalar on the device, of all steps since it was last zeroed.
     average: of the weights (recipe.ema_decay; timm's ModelEmaV3), None: none is wanted.
@@ -45,7 +45,7 @@ class Stepper:
         recipe: Recipe,
         device: torch.device,
         *,
-        epochs: int,
+        num_steps: int,
         steps_per_epoch: int,
         forward: nn.Module | None = None,
     ) -> None:
@@ -54,7 +54,9 @@ class Stepper:
         self.model = model
         self.device = device
         self.optimizer = build_optimizer(model, recipe, device)
-        self.schedule = Schedule(self.optimizer, recipe, epochs, steps_per_epoch)
+        self.schedule = Schedule(
+            self.optimizer, recipe, num_steps=num_steps, steps_per_epoch=steps_per_epoch
+        )
         self.average: ModelEmaV3 | None = None
         if recipe.ema_decay is not None:
             self.average = ModelEmaV3(model, decay=recipe.ema_decay)
