@@ -201,7 +201,7 @@ def test_status(populated: Cli) -> None:
     assert found["failures"] == {"out_of_memory": 1}
     assert found["redrawn_share"] == 0.25
     assert found["best"]["values"].keys() == {"top1", "macs"}
-    assert found["fidelity"] == {"epochs": 1, "resolution": 32, "share": 1.0}
+    assert found["fidelity"] == {"epochs": 1, "resolution": 32}
     assert found["cost"]["gpu_hours"] == pytest.approx(4 / 60)
     assert found["sessions"][0]["ended"] is None
     assert found == {**populated.json("status", write_study()), "sessions": found["sessions"]}
