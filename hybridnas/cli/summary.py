@@ -34,7 +34,7 @@ def status_json(view: StudyView) -> dict[str, Any]:
         "study": view.study.name,
         "trials": dict(view.counts()),
         "budget": view.study.budget.model_dump(exclude_none=True),
-        "fidelity": view.study.fidelity.model_dump(),
+        "fidelity": view.study.fidelity.model_dump(exclude_defaults=True),
         "calibrations": [
             {
                 "study": record.study,
