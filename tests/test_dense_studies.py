@@ -106,6 +106,20 @@ def test_a_search_starts_from_a_file_only_where_it_fits_everywhere(
     assert outcome.status == "ok", outcome.message
 
 
+@pytest.mark.parametrize("task", DENSE)
+def test_doctor_looks_at_its_data(task: str, cli: Cli, tmp_path: Path) -> None:
+    data = write_data(task, tmp_path / "data")
+    found = {each["what"]: each for each in cli.json("doctor", "--data", str(data))}
+    sizes = {
+        "segmentation": "segmentation: 4 training, 3 validation, 3 classes, digest ",
+        "detection": "detection: 5 train2017, 3 val2017, 2 classes, digest ",
+    }
+    assert found[f"data {data}"]["found"].startswith(sizes[task])
+    wrong = cli.json("doctor", "--data", str(data), "--task", "classification")
+    assert [each["ok"] for each in wrong if each["what"] == f"data {data}"] == [False]
+    assert "unknown task 'tracking'; allowed: " in cli.refused("doctor", "--task", "tracking")
+
+
 # ---- what a trained one leaves
 
 
@@ -125,6 +139,8 @@ def test_the_study_shows_the_task_s_figures(trained: Trained, cli: Cli) -> None:
     assert f"{first} {value:.4f}" in cli.shown("status", trained.task, *at)
     header = cli.shown("pareto", trained.task, *at, "--csv").splitlines()[0]
     assert header == f"trial,arch,{first},macs,params,stages"
+    cli.shown("pareto", trained.task, *at, "--plot", "front.svg")
+    assert f"MACs at {size} px" in Path("front.svg").read_text()
     known = cli.json("cost", f"{trained.task}:0", *at)
     assert (known["task"], known["macs"]) == (trained.task, trained.row.value("macs"))
     assert f"{size} px" in cli.shown("cost", f"{trained.task}:0", *at)
