@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ def capture(
     """
     graph = torch.cuda.CUDAGraph()
     with _put_back(changing, device), torch.cuda.device(device):
-        side = torch.cuda.Stream()
+        side = _side_stream(device)
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             _rehearse(work)
@@ -38,6 +39,12 @@ def capture(
         with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
             work()
     return graph
+
+
+@cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all captures: cuBLAS keeps a workspace of megabytes for every stream it has seen."""
+    return torch.cuda.Stream(device)
 
 
 def _rehearse(work: Callable[[], None]) -> None:

@@ -166,7 +166,8 @@ class _Run:
         with self._timed("train_s"):
             training = train(model, loaders.train, self.protocol, self.device, self._record)
         seconds = self.timing["train_s"]
-        num_images = len(loaders.train) * loaders.train.batch_size * len(training.curve)
+        num_steps = self.protocol.fidelity.num_steps(len(loaders.train))
+        num_images = num_steps * loaders.train.batch_size
         self.timing["train_images_per_second"] = num_images / seconds
         self.notes["stepping"] = training.stepping
         if self.device.type == "cuda":

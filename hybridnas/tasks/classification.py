@@ -218,7 +218,7 @@ CLASSIFICATION = VisionTask(
 def _training_transform(augmentation: Augmentation, resolution: int) -> Transform:
     policy = augmentation.auto_augment
     try:
-        # timm's three parts: crop, flip and policy; jitter; bytes.
+        # timm's three parts: crop and flip; policy or jitter; bytes.
         first, second, last = create_transform(
             resolution,
             is_training=True,

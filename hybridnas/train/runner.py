@@ -27,8 +27,7 @@ class Runner:
 
     captured: False: eagerly, for comparisons.
     stepping: `captured`, or `eager: ` and why; settled by the first step. capture_s: seconds that
-    capturing took, rehearsals among them. busy_s: seconds in which captured steps ran on the GPU
-    (with what other processes ran there meanwhile), of the epochs that are over.
+    capturing took, rehearsals among them.
     """
 
     def __init__(
@@ -36,7 +35,7 @@ class Runner:
     ) -> None:
         self.stepping = CAPTURED
         self.capture_s = 0.0
-        self.busy_s = 0.0
+        self._busy_s = 0.0
         self._stepper = stepper
         self._batches = batches
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -58,6 +57,13 @@ class Runner:
                 self._step(images, targets)
                 yield len(images)
         self._sum_replays()
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds in which captured steps ran on the GPU, with what other processes ran there
+        meanwhile; waits for the last one."""
+        self._sum_replays()
+        return self._busy_s
 
     def _made(self, batches: DeviceBatches, number: int, first: int) -> Iterator[int]:
         """Making a batch is part of the graph."""
@@ -128,5 +134,5 @@ class Runner:
     def _sum_replays(self) -> None:
         if self._replays:
             self._replays[-1][1].synchronize()
-            self.busy_s += sum(begun.elapsed_time(ended) for begun, ended in self._replays) / 1000
+            self._busy_s += sum(begun.elapsed_time(ended) for begun, ended in self._replays) / 1000
             self._replays.clear()
