@@ -151,7 +151,7 @@ def test_a_data_set_names_what_is_missing(cli: Cli) -> None:
     [
         (
             ("nope",),
-            "no study 'nope': it is neither a file nor one of the shipped ones (detection, images64, ",
+            "no study 'nope': it is neither a file nor one of the shipped ones (detection, ",
         ),
         (("nope", "--resume"), f"/{DATABASE}; `hybridnas search` creates it"),
         (("quickstart", "--set", "budget.trials"), "--set takes KEY=VALUE with a dotted key, got"),
