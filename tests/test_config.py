@@ -268,12 +268,9 @@ def _leaves(tree: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[tupl
 # A literal, what only dense tasks have, what data_digest stands for, what goes with another field.
 LEFT_OUT = {("task", "name"), ("task", "head_width"), ("class_names",), ("recipe", "milestones")}
 # Where any other value of the type would be refused.
-OTHER: dict[str, Any] = {
-    "schedule": "poly",
-    "warmup": "within",
-    **dict.fromkeys(("warmup_steps", "iterations", "num_classes", "per_class"), 7),
-    "classes": ["cat", "dog"],
-}
+NUMBERS = ("warmup_steps", "iterations", "num_classes", "per_class")
+OTHER: dict[str, Any] = {"schedule": "poly", "warmup": "within", "classes": ["cat", "dog"]}
+OTHER |= dict.fromkeys(NUMBERS, 7)
 LEAVES = [leaf for leaf in _leaves(PROTOCOL.model_dump(mode="json")) if leaf[0] not in LEFT_OUT]
 
 
