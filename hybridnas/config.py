@@ -91,8 +91,12 @@ class Fidelity(Value):
     epochs: PositiveInt
     resolution: PositiveInt
     iterations: PositiveInt | None = None
-
     share: float = Field(default=1.0, gt=0, le=1)
+
+    def is_cheaper_than(self, other: Fidelity) -> bool:
+        """By epochs x share, or iterations where both have them, x resolution^2."""
+        mine, its = ((f.iterations or f.epochs * f.share) * f.resolution**2 for f in (self, other))
+        return mine < its
 
     def num_steps(self, steps_per_epoch: int) -> int:
         """Of the whole training."""
@@ -103,11 +107,6 @@ class Fidelity(Value):
         """Of each epoch that is begun; the last one may be shorter."""
         whole, rest = divmod(self.num_steps(steps_per_epoch), steps_per_epoch)
         return [steps_per_epoch] * whole + [rest] * bool(rest)
-
-    @property
-    def relative_cost(self) -> float:
-        """Of a training, but for a factor that all fidelities of a study have in common."""
-        return self.epochs * self.share * self.resolution**2
 
 
 class Protocol(Value):
@@ -203,8 +202,10 @@ class Study(Value):
 
     @model_validator(mode="after")
     def _rungs_rise(self) -> Study:
+        if len({f.iterations is None for f in self.fidelities}) > 1:
+            raise ValueError("fidelities: give iterations for every rung, or for none")
         for number, (low, high) in enumerate(itertools.pairwise(self.fidelities), 1):
-            if high.relative_cost <= low.relative_cost:
+            if not low.is_cheaper_than(high):
                 raise ValueError(
                     f"fidelities.{number}: a rung must cost more (epochs x share x resolution^2) "
                     f"than the one before"

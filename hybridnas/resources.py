@@ -7,7 +7,7 @@ from typing import Literal
 
 from .errors import ConfigError
 
-Kind = Literal["search_spaces", "studies", "recipes", "bench"]
+Kind = Literal["search_spaces", "studies", "recipes", "bench", "bench_training"]
 
 _PACKAGE = Path(__file__).resolve().parent
 _IN_CHECKOUT: dict[Kind, str] = {
@@ -15,6 +15,7 @@ _IN_CHECKOUT: dict[Kind, str] = {
     "studies": "studies/*.yaml",
     "recipes": "hybridnas/recipes/*.yaml",
     "bench": "kernels/bench/*.py",
+    "bench_training": "scripts/*_training.py",
 }
 
 

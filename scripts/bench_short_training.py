@@ -226,24 +226,29 @@ def candidates_an_hour(told: Protocol, processes: int, seconds: float) -> float:
         return 3600 * sum(job.result() for job in jobs)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", help="an ImageFolder with train/ and val/; default: noise")
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--size", type=int, default=64, help="of training crops, in pixels")
-    parser.add_argument("--augment", choices=AUGMENTATIONS, default="crop")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--plain", action="store_true", help="time the plain loop, too")
-    parser.add_argument("--workers", type=int, default=8, help="of the plain loop's loader")
-    parser.add_argument("--processes", type=int, nargs="+", help="how many share the GPU")
-    parser.add_argument("--seconds", type=float, default=20, help="of each number of processes")
-    parser.add_argument("--json", type=Path, help="a file for the figures")
-    options = parser.parse_args()
+    made.add_argument("--data", help="an ImageFolder with train/ and val/; default: noise")
+    made.add_argument("--epochs", type=int, default=30)
+    made.add_argument("--batch", type=int, default=128)
+    made.add_argument("--size", type=int, default=64, help="of training crops, in pixels")
+    made.add_argument("--augment", choices=AUGMENTATIONS, default="crop")
+    made.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    made.add_argument("--plain", action="store_true", help="time the plain loop, too")
+    made.add_argument("--workers", type=int, default=8, help="of the plain loop's loader")
+    made.add_argument("--processes", type=int, nargs="+", help="how many share the GPU")
+    made.add_argument("--seconds", type=float, default=20, help="of each number of processes")
+    made.add_argument("--json", type=Path, help="a file for the figures")
+    return made
+
+
+def main() -> None:
+    made = parser()
+    options = made.parse_args()
     if not torch.cuda.is_available():
-        parser.error("there is no CUDA device, and only there are steps captured")
+        made.error("there is no CUDA device, and only there are steps captured")
     name, batch = torch.cuda.get_device_name(), options.batch
     print(f"{name}, torch {torch.__version__}, batch {batch}, {options.size} px")
     found: list[dict[str, Any]] = []

@@ -55,7 +55,7 @@ def evaluation(candidate: Candidate, **changes: Any) -> Evaluation:
         seed=candidate.protocol.seed,
         started_at=helpers.START,
         ended_at=helpers.START,
-        metrics={"top1": score(candidate)},
+        metrics={"top1": score(candidate), **candidate.costs},
         timing={"total_s": float(candidate.protocol.fidelity.epochs)},
     )
     return replace(good, **changes)

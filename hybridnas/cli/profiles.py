@@ -47,6 +47,20 @@ Mode = Annotated[
         show_default=False,
     ),
 ]
+Blocks = Annotated[
+    int,
+    typer.Option(
+        min=1, metavar="N", help="Time so many blocks at most; estimate the others from them."
+    ),
+]
+Networks = Annotated[
+    int,
+    typer.Option(
+        min=6,
+        metavar="N",
+        help="Random networks to time whole: a third fits the table, the others check it.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -171,23 +185,11 @@ def latency(
     mode: Mode = None,
     device: Device = "auto",
     num_classes: Annotated[int, typer.Option(min=1, metavar="N", help="Of the head.")] = 1000,
-    blocks: Annotated[
-        int,
-        typer.Option(
-            min=1, metavar="N", help="Time so many blocks at most; estimate the others from them."
-        ),
-    ] = 1500,
-    networks: Annotated[
-        int,
-        typer.Option(
-            min=6,
-            metavar="N",
-            help="Random networks to time whole: a third fits the table, the others check it.",
-        ),
-    ] = 30,
+    blocks: Blocks = 1500,
+    networks: Networks = 30,
     as_json: AsJson = False,
 ) -> None:
-    """Make a latency table of a space for this device, in minutes, and check it.
+    """Make a latency table of a space for this device, and check it.
 
     Every stem, downsampler, block (kind, width, resolution, options) and head of the space is
     timed once; a network's latency is their sum, to scale. How near that comes to whole networks

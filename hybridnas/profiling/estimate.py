@@ -10,16 +10,14 @@ import math
 import random
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.feature_extraction import DictVectorizer
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from .pieces import Piece, features, group
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 _HELD_OUT = 0.2
 
@@ -53,6 +51,14 @@ def estimate(
 
 
 def _fitted(pieces: Sequence[Piece], times: Mapping[Piece, float]) -> Pipeline:
+    # Imported at use: it takes long, and draws from random's own generator.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.feature_extraction import DictVectorizer
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     kernel = (
         ConstantKernel() * RBF(10.0, (1.0, 1e3))
         + ConstantKernel() * DotProduct()
@@ -75,6 +81,6 @@ def _numbers(piece: Piece) -> dict[str, str | float]:
     return {
         **features(piece),
         "log width": math.log(piece.width),
-        "log MACs": math.log(cost.macs),
+        "log MACs": math.log(max(1, cost.macs)),
         "log params": math.log(max(1, cost.params)),
     }

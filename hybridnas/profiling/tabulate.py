@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
-from scipy.stats import kendalltau, spearmanr
 
 from ..architecture import Architecture
 from ..cost import cost
@@ -124,6 +123,8 @@ def _distinct(space: SearchSpace, number: int, rng: random.Random) -> list[Archi
 
 
 def _accuracy(predicted: np.ndarray, measured: np.ndarray, macs: np.ndarray) -> Accuracy:
+    from scipy.stats import kendalltau, spearmanr  # at use: its import takes long
+
     error = np.abs(predicted / measured - 1)
     return Accuracy(
         networks=len(measured),

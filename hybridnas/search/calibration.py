@@ -94,7 +94,8 @@ class CalibrationWork:
         }
         jobs = [
             _Job(architecture, architecture.digest, protocol, costs)
-            for architecture, costs in self.members
+            # The dearest first, so that the last ones end at about the same time.
+            for architecture, costs in reversed(self.members)
             for protocol in (*self.judges, *self.proxies)
         ]
         self._queue = deque(job for job in jobs if not self._is_known(job))

@@ -10,8 +10,9 @@ from ..config import Fidelity, Protocol
 from ..cost import cost, input_size
 from ..tasks import TASKS
 from .plan import Plan, feasibility
+from .strata import feasible
 
-_DRAWS = 200
+_DRAWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ def ladder(plan: Plan) -> list[Rung]:
     study, hard, rng = plan.study, feasibility(plan), random.Random(0)
     task = study.task
     train, _ = TASKS[task.name].splits(task)
-    drawn = [hard.draw(rng) or plan.space.random_genome(rng) for _ in range(_DRAWS)]
+    drawn = feasible(hard, _DRAWN, _DRAWN // 10, rng) or [plan.space.random_genome(rng)]
     architectures = [plan.space.decode(genome) for genome in drawn]
     rungs = []
     for fidelity in study.fidelities:
@@ -47,6 +48,8 @@ def ladder(plan: Plan) -> list[Rung]:
             for a in architectures
         )
         images = round(fidelity.epochs * fidelity.share * len(train))
+        if fidelity.iterations is not None:
+            images = min(images, fidelity.iterations * study.recipe.batch_size)
         rungs.append(Rung(fidelity, images, macs))
     return rungs
 

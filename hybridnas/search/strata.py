@@ -8,7 +8,9 @@ from ..errors import SpaceError
 from ..space import Genome
 from .feasibility import Feasibility
 
-_POOL = 20  # random architectures for each that is wanted
+# Random architectures for each that is wanted; as few of them where they must be repaired, which
+# takes a hundred times as long.
+_POOL, _REPAIRED = 20, 4
 
 
 def stratified(hard: Feasibility, number: int, seed: int) -> list[Genome]:
@@ -18,7 +20,7 @@ def stratified(hard: Feasibility, number: int, seed: int) -> list[Genome]:
     The same for the same seed. Raises SpaceError where the space does not hold so many.
     """
     rng = random.Random(seed)
-    pool = _pool(hard, number, rng)
+    pool = feasible(hard, _POOL * number, _REPAIRED * number, rng)
     if len(pool) < number:
         raise SpaceError(
             f"{number} architectures of {hard.space.name!r} that keep the constraints were not "
@@ -29,9 +31,9 @@ def stratified(hard: Feasibility, number: int, seed: int) -> list[Genome]:
     return [pool[rng.randrange(edges[i], edges[i + 1])] for i in range(number)]
 
 
-def _pool(hard: Feasibility, number: int, rng: random.Random) -> list[Genome]:
-    """Random architectures as they come; where few keep the constraints, repaired ones too."""
-    wanted = _POOL * number
+def feasible(hard: Feasibility, wanted: int, least: int, rng: random.Random) -> list[Genome]:
+    """Up to so many different random architectures that keep the constraints, as they come; where
+    too few do, repaired ones too, until there are `least`."""
     found: dict[str, Genome] = {}
     left: list[Genome] = []
     for _ in range(10 * wanted):
@@ -41,9 +43,11 @@ def _pool(hard: Feasibility, number: int, rng: random.Random) -> list[Genome]:
         elif len(left) < wanted:
             left.append(genome)
         if len(found) == wanted:
-            return list(found.values())
+            break
     for genome in left:
+        if len(found) >= least:
+            break
         repaired = hard.repair(genome, rng)
-        if repaired is not None and len(found) < wanted:
+        if repaired is not None:
             found.setdefault(hard.space.decode(repaired).digest, repaired)
     return list(found.values())
