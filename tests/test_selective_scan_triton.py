@@ -166,7 +166,7 @@ def test_without_gradients_the_states_are_not_kept() -> None:
     out, last, states = SCAN(*args, True, False, True)
     kept_out, kept_last, kept_states = SCAN(*args, True, True, True)
     assert states.numel() == 0
-    assert kept_states.shape == (num_kept(40, 3), 2, 3, 6)
+    assert kept_states.shape == (num_kept(40), 2, 3, 6)
     assert torch.equal(out, kept_out)
     assert torch.equal(last, kept_last)
 
