@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-
 STEPS = 16  # times that a kernel works on at once; after each tile the forward keeps the states
 
 

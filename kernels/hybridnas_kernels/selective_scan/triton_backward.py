@@ -5,12 +5,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .triton_forward import LOG2_E
+from .triton_states import LOG2_E, one_state, store_sums
 from .triton_tiles import (
-    beside,
     columns,
     load_tile,
-    merged,
     products,
     read_projection,
     some,
@@ -18,10 +16,6 @@ from .triton_tiles import (
     store_tile,
     unpacked,
 )
-
-# The matrix units cut a float32 to tf32's 10 bits instead of rounding it: on average 0.72 / 2^11
-# of a number is lost (mantissas spread evenly in the logarithm).
-TRUNCATION = tl.constexpr(1 + 0.7213 / 2**11)
 
 
 @triton.jit(
@@ -123,7 +117,9 @@ def scan_backward(
     for back in tl.range(num_chunks, num_stages=STAGES):
         chunk = num_chunks - 1 - back
         begin = chunk * TIMES
-        u_tile = load_tile(u_ptr, channel, begin, u_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES)
+        u_tile = load_tile(
+            u_ptr, channel, begin, u_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES
+        )
         dout_tile = load_tile(
             dout_ptr, channel, begin, dout_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES
         )
@@ -195,12 +191,12 @@ def scan_backward(
                     B = some(Bs[n], tile * STEPS, STEPS)
                     C = some(Cs[n], tile * STEPS, STEPS)
                     h = starts[n][tile]
-                    g, dA, gB, dexponent, y, both = _one_state(
+                    g, dA, gB, dexponent, y, both = one_state(
                         delta, drive, dy, As[n], B, C, h, carries[n], dAs[n], gB, dexponent, y
                     )
                     carries_before = carries_before + (g,)
                     dA_so_far = dA_so_far + (dA,)
-                    _store_sums(both, dB_ptr + n * L, dC_ptr + n * L, start, L, PRECISION)
+                    store_sums(both, dB_ptr + n * L, dC_ptr + n * L, start, L, PRECISION)
                 carries = carries_before
                 dAs = dA_so_far
             else:
@@ -219,12 +215,12 @@ def scan_backward(
                         next_C = read_projection(C_at, start, L, C_CONSTANT, PAIRS, UNIT, STEPS)
                         B_now = unpacked(B, PAIRS)
                         C_now = unpacked(C, PAIRS)
-                        g, dA, gB, dexponent, y, both = _one_state(
+                        g, dA, gB, dexponent, y, both = one_state(
                             delta, drive, dy, A * LOG2_E, B_now, C_now, h, g, dA, gB, dexponent, y
                         )
                         tl.store(carry_ptr + n * dim + channel, g, is_channel)
                         tl.store(dconst_ptr + n * dim + channel, dA, is_channel)
-                        _store_sums(both, dB_ptr + n * L, dC_ptr + n * L, start, L, PRECISION)
+                        store_sums(both, dB_ptr + n * L, dC_ptr + n * L, start, L, PRECISION)
                         A = next_A
                         h = next_h
                         g = next_g
@@ -265,52 +261,3 @@ def scan_backward(
         tl.store(dconst_ptr + N * dim + channel, dskip, is_channel)
     if HAS_BIAS:
         tl.store(dconst_ptr + (N + 1) * dim + channel, dbias, is_channel)
-
-
-@triton.jit
-def _one_state(delta, drive, dy, A, B, C, h, g, dA, gB, dexponent, y):
-    """One state through a tile and back.
-
-    A: of powers of 2. h: before the tile. g: what enters from later times. Returns g before the
-    tile, dA, gB, dexponent and y (empty if not wanted) with what this state adds, and the tile
-    (channels, 2 times) whose sums over channels are dB, then dC.
-    """
-    STEPS: tl.constexpr = len(delta)
-    decay = ()
-    states = (h,)
-    for i in tl.static_range(STEPS):
-        decay = decay + (tl.exp2(delta[i] * A),)
-        h = decay[i] * h + drive[i] * B[i]
-        states = states + (h,)
-    sums_y = ()
-    for i in tl.static_range(len(y)):
-        sums_y = sums_y + (y[i] + states[i + 1] * C[i],)
-
-    dB = ()
-    dC = ()
-    sums_gB = ()
-    sums_dexponent = ()
-    for i in tl.static_range(STEPS - 1, -1, -1):
-        g += dy[i] * C[i]
-        dB = (g * drive[i],) + dB
-        dC = (dy[i] * states[i + 1],) + dC
-        sums_gB = (gB[i] + g * B[i],) + sums_gB
-        g *= decay[i]
-        p = g * states[i]
-        sums_dexponent = (dexponent[i] + p * A,) + sums_dexponent
-        dA += p * delta[i]
-    return g, dA, sums_gB, sums_dexponent, sums_y, beside(merged(dB), merged(dC))
-
-
-@triton.jit
-def _store_sums(tile, dB_ptr, dC_ptr, start, L, PRECISION: tl.constexpr):
-    """The sums over the channels of (channels, 2 times), by a product with ones."""
-    STEPS: tl.constexpr = tile.shape[1] // 2
-    ones = tl.full((16, tile.shape[0]), 1.0, tl.float32)
-    shares = tl.dot(ones, tile, input_precision=PRECISION)
-    if PRECISION == "tf32":
-        shares *= TRUNCATION
-    column = tl.arange(0, 2 * STEPS)[None, :]
-    time = start + column % STEPS
-    at = tl.where(column < STEPS, dB_ptr, dC_ptr) + time + tl.zeros((16, 1), tl.int32)
-    tl.store(at, shares, (tl.arange(0, 16)[:, None] == 0) & (time < L))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from .triton_states import LOG2_E, advanced
 from .triton_tiles import (
     columns,
     load_tile,
@@ -15,8 +16,6 @@ from .triton_tiles import (
     store_tile,
     unpacked,
 )
-
-LOG2_E = tl.constexpr(1.4426950408889634)
 
 
 @triton.jit(
@@ -53,9 +52,9 @@ def scan_forward(
     B_batch, B_group, B_state, C_batch, C_group, C_state,
     HAS_D: tl.constexpr, HAS_Z: tl.constexpr, HAS_BIAS: tl.constexpr, SOFTPLUS: tl.constexpr,
     SAVE: tl.constexpr, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr,
-    B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr, UNIT: tl.constexpr, CHANNELS: tl.constexpr,
-    STEPS: tl.constexpr, TILES: tl.constexpr, HELD: tl.constexpr, UNROLL: tl.constexpr,
-    STAGES: tl.constexpr,
+    B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr, UNIT: tl.constexpr,
+    CHANNELS: tl.constexpr, STEPS: tl.constexpr, TILES: tl.constexpr, HELD: tl.constexpr,
+    UNROLL: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """A program: CHANNELS channels of one group of one batch entry, all times.
 
@@ -98,7 +97,9 @@ def scan_forward(
 
     for chunk in tl.range(tl.cdiv(L, TIMES), num_stages=STAGES):
         begin = chunk * TIMES
-        u_tile = load_tile(u_ptr, channel, begin, u_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES)
+        u_tile = load_tile(
+            u_ptr, channel, begin, u_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES
+        )
         raw_tile = load_tile(
             delta_ptr, channel, begin, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES
         )
@@ -130,7 +131,9 @@ def scan_forward(
                 B = read_projection(B_ptr, start, L, B_CONSTANT, PAIRS, UNIT, STEPS)
                 C = read_projection(C_ptr, start, L, C_CONSTANT, PAIRS, UNIT, STEPS)
             u = some(us, tile * STEPS, STEPS)
-            delta = step_sizes(some(raws, tile * STEPS, STEPS), bias, start, is_channel, L, SOFTPLUS)
+            delta = step_sizes(
+                some(raws, tile * STEPS, STEPS), bias, start, is_channel, L, SOFTPLUS
+            )
             drive = products(delta, u)
             y = ()
             for i in tl.static_range(STEPS):
@@ -140,7 +143,7 @@ def scan_forward(
                 for n in tl.static_range(HELD):
                     B = some(Bs[n], tile * STEPS, STEPS)
                     C = some(Cs[n], tile * STEPS, STEPS)
-                    h, y = _advanced(delta, drive, decays[n], B, C, held[n], y)
+                    h, y = advanced(delta, drive, decays[n], B, C, held[n], y)
                     if SAVE:
                         tl.store(after + n * dim + channel, h, is_channel & (start < L))
                     ends = ends + (h,)
@@ -160,7 +163,7 @@ def scan_forward(
                         next_C = read_projection(C_at, start, L, C_CONSTANT, PAIRS, UNIT, STEPS)
                         B_now = unpacked(B, PAIRS)
                         C_now = unpacked(C, PAIRS)
-                        h, y = _advanced(delta, drive, A * LOG2_E, B_now, C_now, h, y)
+                        h, y = advanced(delta, drive, A * LOG2_E, B_now, C_now, h, y)
                         tl.store(after + n * dim + channel, h, is_channel)
                         A = next_A
                         h = next_h
@@ -176,9 +179,7 @@ def scan_forward(
                 out = out + (y[i].to(out_ptr.dtype.element_ty),)
             if HELD == 0:
                 tl.debug_barrier()  # states that other threads of this program stored are read next
-        store_tile(
-            out_ptr, out, channel, begin, out_row, is_channel, L, CHANNELS_LAST, VECTOR
-        )
+        store_tile(out_ptr, out, channel, begin, out_row, is_channel, L, CHANNELS_LAST, VECTOR)
     if HELD > 0 and not SAVE:
         for n in tl.static_range(HELD):
             tl.store(states_ptr + n * dim + channel, held[n], is_channel)
@@ -188,13 +189,3 @@ def scan_forward(
 def _read_state(A_ptr, states_ptr, channel, is_channel, start):
     A = tl.load(A_ptr + channel, is_channel, 0.0)
     return A, tl.load(states_ptr + channel, is_channel & (start > 0), 0.0)
-
-
-@triton.jit
-def _advanced(delta, drive, A, B, C, h, y):
-    """One state through a tile: the state after it, and y with what it adds. A: of powers of 2."""
-    sums = ()
-    for i in tl.static_range(len(delta)):
-        h = tl.exp2(delta[i] * A) * h + drive[i] * B[i]
-        sums = sums + (y[i] + h * C[i],)
-    return h, sums

@@ -10,7 +10,17 @@ are computed again from the one that the forward kept before it.
 import triton
 import triton.language as tl
 
-from .triton_kernel import LOG2E, exp2, pair_rows, read_dt, read_pair, rows, softplus, stacked, upright
+from .triton_kernel import (
+    LOG2E,
+    exp2,
+    pair_rows,
+    read_dt,
+    read_pair,
+    rows,
+    softplus,
+    stacked,
+    upright,
+)
 
 
 @triton.jit(
