@@ -88,6 +88,8 @@ def run_backward(
     parts = dbc.new_empty(num_blocks, *dbc.shape)
     d_parameters = x.new_empty(B, K, N + R + 2, C, dtype=torch.float32)
     group = _group_of(N, 2)
+    rank = max(16, triton.next_power_of_2(R))
+    joint = R + 2 * N <= rank
     carries = x.new_empty(B, K, N, C if group < N else 0, dtype=torch.float32)
     backward_kernel[(K * num_blocks * B,)](
         dy,
@@ -113,8 +115,9 @@ def run_backward(
         N=N,
         T=chunk,
         E=E,
-        RANK=max(16, triton.next_power_of_2(R)),
-        STATES=max(16, triton.next_power_of_2(2 * N)),
+        RANK=rank,
+        JOINT=joint,
+        STATES=rank if joint else max(16, triton.next_power_of_2(2 * N)),
         GROUP=group,
         FAST=_is_fast(dbc),
         STAGES=3,
