@@ -138,9 +138,8 @@ def read_dt(
     pairs = ()
     if N == 1 and UNIT == 2 and row_ptr.dtype.element_ty.primitive_bitwidth == 16:
         # As a word (and one for each lane): what is 4 bytes wide can be read ahead.
-        column = tl.arange(0, 2)[None, :]
-        word_ptr = (row_ptr + R).to(tl.pointer_type(tl.int32)) + column
-        pairs += (tl.load(word_ptr, mask=on_map & (column == 0), other=0),)
+        word_ptr = (row_ptr + R).to(tl.pointer_type(tl.int32)) + tl.arange(0, 2)[None, :] * 0
+        pairs += (tl.load(word_ptr, mask=on_map, other=0),)
     elif GROUP == N:
         for n in tl.static_range(N):
             pairs += (read_pair(row_ptr + R + n, on_map, N),)
@@ -160,17 +159,15 @@ def pair_rows(pair, TYPE: tl.constexpr):
         b, c = tl.split(pair.to(tl.float32))
         return rows(b[:, None]), rows(c[:, None])
     else:
-        words, _none = tl.split(pair)
-        words = rows(words[:, None])
-        b, c = (), ()
-        for t in tl.static_range(len(words)):
-            if TYPE == tl.bfloat16:  # the upper half of a float32
-                b += ((words[t] << 16).to(tl.float32, bitcast=True),)
-                c += ((words[t] & -65536).to(tl.float32, bitcast=True),)
-            else:
-                b += (words[t].to(tl.int16).to(TYPE, bitcast=True).to(tl.float32),)
-                c += ((words[t] >> 16).to(tl.int16).to(TYPE, bitcast=True).to(tl.float32),)
-        return b, c
+        is_b = tl.arange(0, 2)[None, :] == 0
+        if TYPE == tl.bfloat16:  # the upper half of a float32
+            upper = tl.where(is_b, pair << 16, pair & -65536)
+            pair = upper.to(tl.float32, bitcast=True)
+        else:
+            half = tl.where(is_b, pair, pair >> 16).to(tl.int16)
+            pair = half.to(TYPE, bitcast=True).to(tl.float32)
+        b, c = tl.split(pair)
+        return rows(b[:, None]), rows(c[:, None])
 
 
 @triton.jit
