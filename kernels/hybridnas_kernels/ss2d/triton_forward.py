@@ -62,7 +62,6 @@ def forward_kernel(
     inside = channel < C
     rank = tl.arange(0, RANK)
     TYPE: tl.constexpr = dbc_ptr.dtype.element_ty
-    TYPE: tl.constexpr = dbc_ptr.dtype.element_ty
 
     weight = tl.load(
         weight_ptr + (k * C + channel) * R + rank[:, None],
@@ -95,8 +94,6 @@ def forward_kernel(
         next_place = tl.load(table_ptr + tl.minimum(chunk + 1, num_chunks - 1) * T)
         on_map = place < num_positions
         mask = on_map & inside
-        if UNIT == 2:  # wide enough to be read ahead by STAGES
-            dt, pairs = read_dt(dbc_ptr + place * dbc_row, on_map, R, RANK, N, GROUP, UNIT)
         if UNIT == 2:  # wide enough to be read ahead by STAGES
             dt, pairs = read_dt(dbc_ptr + place * dbc_row, on_map, R, RANK, N, GROUP, UNIT)
         x_tile = tl.load(x_ptr + place * x_row + channel, mask=mask, other=0.0)
