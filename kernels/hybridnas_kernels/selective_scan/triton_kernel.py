@@ -42,7 +42,7 @@ def forward(
     rows = _strides((u, delta, gate, out), channels_last)
     innermost = dim // groups if channels_last else L
     vector = _vector(u, innermost, rows)
-    options = forward_options(dim // groups, N, u)
+    options = forward_options(dim // groups, N)
     grid = (triton.cdiv(dim // groups, options["CHANNELS"]) * groups * batch,)
     scan_forward[grid](
         u, delta, gate, out,
@@ -86,7 +86,7 @@ def backward(
     rows = _strides((u, delta, gate, dout, du), channels_last)
     innermost = dim // groups if channels_last else L
     vector = _vector(u, innermost, rows)
-    options = backward_options(dim // groups, N, u)
+    options = backward_options(dim // groups, N)
     blocks = triton.cdiv(dim // groups, options["CHANNELS"])
     carry_shape = (batch, N, dim)
     carry = (
@@ -145,37 +145,29 @@ def sum_shares(shares_ptr, dB_ptr, dC_ptr, numel, num_shares, BLOCK: tl.constexp
         tl.store(dC_ptr + at, total.to(dC_ptr.dtype.element_ty), at < numel)
 
 
-def forward_options(channels: int, num_states: int, u: Tensor) -> dict[str, int]:
-    """How the forward is compiled and cut into programs; channels: of a group."""
-    block = _block(channels)
-    return {
-        "CHANNELS": block,
-        "TILES": 2 if num_states <= 2 else 1,
-        "HELD": num_states if num_states <= 2 else 0,
-        "UNROLL": 2 if num_states % 2 == 0 else 1,
-        "STAGES": 1,
-        "num_stages": 1,
-        "num_warps": block // 32,
-    }
+def forward_options(channels: int, num_states: int) -> dict[str, int]:
+    """How the forward is compiled and cut into programs; channels: of a group.
+
+    Of one or two states the scan waits for memory: they are kept in registers, and maps are read
+    64 bytes of a channel at once and well ahead.
+    """
+    held = num_states if num_states <= 2 else 0
+    ways = {"HELD": held, "TILES": 2 if held else 1, "STAGES": 3 if held else 1}
+    return ways | _programs(channels, num_states)
 
 
-def backward_options(channels: int, num_states: int, u: Tensor) -> dict[str, int]:
-    """The same of the backward."""
-    block = _block(channels)
-    return {
-        "CHANNELS": block,
-        "TILES": 2 if num_states <= 2 else 1,
-        "HELD": num_states if num_states <= 2 else 0,
-        "UNROLL": 2 if num_states % 2 == 0 else 1,
-        "STAGES": 1,
-        "num_stages": 1,
-        "num_warps": block // 32,
-    }
+def backward_options(channels: int, num_states: int) -> dict[str, int]:
+    """The same of the backward, whose registers have room for one state."""
+    held = num_states if num_states == 1 else 0
+    ways = {"HELD": held, "TILES": 1, "STAGES": 3 if held else 1}
+    return ways | _programs(channels, num_states)
 
 
-def _block(channels: int) -> int:
-    """32 or 64 channels, whatever leaves fewer lanes idle."""
-    return 64 if -channels % 64 <= -channels % 32 else 32
+def _programs(channels: int, num_states: int) -> dict[str, int]:
+    """Blocks of 32 or 64 channels, whatever leaves fewer lanes idle, one a thread."""
+    block = 64 if -channels % 64 <= -channels % 32 else 32
+    unroll = 2 if num_states % 2 == 0 else 1
+    return {"CHANNELS": block, "num_warps": block // 32, "UNROLL": unroll, "num_stages": 1}
 
 
 def _projections(B: Tensor, C: Tensor) -> tuple[Tensor, Tensor, tl.dtype | None, int]:

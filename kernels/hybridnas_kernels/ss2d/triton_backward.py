@@ -10,7 +10,19 @@ are computed again from the one that the forward kept before it.
 import triton
 import triton.language as tl
 
-from .triton_kernel import LOG2E, columns, exp2, opaque, pair_rows, read_dt, read_pair, rows, softplus, stacked, upright
+from .triton_kernel import (
+    LOG2E,
+    columns,
+    exp2,
+    opaque,
+    pair_rows,
+    read_dt,
+    read_pair,
+    rows,
+    softplus,
+    stacked,
+    upright,
+)
 
 
 @triton.jit(
@@ -236,4 +248,6 @@ def _scan_back(
 @triton.jit
 def _add_sums(total, here, rows, TYPE: tl.constexpr, FAST: tl.constexpr):
     """total (S, T) and, in the rows of it which `here` (S, E) marks, the sums of T rows (1, E)."""
-    return tl.dot(here.to(TYPE), opaque(upright(rows).to(TYPE), FAST), total, input_precision="ieee")
+    return tl.dot(
+        here.to(TYPE), opaque(upright(rows).to(TYPE), FAST), total, input_precision="ieee"
+    )

@@ -6,7 +6,17 @@
 import triton
 import triton.language as tl
 
-from .triton_kernel import LOG2E, columns, exp2, pair_rows, read_dt, read_pair, rows, softplus, stacked
+from .triton_kernel import (
+    LOG2E,
+    columns,
+    exp2,
+    pair_rows,
+    read_dt,
+    read_pair,
+    rows,
+    softplus,
+    stacked,
+)
 
 
 @triton.jit(

@@ -57,7 +57,7 @@ def run_forward(
         SAVE=keep_states,
         GROUP=_group_of(N, 4),
         FAST=_is_fast(dbc),
-        STAGES=1,
+        STAGES=3,
         UNIT=unit,
         num_warps=1,
         maxnreg=168 if E == 64 else None,  # so that a multiprocessor holds twelve programs
