@@ -12,9 +12,7 @@ import triton.language as tl
 
 from .triton_kernel import (
     LOG2E,
-    columns,
     exp2,
-    opaque,
     pair_rows,
     read_dt,
     read_pair,
@@ -64,7 +62,6 @@ def backward_kernel(
     T: tl.constexpr,
     E: tl.constexpr,
     RANK: tl.constexpr,  # R, rounded up
-    JOINT: tl.constexpr,  # whether R + 2 N fit in RANK, which STATES then is
     STATES: tl.constexpr,  # 2 N, rounded up
     GROUP: tl.constexpr,  # states at a time, a divisor of N
     FAST: tl.constexpr,
@@ -82,7 +79,6 @@ def backward_kernel(
     channel = block * E + tl.arange(0, E)[None, :]
     inside = channel < C
     rank = tl.arange(0, RANK)
-    TYPE: tl.constexpr = dbc_ptr.dtype.element_ty
 
     weight = tl.load(
         weight_ptr + (k * C + channel) * R + rank[:, None],
@@ -102,7 +98,8 @@ def backward_kernel(
     d_dbc_ptr += (block * num_images + image) * num_positions * width + k * (R + 2 * N)
     d_parameters_ptr += (image * K + k) * (N + R + 2) * C
 
-    state = tl.arange(0, STATES)[:, None] - (R if JOINT else 0) + tl.zeros([1, E], tl.int32)
+    ones = tl.full([STATES, E], 1.0, tl.float32).to(dbc_ptr.dtype.element_ty)
+    state = tl.arange(0, STATES)[:, None]  # of c, N further, that many later
     carries, dA, As = (), (), ()
     for n in tl.static_range(GROUP):
         As += (tl.load(A_ptr + n * C + channel, mask=inside, other=0.0),)
@@ -118,20 +115,15 @@ def backward_kernel(
     dD = tl.full([1, E], 0.0, tl.float32)
     table_ptr += k * num_chunks * T + tl.arange(0, T)[:, None]
     place = tl.load(table_ptr + (num_chunks - 1) * T)
-    if UNIT == 1:
-        on_map = place < num_positions
-        dt, pairs = read_dt(dbc_ptr + place * dbc_row, on_map, R, RANK, N, GROUP, UNIT)
+    dt, pairs = read_dt(dbc_ptr + place * dbc_row, place < num_positions, R, RANK, N, GROUP)
     for step in tl.range(num_chunks, num_stages=STAGES):
         chunk = num_chunks - 1 - step
         next_place = tl.load(table_ptr + tl.maximum(chunk - 1, 0) * T)
         on_map = place < num_positions
         mask = on_map & inside
-        if UNIT == 2:  # wide enough to be read ahead by STAGES
-            dt, pairs = read_dt(dbc_ptr + place * dbc_row, on_map, R, RANK, N, GROUP, UNIT)
         x_tile = tl.load(x_ptr + place * x_row + channel, mask=mask, other=0.0)
         dy_tile = tl.load(dy_ptr + place * C + channel, mask=mask, other=0.0)
-        v = tl.dot(tl.trans(weight), tl.trans(dt), input_precision="ieee")
-        v = columns(v + tl.trans(bias))
+        v = rows(tl.dot(dt, weight, input_precision="ieee") + bias)
         delta, d_drive, d_delta = (), (), ()
         for t in tl.static_range(T):
             delta += (softplus(v[t], FAST),)
@@ -145,14 +137,14 @@ def backward_kernel(
                 at = n * C + channel
                 A = As[n]
                 h = tl.load(states_ptr + chunk * N * C + at, mask=inside, other=0.0)
-                b, c = pair_rows(pairs[n], TYPE)
+                b, c = pair_rows(pairs[n])
                 carry, dA_n, d_drive, d_delta, g_drive, dy_h = _scan_back(
                     delta, x, dy, A, b, c, h, carries[n], dA[n], d_drive, d_delta, T, FAST
                 )
                 carries_above += (carry,)
                 dA_so_far += (dA_n,)
-                d_bc = _add_sums(d_bc, state == n, g_drive, TYPE, FAST)
-                d_bc = _add_sums(d_bc, state == N + n, dy_h, TYPE, FAST)
+                d_bc = tl.where(state == n, _row_sums(g_drive, ones), d_bc)
+                d_bc = tl.where(state == N + n, _row_sums(dy_h, ones), d_bc)
             carries, dA = carries_above, dA_so_far
         else:
             for group in range(N // GROUP):
@@ -163,14 +155,14 @@ def backward_kernel(
                     h = tl.load(states_ptr + chunk * N * C + at, mask=inside, other=0.0)
                     carry = tl.load(carries_ptr + at, mask=inside, other=0.0)
                     dA_n = tl.load(d_parameters_ptr + at, mask=inside, other=0.0)
-                    b, c = pair_rows(read_pair(dbc_ptr + place * dbc_row + R + n, on_map, N), TYPE)
+                    b, c = pair_rows(read_pair(dbc_ptr + place * dbc_row + R + n, on_map, N))
                     carry, dA_n, d_drive, d_delta, g_drive, dy_h = _scan_back(
                         delta, x, dy, A, b, c, h, carry, dA_n, d_drive, d_delta, T, FAST
                     )
                     tl.store(carries_ptr + at, carry, mask=inside)
                     tl.store(d_parameters_ptr + at, dA_n, mask=inside)
-                    d_bc = _add_sums(d_bc, state == n, g_drive, TYPE, FAST)
-                    d_bc = _add_sums(d_bc, state == N + n, dy_h, TYPE, FAST)
+                    d_bc = tl.where(state == n, _row_sums(g_drive, ones), d_bc)
+                    d_bc = tl.where(state == N + n, _row_sums(dy_h, ones), d_bc)
             tl.debug_barrier()
         dx, dv = (), ()
         for t in tl.static_range(T):
@@ -185,23 +177,15 @@ def backward_kernel(
             d_bias += dv_t
             dD += dy_t * x_t
         tl.store(dx_ptr + place * C + channel, stacked(dx, T), mask=mask)
-        dv = opaque(upright(dv), FAST)
+        dv = upright(dv)
         d_weight = tl.dot(dv, dt, d_weight, input_precision="ieee")
+        d_dt = tl.dot(weight, dv, input_precision="ieee")
         d_row_ptr = d_dbc_ptr + place * width
-        if JOINT:  # of dt, b and c, as they lie side by side
-            d_row = tl.trans(tl.dot(weight, dv, d_bc, input_precision="ieee"))
-            row = tl.arange(0, RANK)[None, :]
-            tl.store(d_row_ptr + row, d_row, mask=on_map & (row < R + 2 * N))
-        else:
-            d_dt = tl.trans(tl.dot(weight, dv, input_precision="ieee"))
-            row = tl.arange(0, RANK)[None, :]
-            tl.store(d_row_ptr + row, d_dt, mask=on_map & (row < R))
-            row = tl.arange(0, STATES)[None, :]
-            tl.store(d_row_ptr + R + row, tl.trans(d_bc), mask=on_map & (row < 2 * N))
-        if UNIT == 1:
-            on_map = next_place < num_positions
-            next_row = dbc_ptr + next_place * dbc_row
-            dt, pairs = read_dt(next_row, on_map, R, RANK, N, GROUP, UNIT)
+        tl.store(d_row_ptr + rank[None, :], tl.trans(d_dt), mask=on_map & (rank < R)[None, :])
+        state_row = tl.trans(state)
+        tl.store(d_row_ptr + R + state_row, tl.trans(d_bc), mask=on_map & (state_row < 2 * N))
+        next_row = dbc_ptr + next_place * dbc_row
+        dt, pairs = read_dt(next_row, next_place < num_positions, R, RANK, N, GROUP)
         place = next_place
 
     if GROUP == N:
@@ -246,8 +230,6 @@ def _scan_back(
 
 
 @triton.jit
-def _add_sums(total, here, rows, TYPE: tl.constexpr, FAST: tl.constexpr):
-    """total (S, T) and, in the rows of it which `here` (S, E) marks, the sums of T rows (1, E)."""
-    return tl.dot(
-        here.to(TYPE), opaque(upright(rows).to(TYPE), FAST), total, input_precision="ieee"
-    )
+def _row_sums(rows, ones):
+    """T rows (1, E) of which each is summed, by ones (S, E) -> (S, T), S times the same."""
+    return tl.dot(ones, upright(rows).to(ones.dtype), input_precision="ieee")

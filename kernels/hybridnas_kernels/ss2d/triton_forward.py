@@ -6,17 +6,7 @@
 import triton
 import triton.language as tl
 
-from .triton_kernel import (
-    LOG2E,
-    columns,
-    exp2,
-    pair_rows,
-    read_dt,
-    read_pair,
-    rows,
-    softplus,
-    stacked,
-)
+from .triton_kernel import LOG2E, exp2, pair_rows, read_dt, read_pair, rows, softplus, stacked
 
 
 @triton.jit(
@@ -71,7 +61,6 @@ def forward_kernel(
     channel = block * E + tl.arange(0, E)[None, :]
     inside = channel < C
     rank = tl.arange(0, RANK)
-    TYPE: tl.constexpr = dbc_ptr.dtype.element_ty
 
     weight = tl.load(
         weight_ptr + (k * C + channel) * R + rank[:, None],
@@ -97,18 +86,13 @@ def forward_kernel(
         tl.debug_barrier()
     table_ptr += k * num_chunks * T + tl.arange(0, T)[:, None]
     place = tl.load(table_ptr)
-    if UNIT == 1:
-        on_map = place < num_positions
-        dt, pairs = read_dt(dbc_ptr + place * dbc_row, on_map, R, RANK, N, GROUP, UNIT)
+    dt, pairs = read_dt(dbc_ptr + place * dbc_row, place < num_positions, R, RANK, N, GROUP)
     for chunk in tl.range(num_chunks, num_stages=STAGES):
         next_place = tl.load(table_ptr + tl.minimum(chunk + 1, num_chunks - 1) * T)
         on_map = place < num_positions
         mask = on_map & inside
-        if UNIT == 2:  # wide enough to be read ahead by STAGES
-            dt, pairs = read_dt(dbc_ptr + place * dbc_row, on_map, R, RANK, N, GROUP, UNIT)
         x_tile = tl.load(x_ptr + place * x_row + channel, mask=mask, other=0.0)
-        v = tl.dot(tl.trans(weight), tl.trans(dt), input_precision="ieee")
-        v = columns(v + tl.trans(bias))
+        v = rows(tl.dot(dt, weight, input_precision="ieee") + bias)
         delta = ()
         for t in tl.static_range(T):
             delta += (softplus(v[t], FAST),)
@@ -122,7 +106,7 @@ def forward_kernel(
             for n in tl.static_range(N):
                 if SAVE:
                     tl.store(states_ptr + n * C + channel, states[n], mask=inside)
-                b, c = pair_rows(pairs[n], TYPE)
+                b, c = pair_rows(pairs[n])
                 h, y = _scan(delta, drive, decays[n], b, c, states[n], y, T, FAST)
                 after += (h,)
             states = after
@@ -133,17 +117,15 @@ def forward_kernel(
                     state_ptr = states_ptr + n * C + channel
                     h = tl.load(state_ptr, mask=inside, other=0.0)
                     A = tl.load(A_ptr + n * C + channel, mask=inside, other=0.0) * LOG2E
-                    b, c = pair_rows(read_pair(dbc_ptr + place * dbc_row + R + n, on_map, N), TYPE)
+                    b, c = pair_rows(read_pair(dbc_ptr + place * dbc_row + R + n, on_map, N))
                     h, y = _scan(delta, drive, A, b, c, h, y, T, FAST)
                     last = SAVE and chunk == num_chunks - 1
                     tl.store(state_ptr + states_step, h, mask=inside & (not last))
             tl.debug_barrier()
         states_ptr += states_step
         tl.store(maps_ptr + place * C + channel, stacked(y, T), mask=mask)
-        if UNIT == 1:
-            on_map = next_place < num_positions
-            next_row = dbc_ptr + next_place * dbc_row
-            dt, pairs = read_dt(next_row, on_map, R, RANK, N, GROUP, UNIT)
+        next_row = dbc_ptr + next_place * dbc_row
+        dt, pairs = read_dt(next_row, next_place < num_positions, R, RANK, N, GROUP)
         place = next_place
 
 

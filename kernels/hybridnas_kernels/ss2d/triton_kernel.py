@@ -74,22 +74,6 @@ def stacked(rows, T: tl.constexpr, start: tl.constexpr = 0):
 
 
 @triton.jit
-def columns(tile):
-    """The inverse of upright(): (E, T) -> T rows (1, E)."""
-    E: tl.constexpr = tile.shape[0]
-    if tile.shape[1] == 1:
-        return (tile.reshape(1, E),)
-    else:
-        T: tl.constexpr = tile.shape[1]
-        even, odd = tl.split(tile.reshape(E, T // 2, 2))
-        evens, odds = columns(even), columns(odd)
-        parts = ()
-        for t in tl.static_range(T // 2):
-            parts += (evens[t], odds[t])
-        return parts
-
-
-@triton.jit
 def upright(rows):
     """T rows (1, E) -> (E, T). A lane then holds neighbours: products read it for less."""
     E: tl.constexpr = rows[0].shape[1]
@@ -97,21 +81,6 @@ def upright(rows):
     for t in tl.static_range(len(rows)):
         columns += (rows[t].reshape(E, 1),)
     return _beside(columns)
-
-
-@triton.jit
-def opaque(tile, FAST: tl.constexpr):
-    """A tile of 16-bit numbers itself, of which the compiler does not see how it was made.
-
-    Triton takes an operand of a product that was joined from parts for one that was packed, and
-    loads it in an order that costs as many moves as the product is worth.
-    """
-    if FAST:
-        return tl.inline_asm_elementwise(
-            "mov.b32 $0, $1;", "=r,r", [tile], dtype=tile.dtype, is_pure=False, pack=2
-        )
-    else:
-        return tile
 
 
 @triton.jit
@@ -129,18 +98,12 @@ def _beside(columns):
 
 
 @triton.jit
-def read_dt(
-    row_ptr, on_map, R, RANK: tl.constexpr, N: tl.constexpr, GROUP: tl.constexpr, UNIT: tl.constexpr
-):  # fmt: skip
+def read_dt(row_ptr, on_map, R, RANK: tl.constexpr, N: tl.constexpr, GROUP: tl.constexpr):
     """dt (T, RANK) from the addresses (T, 1) of rows of dbc, and if GROUP is N all b and c."""
     rank = tl.arange(0, RANK)[None, :]
     dt = tl.load(row_ptr + rank, mask=on_map & (rank < R), other=0.0)
     pairs = ()
-    if N == 1 and UNIT == 2 and row_ptr.dtype.element_ty.primitive_bitwidth == 16:
-        # As a word (and one for each lane): what is 4 bytes wide can be read ahead.
-        word_ptr = (row_ptr + R).to(tl.pointer_type(tl.int32)) + tl.arange(0, 2)[None, :] * 0
-        pairs += (tl.load(word_ptr, mask=on_map, other=0),)
-    elif GROUP == N:
+    if GROUP == N:
         for n in tl.static_range(N):
             pairs += (read_pair(row_ptr + R + n, on_map, N),)
     return dt, pairs
@@ -153,21 +116,10 @@ def read_pair(b_ptr, on_map, N):
 
 
 @triton.jit
-def pair_rows(pair, TYPE: tl.constexpr):
-    """The rows (1, 1) of b and those of c, float32, from pairs or from words (T, 2)."""
-    if pair.dtype != tl.int32:
-        b, c = tl.split(pair.to(tl.float32))
-        return rows(b[:, None]), rows(c[:, None])
-    else:
-        is_b = tl.arange(0, 2)[None, :] == 0
-        if TYPE == tl.bfloat16:  # the upper half of a float32
-            upper = tl.where(is_b, pair << 16, pair & -65536)
-            pair = upper.to(tl.float32, bitcast=True)
-        else:
-            half = tl.where(is_b, pair, pair >> 16).to(tl.int16)
-            pair = half.to(TYPE, bitcast=True).to(tl.float32)
-        b, c = tl.split(pair)
-        return rows(b[:, None]), rows(c[:, None])
+def pair_rows(pair):
+    """The rows (1, 1) of b and those of c, from what read_pair() returns."""
+    b, c = tl.split(pair.to(tl.float32))
+    return rows(b[:, None]), rows(c[:, None])
 
 
 @triton.jit

@@ -57,7 +57,7 @@ def run_forward(
         SAVE=keep_states,
         GROUP=_group_of(N, 4),
         FAST=_is_fast(dbc),
-        STAGES=3,
+        STAGES=1,
         UNIT=unit,
         num_warps=1,
         maxnreg=168 if E == 64 else None,  # so that a multiprocessor holds twelve programs
@@ -88,8 +88,6 @@ def run_backward(
     parts = dbc.new_empty(num_blocks, *dbc.shape)
     d_parameters = x.new_empty(B, K, N + R + 2, C, dtype=torch.float32)
     group = _group_of(N, 2)
-    rank = max(16, triton.next_power_of_2(R))
-    joint = R + 2 * N <= rank
     carries = x.new_empty(B, K, N, C if group < N else 0, dtype=torch.float32)
     backward_kernel[(K * num_blocks * B,)](
         dy,
@@ -115,9 +113,8 @@ def run_backward(
         N=N,
         T=chunk,
         E=E,
-        RANK=rank,
-        JOINT=joint,
-        STATES=rank if joint else max(16, triton.next_power_of_2(2 * N)),
+        RANK=max(16, triton.next_power_of_2(R)),
+        STATES=max(16, triton.next_power_of_2(2 * N)),
         GROUP=group,
         FAST=_is_fast(dbc),
         STAGES=3,
