@@ -39,7 +39,10 @@ def define(
     _LIBRARY.define(schema)
 
     def on_its_device(first: Tensor, *rest: Any) -> Any:
-        with torch.cuda.device_of(first):  # Triton launches on the current device
+        device = first.get_device()  # -1 on the CPU
+        if device < 0 or device == torch.cuda.current_device():
+            return run(first, *rest)
+        with torch.cuda.device(device):  # Triton launches on the current one
             return run(first, *rest)
 
     _LIBRARY.impl(name, on_its_device, "CompositeExplicitAutograd")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..triton_launch import launch
 from .triton_backward import reduce_kernel, weight_kernel
 from .triton_forward import conv_kernel
 
@@ -26,12 +28,13 @@ class _Plan(NamedTuple):
     options: dict[str, object]
 
 
-def _plan(shape: torch.Size, k: int) -> _Plan:
+@lru_cache(maxsize=1024)
+def _plan(shape: torch.Size, k: int, wanted_programs: int) -> _Plan:
     B, H, W, C = shape
     strip = 4 if k > 9 else min((7, 8), key=lambda width: (-(-W // width) * width, -width))
     num_strips = -(-W // strip)
     per_image = -(-num_strips * C // LANES)
-    wanted = -(-PROGRAMS // (per_image * B))
+    wanted = -(-wanted_programs // (per_image * B))
     segment = H if wanted == 1 else min(H, max(MIN_SEGMENT, -(-H // wanted)))
     # Above 168 registers a quarter of a multiprocessor holds two warps instead of three.
     limit = {"maxnreg": 168} if k <= 7 else {}
@@ -85,8 +88,10 @@ def _convolve(
         return out
     B, H, W, C = x.shape
     k = weight.shape[-1]
-    plan = _plan(x.shape, k)
-    conv_kernel[(plan.per_image * plan.num_segments * B,)](
+    plan = _plan(x.shape, k, PROGRAMS)
+    launch(
+        conv_kernel,
+        (plan.per_image * plan.num_segments * B,),
         x,
         weight,
         bias.contiguous() if bias is not None else weight,
@@ -110,13 +115,15 @@ def _weight_gradient(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Ten
     dbias = torch.empty((C,), dtype=weight.dtype, device=weight.device)
     if x.numel() == 0:
         return dweight.zero_(), dbias.zero_()
-    plan = _plan(x.shape, k)
+    plan = _plan(x.shape, k, PROGRAMS)
     tasks = B * plan.num_segments
     tasks_each = -(-tasks * plan.per_image // PROGRAMS)
     groups = -(-tasks // tasks_each)
     num_partials = groups * plan.num_strips
     partial = torch.empty((num_partials, k * k + 1, C), dtype=torch.float32, device=x.device)
-    weight_kernel[(plan.per_image * groups,)](
+    launch(
+        weight_kernel,
+        (plan.per_image * groups,),
         x,
         dy,
         partial,
@@ -126,8 +133,14 @@ def _weight_gradient(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Ten
         **plan.options,
     )
     rows, cols = 128, 16
-    reduce_kernel[(k * k + 1, -(-C // cols))](
-        partial, dweight, dbias, C, num_partials, KK=k * k, ROWS=rows, COLS=cols, num_warps=4
+    launch(
+        reduce_kernel,
+        (k * k + 1, -(-C // cols)),
+        *(partial, dweight, dbias, C, num_partials),
+        KK=k * k,
+        ROWS=rows,
+        COLS=cols,
+        num_warps=4,
     )
     return dweight, dbias
 

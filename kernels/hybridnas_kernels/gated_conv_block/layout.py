@@ -16,6 +16,7 @@ the product adds the bias, and the product that makes a weight's gradient makes 
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property, lru_cache
 
 ALIGN = 16  # channels; 16-byte accesses need 8 in 16 bits, and Triton tells multiples of 16 apart
 
@@ -28,46 +29,52 @@ class Layout:
     hidden: int
     mixed: int
 
-    @property
+    @cached_property
     def normed_columns(self) -> int:
         """The normalised input: `width` channels, the constant, zeros."""
         return _aligned(self.width + 1)
 
-    @property
+    @cached_property
     def padded_mixed(self) -> int:
         return _aligned(self.mixed)
 
-    @property
+    @cached_property
     def padded_identity(self) -> int:
         return _aligned(self.hidden - self.mixed)
 
-    @property
+    @cached_property
     def padded_hidden(self) -> int:
         return self.padded_identity + self.padded_mixed
 
-    @property
+    @cached_property
     def hidden_columns(self) -> int:
         """What the second product reads: padded_hidden channels, the constant, zeros."""
         return self.padded_hidden + ALIGN
 
-    @property
+    @cached_property
     def gate(self) -> int:
         """First column of the gate in the projection."""
         return self.padded_mixed
 
-    @property
+    @cached_property
     def gated(self) -> int:
         """First column of what the gate multiplies."""
         return self.padded_mixed + self.padded_hidden
 
-    @property
+    @cached_property
     def convolved(self) -> int:
         """First column of the convolution's output: how many columns the projection makes."""
         return self.gated + self.padded_identity
 
-    @property
+    @cached_property
     def columns(self) -> int:
         return self.convolved + self.padded_mixed
+
+
+@lru_cache(maxsize=1024)
+def layout(width: int, hidden: int, mixed: int) -> Layout:
+    """One object for equal numbers, so that what it derives is computed once."""
+    return Layout(width, hidden, mixed)
 
 
 def _aligned(channels: int) -> int:

@@ -191,7 +191,7 @@ def _check(
         ("layer_scale", layer_scale, "(width,)", (width,)),
     ]
     for name, tensor, layout, shape in expected:
-        if tensor is not None and tuple(tensor.shape) != shape:
+        if tensor is not None and tensor.shape != shape:
             raise ValueError(f"{name} must be {layout} = {shape}, got {tuple(tensor.shape)}")
     for name, tensor in (("x", x), ("conv_weight", conv_weight), *(e[:2] for e in expected)):
         if tensor is not None and not tensor.is_floating_point():

@@ -7,9 +7,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..triton_launch import blocks_of, launch
 from . import configs
 from .depthwise import convolve_backward
-from .layout import Layout
+from .layout import Layout, layout
 from .triton_kernel import gelu_and_slope, token_scale, unpack_gradients
 
 
@@ -165,7 +166,7 @@ def backward(
     branch_scale: Tensor | None,
 ) -> tuple[Tensor, ...]:
     """Gradients of x, norm_weight and norm_bias (as one tensor), and the other six parameters."""
-    lay = Layout(dout.shape[-1], out_weight.shape[1], conv_weight.shape[0])
+    lay = layout(dout.shape[-1], out_weight.shape[1], conv_weight.shape[0])
     step = _project_gate_backward if lay.width <= configs.FUSED_WIDTH else _gate_backward
     dz, h, dbranch = step(dout.view(-1, lay.width), w2, z, branch_scale, lay)
     dw2 = _product(dbranch.t(), h)
@@ -187,8 +188,9 @@ def _gate_backward(
     tokens, config, dbranch = len(dout), configs.gate(lay.hidden), dout.to(z.dtype)
     dz, h = torch.empty_like(z), z.new_empty(tokens, lay.hidden_columns)
     torch.mm(dbranch, w2[:, : lay.padded_hidden], out=h[:, : lay.padded_hidden])
-    grid = triton.cdiv(tokens, config.block_m), triton.cdiv(lay.hidden_columns, config.block_n)
-    _gate_backward_kernel[grid](
+    grid = blocks_of(tokens, config.block_m), blocks_of(lay.hidden_columns, config.block_n)
+    launch(
+        _gate_backward_kernel, grid,
         h, branch_scale, z, dz,
         tokens, lay.padded_hidden, lay.hidden_columns, lay.gate, lay.gated, lay.columns,
         z.shape[1] * z.shape[2],
@@ -205,7 +207,8 @@ def _project_gate_backward(
     tokens, config, cast = len(dout), configs.gate_backward(z.itemsize), dout.dtype != z.dtype
     dz, h = torch.empty_like(z), z.new_empty(tokens, lay.hidden_columns)
     dbranch = torch.empty_like(dout, dtype=z.dtype) if cast else dout
-    _project_gate_backward_kernel[(triton.cdiv(tokens, config.block_m),)](
+    launch(
+        _project_gate_backward_kernel, (blocks_of(tokens, config.block_m),),
         dout, branch_scale, w2, z, dz, h, dbranch,
         tokens, lay.width, lay.padded_hidden, lay.hidden_columns, lay.gate, lay.gated, lay.columns,
         z.shape[1] * z.shape[2],
@@ -219,7 +222,8 @@ def _project_gate_backward(
 def _norm_backward(dn: Tensor, normed: Tensor, rstd: Tensor, dout: Tensor, lay: Layout) -> Tensor:
     """dx, the residual's part included."""
     dx, config = torch.empty_like(dout), configs.rows(lay.width)
-    _norm_backward_kernel[(triton.cdiv(len(dn), config.block_m),)](
+    launch(
+        _norm_backward_kernel, (blocks_of(len(dn), config.block_m),),
         dn, normed, rstd, dout, dx, len(dn), lay.width, lay.normed_columns,
         BLOCK_M=config.block_m, BLOCK_N=config.block_n, num_warps=config.num_warps,
     )  # fmt: skip

@@ -7,9 +7,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..triton_launch import blocks_of, launch
 from . import configs
 from .depthwise import convolve
-from .layout import Layout
+from .layout import Layout, layout
 from .triton_kernel import gelu, pack, token_scale
 
 
@@ -148,7 +149,7 @@ def forward(
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The block's output, and what its backward needs: normalised x, 1 / std, z, w1 and w2."""
-    lay = Layout(x.shape[-1], out_weight.shape[1], conv_weight.shape[0])
+    lay = layout(x.shape[-1], out_weight.shape[1], conv_weight.shape[0])
     linear = norm_weight, norm_bias, in_weight, in_bias, out_weight, out_bias
     w1, w2 = pack(lay, dtype, *linear)
     normed, rstd = _normalise(x, lay, eps, dtype)
@@ -172,7 +173,8 @@ def _normalise(x: Tensor, lay: Layout, eps: float, dtype: torch.dtype) -> tuple[
     tokens, config = x.numel() // lay.width, configs.rows(lay.normed_columns)
     normed = x.new_empty(tokens, lay.normed_columns, dtype=dtype)
     rstd = x.new_empty(tokens, dtype=torch.float32)
-    _norm_kernel[(triton.cdiv(tokens, config.block_m),)](
+    launch(
+        _norm_kernel, (blocks_of(tokens, config.block_m),),
         x, normed, rstd, tokens, lay.width, lay.normed_columns, eps,
         BLOCK_M=config.block_m, BLOCK_N=config.block_n, num_warps=config.num_warps,
     )  # fmt: skip
@@ -183,8 +185,9 @@ def _gate(z: Tensor, branch_scale: Tensor | None, lay: Layout) -> Tensor:
     """What the second product reads."""
     tokens, config = z.numel() // lay.columns, configs.gate(lay.hidden)
     h = z.new_empty(tokens, lay.hidden_columns)
-    grid = triton.cdiv(tokens, config.block_m), triton.cdiv(lay.hidden_columns, config.block_n)
-    _gate_kernel[grid](
+    grid = blocks_of(tokens, config.block_m), blocks_of(lay.hidden_columns, config.block_n)
+    launch(
+        _gate_kernel, grid,
         z, branch_scale, h,
         tokens, lay.padded_hidden, lay.hidden_columns, lay.gate, lay.gated, lay.columns,
         z.shape[1] * z.shape[2],
@@ -200,8 +203,9 @@ def _gate_and_project(
     """The block's output from the whole of z."""
     out, tokens = torch.empty_like(x), x.numel() // lay.width
     config = configs.gate_project(lay.width, z.itemsize)
-    blocks = triton.cdiv(lay.width, config.block_n * config.chunks)
-    _gate_project_kernel[(triton.cdiv(tokens, config.block_m) * blocks,)](
+    blocks = blocks_of(lay.width, config.block_n * config.chunks)
+    launch(
+        _gate_project_kernel, (blocks_of(tokens, config.block_m) * blocks,),
         z, w2, b2, x, branch_scale, out,
         tokens, lay.width, lay.padded_hidden, lay.hidden_columns, lay.gate, lay.gated, lay.columns,
         x.shape[1] * x.shape[2],

@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..triton_launch import blocks_of, launch
 from .layout import Layout
 
 ROWS, COLUMNS = 16, 128  # what a program of the packing kernels takes of a weight at a time
@@ -74,7 +75,7 @@ def _source_columns(col, hidden, mixed, identity_pad):
     return source, tl.where(first, col < plain, col < identity_pad + mixed)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["hidden", "mixed"])  # else one for each multiple of 16 and not
 def _pack_kernel(
     norm_weight,  # (width,)
     norm_bias,  # (width,)
@@ -141,7 +142,8 @@ def pack(lay: Layout, dtype: torch.dtype, *parameters: Tensor) -> tuple[Tensor, 
     """
     w1 = parameters[0].new_empty(lay.convolved, lay.normed_columns, dtype=dtype)
     w2 = parameters[0].new_empty(lay.width, lay.hidden_columns, dtype=dtype)
-    _pack_kernel[_grid(lay)](
+    launch(
+        _pack_kernel, _grid(lay),
         *parameters, w1, w2,
         lay.width, lay.hidden, lay.mixed, lay.padded_mixed, lay.padded_identity,
         lay.normed_columns, lay.hidden_columns, ROWS=ROWS, COLUMNS=COLUMNS,
@@ -149,7 +151,7 @@ def pack(lay: Layout, dtype: torch.dtype, *parameters: Tensor) -> tuple[Tensor, 
     return w1, w2
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["hidden", "mixed"])  # else one for each multiple of 16 and not
 def _unpack_kernel(
     dw1,  # (2 hidden_pad, normed_columns) float32
     dw2,  # (width, hidden_columns) float32
@@ -213,8 +215,9 @@ def unpack_gradients(
     norm_weight and norm_bias as one tensor (2, width)."""
     norm_weight, norm_bias, in_weight = parameters[:3]
     rest = [torch.empty_like(parameter) for parameter in parameters[2:]]
-    dnorm = dw1.new_empty(2, triton.cdiv(lay.convolved, ROWS), lay.width)
-    _unpack_kernel[_grid(lay)](
+    dnorm = dw1.new_empty(2, blocks_of(lay.convolved, ROWS), lay.width)
+    launch(
+        _unpack_kernel, _grid(lay),
         dw1, dw2, norm_weight, norm_bias, in_weight, dnorm, *rest,
         lay.width, lay.hidden, lay.mixed, lay.padded_mixed, lay.padded_identity,
         lay.normed_columns, lay.hidden_columns, ROWS=ROWS, COLUMNS=COLUMNS,
@@ -223,4 +226,4 @@ def unpack_gradients(
 
 
 def _grid(lay: Layout) -> tuple[int]:
-    return (triton.cdiv(lay.convolved, ROWS) + triton.cdiv(lay.width, ROWS),)
+    return (blocks_of(lay.convolved, ROWS) + blocks_of(lay.width, ROWS),)

@@ -7,6 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..triton_launch import blocks_of, launch
+
 PROGRAMS = 528  # of the backward, each with partial sums over its rows: four a multiprocessor
 ELEMENTS = 4096  # what a program computes at a time
 
@@ -95,8 +97,21 @@ def forward(
     rows, (block_m, block_n) = x.numel() // width, _blocks(width)
     y = torch.empty_like(x, dtype=dtype)
     mean, rstd = (x.new_empty(rows, dtype=torch.float32) for _ in range(2))
-    _forward_kernel[(triton.cdiv(rows, block_m),)](
-        x, weight, bias, y, mean, rstd, rows, width, eps, BLOCK_M=block_m, BLOCK_N=block_n
+    grid = (blocks_of(rows, block_m),)
+    launch(
+        _forward_kernel,
+        grid,
+        x,
+        weight,
+        bias,
+        y,
+        mean,
+        rstd,
+        rows,
+        width,
+        eps,
+        BLOCK_M=block_m,
+        BLOCK_N=block_n,
     )
     return y, mean, rstd
 
@@ -107,12 +122,12 @@ def backward(
     """dx, and the gradients of weight and bias as one tensor (2, width)."""
     width = x.shape[-1]
     rows, (block_m, block_n) = x.numel() // width, _blocks(width)
-    blocks = triton.cdiv(triton.cdiv(rows, block_m), PROGRAMS)
-    programs = triton.cdiv(rows, block_m * blocks)
+    blocks = blocks_of(blocks_of(rows, block_m), PROGRAMS)
+    programs = blocks_of(rows, block_m * blocks)
     dx = torch.empty_like(x)
     partial = x.new_empty(2, programs, width, dtype=torch.float32)
-    _backward_kernel[(programs,)](
-        dy, x, weight, mean, rstd, dx, partial, rows, width, blocks,
+    launch(
+        _backward_kernel, (programs,), dy, x, weight, mean, rstd, dx, partial, rows, width, blocks,
         BLOCK_M=block_m, BLOCK_N=block_n,
     )  # fmt: skip
     return dx, partial.sum(1).to(weight.dtype)
