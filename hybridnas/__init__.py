@@ -8,6 +8,7 @@ from .architecture import Architecture as Architecture
 from .cost import Cost as Cost
 from .cost import cost as cost
 from .errors import HybridnasError as HybridnasError
+from .loading import load_model as load_model
 from .reference import reference as reference
 from .search import load_study as load_study
 from .search import search as search

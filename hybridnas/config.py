@@ -3,117 +3,125 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    PositiveFloat,
     PositiveInt,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from .errors import ConfigError
+from .objectives import CLOSED_FORM, Direction, check_objectives
+from .recipe import Augmentation as Augmentation
+from .recipe import Fraction, Value
+from .recipe import Recipe as Recipe
+from .recipe_files import with_named_recipe
 from .strict_yaml import explain
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Metric = Literal["top1", "top5", "macs", "params"]
-Direction = Literal["maximize", "minimize"]
-
-# Known before training, in closed form; every other objective is measured.
-CLOSED_FORM: frozenset[str] = frozenset({"macs", "params"})
-BEST: Mapping[Metric, Direction] = {
-    "top1": "maximize",
-    "top5": "maximize",
-    "macs": "minimize",
-    "params": "minimize",
-}
+from .study_parts import Bound as Bound
+from .study_parts import Budget as Budget
+from .study_parts import Constraints as Constraints
+from .study_parts import Latency as Latency
+from .study_parts import Resources as Resources
+from .study_parts import Sampler as Sampler
+from .task_defaults import TASK_DEFAULTS, task_named, with_task_defaults
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_bool(cls, value: object) -> object:
-        if isinstance(value, bool):  # pydantic would take `trials: yes` for 1
-            raise ValueError("no key here is true or false")
-        return value
-
-
-class Task(_Value):
+class Task(Value):
     """What is learned, from which data.
 
-    data: `digits` (ships with scikit-learn) or a folder in ImageFolder layout, one folder a split.
+    data: of classification `digits` (ships with scikit-learn), a folder in ImageFolder layout,
+        one folder a split, or what data.readers knows; of segmentation a folder laid out as
+        ADE20K; of detection one laid out as COCO.
+    train, val: the splits; by default training and validation for segmentation, train2017 and
+        val2017 for detection.
+    head_width: of dense tasks: channels of UperNet or Mask R-CNN; None: 512 or 256, as published.
     max_corrupt: the share of unreadable images that is counted and skipped; above it is an error.
+    classes, num_classes, per_class: of classification, for less data: these classes alone; so
+        many, always the same ones; at most so many images of each to train on (data.subsets).
     """
 
-    name: Literal["classification"] = "classification"
+    name: Literal["classification", "segmentation", "detection"] = "classification"
     data: str = "digits"
     train: str = "train"
     val: str = "val"
+    head_width: PositiveInt | None = None
     max_corrupt: Fraction = 0.001
+    classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    num_classes: int | None = Field(default=None, ge=2)
+    per_class: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _subset_makes_sense(self) -> Task:
+        if self.classes is not None and self.num_classes is not None:
+            raise ValueError("give one of classes and num_classes")
+        subset = (self.classes, self.num_classes, self.per_class)
+        if self.name != "classification" and subset != (None, None, None):
+            raise ValueError(
+                f"classes, num_classes and per_class choose images of classification, not of "
+                f"{self.name}"
+            )
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, raw: Any) -> Any:
+        if not isinstance(raw, Mapping) or (name := task_named(raw)) not in TASK_DEFAULTS:
+            return raw
+        if name != "classification" and "data" not in raw:
+            raise ValueError(f"{name} needs data, a folder (--set task.data=DIR)")
+        if name == "classification" and raw.get("head_width") is not None:
+            raise ValueError("head_width is of segmentation and detection")
+        return {**TASK_DEFAULTS[name].task, **raw}
 
 
-class Augmentation(_Value):
-    """timm's augmentation (`timm.data.create_transform`, `timm.data.Mixup`), by timm's names."""
+class Fidelity(Value):
+    """How much training: epochs at a resolution in pixels: the side of a square image of
+    classification and of a crop of segmentation, the shorter side of an image of detection.
 
-    scale: tuple[PositiveFloat, PositiveFloat] = (0.35, 1.0)
-    ratio: tuple[PositiveFloat, PositiveFloat] = (0.75, 4 / 3)
-    hflip: Fraction = 0.5
-    color_jitter: float | None = None
-    auto_augment: str | None = None
-    reprob: Fraction = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-
-
-class Recipe(_Value):
-    """How a candidate is trained: AdamW, linear warm-up, cosine decay to `min_lr`.
-
-    lr is for `batch_size`; lr_scale multiplies it, and min_lr, in the blocks of the mixers that it
-    names: one rate for all misjudges attention beside SSM in short trainings. No weight decay on
-    biases, norms and a scan's own numbers. crop_pct: timm's, for validation. drop_path grows
-    linearly with depth.
+    iterations: steps after which it ends within its last epoch; None: with that epoch.
+    share: of each class's training images, always the same ones; an epoch goes through those.
     """
-
-    batch_size: PositiveInt = 128
-    lr: PositiveFloat = 1e-3
-    lr_scale: dict[str, PositiveFloat] = {}
-    min_lr: float = Field(default=1e-5, ge=0)
-    weight_decay: float = Field(default=0.05, ge=0)
-    warmup_epochs: float = Field(default=1.0, ge=0)
-    label_smoothing: Fraction = 0.1
-    clip_grad: PositiveFloat | None = 1.0
-    drop_path: Fraction = 0.0
-    crop_pct: PositiveFloat = 1.0
-    augmentation: Augmentation = Augmentation()
-
-
-class Fidelity(_Value):
-    """How much training: epochs at a resolution (pixels of a square image)."""
 
     epochs: PositiveInt
     resolution: PositiveInt
+    iterations: PositiveInt | None = None
+    share: float = Field(default=1.0, gt=0, le=1)
+
+    def is_cheaper_than(self, other: Fidelity) -> bool:
+        """By epochs x share, or iterations where both have them, x resolution^2."""
+        mine, its = ((f.iterations or f.epochs * f.share) * f.resolution**2 for f in (self, other))
+        return mine < its
+
+    def num_steps(self, steps_per_epoch: int) -> int:
+        """Of the whole training."""
+        most = self.epochs * steps_per_epoch
+        return most if self.iterations is None else min(self.iterations, most)
+
+    def steps_by_epoch(self, steps_per_epoch: int) -> list[int]:
+        """Of each epoch that is begun; the last one may be shorter."""
+        whole, rest = divmod(self.num_steps(steps_per_epoch), steps_per_epoch)
+        return [steps_per_epoch] * whole + [rest] * bool(rest)
 
 
-class Protocol(_Value):
+class Protocol(Value):
     """Everything but the architecture that decides an evaluation's score.
 
-    data_digest: of what the data holds. class_names: in the order of a model's outputs.
+    init: `none`, or a file of weights to start from. data_digest, init_digest: of what the data
+    and that file hold. class_names: in the order of a model's outputs.
     """
 
     task: Task
     recipe: Recipe
     fidelity: Fidelity
     seed: int = Field(default=0, ge=0)
-    init: Literal["none"] = "none"
+    init: str = "none"
+    init_digest: str = ""
     data_digest: str = ""
     class_names: tuple[str, ...] = ()
 
@@ -122,12 +130,14 @@ class Protocol(_Value):
 
     @property
     def digest(self) -> str:
-        """12 hex digits. Where the data lies does not matter, what it holds does."""
+        """12 hex digits. Where data and weights lie does not matter, what they hold does."""
         # Without what stands at its default, so that a later field, whose default means what was
         # done before, changes no digest. The data's digest knows the classes.
         fixed = self.model_dump(mode="json", exclude={"class_names"}, exclude_defaults=True)
         if self.data_digest:
             fixed.get("task", {}).pop("data", None)
+        if self.init_digest:
+            fixed.pop("init", None)
         text = json.dumps(fixed, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -136,84 +146,25 @@ class Protocol(_Value):
         return cls.model_validate_json(text)
 
 
-class Bound(_Value):
-    """What a candidate must keep; decided in closed form before training, never violated."""
-
-    min: float | None = Field(default=None, ge=0)
-    max: PositiveFloat | None = None
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> Bound:
-        if self.min is None and self.max is None:
-            raise ValueError("give min, max or both")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
-        return self
-
-
-class Constraints(_Value):
-    macs: Bound | None = None
-    params: Bound | None = None
-
-    def bounds(self) -> dict[str, Bound]:
-        """The bounds that were given, by the name of the cost that they limit."""
-        named = {"macs": self.macs, "params": self.params}
-        return {name: bound for name, bound in named.items() if bound is not None}
-
-
-class Sampler(_Value):
-    """Who proposes. `startup_trials` are random (tpe); `population_size` is nsga2's.
-
-    seed: of the proposals; None: the study's, which is also that of the trainings.
-    """
-
-    name: Literal["tpe", "nsga2", "random"] = "tpe"
-    seed: int | None = Field(default=None, ge=0)
-    startup_trials: PositiveInt = 10
-    population_size: int = Field(default=20, ge=2)
-
-
-class Budget(_Value):
-    """When the search starts no more candidates: whichever comes first, over all resumes.
-
-    hours: wall-clock of the search; gpu_hours: summed over candidates, by the GPU share of each.
-    """
-
-    trials: PositiveInt | None = None
-    hours: PositiveFloat | None = None
-    gpu_hours: PositiveFloat | None = None
-
-    @model_validator(mode="after")
-    def _some_end(self) -> Budget:
-        if self.trials is None and self.hours is None and self.gpu_hours is None:
-            raise ValueError("give at least one of trials, hours, gpu_hours")
-        return self
-
-
-class Resources(_Value):
-    """What one candidate gets, how many run at once; None: fitted to the machine.
-
-    loader_workers: processes that load images for one candidate (0: in its own process).
-    retries: how often a candidate whose process died is started again.
-    """
-
-    concurrent: PositiveInt | None = None
-    cpus: PositiveFloat | None = None
-    gpus: float | None = Field(default=None, ge=0)
-    loader_workers: int | None = Field(default=None, ge=0)
-    retries: int = Field(default=1, ge=0)
-
-
 def _named(raw: object) -> object:
     return {"name": raw} if isinstance(raw, str) else raw
 
 
-class Study(_Value):
+def _file(raw: object) -> object:
+    return {"file": raw} if isinstance(raw, str) else raw
+
+
+class Study(Value):
     """A study's YAML: space + task + fidelities + objectives + constraints + sampler + budget.
 
+    fidelities: a ladder, each rung a training with its own full schedule, rising in cost.
+    recipe, objectives: what is not given is the task's (task_defaults); a recipe may be named
+        (recipe_files).
     references: the reference architectures to try first; None: all that fit space and constraints.
+    init: `none`: fresh weights; or a file of weights (.safetensors, .pth) to start from.
     artifacts: where weights of the best candidates go, a folder or an fsspec URL.
     keep_weights: how many candidates off the front keep theirs.
+    latency: a table's file; latency_ms may then be an objective and a constraint.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
@@ -221,38 +172,69 @@ class Study(_Value):
     space: str | dict[str, Any]
     task: Annotated[Task, BeforeValidator(_named)] = Task()
     recipe: Recipe = Recipe()
-    fidelities: Annotated[tuple[Fidelity, ...], Field(min_length=1, max_length=1)]
-    objectives: dict[Metric, Direction] = {"top1": "maximize", "macs": "minimize"}
+    fidelities: Annotated[tuple[Fidelity, ...], Field(min_length=1)]
+    objectives: dict[str, Direction]
     constraints: Constraints = Constraints()
+    latency: Annotated[Latency | None, BeforeValidator(_file)] = None
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
     budget: Budget
     resources: Resources = Resources()
     references: tuple[str, ...] | None = None
+    init: str = "none"
     seed: int = Field(default=0, ge=0)
     artifacts: str = "artifacts"
     keep_weights: int = Field(default=5, ge=0)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_task(cls, raw: Any) -> Any:
+        return with_task_defaults(with_named_recipe(raw)) if isinstance(raw, Mapping) else raw
+
     @model_validator(mode="after")
     def _objectives_make_sense(self) -> Study:
-        if all(name in CLOSED_FORM for name in self.objectives):
-            raise ValueError("objectives: name at least one that is measured (top1, top5)")
-        for name, direction in self.objectives.items():
-            if direction != BEST[name]:
-                raise ValueError(f"objectives.{name}: got {direction!r}, allowed is {BEST[name]!r}")
+        check_objectives(self.objectives, self.task.name)
+        if self.latency is None and {"latency_ms"} & {*self.objectives, *self.constraints.bounds()}:
+            raise ValueError(
+                "latency_ms needs a table: latency: FILE, which `hybridnas latency SPACE --out "
+                "FILE` makes"
+            )
         return self
+
+    @model_validator(mode="after")
+    def _rungs_rise(self) -> Study:
+        if len({f.iterations is None for f in self.fidelities}) > 1:
+            raise ValueError("fidelities: give iterations for every rung, or for none")
+        for number, (low, high) in enumerate(itertools.pairwise(self.fidelities), 1):
+            if not low.is_cheaper_than(high):
+                raise ValueError(
+                    f"fidelities.{number}: a rung must cost more (epochs x share x resolution^2) "
+                    f"than the one before"
+                )
+        if self.task.name != "classification" and any(f.share < 1 for f in self.fidelities):
+            raise ValueError(f"fidelities: share is of classification only, not {self.task.name}")
+        return self
+
+    @property
+    def measured(self) -> str:
+        """The first objective that is measured: what "best" means."""
+        return next(name for name in self.objectives if name not in CLOSED_FORM)
 
     @property
     def fidelity(self) -> Fidelity:
         """The top of the ladder: where costs are counted and the front is drawn."""
         return self.fidelities[-1]
 
-    def protocol(self, data_digest: str, class_names: tuple[str, ...]) -> Protocol:
-        """What every candidate of this study is evaluated under."""
+    def protocol(
+        self, data_digest: str, class_names: tuple[str, ...], init_digest: str = ""
+    ) -> Protocol:
+        """What every candidate of this study is evaluated under, at the top of its ladder."""
         return Protocol(
             task=self.task,
             recipe=self.recipe,
             fidelity=self.fidelity,
             seed=self.seed,
+            init=self.init,
+            init_digest=init_digest,
             data_digest=data_digest,
             class_names=class_names,
         )

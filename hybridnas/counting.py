@@ -17,6 +17,12 @@ CONVENTION = "fvcore's rules, attention counted (2 L^2 D), selective scan 9 L E 
 Size = tuple[int, int]  # height and width of an image or a map
 
 
+def pixels(size: Size) -> str:
+    """An image's size as people read it: `64 px`, or `512 x 2048 px`."""
+    height, width = size
+    return f"{height} px" if height == width else f"{height} x {width} px"
+
+
 @dataclass(frozen=True, slots=True)
 class Count:
     """What a piece of a network costs: trainable numbers, and MACs for one image."""

@@ -4,7 +4,7 @@ HybridnasError                  somebody's input; the command line prints one li
 ├── ArchitectureError           an architecture that cannot be built, or its JSON/YAML is wrong
 ├── SpaceError                  an impossible search space, or an architecture outside of it
 ├── ConfigError                 a study's YAML, a budget, a resource, a command's argument
-├── DataError                   a data set that is missing or broken (names the file)
+├── DataError                   a data set or weights, missing or broken (names the file)
 ├── StoreError                  a database that is locked, older, newer or unreachable
 └── ExportError                 a model that cannot be exported or loaded
 
@@ -30,7 +30,7 @@ class ConfigError(HybridnasError):
 
 
 class DataError(HybridnasError):
-    """A data set that is missing or broken."""
+    """A data set or a file of weights that is missing or broken."""
 
 
 class StoreError(HybridnasError):

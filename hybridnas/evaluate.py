@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import gc
-import importlib.metadata
 import logging
-import os
-import platform
-import random
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import timm
 import torch
 from torch import Tensor, nn
 
 from .architecture import Architecture
 from .config import Protocol
+from .environment import first_line, pick_device, seed_everything
 from .errors import ConfigError, DataError
-from .tasks import TASKS, Score
-from .train import Broken, Diverged, EpochRecord, check_start, train
+from .provenance import git_commit, machine, versions
+from .tasks import TASKS, Loaders, Score
+from .train import Broken, Diverged, EpochRecord, check_start, initialise, train
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +37,12 @@ class Outcome:
         task's score, num_images, num_corrupt (of validation), num_corrupt_train, params.
     curve: a record an epoch (train.EpochRecord), as far as training came.
     timing: seconds of data_s, build_s, check_s, train_s, score_s (those that were reached) and
-        total_s; train_images_per_second; on CUDA gpu_peak_mib.
-    machine: host, device, device_type, cpu_count, torch_threads, eval_batch_size.
+        total_s; train_images_per_second, of all of train_s. On CUDA gpu_peak_mib; capture_s: the
+        part of train_s before the first captured step; gpu_busy_share: the part of train_s in
+        which captured steps ran on the GPU, with what other processes ran there meanwhile.
+    machine: host, device, device_type, cpu_count, torch_threads, eval_batch_size; stepping:
+        `captured` (as a CUDA graph) or `eager: ` and why; data: where training images lay, `device`
+        or `host` (decoded, in memory) or `stream`.
     state_dict: of a success; on the CPU in float32.
     """
 
@@ -93,10 +90,10 @@ def evaluate(
     except Exception as error:
         if error is run.listener_error:
             raise
-        reason, message = _reason(error), f"{type(error).__name__}: {_first_line(error)}"
+        reason, message = _reason(error), f"{type(error).__name__}: {first_line(error)}"
         _log.warning("evaluation failed: %s", message, exc_info=reason == "error")
     finally:
-        _free(run.device)
+        _free(run, succeeded=run.state_dict is not None)
     if run.device.type == "cuda":
         run.timing["gpu_peak_mib"] = torch.cuda.max_memory_allocated(run.device) / 2**20
     run.timing["total_s"] = time.perf_counter() - started
@@ -107,8 +104,8 @@ def evaluate(
         metrics=run.metrics,
         curve=run.curve,
         timing=run.timing,
-        machine=_machine(run.device, run.eval_batch_size),
-        versions=_versions(),
+        machine={**machine(run.device), **run.notes},
+        versions=versions(),
         seed=protocol.seed,
         git_commit=git_commit(),
         started_at=started_at,
@@ -133,8 +130,9 @@ class _Run:
         self.curve: list[dict[str, float | int]] = []
         self.timing: dict[str, float] = {}
         self.state_dict: dict[str, Tensor] | None = None
-        self.eval_batch_size = protocol.recipe.batch_size
+        self.notes: dict[str, str | int] = {"eval_batch_size": protocol.recipe.batch_size}
         self.listener_error: Exception | None = None
+        self.allocated = 0  # bytes on the GPU that stay for the next evaluation: the images
         self._loader_workers = loader_workers
         self._on_epoch = on_epoch
 
@@ -143,23 +141,39 @@ class _Run:
         task = TASKS[protocol.task.name]
         with self._timed("data_s"):
             loaders = task.loaders(protocol, device, self._loader_workers)
-        _seed_everything(protocol.seed)
+        if device.type == "cuda":
+            self.allocated = torch.cuda.memory_allocated(device)
+        seed_everything(protocol.seed)
         with self._timed("build_s"):
-            model = task.network(architecture, loaders.num_classes, protocol.recipe).to(device)
+            model = task.network(architecture, loaders.num_classes, protocol)
+            initialise(model, protocol)
+            model = model.to(device)
         with self._timed("check_s"):
             if few := loaders.train.sample(min(_TRIED, protocol.recipe.batch_size)):
                 check_start(model, *few, task.loss(protocol.recipe), protocol.recipe, device)
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-        with self._timed("train_s"):
-            train(model, loaders.train, protocol, device, self._record)
-        speeds = [record["images_per_second"] for record in self.curve]
-        self.timing["train_images_per_second"] = sum(speeds) / len(speeds)
+        trained = self._train(model, loaders)
         with self._timed("score_s"):
-            score = task.score(model, loaders.val, device)
-        self.eval_batch_size = score.batch_size
-        self.metrics = _metrics(score, len(loaders.train.unreadable), model)
-        self.state_dict = _on_cpu(model)
+            score = task.score(trained, loaders.val, device)
+        self.notes["eval_batch_size"] = score.batch_size
+        self.metrics = _metrics(score, len(loaders.train.unreadable), trained)
+        self.state_dict = _on_cpu(trained)
+
+    def _train(self, model: nn.Module, loaders: Loaders) -> nn.Module:
+        """What is to be scored."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        self.notes["data"] = loaders.train.placement
+        with self._timed("train_s"):
+            training = train(model, loaders.train, self.protocol, self.device, self._record)
+        seconds = self.timing["train_s"]
+        num_steps = self.protocol.fidelity.num_steps(len(loaders.train))
+        num_images = num_steps * loaders.train.batch_size
+        self.timing["train_images_per_second"] = num_images / seconds
+        self.notes["stepping"] = training.stepping
+        if self.device.type == "cuda":
+            self.timing["capture_s"] = training.capture_s
+            self.timing["gpu_busy_share"] = training.busy_s / seconds
+        return training.model
 
     def _record(self, record: EpochRecord) -> None:
         self.curve.append(asdict(record))
@@ -178,26 +192,6 @@ class _Run:
             yield
         finally:
             self.timing[name] = time.perf_counter() - started
-
-
-def pick_device(name: str) -> torch.device:
-    """torch's device of that name, `auto` for the best there is; ConfigError if it is not here."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"no device {name!r} here ({_first_line(error)}); allowed are auto, cpu, cuda, cuda:N"
-        ) from None
-    return device
-
-
-def _seed_everything(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
 
 
 def _metrics(score: Score, num_corrupt_train: int, model: nn.Module) -> dict[str, float | int]:
@@ -232,60 +226,11 @@ def _reason(error: Exception) -> Reason:
     return "error"
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "")
-
-
-def _free(device: torch.device) -> None:
+def _free(run: _Run, *, succeeded: bool) -> None:
     """Gives back the candidate's memory: the next one runs in the same process."""
-    gc.collect()
-    if device.type == "cuda":
+    on_gpu = run.device.type == "cuda"
+    # A collection takes 0.2 s; only what a traceback or a cycle of objects holds needs one.
+    if not succeeded or (on_gpu and torch.cuda.memory_allocated(run.device) > run.allocated):
+        gc.collect()
+    if on_gpu:
         torch.cuda.empty_cache()
-
-
-def _machine(device: torch.device, eval_batch_size: int) -> dict[str, str | int]:
-    on_gpu = device.type == "cuda"
-    return {
-        "host": platform.node(),
-        "device": torch.cuda.get_device_name(device) if on_gpu else _cpu_name(),
-        "device_type": device.type,
-        "cpu_count": os.cpu_count() or 0,
-        "torch_threads": torch.get_num_threads(),
-        "eval_batch_size": eval_batch_size,
-    }
-
-
-@cache
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _versions() -> dict[str, str | None]:
-    try:
-        own: str | None = importlib.metadata.version("hybridnas")
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout
-        own = None
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "timm": timm.__version__,
-        "hybridnas": own,
-        "cuda": torch.version.cuda,
-    }
-
-
-@cache
-def git_commit() -> str | None:
-    """The commit of the checkout that hybridnas runs from; None where it is installed."""
-    checkout = Path(__file__).resolve().parent.parent
-    if not (checkout / ".git").exists():
-        return None
-    asked = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
-    try:
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):  # no git here
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None

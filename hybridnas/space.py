@@ -156,6 +156,13 @@ class SearchSpace:
                 if kind and name in self._takes[kind]:
                     found[self._gene(i, j, name)] = value
 
+    def blocks_in(self, i: int) -> Iterator[Block]:
+        """Every block that stage i (from 1) may hold, with every choice of its options."""
+        for kind in self._kinds_in(i):
+            names = self._takes[kind]
+            for values in itertools.product(*(self.spec.options[n] for n in names)):
+                yield self._cached_block(kind, tuple(zip(names, values, strict=True)))
+
     def _kinds_in(self, i: int) -> list[str]:
         """The kinds of block that a stage may have."""
         stage = self.spec.stages[i - 1]

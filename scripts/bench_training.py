@@ -16,7 +16,7 @@ import itertools
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import timm
@@ -92,35 +92,44 @@ def measure(name: str, how: str, options: argparse.Namespace) -> dict[str, float
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("pairs", nargs="+", metavar="OURS=TIMM", help="a reference; a timm model")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--drop-path", type=float, default=0.1)
-    parser.add_argument("--channels-last", action="store_true", help="timm's in NHWC memory")
-    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
-    options = parser.parse_args()
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, batch {options.batch}")
-    print(f"{'':44} {'images/s':>9} {'ms':>8} {'peak MiB':>9} {'first s':>8}")
-    found = {}
+def rows(options: argparse.Namespace) -> Iterator[dict[str, float | str]]:
+    """A measurement each, as they are made: network, how (it ran), and what `measure` gives."""
     for pair in options.pairs:
         ours, _, theirs = pair.partition("=")
         runs = [(f"hybridnas_{ours}", "eager"), (f"hybridnas_{ours}", "captured")]
         runs += [(theirs, "eager"), (theirs, "compiled")]
         for name, how in runs[:3] if options.no_compile else runs:
-            label = f"{name}, {how}"
-            row = measure(name, how, options)
-            found[label] = row
-            print(
-                f"{label:44} {row['images_s']:9.0f} {row['ms']:8.2f} {row['peak_mib']:9.0f} "
-                f"{row['first_step_s']:8.1f}",
-                flush=True,
-            )
+            yield {"network": name, "how": how, **measure(name, how, options)}
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("pairs", nargs="+", metavar="OURS=TIMM", help="a reference; a timm model")
+    made.add_argument("--batch", type=int, default=128)
+    made.add_argument("--size", type=int, default=224)
+    made.add_argument("--steps", type=int, default=20)
+    made.add_argument("--drop-path", type=float, default=0.1)
+    made.add_argument("--channels-last", action="store_true", help="timm's in NHWC memory")
+    made.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    return made
+
+
+def main() -> None:
+    options = parser().parse_args()
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, batch {options.batch}")
+    print(f"{'':44} {'images/s':>9} {'ms':>8} {'peak MiB':>9} {'first s':>8}")
+    found = {}
+    for row in rows(options):
+        label = f"{row['network']}, {row['how']}"
+        found[label] = row
+        print(
+            f"{label:44} {row['images_s']:9.0f} {row['ms']:8.2f} {row['peak_mib']:9.0f} "
+            f"{row['first_step_s']:8.1f}",
+            flush=True,
+        )
     if options.json:
         options.json.write_text(json.dumps(found, indent=2))
 

@@ -26,6 +26,14 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is decoded for a GPU is not left with the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HYBRIDNAS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def study_store(tmp_path: Path) -> Iterator[Store]:
     """A new SQLite database for the tests of a search."""

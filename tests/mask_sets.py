@@ -28,9 +28,7 @@ def real_set(name: str, into: Path) -> Path:
 
 
 def task(root: Path, **given: object) -> Task:
-    splits = {"train": "training", "val": "validation"}
-    # The name of the task is not in the configuration yet, so it is not validated.
-    return Task.model_construct(name="segmentation", data=str(root), **{**splits, **given})  # type: ignore[arg-type]
+    return Task.model_validate({"name": "segmentation", "data": str(root), **given})
 
 
 def shapes(

@@ -15,7 +15,16 @@ import hybridnas
 from hybridnas.search.view import StudyView
 from hybridnas.store import Store
 
-FIXED = {"Architecture", "SearchSpace", "build", "cost", "load_study", "reference", "search"}
+FIXED = {
+    "Architecture",
+    "SearchSpace",
+    "build",
+    "cost",
+    "load_model",
+    "load_study",
+    "reference",
+    "search",
+}
 # Inner modules whose packages or selves carry the name of a public function.
 NAMESAKES = [
     "hybridnas.cost.macs",

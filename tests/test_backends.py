@@ -107,3 +107,19 @@ def test_a_gpu_runs_triton_on_what_it_computes() -> None:
     x = X.cuda()
     assert choose("conv", None, x, TWO) == choose("conv", "triton", x.bfloat16(), TWO) == "triton"
     assert choose("conv", None, x.double(), TWO) == "torch"
+
+
+def test_compiling_is_not_exporting() -> None:
+    """In torch.compile the kernels run; only a graph for elsewhere holds PyTorch's operators."""
+
+    def marked(x: torch.Tensor) -> torch.Tensor:
+        return x + (1 if backends.is_traced() else 0)
+
+    class Marked(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return marked(x)
+
+    x = torch.zeros(1)
+    assert torch.compile(marked, backend="eager", fullgraph=True)(x).item() == 0
+    for strict in (False, True):
+        assert torch.export.export(Marked(), (x,), strict=strict).module()(x).item() == 1

@@ -257,7 +257,11 @@ def test_bad_evaluations_are_refused(populated: Cli) -> None:
         (("fresh", "--data", "digits"), "fresh knows 1000 classes, but digits has 10"),
         (("model", "--data", "nowhere"), "nowhere does not exist; allowed is 'digits' or"),
         (("model", "--split", "dev"), "digits have no split 'dev'; allowed: train, val, test"),
-        (("model", "--task", "detection"), "unknown task 'detection'; allowed: classification"),
+        (("model", "--task", "tracking"), "unknown task 'tracking'; allowed: classification, "),
+        (("model", "--task", "detection"), "model for classification, got --task detection"),
+        (("model", "--flip"), "are how segmentation sees an image, not classification"),
+        (("model", "--scales", "1,x"), "--scales takes numbers like 0.5,1,1.5, got '1,x'"),
+        (("model", "--stride", "3"), "inference: give window and stride, or none of them"),
         (("model", "--device", "tpu9"), "no device 'tpu9' here"),
         (("model", "--batch-size", "0"), "Invalid value for '--batch-size': "),
     ):

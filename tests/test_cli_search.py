@@ -110,7 +110,7 @@ BAD_STUDIES: list[tuple[dict[str, Any], str]] = [
     ({"task": {"data": "nowhere"}}, r"task.data: .*/nowhere does not exist; allowed is 'digits'"),
     ({"task": {"data": "shapes.yaml"}}, r"task.data: .*/shapes.yaml is a file"),
     ({"task": {"val": "dev"}}, r"digits have no split 'dev'; allowed: train, val, test"),
-    ({"task": "segmentation"}, r"task.name: .*'classification', got 'segmentation'"),
+    ({"task": "tracking"}, r"task.name: .*'classification', .*, got 'tracking'"),
     ({"budget": {"trials": 0}}, r"budget.trials: .* greater than 0, got 0"),
     ({"objectives": {"macs": "minimize"}}, r"name at least one that is measured \(top1, top5\)"),
 ]
@@ -151,7 +151,7 @@ def test_a_data_set_names_what_is_missing(cli: Cli) -> None:
     [
         (
             ("nope",),
-            "no study 'nope': it is neither a file nor one of the shipped ones (images64, ",
+            "no study 'nope': it is neither a file nor one of the shipped ones (detection, ",
         ),
         (("nope", "--resume"), f"/{DATABASE}; `hybridnas search` creates it"),
         (("quickstart", "--set", "budget.trials"), "--set takes KEY=VALUE with a dotted key, got"),

@@ -16,6 +16,7 @@ from hybridnas.data.coco import CocoSplit, open_coco
 from hybridnas.data.coco_loader import CocoLoader
 from hybridnas.data.detection_views import TrainingView, longest_side
 from hybridnas.errors import DataError
+from hybridnas.processes import ALONE, Share
 
 torch.set_num_threads(1)
 
@@ -39,8 +40,7 @@ def loader(
     seed: int = 0,
     max_corrupt: float = 0.0,
     workers: int = 0,
-    rank: int = 0,
-    num_ranks: int = 1,
+    share: Share = ALONE,
 ) -> CocoLoader:
     return CocoLoader(
         split,
@@ -50,13 +50,12 @@ def loader(
         max_corrupt=max_corrupt,
         device=CPU,
         loader_workers=workers,
-        rank=rank,
-        num_ranks=num_ranks,
+        share=share,
     )
 
 
-def scored(split: CocoSplit, rank: int = 0, num_ranks: int = 1) -> list[int]:
-    batches = loader(split, rank=rank, num_ranks=num_ranks)
+def scored(split: CocoSplit, share: Share = ALONE) -> list[int]:
+    batches = loader(split, share=share)
     return [int(one["index"]) for _, targets in batches for one in targets]
 
 
@@ -161,12 +160,12 @@ def test_batches_depend_on_the_seed_only(split: CocoSplit) -> None:
 
 
 def test_processes_share_the_batches(split: CocoSplit) -> None:
-    parts = [scored(split, rank, 2) for rank in range(2)]
+    parts = [scored(split, Share(rank, 2)) for rank in range(2)]
     assert sorted(parts[0] + parts[1]) == list(range(9))
     trains = [
         [
             i.sum().item()
-            for images, _ in loader(split, TrainingView(96, hflip=0), rank=r, num_ranks=2)
+            for images, _ in loader(split, TrainingView(96, hflip=0), share=Share(r, 2))
             for i in images
         ]
         for r in range(2)
@@ -221,3 +220,27 @@ def test_a_set_without_objects_trains_nothing(tmp_path: Path) -> None:
     draw(tmp_path, "train", 1)
     with pytest.raises(DataError, match="no image has an object to train on"):
         loader(open_coco(tmp_path, "train"), TrainingView(96))
+
+
+def test_any_epoch_is_begun_at_any_batch(split: CocoSplit) -> None:
+    train, other = (loader(split, TrainingView(96), seed=3) for _ in range(2))
+    passes = [[images[0] for images, _ in train] for _ in range(2)]
+    for epoch, first in ((2, 1), (1, 0), (2, 0)):
+        found = [images[0] for images, _ in other.epoch(epoch, first)]
+        assert len(found) == 4 - first
+        assert all(map(torch.equal, found, passes[epoch - 1][first:]))
+
+
+def test_a_sample_is_from_all_over_the_split_and_begins_no_pass(split: CocoSplit) -> None:
+    training, fresh = (loader(split, TrainingView(96), seed=3) for _ in range(2))
+    random = torch.get_rng_state()
+    few = training.sample(3)
+    assert few is not None
+    images, targets = few
+    boxes = [split.target(index)["boxes"] for index in (0, 2, 4)]  # of the eight with objects
+    for image, target, want in zip(images, targets, boxes, strict=True):
+        assert image.shape == (3, 96, 128)
+        assert torch.equal(target["boxes"].sort(0).values[:, 1], want.sort(0).values[:, 1])
+    assert torch.equal(torch.get_rng_state(), random)
+    first, same = next(iter(training)), next(iter(fresh))
+    assert all(torch.equal(x, y) for x, y in zip(first[0], same[0], strict=True))

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hybridnas.config import BEST, CLOSED_FORM, Fidelity, Protocol, Recipe, Study, Task, parse_study
+from hybridnas.config import Fidelity, Protocol, Recipe, Study, Task, parse_study
 from hybridnas.errors import ConfigError
+from hybridnas.objectives import BEST, CLOSED_FORM, STANDARD_ERRORS
 from hybridnas.strict_yaml import override
+from hybridnas.task_defaults import TASK_DEFAULTS
 
 RAW: dict[str, Any] = {
     "name": "tiny",
@@ -86,12 +88,12 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
             r"unknown key 'recipe.augmentation.flip'; allowed: scale, ratio, hflip",
         ),
         (
-            {"fidelities": [{"epochs": 1, "resolution": 32, "share": 1}]},
-            r"unknown key 'fidelities.0.share'; allowed: epochs, resolution$",
+            {"fidelities": [{"epochs": 1, "resolution": 32, "images": 1}]},
+            r"unknown key 'fidelities.0.images'; allowed: epochs, resolution, iterations, share$",
         ),
         (
             {"constraints": {"latency": {"max": 1}}},
-            r"'constraints.latency'; allowed: macs, params$",
+            r"'constraints.latency'; allowed: macs, params, latency_ms$",
         ),
         (
             {"sampler": {"name": "tpe", "gamma": 1}},
@@ -100,7 +102,17 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ({"name": "two words"}, r"tiny.yaml: name: string should match pattern .*got 'two words'"),
         ({"name": "-x"}, r"name: string should match pattern"),
         ({"name": "x" * 101}, r"name: string should have at most 100 characters"),
-        ({"task": "segmentation"}, r"task.name: input should be 'classification', got 'segmentat"),
+        ({"task": "tracking"}, r"task.name: .*'segmentation' or 'detection', got 'tracking'"),
+        ({"task": {"head_width": 64}}, r"task: head_width is of segmentation and detection"),
+        ({"task": "segmentation"}, r"task: segmentation needs data, a folder \(--set task.data="),
+        (
+            {"task": {"name": "segmentation", "data": "x"}, "objectives": {"top1": "maximize"}},
+            r"segmentation measures miou, aacc, macc \(and counts latency_ms, macs, .*; got top1$",
+        ),
+        (
+            {"task": {"name": "detection", "data": "x"}, "objectives": {"macs": "minimize"}},
+            r"name at least one that is measured \(box_ap, mask_ap, ",
+        ),
         (
             {"task": {"max_corrupt": 2}},
             r"task.max_corrupt: input should be less than or equal to 1",
@@ -111,13 +123,16 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ({"recipe": {"batch_size": 1.5}}, r"recipe.batch_size: input should be a valid integer"),
         ({"recipe": {"augmentation": {"scale": [1]}}}, r"recipe.augmentation.scale.1' is missing"),
         ({"fidelities": []}, r"fidelities: .* at least 1 item .*, got \[\]"),
-        ({"fidelities": RAW["fidelities"] * 2}, r"fidelities: .* at most 1 item .*not 2"),
+        ({"fidelities": RAW["fidelities"] * 2}, r"fidelities.1: a rung must cost more \(epochs x"),
         ({"fidelities": [{"epochs": 1}]}, r"'fidelities.0.resolution' is missing"),
         (
             {"fidelities": [{"epochs": 0, "resolution": 32}]},
             r"fidelities.0.epochs: input should be",
         ),
-        ({"objectives": {"speed": "maximize"}}, r"objectives.speed.*: input should be 'top1', 'to"),
+        (
+            {"objectives": {"speed": "maximize"}},
+            r"classification measures top1, top5 .*; got speed",
+        ),
         (
             {"objectives": {"macs": "minimize"}},
             r"name at least one that is measured \(top1, top5\)",
@@ -166,10 +181,32 @@ def test_settings_of_the_command_line_reach_the_study() -> None:
 
 
 def test_every_objective_has_a_best_direction() -> None:
-    for name, direction in BEST.items():
-        objectives = {"top1": "maximize", "top5": "maximize", name: direction}
-        assert study(objectives=objectives).objectives[name] == direction
-        assert (direction == "minimize") == (name in CLOSED_FORM)
+    for task, known in TASK_DEFAULTS.items():
+        given = {"name": task, "data": "x"}
+        for name in (*known.measures, *CLOSED_FORM):
+            objectives = {known.measures[0]: "maximize", name: BEST[name]}
+            known_study = study(task=given, objectives=objectives, latency="table.json")
+            assert known_study.objectives[name] == BEST[name]
+            assert (BEST[name] == "minimize") == (name in CLOSED_FORM)
+    assert BEST.keys() == {n for t in TASK_DEFAULTS.values() for n in t.measures} | CLOSED_FORM
+    assert STANDARD_ERRORS.keys() <= BEST.keys()
+
+
+def test_a_study_of_a_dense_task_needs_its_name_and_its_data_alone() -> None:
+    found = study(task={"name": "segmentation", "data": "roads"})
+    assert (found.task.train, found.task.val) == ("training", "validation")
+    assert (found.objectives, found.measured) == ({"miou": "maximize", "macs": "minimize"}, "miou")
+    assert found.recipe.label_smoothing == 0
+    assert found.recipe.batch_size < Recipe().batch_size
+    given = {"train": "a", "val": "b", "name": "detection", "data": "x"}
+    other = study(
+        task=given, recipe={"lr": 1.0, "batch_size": 3}, objectives={"mask_ap": "maximize"}
+    )
+    assert (other.task.train, other.task.val) == ("a", "b")
+    assert (other.recipe.lr, other.recipe.batch_size, other.recipe.label_smoothing) == (1, 3, 0)
+    assert other.measured == "mask_ap"
+    assert study(task={"name": "detection", "data": "x"}).task.val == "val2017"
+    assert parse_study(found.model_dump(mode="json"), "database") == found
 
 
 def test_values_are_frozen() -> None:
@@ -207,6 +244,14 @@ def test_the_digest_is_pinned_and_knows_the_data_by_its_contents() -> None:
     assert moved.digest == PROTOCOL.digest
     named = PROTOCOL.model_copy(update={"class_names": ("cat", "dog")})
     assert named.digest == PROTOCOL.digest
+    assert PROTOCOL.model_copy(update={"init": "a.pth"}).digest != PROTOCOL.digest
+    started = PROTOCOL.model_copy(update={"init": "a.pth", "init_digest": "12"})
+    assert started.digest != PROTOCOL.digest
+    assert started.model_copy(update={"init": "/elsewhere/b.pth"}).digest == started.digest
+    dense = PROTOCOL.model_copy(update={"task": Task(name="segmentation", data="x")})
+    narrow = Task(name="segmentation", data="x", head_width=64)
+    assert dense.digest != PROTOCOL.digest
+    assert PROTOCOL.model_copy(update={"task": narrow}).digest != dense.digest
     unknown = PROTOCOL.model_copy(update={"data_digest": ""})
     assert unknown.digest != PROTOCOL.digest
     assert moved.model_copy(update={"data_digest": ""}).digest != unknown.digest
@@ -220,8 +265,12 @@ def _leaves(tree: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[tupl
     return found
 
 
-# Literals of a single value, and what data_digest stands for.
-LEFT_OUT = {("task", "name"), ("init",), ("class_names",)}
+# A literal, what only dense tasks have, what data_digest stands for, what goes with another field.
+LEFT_OUT = {("task", "name"), ("task", "head_width"), ("class_names",), ("recipe", "milestones")}
+# Where any other value of the type would be refused.
+NUMBERS = ("warmup_steps", "iterations", "num_classes", "per_class")
+OTHER: dict[str, Any] = {"schedule": "poly", "warmup": "within", "classes": ["cat", "dog"]}
+OTHER |= dict.fromkeys(NUMBERS, 7)
 LEAVES = [leaf for leaf in _leaves(PROTOCOL.model_dump(mode="json")) if leaf[0] not in LEFT_OUT]
 
 
@@ -234,7 +283,7 @@ def test_the_digest_depends_on_every_field_but_the_place_of_the_data(
     for key in path[:-1]:
         node = node[key]
     others = {str: "other", type(None): "0.5", list: [0.1, 0.9], int: 3, float: 0.125}
-    node[path[-1]] = others[type(value)]
+    node[path[-1]] = OTHER.get(path[-1], others[type(value)])
     different = Protocol.model_validate(changed)
     assert different != PROTOCOL
     assert (different.digest == PROTOCOL.digest) == (path == ("task", "data"))

@@ -14,13 +14,13 @@ from PIL import Image
 
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
 from hybridnas.data import (
-    ImageLoader,
     class_names,
     data_digest,
     num_classes,
     open_split,
     open_splits,
 )
+from hybridnas.data.batches import Batches
 from hybridnas.errors import DataError
 from hybridnas.tasks import TASKS, Loaders
 from hybridnas.tasks.classification import validation_loader
@@ -56,7 +56,7 @@ def loaders(
     return TASKS["classification"].loaders(protocol, CPU, workers)
 
 
-def seen(loader: ImageLoader) -> tuple[torch.Tensor, torch.Tensor]:
+def seen(loader: Batches) -> tuple[torch.Tensor, torch.Tensor]:
     """All images and all targets of one pass."""
     images, targets = zip(*loader, strict=True)
     return torch.cat(images), torch.cat(targets)

@@ -14,11 +14,11 @@ from hybridnas.architecture import Architecture, Block, Stage
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
 from hybridnas.data.coco_loader import CocoLoader
 from hybridnas.errors import ConfigError
+from hybridnas.evaluate import evaluate
 from hybridnas.heads import Detector, mask_rcnn
 from hybridnas.layers.blocks import Gated
 from hybridnas.mixers.gated_conv import GatedConv
-from hybridnas.network import HybridNet
-from hybridnas.tasks.detection import DETECTION, load_backbone
+from hybridnas.tasks.detection import DETECTION
 from hybridnas.tasks.detection_score import score
 from hybridnas.timm_entry import build
 
@@ -31,8 +31,8 @@ NET = Architecture(tuple(Stage(width, (CONV,)) for width in (16, 24, 32, 48)))
 
 def protocol(root: Path, resolution: int = 96, **recipe: Any) -> Protocol:
     return Protocol(
-        task=Task(data=str(root), train="train", val="val"),
-        recipe=Recipe(batch_size=4, augmentation=Augmentation(hflip=0.5), **recipe),
+        task=Task(name="detection", data=str(root), train="train", val="val"),
+        recipe=Recipe(**{"batch_size": 4, "label_smoothing": 0.0, **recipe}),
         fidelity=Fidelity(epochs=1, resolution=resolution),
     )
 
@@ -45,12 +45,13 @@ def test_the_task_builds_loads_trains_and_scores(tmp_path: Path) -> None:
     assert (len(loaders.train), len(loaders.val), loaders.num_classes) == (1, 1, 2)
     torch.manual_seed(0)
     model = DETECTION.network(NET, loaders.num_classes, told)
+    assert isinstance(model, Detector)
     assert (model.transform.min_size, model.transform.max_size) == ((96,), 160)
     assert model.rpn.anchor_generator.sizes[0] == (pytest.approx(32 * 96 / 800),)
     heads = model.roi_heads  # fewer regions are quicker on a CPU
     heads.fg_bg_sampler.batch_size_per_image, heads.detections_per_img = 8, 5
     ((images, targets),) = loaders.train
-    loss = DETECTION.loss(model, images, targets)
+    loss = DETECTION.loss(told.recipe)(model, images, targets)
     loss.backward()
     assert loss.shape == ()
     assert all(p.grad is not None for p in model.parameters())
@@ -58,6 +59,20 @@ def test_the_task_builds_loads_trains_and_scores(tmp_path: Path) -> None:
     assert result.num_images == 3
     assert 0 <= result.metrics["box_ap"] <= 1
     assert model.training
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"augmentation": Augmentation(reprob=0.1)}, "detection takes hflip only, got reprob"),
+        ({"label_smoothing": 0.1}, r"recipe\.label_smoothing: .* only 0 is allowed, got 0\.1"),
+    ],
+)
+def test_what_detection_does_not_take_is_refused(
+    tmp_path: Path, recipe: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        DETECTION.loaders(protocol(tmp_path, **recipe), CPU, 0)
 
 
 def test_an_architecture_of_one_stage_is_refused(tmp_path: Path) -> None:
@@ -70,25 +85,9 @@ def test_the_loss_is_the_sum_of_torchvisions() -> None:
         def forward(self, images: object, targets: object) -> dict[str, Tensor]:
             return {"a": torch.tensor(1.5), "b": torch.tensor(2.0, dtype=torch.bfloat16)}
 
-    loss = DETECTION.loss(Losses(), [], [])
+    loss = DETECTION.loss(Recipe())(Losses(), [], [])
     assert loss == 3.5
     assert loss.dtype == torch.float32
-
-
-def test_a_backbone_starts_from_a_classifier(tmp_path: Path) -> None:
-    classifier = HybridNet(NET, num_classes=7)
-    detector = DETECTION.network(NET, 2, protocol(tmp_path))
-    load_backbone(detector, classifier.state_dict())
-    image = torch.rand(1, 3, 64, 64)
-    with torch.no_grad():
-        want: Any = classifier.eval().forward_intermediates(image, intermediates_only=True)
-        for mine, theirs in zip(detector.eval().backbone.body(image), want, strict=True):
-            assert torch.equal(mine, theirs)
-    other = Architecture((Stage(8, (CONV,)), *NET.stages[1:]))
-    with pytest.raises(ConfigError, match=r"are of another architecture: \d+ of \d+ do not fit"):
-        load_backbone(detector, HybridNet(other).state_dict())
-    with pytest.raises(ConfigError, match=r"among them stages\.3"):
-        load_backbone(detector, HybridNet(Architecture(NET.stages[:3])).state_dict())
 
 
 def fit(detector: Detector, loader: CocoLoader, steps: int) -> list[float]:
@@ -97,7 +96,7 @@ def fit(detector: Detector, loader: CocoLoader, steps: int) -> list[float]:
     losses: list[float] = []
     while len(losses) < steps:
         for images, targets in loader:
-            loss = DETECTION.loss(detector, images, targets)
+            loss = DETECTION.loss(Recipe())(detector, images, targets)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(detector.parameters(), 5.0)
@@ -111,6 +110,7 @@ def test_drawn_objects_are_learned(tmp_path: Path) -> None:
     draw(tmp_path, "train", 9)
     draw(tmp_path, "val", 3, seed=1)
     train = DETECTION.loaders(protocol(tmp_path), CPU, 0).train
+    assert isinstance(train, CocoLoader)
     torch.manual_seed(0)
     detector = mask_rcnn(
         build(NET, features_only=True),
@@ -129,3 +129,19 @@ def test_drawn_objects_are_learned(tmp_path: Path) -> None:
     metrics = score(detector, seen, CPU).metrics
     assert metrics["box_ap"] > 0.2
     assert metrics["mask_ap"] > 0.2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu(tmp_path: Path) -> None:
+    draw(tmp_path, "train", 9)
+    told = protocol(tmp_path, lr=2e-3, warmup_epochs=0.5)
+    task = {"name": "detection", "data": str(tmp_path), "train": "train", "val": "train"}
+    narrow = Task.model_validate({**task, "head_width": 32})
+    fidelity = Fidelity(epochs=30, resolution=96)
+    told = told.model_copy(update={"task": narrow, "fidelity": fidelity})
+    outcome = evaluate(NET, told, device="cuda")
+    assert outcome.status == "ok", outcome.message
+    assert outcome.curve[-1]["loss"] < outcome.curve[0]["loss"] / 2
+    assert outcome.metrics["box_ap"] > 0.1
+    assert outcome.metrics["num_images"] == 9

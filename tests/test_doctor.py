@@ -31,7 +31,9 @@ def test_packages_and_data_are_found(cli: Cli) -> None:
         assert findings[name].ok
     assert findings["torch"].found == TORCH
     digest = data_digest(Task())
-    assert findings["data digits"].found == f"1000 train, 497 val, 10 classes, digest {digest}"
+    assert findings["data digits"].found == (
+        f"classification: 1000 train, 497 val, 10 classes, digest {digest}"
+    )
     assert not list(Path().iterdir()), "nothing is written"
 
 
@@ -93,7 +95,9 @@ def test_another_data_set(cli: Cli) -> None:
         for name in ("cat", "dog"):
             Path("pets", split, name).mkdir(parents=True)
             Path("pets", split, name, "1.png").touch()
-    assert found(data="pets")["data pets"].found.startswith("2 train, 2 val, 2 classes, digest ")
+    assert found(data="pets")["data pets"].found.startswith(
+        "classification: 2 train, 2 val, 2 classes, digest "
+    )
 
 
 def test_as_a_table_and_as_json(cli: Cli) -> None:

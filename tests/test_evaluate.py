@@ -20,7 +20,8 @@ from hybridnas import evaluate as module
 from hybridnas.architecture import Architecture
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
 from hybridnas.errors import ConfigError, DataError
-from hybridnas.evaluate import Outcome, evaluate, git_commit
+from hybridnas.evaluate import Outcome, evaluate
+from hybridnas.provenance import git_commit
 from hybridnas.reference import reference
 from hybridnas.tasks.classification import score, validation_loader
 from hybridnas.train import EpochRecord
@@ -114,6 +115,10 @@ def test_an_outcome_says_all() -> None:
     assert sum(parts) <= outcome.timing["total_s"]
     assert outcome.machine["device_type"] == "cpu"
     assert outcome.machine["eval_batch_size"] == 50
+    assert outcome.machine["stepping"] == "eager: captured steps need a CUDA device"
+    assert outcome.machine["data"] == "stream"
+    speed, seconds = outcome.timing["train_images_per_second"], outcome.timing["train_s"]
+    assert speed * seconds == pytest.approx(3 * 1000)
     assert outcome.versions["torch"] == torch.__version__
     assert before <= outcome.started_at <= outcome.ended_at <= datetime.now(UTC)
     assert_same(pickle.loads(pickle.dumps(outcome)), outcome)
@@ -277,6 +282,10 @@ def test_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome.metrics["top1"] > 0.6
     assert outcome.machine["device_type"] == "cuda"
     assert outcome.timing["gpu_peak_mib"] > 0
+    assert outcome.machine["stepping"] == "captured"
+    assert outcome.machine["data"] == "device"
+    assert 0 < outcome.timing["gpu_busy_share"] < 1
+    assert 0 < outcome.timing["capture_s"] < outcome.timing["train_s"]
     kept = torch.cuda.memory_allocated()  # cuBLAS keeps its workspace as long as the process lives
     evaluate(ANY, protocol(epochs=1), device="cuda")
     assert torch.cuda.memory_allocated() == kept

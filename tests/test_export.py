@@ -20,6 +20,7 @@ from hybridnas.architecture import Architecture
 from hybridnas.cli.resolve import architecture_of
 from hybridnas.cost import cost
 from hybridnas.export import export_model, score_export
+from hybridnas.loading import load_model
 
 pytest_plugins = ["export_helpers"]
 
@@ -75,6 +76,15 @@ def test_another_process_counts_the_same_images(
         check=False,
     )
     assert done.stdout == f"{round(top1 * 497)} 497\n[16, 24]\n", done.stderr
+
+
+def test_a_classifier_is_read_back_as_timm_reads_it(exported: Path) -> None:
+    model = load_model(str(exported))
+    want = timm.create_model(f"local-dir:{exported}", pretrained=True).eval()
+    assert not model.training
+    images = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(model(images), want(images))
 
 
 def test_scoring_gives_what_the_database_holds(storage: str, exported: Path) -> None:

@@ -39,7 +39,8 @@ def study(**changes: Any) -> Study:
 
 
 def candidate(number: int) -> Candidate:
-    return Candidate(number, "token", TINY, TINY.digest, COSTS)
+    protocol = study().protocol("0123456789ab", ("a", "b"))
+    return Candidate(number, "token", TINY, TINY.digest, COSTS, protocol)
 
 
 def finished(number: int, top1: float | None = None, **changes: Any) -> Finished:
@@ -180,5 +181,21 @@ def test_lines_of_a_resumed_search_count_on(clock: Clock) -> None:
     lines.finished(finished(3))
     assert out.export_text().splitlines() == [
         "[0:00] 3 trials were done before of 6",
-        "[0:00] trial 3 S2, 1.23 M MACs: no score, 12.3 s, 4 done of 6",
+        "[0:00] trial 3 S2, 1.23 M MACs: no top1, 12.3 s, 4 done of 6",
     ]
+
+
+def test_the_score_is_that_of_the_study_s_task(clock: Clock) -> None:
+    dense = study(task={"name": "segmentation", "data": "roads"})
+    out = console()
+    lines = Lines(dense, out)
+    lines.finished(finished(0, metrics={"miou": 0.5, "aacc": 0.9}))
+    assert out.export_text() == (
+        "[0:00] trial 0 S2, 1.23 M MACs: miou 0.5000, 12.3 s, 1 done of 6\n"
+    )
+    out = console()
+    view = LiveView(dense, out)
+    view.finished(finished(0, metrics={"miou": 0.5}))
+    view.finished(finished(1, metrics={"miou": 0.25}))
+    shown = frame(view, out)
+    assert "best miou 0.5000 (S2, " in shown

@@ -68,33 +68,34 @@ def macs(module: nn.Module, *inputs: Any) -> int:
 
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize(
-    ("name", "size"), [("mambaout_tiny", (800, 1280)), ("convnext_tiny", (608, 1056))]
+    ("name", "size", "width"),
+    [("mambaout_tiny", (800, 1280), 256), ("convnext_tiny", (608, 1056), 40)],
 )
 def test_the_head_costs_what_the_closed_form_says(
-    name: str, size: tuple[int, int], norm: bool
+    name: str, size: tuple[int, int], width: int, norm: bool
 ) -> None:
     with torch.device("meta"):
         features = build(reference(name), features_only=True)
-        detector = mask_rcnn(features, 80, norm=norm)
+        detector = mask_rcnn(features, 80, norm=norm, width=width)
         maps = features(torch.empty(1, 3, *size))
         named = {str(i): y for i, y in enumerate(maps)}
         levels = list(detector.backbone.fpn(named).values())
-        heads, regions = detector.roi_heads, torch.empty(100, 256, 14, 14)
+        heads, regions = detector.roi_heads, torch.empty(100, width, 14, 14)
         counted = (
             macs(detector.backbone.fpn, named)
             + macs(detector.rpn.head, levels)
-            + macs(heads.box_head, torch.empty(1000, 256, 7, 7))
-            + macs(heads.box_predictor, torch.empty(1000, 1024))
+            + macs(heads.box_head, torch.empty(1000, width, 7, 7))
+            + macs(heads.box_predictor, torch.empty(1000, 4 * width))
             + macs(heads.mask_head, regions)
             + macs(heads.mask_predictor, regions)
         )
-    known = closed_form([(y.shape[1], (y.shape[2], y.shape[3])) for y in maps], 80)
+    known = closed_form([(y.shape[1], (y.shape[2], y.shape[3])) for y in maps], 80, width)
     # torchvision predicts a box and a mask of the background, too.
-    assert counted == known.macs + 1000 * 1024 * 4 + 100 * 28 * 28 * 256
+    assert counted == known.macs + 1000 * 4 * width * 4 + 100 * 28 * 28 * width
     params = sum(p.numel() for p in detector.parameters())
     params -= sum(p.numel() for p in features.parameters())
     norms = 2 * sum(y.shape[1] for y in maps) if norm else 0
-    assert params == known.params + 4 * (1024 + 1) + (256 + 1) + norms
+    assert params == known.params + 4 * (4 * width + 1) + (width + 1) + norms
 
 
 def test_the_detector_costs_what_was_published() -> None:

@@ -13,7 +13,7 @@ from hybridnas.architecture import Architecture
 from hybridnas.config import Recipe
 from hybridnas.errors import ConfigError
 from hybridnas.train import check_recipe
-from hybridnas.train.optimizer import build_optimizer, build_schedule
+from hybridnas.train.optimizer import Schedule, build_optimizer
 
 CPU = torch.device("cpu")
 
@@ -28,10 +28,10 @@ def test_blocks_of_a_mixer_have_a_rate_of_their_own() -> None:
     model = hybrid_net()
     recipe = Recipe(lr=1e-2, min_lr=0, warmup_epochs=0, lr_scale={"attention": 0.25})
     optimizer = build_optimizer(model, recipe, CPU)
-    schedule = build_schedule(optimizer, recipe, epochs=2, steps_per_epoch=5)
+    schedule = Schedule(optimizer, recipe, num_steps=10, steps_per_epoch=5)
     names = {parameter: name for name, parameter in model.named_parameters()}
     for step, factor in ((0, 1.0), (5, 0.5), (9, (1 + math.cos(0.9 * math.pi)) / 2)):
-        schedule.step_update(step)
+        schedule.set(step)
         seen = {}
         for group in optimizer.param_groups:
             for parameter in group["params"]:

@@ -91,19 +91,23 @@ def test_the_wheel_holds_all_sources_and_data(wheel: Path) -> None:
     shipped_yaml = {path.relative_to(data).as_posix() for path in data.rglob("*.yaml")}
     assert shipped_yaml == {f"{path.parent.name}/{path.name}" for path in (*SPACES, *STUDIES)}
     benchmarks = {path.name for path in (ROOT / "kernels" / "bench").glob("*.py")}
-    assert {
-        path.relative_to(data / "bench").as_posix() for path in data.rglob("*.py")
-    } == benchmarks
+    assert {path.name for path in (data / "bench").glob("*.py")} == benchmarks
+    trainings = {path.name for path in (data / "bench_training").glob("*.py")}
+    assert trainings == {"bench_training.py", "bench_short_training.py", "plain_training.py"}
 
 
 def test_an_installed_wheel_finds_its_data(wheel: Path) -> None:
-    code = "from hybridnas.space import SearchSpace; print(SearchSpace.load('hybrid').size())"
+    code = (
+        "from hybridnas.space import SearchSpace; print(SearchSpace.load('hybrid').size())\n"
+        "from hybridnas.resources import shipped; print(*shipped('recipes'))"
+    )
     command = [sys.executable, "-c", code]
     environment = {**os.environ, "PYTHONPATH": str(wheel)}
     done = subprocess.run(
         command, cwd=wheel, env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout == f"{SearchSpace.load('hybrid').size()}\n"
+    size, recipes = SearchSpace.load("hybrid").size(), " ".join(shipped("recipes"))
+    assert done.stdout == f"{size}\n{recipes}\n"
 
 
 def test_the_folder_of_the_kernels_is_no_package() -> None:

@@ -82,7 +82,7 @@ def test_scored_pictures_are_the_loaders_batches(folder: Path) -> None:
         assert torch.equal(images, wanted)
         assert torch.equal(labels, wanted_labels)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1200, 2))
-    assert score(model, ours, CPU) == score(model, loader, CPU)  # type: ignore[arg-type]
+    assert score(model, ours, CPU) == score(model, loader, CPU)
 
 
 def test_a_batch_is_what_its_indices_say(folder: Path) -> None:

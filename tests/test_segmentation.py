@@ -23,13 +23,11 @@ from hybridnas.evaluate import evaluate
 from hybridnas.layers.blocks import Gated
 from hybridnas.mixers.gated_conv import GatedConv
 from hybridnas.reference import reference
-from hybridnas.tasks import TASKS
 from hybridnas.tasks.confusion import Confusion, segmentation_metrics
 from hybridnas.tasks.segmentation import (
-    SEGMENTATION,
-    SegmentationLoss,
     score,
     segmentation_loaders,
+    segmentation_loss,
     validation_loader,
 )
 
@@ -40,7 +38,7 @@ SMALL = Architecture((Stage(16, (CONV,)), Stage(32, (CONV,))))
 
 def protocol(root: Path, *, epochs: int = 1, resolution: int = 32, **recipe: Any) -> Protocol:
     given = {"batch_size": 4, "label_smoothing": 0.0, "warmup_epochs": 0.5, **recipe}
-    return Protocol.model_construct(
+    return Protocol(
         task=task(root),
         recipe=Recipe.model_validate(given),
         fidelity=Fidelity(epochs=epochs, resolution=resolution),
@@ -174,6 +172,17 @@ def test_a_set_without_labels_has_no_score(tmp_path: Path) -> None:
 # ---- loss
 
 
+class Given(nn.Module):
+    """Answers the same to whatever it is asked."""
+
+    def __init__(self, outputs: tuple[Tensor, Tensor]) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.outputs
+
+
 def test_loss_is_cross_entropy_over_all_pixels() -> None:
     torch.manual_seed(0)
     logits, auxiliary = torch.randn(2, 5, 6, 7), torch.randn(2, 5, 6, 7)
@@ -185,12 +194,11 @@ def test_loss_is_cross_entropy_over_all_pixels() -> None:
         picked = x.log_softmax(1).gather(1, classes.long().clamp(max=4)[:, None])[:, 0]
         return -(picked * labelled).sum() / classes.numel()
 
-    loss = SegmentationLoss()
-    torch.testing.assert_close(
-        loss((logits, auxiliary), classes), mean(logits) + 0.4 * mean(auxiliary)
-    )
+    loss = segmentation_loss(Recipe(label_smoothing=0.0))
+    model, images = Given((logits, auxiliary)), torch.zeros(2, 3, 6, 7)
+    torch.testing.assert_close(loss(model, images, classes), mean(logits) + 0.4 * mean(auxiliary))
     nothing = torch.full_like(classes, 255)
-    assert loss((logits, auxiliary), nothing) == 0
+    assert loss(model, images, nothing) == 0
 
 
 # ---- loaders
@@ -215,6 +223,7 @@ def test_loaders_give_crops_and_whole_images(tmp_path: Path) -> None:
             {"augmentation": Augmentation(mixup=0.8, scale=(0.5, 1), hflip=0)},
             r"recipe\.augmentation: segmentation takes hflip only, got scale, mixup",
         ),
+        ({"crop_pct": 0.9}, r"recipe\.crop_pct: .* only 1 is allowed, got 0\.9"),
         ({"batch_size": 1}, r"batches of 2 images or more, .* got batch_size 1 and 6 images in"),
     ],
 )
@@ -230,11 +239,6 @@ def test_what_segmentation_does_not_take_is_refused(
 
 
 @pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TASKS, "segmentation", SEGMENTATION)
-
-
-@pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """UperNet with few channels: 512 are slow on a CPU."""
     from hybridnas.heads import UPerNet
@@ -245,7 +249,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@pytest.mark.usefixtures("registered", "narrow")
+@pytest.mark.usefixtures("narrow")
 def test_shapes_are_learned(tmp_path: Path) -> None:
     root = write_set(tmp_path / "set", training=16, validation=4)
     untrained = evaluate(SMALL, protocol(root, epochs=1, lr=1e-12, min_lr=0.0), device="cpu")
@@ -263,7 +267,6 @@ def test_shapes_are_learned(tmp_path: Path) -> None:
     assert outcome.metrics["num_images"] == 4
 
 
-@pytest.mark.usefixtures("registered")
 def test_one_stage_is_refused_before_training(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="needs a pyramid of maps"):
         evaluate(reference("vim_tiny"), protocol(write_set(tmp_path / "set")), device="cpu")
@@ -271,12 +274,13 @@ def test_one_stage_is_refused_before_training(tmp_path: Path) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.usefixtures("registered", "narrow")
+@pytest.mark.usefixtures("narrow")
 def test_on_a_gpu(tmp_path: Path) -> None:
     root, device = write_set(tmp_path / "set", training=16), torch.device("cuda")
     outcome = evaluate(SMALL, protocol(root, epochs=10, lr=5e-3), device="cuda")
     assert outcome.status == "ok", outcome.message
     assert outcome.metrics["miou"] > 0.7
+    assert (outcome.machine["stepping"], outcome.machine["data"]) == ("captured", "stream")
     truth = torch.tensor([[0, 1], [255, 1]], dtype=torch.uint8, device=device)
     confusion = Confusion(2, device)
     found = torch.tensor([[0, 0], [0, 1]], device=device)

@@ -25,8 +25,8 @@ GPU = [pytest.mark.gpu, pytest.mark.skipif(DEVICE == "cpu", reason="needs a CUDA
 scan: Any = selective_scan  # called with arguments from a dictionary or a list
 definition: Any = oracle
 full_scan: FullScan = partial(selective_scan, return_last_state=True, backend="triton")  # type: ignore[assignment]
-# a tile (8 times for one state, 16 for three) and one over; the same for what is read at once
-EDGES = [1, 8, 9, 16, 17, 32, 33]
+# a tile (16 times) and one over; the same for what is read at once (32 for one state)
+EDGES = [1, 15, 16, 17, 32, 33]
 
 
 SCAN = torch.ops.hybridnas.selective_scan
@@ -67,6 +67,11 @@ def _poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("length", EDGES)
 def test_lengths_at_the_edges_of_tiles(length: int, num_states: int) -> None:
     assert_agrees(inputs(length, num_states, 1, batch=1, dim=2))
+
+
+@pytest.mark.parametrize("num_states", [2, 4])  # in registers; two in a turn of the loop
+def test_even_numbers_of_states(num_states: int) -> None:
+    assert_agrees(inputs(17, num_states, 1, batch=1, dim=2))
 
 
 @pytest.mark.parametrize(("dim", "groups"), [(1, 1), (31, 1), (33, 1), (6, 6)])
@@ -166,7 +171,7 @@ def test_without_gradients_the_states_are_not_kept() -> None:
     out, last, states = SCAN(*args, True, False, True)
     kept_out, kept_last, kept_states = SCAN(*args, True, True, True)
     assert states.numel() == 0
-    assert kept_states.shape == (num_kept(40, 3), 2, 3, 6)
+    assert kept_states.shape == (num_kept(40), 2, 3, 6)
     assert torch.equal(out, kept_out)
     assert torch.equal(last, kept_last)
 

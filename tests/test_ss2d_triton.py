@@ -174,6 +174,7 @@ def test_compiles_and_captures() -> None:
     compiled = torch.compile(lambda **g: ss2d(**g, directions=CROSS), fullgraph=True)
     y = compiled(**leaves)
     torch.testing.assert_close(torch.autograd.grad(y.square().sum(), leaves["x"])[0], want)
+    del y  # whose graph holds the leaves' gradients to the stream that cannot be captured
     graph = torch.cuda.CUDAGraph()
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):

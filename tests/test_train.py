@@ -14,6 +14,7 @@ from hybridnas.data import ImageLoader
 from hybridnas.errors import ConfigError
 from hybridnas.tasks import TASKS
 from hybridnas.tasks.classification import classification_loss, score, validation_loader
+from hybridnas.tasks.forward import Forward
 from hybridnas.train import Diverged, EpochRecord, train
 
 torch.set_num_threads(1)
@@ -49,7 +50,7 @@ def digits_loader(batch_size: int = 100) -> ImageLoader:
 
 
 def run(model: nn.Module, told: Protocol) -> list[EpochRecord]:
-    return train(model, CLASSIFICATION.loaders(told, CPU, 0).train, told, CPU)
+    return train(model, CLASSIFICATION.loaders(told, CPU, 0).train, told, CPU).curve
 
 
 # ---- training
@@ -75,9 +76,8 @@ def test_digits_are_learned(augmentation: Augmentation) -> None:
 def test_every_epoch_is_told_as_it_ends() -> None:
     told = protocol(2)
     records: list[EpochRecord] = []
-    curve = train(
-        small_net(), CLASSIFICATION.loaders(told, CPU, 0).train, told, CPU, records.append
-    )
+    loader = CLASSIFICATION.loaders(told, CPU, 0).train
+    curve = train(small_net(), loader, told, CPU, records.append).curve
     assert records == curve
     assert all(record.images_per_second > 0 for record in curve)
     assert curve[0].images_per_second * curve[0].seconds == pytest.approx(1000)
@@ -178,9 +178,10 @@ def test_smoothing_is_in_the_loss_once() -> None:
     plain = classification_loss(Recipe(label_smoothing=0.1))
     shares = 0.9 * functional.one_hot(labels, 10) + 0.01
     want = -(shares * logits.log_softmax(1)).sum(1).mean()
-    torch.testing.assert_close(plain(logits, labels), want)
+    model, images = nn.Identity(), logits  # the model gives what it is given
+    torch.testing.assert_close(plain(model, images, labels), want)
     mixed = classification_loss(Recipe(label_smoothing=0.1, augmentation=Augmentation(mixup=0.8)))
-    torch.testing.assert_close(mixed(logits, shares), want)
+    torch.testing.assert_close(mixed(model, images, shares), want)
 
 
 def test_mixing_gives_smoothed_shares() -> None:
@@ -222,6 +223,33 @@ def test_score_counts_as_one_would_by_hand() -> None:
     assert found.num_images == num
     assert found.metrics == {"top1": top1, "top5": fifth / num, "top1_se": pytest.approx(error)}
     assert (found.batch_size, found.device_type, found.num_corrupt) == (64, "cpu", 0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("waits", [False, True])
+def test_scoring_by_a_graph_gives_the_same_logits(waits: bool) -> None:
+    class Seen(nn.Module):
+        """Notes what it gave, as often as Python runs it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.calls = small_net(), 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return self.net(x) if not waits or x.mean().item() > -1e9 else x
+
+    device = torch.device("cuda")
+    model = Seen().to(device)
+    loader = validation_loader(
+        Task(), resolution=32, crop_pct=1.0, batch_size=64, device=device
+    )  # seven batches of 64 and one of 49
+    forward = Forward(model.eval(), device, len(loader))
+    with torch.inference_mode():
+        for images, _ in loader:
+            assert torch.equal(forward(images), model.net(images))
+    assert (model.calls > len(loader)) == waits
 
 
 class Autocast(nn.Module):

@@ -41,17 +41,19 @@ def params(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
-@pytest.mark.parametrize("size", [(64, 96), (75, 110)])
+@pytest.mark.parametrize(("size", "width"), [((64, 96), None), ((75, 110), 24)])
 @pytest.mark.parametrize("widths", [(16, 24), (16, 24, 32), (8, 16, 24, 32), (8, 8, 16, 16, 24)])
-def test_it_costs_what_the_closed_form_says(widths: tuple[int, ...], size: tuple[int, int]) -> None:
+def test_it_costs_what_the_closed_form_says(
+    widths: tuple[int, ...], size: tuple[int, int], width: int | None
+) -> None:
     architecture = pyramid(*widths)
-    net = segmenter(architecture).eval()
-    head = cost(architecture, size, "segmentation", num_classes=5).head
+    net = segmenter(architecture, **({} if width is None else {"width": width})).eval()
+    head = cost(architecture, size, "segmentation", num_classes=5, head_width=width).head
     analysis = FlopCountAnalysis(net, torch.zeros(1, 3, *size))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     assert analysis.by_module_and_operator()["decode_head"]["conv"] == head.macs
     assert params(net.decode_head) + params(net.norms) == head.params
-    whole = cost(architecture, size, "segmentation", num_classes=5).params
+    whole = cost(architecture, size, "segmentation", num_classes=5, head_width=width).params
     assert params(net) - params(net.auxiliary_head) == whole
 
 
@@ -163,3 +165,15 @@ def test_decay_spares_what_the_backbone_names() -> None:
 def test_one_stage_is_no_pyramid(name: str) -> None:
     with torch.device("meta"), pytest.raises(ConfigError, match="needs a pyramid of maps"):
         segmenter(reference(name))
+
+
+def test_classifiers_start_with_logits_that_differ() -> None:
+    """Near zero, as mmsegmentation has them, short trainings lose their first hundred steps."""
+    net = segmenter(pyramid(8, 16, 24), 11, width=64, aux_width=32).eval()
+    found = {name: m for name, m in net.named_modules() if isinstance(m, nn.Conv2d)}
+    for name, fan_in in (("decode_head.classifier", 64), ("auxiliary_head.2", 32)):
+        want = (2 / (fan_in + 11)) ** 0.5
+        assert found[name].weight.std().item() == pytest.approx(want, rel=0.15)
+        bias = found[name].bias
+        assert bias is not None
+        assert not bias.any()

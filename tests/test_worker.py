@@ -15,8 +15,9 @@ from hybridnas.search import weights
 from hybridnas.search.core import SearchCore
 from hybridnas.search.patience import patiently
 from hybridnas.search.plan import register
-from hybridnas.search.worker import _record, as_evaluation
+from hybridnas.search.worker import _record, as_evaluation, seldom
 from hybridnas.store import Store
+from hybridnas.train import EpochRecord
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,15 @@ def test_patience_tries_again_and_has_an_end() -> None:
 
     with pytest.raises(StoreError, match="gone"):
         patiently(never, minutes=0, pause_s=0)
+
+
+def test_quick_epochs_are_told_of_now_and_then() -> None:
+    times = iter([0.0, 0.4, 0.8, 1.2, 1.25, 1.9, 2.3, 2.35])
+    told: list[EpochRecord] = []
+    on_epoch = seldom(told.append, 1.0, lambda: next(times))
+    for epoch in range(1, 6):
+        on_epoch(EpochRecord(epoch, 1.0, 0.1, 0.4, 100.0))
+    assert [record.epoch for record in told] == [3, 5]
 
 
 def test_somebody_elses_optuna_study_is_left_alone(study_store: Store) -> None:

@@ -11,7 +11,18 @@ from typing import Annotated
 import typer
 
 from ..errors import HybridnasError
-from . import admin, archs, bench, costs, exports, spaces, studies
+from . import (
+    admin,
+    archs,
+    bench,
+    calibrations,
+    costs,
+    exports,
+    profiles,
+    spaces,
+    studies,
+    training,
+)
 
 app = typer.Typer(
     name="hybridnas",
@@ -26,7 +37,18 @@ app = typer.Typer(
 # click's, which typer brings along under changing names.
 _USAGE_ERROR: type[Exception] = typer.BadParameter.mro()[1]
 
-for module in (studies, costs, archs, spaces, exports, bench, admin):
+for module in (
+    studies,
+    calibrations,
+    costs,
+    profiles,
+    archs,
+    spaces,
+    training,
+    exports,
+    bench,
+    admin,
+):
     module.register(app)
 
 
@@ -57,7 +79,8 @@ def main() -> None:
     try:
         code = app(prog_name="hybridnas", standalone_mode=False)
     except HybridnasError as error:
-        typer.echo(f"error: {error}", err=True)
+        if int(os.environ.get("RANK", "0")) == 0:  # of torchrun's processes one is enough
+            typer.echo(f"error: {error}", err=True)
         sys.exit(2)
     except _USAGE_ERROR as error:
         _explain(error)

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from ..errors import ConfigError
 from ..store import Store, redact
+from ..task_defaults import TASK_DEFAULTS
 from .common import DEFAULT_STORAGE, AsJson, Storage, print_facts, print_json, print_table
 from .doctor import examine
 
@@ -62,13 +64,23 @@ def doctor(
     data: Annotated[
         str | None, typer.Option(metavar="DIR", help="Also look at this data set.")
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK",
+            help="What --data is for: classification, segmentation or detection. Default: the "
+            "one whose layout it has.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what this machine can do, and what is missing. Writes nothing.
 
     Example: `hybridnas doctor --data DIR`
     """
-    found = examine(storage, data)
+    if task is not None and task not in TASK_DEFAULTS:
+        raise ConfigError(f"unknown task {task!r}; allowed: {', '.join(TASK_DEFAULTS)}")
+    found = examine(storage, data, task)
     if as_json:
         print_json([finding.__dict__ for finding in found])
         return

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import runpy
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -19,6 +20,13 @@ bench = typer.Typer(
 )
 
 Row = dict[str, Any]
+
+# Ours beside the models of timm that they are, or come nearest to.
+_PAIRS = (
+    "mambaout_tiny=mambaout_tiny",
+    "caformer_s18=caformer_s18",
+    "vmamba_tiny_s1l8=convnext_tiny",
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -59,6 +67,107 @@ def kernels(
     print_kernels(f"{torch.cuda.get_device_name()}, bf16, batch {batch}", rows)
 
 
+@bench.command()
+def training(
+    part: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="short or steps; may be repeated. Default: both."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="Images with train/ and val/ for the short ones. Default: noise."
+        ),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Of the short ones.")] = 30,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Time a plain float32 loop beside the short ones, too.")
+    ] = False,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Images at once.")] = 128,
+    as_json: AsJson = False,
+) -> None:
+    """Time trainings on this GPU.
+
+    short: whole evaluations at 64 px of networks of MambaOut's, CAFormer's and VMamba's kind,
+    beside their captured step alone, an eager loop and (--plain) timm's transforms in a plain
+    loop. steps: whole training steps at 224 px of our models beside timm's, as they are, captured
+    as a CUDA graph and under torch.compile. Example: `hybridnas bench training --data DIR --plain`
+    """
+    parts = part or ["short", "steps"]
+    for name in parts:
+        if name not in ("short", "steps"):
+            raise ConfigError(f"no benchmark of training {name!r}; allowed: short, steps")
+    if not torch.cuda.is_available():
+        raise HybridnasError("training is timed on a CUDA device, and there is none here")
+    found: dict[str, list[Row]] = {}
+    if "short" in parts:
+        words = ["--epochs", str(epochs), "--batch", str(batch), *(["--plain"] if plain else [])]
+        words += ["--data", data] if data else []
+        found["short"] = _rows("bench_short_training", words)
+    if "steps" in parts:
+        found["steps"] = _rows("bench_training", [*_PAIRS, "--batch", str(batch)])
+    device = torch.cuda.get_device_name()
+    if as_json:
+        print_json({"device": device, "batch": batch, **found})
+    else:
+        print_training(f"{device}, bf16, batch {batch}", found)
+
+
+def _rows(script: str, words: Sequence[str]) -> list[Row]:
+    """What a shipped script measures, told its own command line."""
+    path = shipped("bench_training")[script]
+    console(stderr=True).print(f"{path.name} {' '.join(words)} ...")
+    sys.path.insert(0, str(path.parent))  # scripts import from their neighbours
+    try:
+        module = runpy.run_path(str(path))
+        return list(module["rows"](module["parser"]().parse_args(words)))
+    finally:
+        sys.path.remove(str(path.parent))
+
+
+def print_training(title: str, found: Mapping[str, Sequence[Row]]) -> None:
+    """Images a second, seconds and memory of each part's rows."""
+    if "short" in found:
+        rates = ("evaluation", "train", "captured step", "eager", "plain")
+        seconds = ("data_s", "build_s", "check_s", "capture_s", "train_s", "score_s", "total_s")
+        failed = [row for row in found["short"] if "failed" in row]
+        rows = [row for row in found["short"] if "failed" not in row]
+        print_table(
+            f"{title}, 64 px: images/s of one evaluation, and of its parts",
+            ("network", *rates, "top1"),
+            [
+                [row["kind"], *(_number(row.get(n), 0) for n in rates), _number(row["top1"], 4)]
+                for row in rows
+            ],
+        )
+        print_table(
+            "Seconds of one evaluation",
+            ("network", *(name.removesuffix("_s") for name in seconds), "steps"),
+            [
+                [row["kind"], *(_number(row.get(n), 2) for n in seconds), row["stepping"]]
+                for row in rows
+            ],
+        )
+        for row in failed:
+            typer.echo(f"{row['kind']} failed: {row['failed']}")
+    if "steps" in found:
+        print_table(
+            f"{title}, 224 px: whole training steps",
+            ("network", "run", "images/s", "ms", "peak MiB", "until the first s"),
+            [
+                [
+                    row["network"],
+                    row["how"],
+                    _number(row["images_s"], 0),
+                    _number(row["ms"], 2),
+                    _number(row["peak_mib"], 0),
+                    _number(row["first_step_s"], 1),
+                ]
+                for row in found["steps"]
+            ],
+        )
+
+
 def print_kernels(title: str, rows: Sequence[Row]) -> None:
     """A line for each measurement, and the geometric mean of each operator's ratios."""
     columns = ("operator", "shape", "pass", "peer", "peer us", "ours us", "ratio", "of the floor")
@@ -76,16 +185,17 @@ def print_kernels(title: str, rows: Sequence[Row]) -> None:
 
 
 def _cells(row: Row) -> list[str]:
-    def text(value: float | None, digits: int) -> str:
-        return "-" if value is None else f"{value:.{digits}f}"
-
     return [
         row["op"],
         row["shape"],
         row["pass"],
         row["peer"],
-        text(row["peer_us"], 0),
-        text(row["ours_us"], 0),
-        text(row["ratio"], 2),
-        text(row["fraction_of_floor"], 2),
+        _number(row["peer_us"], 0),
+        _number(row["ours_us"], 0),
+        _number(row["ratio"], 2),
+        _number(row["fraction_of_floor"], 2),
     ]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ..config import Fidelity
 from ..search import DEFAULT_STORAGE as DEFAULT_STORAGE
 
 Storage = Annotated[
@@ -19,6 +20,27 @@ Storage = Annotated[
         help="Database: sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME.",
         envvar="HYBRIDNAS_STORAGE",
         show_envvar=True,
+    ),
+]
+StudyArgument = Annotated[
+    str,
+    typer.Argument(metavar="STUDY", help="A YAML file, a shipped study, or one in the database."),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="A Ray cluster: HOST:PORT of its head, or auto. Default: Ray started here.",
+        show_default=False,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override any key of the YAML, e.g. --set budget.trials=50 "
+        "--set constraints.macs.max=4.5e9 --set task.data=DIR. May be repeated.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
@@ -82,8 +104,16 @@ def in_units(value: float | None) -> str:
 
 def objective_text(name: str, value: float) -> str:
     """An objective's value as people read it."""
+    if name == "latency_ms":
+        return f"{value:.3f}"
     return in_units(value) if name in ("macs", "params") else f"{value:.4f}"
 
 
 def epochs(number: int) -> str:
     return "1 epoch" if number == 1 else f"{number} epochs"
+
+
+def fidelity_words(fidelity: Fidelity) -> str:
+    """`15 epochs at 64 px`, `15 epochs at 64 px of 25 % of the images`."""
+    share = "" if fidelity.share == 1 else f" of {100 * fidelity.share:g} % of the images"
+    return f"{epochs(fidelity.epochs)} at {fidelity.resolution} px{share}"

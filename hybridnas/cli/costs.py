@@ -8,6 +8,7 @@ import typer
 
 from ..cost import Cost
 from ..cost import cost as cost_of
+from ..cost import input_size as counted_size
 from ..counting import CONVENTION
 from ..errors import ConfigError
 from .common import (
@@ -27,10 +28,11 @@ ArchArgument = Annotated[
     ),
 ]
 CostTask = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="TASK",
-        help="With its head: classification, segmentation (UperNet) or detection (Mask R-CNN).",
+        help="With its head: classification, segmentation (UperNet) or detection (Mask R-CNN). "
+        "Default: the study's for a trial, else classification.",
     ),
 ]
 
@@ -57,7 +59,7 @@ def cost(
             "else 224, 512x2048 or 800x1280 as papers count the task.",
         ),
     ] = None,
-    task: CostTask = "classification",
+    task: CostTask = None,
     num_classes: Annotated[
         int | None,
         typer.Option(
@@ -77,10 +79,13 @@ def cost(
     """
     named = architecture_of(arch, storage)
     size = None if input_size is None else image_size(input_size)
-    if named.view is not None and task == "classification":
-        size = size or (named.resolution, named.resolution)
+    own = named.task
+    task = task or own
+    if named.view is not None and task == own:
+        size = size or counted_size(task, named.resolution)
         num_classes = named.num_classes if num_classes is None else num_classes
-    known = cost_of(named.architecture, size, task, num_classes)
+    width = named.head_width if task == own else None
+    known = cost_of(named.architecture, size, task, num_classes, head_width=width)
     if as_json:
         print_json(_cost_json(known, task))
     else:
@@ -114,7 +119,7 @@ def _cost_json(known: Cost, task: str) -> dict[str, Any]:
     }
 
 
-_HEADS = {"segmentation": ", UperNet", "detection": ", Mask R-CNN"}
+HEADS = {"segmentation": ", with UperNet", "detection": ", with Mask R-CNN"}
 
 
 def _print_cost(arch: str, known: Cost, task: str) -> None:
@@ -128,7 +133,7 @@ def _print_cost(arch: str, known: Cost, task: str) -> None:
     height, width = known.input_size
     columns = ("stage", "depth", "width", "mixers", "params", "MACs", "share", "tokens L", "L/6D")
     title = f"{arch} at {height} x {width} px, {known.num_classes} classes"
-    print_table(f"{title}{_HEADS.get(task, '')}", columns, rows)
+    print_table(f"{title}{HEADS.get(task, '')}", columns, rows)
     typer.echo(f"MACs: {CONVENTION}")
 
 

@@ -7,14 +7,15 @@ import importlib.util
 import os
 import platform
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from ..config import Task
-from ..data import data_digest, num_classes, open_splits
 from ..errors import HybridnasError
 from ..kernels import BACKENDS, VARIABLE, choose
 from ..store import Store, redact
+from ..tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,10 @@ class Finding:
     advice: str = ""
 
 
-def examine(storage: str, data: str | None) -> list[Finding]:
-    """All findings, most basic first; nothing is written, and Ray is not started."""
+def examine(storage: str, data: str | None, task: str | None = None) -> list[Finding]:
+    """All findings, most basic first; nothing is written, and Ray is not started.
+
+    data: a folder to look at besides. task: that it is for; None: the one whose layout it has."""
     cpus = os.cpu_count() or 1
     findings = [
         Finding("python", True, f"{platform.python_version()}, {cpus} CPUs, {platform.platform()}"),
@@ -43,7 +46,8 @@ def examine(storage: str, data: str | None) -> list[Finding]:
         _data(Task()),
     ]
     if data is not None:
-        findings.append(_data(Task(data=data)))
+        raw = {"name": task or _task_laid_out(Path(data).expanduser()), "data": data}
+        findings.append(_data(Task.model_validate(raw)))
     return findings
 
 
@@ -87,11 +91,20 @@ def _database(storage: str) -> Finding:
         return Finding(what, False, str(error))
 
 
+def _task_laid_out(folder: Path) -> str:
+    """The task whose data sets are laid out as a folder is."""
+    if any(folder.glob("annotations/instances_*.json")):
+        return "detection"
+    dense = all((folder / name).is_dir() for name in ("images", "annotations"))
+    return "segmentation" if dense else "classification"
+
+
 def _data(task: Task) -> Finding:
-    what = f"data {task.data}"
+    what, known = f"data {task.data}", TASKS[task.name]
     try:
-        train, val = open_splits(task)
+        train, val = known.splits(task)
+        classes, digest = len(known.class_names(task)), known.data_digest(task)
     except HybridnasError as error:
-        return Finding(what, False, str(error))
-    sizes = f"{len(train)} train, {len(val)} val, {num_classes(task)} classes"
-    return Finding(what, True, f"{sizes}, digest {data_digest(task)}")
+        return Finding(what, False, str(error), f"as data for {task.name}")
+    sizes = f"{len(train)} {task.train}, {len(val)} {task.val}, {classes} classes"
+    return Finding(what, True, f"{task.name}: {sizes}, digest {digest}")

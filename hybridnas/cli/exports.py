@@ -8,14 +8,40 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigError, ExportError
+from ..loading import HEAD
 from .common import DEFAULT_STORAGE, AsJson, Storage, console, print_facts, print_json
 from .costs import ArchArgument
 from .resolve import Named, architecture_of, origin_of
 
 if TYPE_CHECKING:
     from ..export import Extras, Source
+    from ..tasks.inference import Inference
 
-TaskName = Annotated[str, typer.Option(metavar="TASK", help="classification is the only one yet.")]
+TaskName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TASK",
+        help="classification, segmentation or detection; only checked: a model is for one task.",
+    ),
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="PX", help="Segmentation: slide a square of so many pixels over each image."
+    ),
+]
+Stride = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="PX", help="How far the window moves. Default: 2/3 of it."),
+]
+Scales = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        help="Segmentation: average over versions of each image, e.g. 0.5,0.75,1,1.25,1.5,1.75 "
+        "as papers' multi-scale figures.",
+    ),
+]
 Classes = Annotated[
     int | None,
     typer.Option(
@@ -80,7 +106,10 @@ def export(
     """Write a model as a folder for `timm.create_model("local-dir:DIR")`.
 
     The folder holds config, weights, and a card that says how timm, segmentation-models-pytorch
-    and torchvision load it. Example: `hybridnas export quickstart:17 --out my_model`
+    and torchvision load it. A model for segmentation or detection has its head in a file of its
+    own: `hybridnas.load_model("DIR")` gives the whole, timm the backbone.
+
+    Example: `hybridnas export quickstart:17 --out my_model`
     """
     from ..export import Extras, Source
 
@@ -105,6 +134,8 @@ def export(
             _export_trained(named, out, extras)
     typer.echo(f"written: {out}")
     load_it = f'import hybridnas, timm; timm.create_model("local-dir:{out}", pretrained=True)'
+    if (out / HEAD).is_file():
+        load_it = f'import hybridnas; hybridnas.load_model("{out}")'
     if standalone:
         load_it = f"import {out.name}; {out.name}.create_model()"
     typer.echo(f"load it: {load_it}")
@@ -156,7 +187,7 @@ def _export_other(
 
 def evaluate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="An exported model.")],
-    task: TaskName = "classification",
+    task: TaskName = None,
     data: Annotated[
         str | None, typer.Option(metavar="DIR", help="Default: the data it was trained on.")
     ] = None,
@@ -169,19 +200,55 @@ def evaluate(
     device: Annotated[
         str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
     ] = "auto",
+    window: Window = None,
+    stride: Stride = None,
+    scales: Scales = None,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Segmentation: average with the mirrored image.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Score an exported model, in fp32, just as the search scored it.
 
-    Example: `hybridnas evaluate my_model --split test`
+    Classification counts top1 and top5, segmentation miou, aacc and macc as mmsegmentation does,
+    detection box_ap and mask_ap as pycocotools does. Examples:
+    `hybridnas evaluate my_model --split test`,
+    `hybridnas evaluate roads --data DIR --scales 0.5,0.75,1,1.25,1.5,1.75 --flip`,
+    `hybridnas evaluate roads --window 512 --stride 341`
     """
     from ..export import score_export
+    from ..tasks import TASKS
 
-    if task != "classification":
-        raise ConfigError(f"unknown task {task!r}; allowed: classification")
-    found = score_export(folder, data=data, split=split, batch_size=batch_size, device=device)
+    if task is not None and task not in TASKS:
+        raise ConfigError(f"unknown task {task!r}; allowed: {', '.join(TASKS)}")
+    found = score_export(
+        folder,
+        task=task,
+        data=data,
+        split=split,
+        batch_size=batch_size,
+        device=device,
+        inference=_inference(window, stride, scales, flip),
+    )
     if as_json:
         print_json(found)
     else:
         facts = {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in found.items()}
         print_facts(f"{folder}", facts.items())
+
+
+def _inference(
+    window: int | None, stride: int | None, scales: str | None, flip: bool
+) -> Inference | None:
+    """How a segmenting model is to see images; None: nothing was said."""
+    from ..tasks.inference import Inference
+
+    if (window, stride, scales, flip) == (None, None, None, False):
+        return None
+    if stride is None and window is not None:
+        stride = max(1, 2 * window // 3)
+    try:
+        factors = tuple(map(float, (scales or "1").split(",")))
+    except ValueError:
+        raise ConfigError(f"--scales takes numbers like 0.5,1,1.5, got {scales!r}") from None
+    return Inference(window, stride, factors, flip)

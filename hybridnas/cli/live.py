@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..config import Study
+from ..objectives import STANDARD_ERRORS
 from ..search.observer import Candidate, Finished
 from .common import in_units
 
@@ -50,7 +51,7 @@ class Lines:
 
     def finished(self, result: Finished) -> None:
         self._done += 1
-        self._print(f"{_ending(result)}, {self._done} done{_of(self._study)}")
+        self._print(f"{_ending(result, self._study.measured)}, {self._done} done{_of(self._study)}")
 
     def note(self, text: str) -> None:
         self._print(text)
@@ -96,16 +97,17 @@ class LiveView:
         self._done += 1
         self._failed += result.reason is not None
         self._last = [*self._last[-7:], result]
-        top1 = result.metrics.get("top1")
-        best = self._best.metrics.get("top1") if self._best else None
-        if top1 is not None and (best is None or top1 > best):
+        score = result.metrics.get(self._study.measured)
+        best = self._best.metrics.get(self._study.measured) if self._best else None
+        if score is not None and (best is None or score > best):
             self._best = result
 
     def note(self, text: str) -> None:
         self._note = text
 
     def _render(self) -> RenderableType:
-        return Group(self._heading(), self._running_table(), *map(_last_line, self._last))
+        last = [_last_line(result, self._study.measured) for result in self._last]
+        return Group(self._heading(), self._running_table(), *last)
 
     def _heading(self) -> Text:
         elapsed = time.monotonic() - self._began
@@ -116,9 +118,9 @@ class LiveView:
         text.append(f"   {_clock(elapsed)}{self._remaining(elapsed)}", style="dim")
         if self._best is not None:
             macs = in_units(self._best.costs["macs"])
-            text.append(
-                f"   best top1 {self._best.metrics['top1']:.4f} ({self._best.short}, {macs} MACs)"
-            )
+            name = self._study.measured
+            score = f"{name} {self._best.metrics[name]:.4f}"
+            text.append(f"   best {score} ({self._best.short}, {macs} MACs)")
         if self._note:
             text.append(f"\n{self._note}", style="dim")
         return text
@@ -136,8 +138,8 @@ class LiveView:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for column in ("trial", "stages", "MACs", "epochs", "", "loss", "time"):
             table.add_column(column)
-        total = self._study.fidelity.epochs
         for number, run in sorted(self._running.items()):
+            total = run.candidate.protocol.fidelity.epochs
             table.add_row(
                 str(number),
                 run.candidate.architecture.short,
@@ -150,16 +152,18 @@ class LiveView:
         return table
 
 
-def _last_line(result: Finished) -> Text:
-    return Text(_ending(result), style="red" if result.reason else "dim")
+def _last_line(result: Finished, measured: str) -> Text:
+    return Text(_ending(result, measured), style="red" if result.reason else "dim")
 
 
-def _ending(result: Finished) -> str:
+def _ending(result: Finished, measured: str) -> str:
     start = f"trial {result.number} {result.short}, {in_units(result.costs['macs'])} MACs"
     if result.reason is not None:
         return f"{start}: failed, {result.reason} ({result.message})"
-    top1, error = result.metrics.get("top1"), result.metrics.get("top1_se")
-    score = "no score" if top1 is None else f"top1 {top1:.4f} +- {error or 0:.4f}"
+    value = result.metrics.get(measured)
+    score = f"no {measured}" if value is None else f"{measured} {value:.4f}"
+    if (error := result.metrics.get(STANDARD_ERRORS.get(measured, ""))) is not None:
+        score += f" +- {error:.4f}"
     return f"{start}: {score}, {'known already' if result.reused else f'{result.seconds:.1f} s'}"
 
 

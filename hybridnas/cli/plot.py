@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..counting import pixels
 from ..errors import ConfigError
+from ..objectives import STANDARD_ERRORS
+from ..search.plan import counted_size
 from ..search.view import StudyView
 
 _FORMATS = (".svg", ".png", ".pdf")
@@ -26,22 +29,20 @@ def plot_front(view: StudyView, path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError:
         raise ConfigError("--plot needs matplotlib: pip install 'hybridnas[plots]'") from None
-    score, cost = (
-        view.objectives
-        if view.objectives[0] not in ("macs", "params")
-        else reversed(view.objectives)
-    )
+    score = view.study.measured
+    (cost,) = (name for name in view.objectives if name != score)
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     front = view.front()
     rest = [row for row in view.finished if row not in front]
     axes.scatter([r.value(cost) for r in rest], [r.value(score) for r in rest], c="0.7", s=18)
     xs, ys = [row.value(cost) for row in front], [row.value(score) for row in front]
-    errors = [(r.evaluation.metrics.get("top1_se") or 0.0) if r.evaluation else 0 for r in front]
+    error = STANDARD_ERRORS.get(score, "")
+    errors = [(r.evaluation.metrics.get(error) or 0.0) if r.evaluation else 0 for r in front]
     axes.errorbar(xs, ys, yerr=errors, fmt="o-", c="tab:blue", capsize=2, drawstyle="steps-post")
     for row, x, y in zip(front, xs, ys, strict=True):
         axes.annotate(row.architecture.short, (x, y), (4, -10), textcoords="offset points", size=7)
-    labels = {"macs": f"MACs at {view.study.fidelity.resolution} px", "params": "parameters"}
+    labels = {"macs": f"MACs at {pixels(counted_size(view.study))}", "params": "parameters"}
     axes.set(
         xlabel=labels.get(cost, cost),
         ylabel=score,

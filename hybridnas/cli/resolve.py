@@ -84,6 +84,15 @@ class Named:
     row: Row | None = None
 
     @property
+    def task(self) -> str:
+        """A study's; classification for what is of no study."""
+        return self.view.study.task.name if self.view else "classification"
+
+    @property
+    def head_width(self) -> int | None:
+        return self.view.study.task.head_width if self.view else None
+
+    @property
     def resolution(self) -> int:
         """The image size that a study used; 224 for what is of no study."""
         return self.view.study.fidelity.resolution if self.view else 224

@@ -4,34 +4,29 @@ from __future__ import annotations
 
 import importlib.resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config import Study
-from ..errors import ConfigError, StoreError
+from ..errors import ConfigError
 from ..search.view import StudyView
 from ..store import Store
 from .common import (
     DEFAULT_STORAGE,
     AsJson,
+    Ray,
+    Settings,
     Storage,
+    StudyArgument,
     console,
-    epochs,
-    in_units,
-    print_facts,
     print_json,
 )
+from .dry_run import place_of, print_plan, share_of
 from .resolve import known_study, study_to_run
 from .summary import print_end, print_front, print_status, status_json, write_csv
 
 if TYPE_CHECKING:
-    from ..search.plan import Plan
-
-StudyArgument = Annotated[
-    str,
-    typer.Argument(metavar="STUDY", help="A YAML file, a shipped study, or one in the database."),
-]
+    pass
 
 _OPEN_TO_ALL = (
     "warning: there is no password, and whoever reaches this address can change and delete studies"
@@ -49,23 +44,8 @@ def search(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a study that is in the database.")
     ] = False,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="A Ray cluster: HOST:PORT of its head, or auto. Default: Ray started here.",
-            show_default=False,
-        ),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Override any key of the YAML, e.g. --set budget.trials=50 "
-            "--set constraints.macs.max=4.5e9 --set task.data=DIR. May be repeated.",
-        ),
-    ] = None,
+    ray: Ray = None,
+    settings: Settings = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, say what would run, write nothing.")
     ] = False,
@@ -78,6 +58,10 @@ def search(
 
     Examples: `hybridnas search quickstart`, `hybridnas search study.yaml --dry-run`,
     `hybridnas search images64 --set task.data=DIR --set budget.hours=1`
+
+    MACs are counted with the head of the study's task: of classification on a square image of the
+    study's resolution; of segmentation (UperNet) and detection (Mask R-CNN) on an image of papers'
+    proportions, 512x2048 for a resolution of 512 and 800x1280 for one of 800.
     """
     from ..search.cluster import check_reachable
     from ..search.plan import make_plan
@@ -85,7 +69,7 @@ def search(
     plan = make_plan(study_to_run(study, storage, resume, settings or []))
     check_reachable(ray)  # before a database is made
     if dry_run:
-        _print_plan(plan, _share(plan, ray), _place(plan, storage, resume), as_json)
+        print_plan(plan, share_of(plan, ray), place_of(plan, storage, resume), as_json)
         return
     from ..search.driver import run_study
     from .live import Lines, LiveView
@@ -102,76 +86,6 @@ def search(
         print_end(view, reason)
     if reason == "interrupted":
         raise typer.Exit(130)
-
-
-def _share(plan: Plan, ray: str | None) -> str:
-    """What a candidate would get here; unknown of a cluster."""
-    from ..search.machine import fit, this_machine
-
-    return "that of the cluster" if ray else fit(plan.study.resources, this_machine()).words
-
-
-def _place(plan: Plan, storage: str, resume: bool) -> str:
-    """What the database says to the study; ConfigError where it could not run."""
-    from ..search.plan import check_registered
-
-    try:
-        with Store.open(storage, create=False) as store:
-            known = check_registered(plan, store, resume)
-            return "goes on with what is there" if known else "a new study"
-    except StoreError as error:
-        return f"a new database ({error})"
-
-
-def _print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
-    from ..search.plan import survey
-
-    study: Study = plan.study
-    found: dict[str, Any] = {
-        "study": study.name,
-        "space": plan.space.name,
-        "size": plan.space.size(),
-        "genes": len(plan.space.genes),
-        **survey(plan),
-        "data": study.task.data,
-        "classes": plan.num_classes,
-        "protocol": plan.protocol.digest,
-        "budget": study.budget.model_dump(exclude_none=True),
-        "sampler": study.sampler.name,
-        "resources": share,
-        "database": place,
-    }
-    if as_json:
-        print_json(found)
-        return
-    fidelity, bounds = study.fidelity, study.constraints.bounds()
-    limits = [
-        f"{name} {word} {in_units(value)}"
-        for name, bound in bounds.items()
-        for word, value in (("at least", bound.min), ("at most", bound.max))
-        if value is not None
-    ]
-    kept = f"{100 * found['feasible_share']:.0f} % of random draws keep them"
-    smallest, median = in_units(found["smallest_macs"]), in_units(found["median_macs"])
-    print_facts(
-        f"{study.name} would run (nothing was written)",
-        [
-            (
-                "space",
-                f"{plan.space.name}: {found['size']:.2e} architectures, {found['genes']} decisions",
-            ),
-            ("MACs", f"from {smallest}, median {median}, at {fidelity.resolution} px"),
-            ("constraints", f"{', '.join(limits)}; {kept}" if limits else "none"),
-            ("objectives", ", ".join(f"{d} {name}" for name, d in study.objectives.items())),
-            ("data", f"{study.task.data}, {plan.num_classes} classes"),
-            ("training", f"{epochs(fidelity.epochs)}, batches of {study.recipe.batch_size}"),
-            ("sampler", study.sampler.name),
-            ("budget", ", ".join(f"{name} {value:g}" for name, value in found["budget"].items())),
-            ("resources", share),
-            ("database", place),
-            ("protocol", plan.protocol.digest),
-        ],
-    )
 
 
 def status(
@@ -200,7 +114,7 @@ def pareto(
 ) -> None:
     """Show the Pareto front of a study: the trials that no other beats in every objective.
 
-    +- is the standard error of top1. Stages read G3-S9: three Gated CNN blocks, then nine SSM
+    +- is a standard error. Stages read G3-S9: three Gated CNN blocks, then nine SSM
     blocks (A: attention). Example: `hybridnas pareto quickstart --plot front.svg`
     """
     if as_json and as_csv:

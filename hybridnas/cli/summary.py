@@ -9,8 +9,12 @@ from typing import Any
 
 import typer
 
+from ..counting import pixels
+from ..objectives import STANDARD_ERRORS
+from ..search.plan import counted_size
 from ..search.view import Row, StudyView
-from .common import epochs, in_units, objective_text, print_facts, print_table
+from .common import fidelity_words, in_units, objective_text, print_facts, print_table
+from .proxy_words import proxy_lines
 
 _ENDED = {
     "trials": "the budget of trials is spent",
@@ -30,7 +34,17 @@ def status_json(view: StudyView) -> dict[str, Any]:
         "study": view.study.name,
         "trials": dict(view.counts()),
         "budget": view.study.budget.model_dump(exclude_none=True),
-        "fidelity": view.study.fidelity.model_dump(),
+        "fidelity": view.study.fidelity.model_dump(exclude_defaults=True),
+        "calibrations": [
+            {
+                "study": record.study,
+                "proxy_protocol": record.proxy_digest,
+                "judge_protocol": record.judge_digest,
+                **record.settings,
+                **(record.result or {}),
+            }
+            for record in view.calibrations
+        ],
         "best": view.as_json(best[0]) if best else None,
         "front_size": len(view.front()),
         "hypervolume": view.hypervolume(),
@@ -53,7 +67,7 @@ def status_json(view: StudyView) -> dict[str, Any]:
 
 
 def print_status(view: StudyView) -> None:
-    found, fidelity = status_json(view), view.study.fidelity
+    found = status_json(view)
     volume = found["hypervolume"]
     cost = found["cost"]
     best = view.best(1)
@@ -62,7 +76,8 @@ def print_status(view: StudyView) -> None:
         [
             ("trials", f"{len(view.rows)}: {_counts(found['trials'])}"),
             ("budget", _counts(found["budget"], after=True)),
-            ("fidelity", f"{epochs(fidelity.epochs)} at {fidelity.resolution} px"),
+            ("fidelity", fidelity_words(view.study.fidelity)),
+            ("proxy", "\n".join(line.removeprefix("proxy: ") for line in proxy_lines(view))),
             ("best", _one_line(view, best[0]) if best else "no result yet"),
             ("front", f"{found['front_size']} trials"),
             ("hypervolume", "-" if volume is None else f"{volume:.4f}"),
@@ -92,22 +107,27 @@ def print_front(view: StudyView) -> None:
         values: list[str] = []
         for key, value in member["values"].items():
             values.append(objective_text(key, value))
-            if key == "top1":
-                values.append(_spread(member))
+            if key in STANDARD_ERRORS:
+                values.append(_spread(member[STANDARD_ERRORS[key]]))
         rows.append([row.number, *values, in_units(member["params"]), member["stages"]])
     headings = [word for key in view.objectives for word in _headings(key)]
     columns = ["trial", *headings, "params", "stages"]
     title = f"Pareto front of {name}: {len(rows)} of {len(view.finished)} results"
-    print_table(f"{title}, MACs at {view.study.fidelity.resolution} px", columns, rows)
+    print_table(f"{title}, MACs at {pixels(counted_size(view.study))}", columns, rows)
+    if view.study.latency is not None:
+        typer.echo(f"latency_ms: of one batch by table, {view.study.latency.setting}")
+    for line in proxy_lines(view):
+        typer.echo(line)
 
 
 def write_csv(view: StudyView) -> None:
     """The front on stdout, one line a member."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["trial", "arch", *view.objectives, "params", "top1_se", "stages"])
+    errors = [STANDARD_ERRORS[name] for name in view.objectives if name in STANDARD_ERRORS]
+    writer.writerow(["trial", "arch", *view.objectives, "params", *errors, "stages"])
     for member in view.front_json():
-        head = [member["trial"], member["arch"], *member["values"].values()]
-        writer.writerow([*head, member["params"], member["top1_se"], member["stages"]])
+        head = [member["trial"], member["arch"], *member["values"].values(), member["params"]]
+        writer.writerow([*head, *(member[name] for name in errors), member["stages"]])
 
 
 def print_end(view: StudyView, reason: str) -> None:
@@ -130,11 +150,12 @@ def _one_line(view: StudyView, row: Row) -> str:
 
 
 def _headings(objective: str) -> list[str]:
-    return {"top1": ["top1", "+-"], "macs": ["MACs"]}.get(objective, [objective])
+    name = {"macs": "MACs"}.get(objective, objective)
+    return [name, "+-"] if objective in STANDARD_ERRORS else [name]
 
 
-def _spread(member: Mapping[str, Any]) -> str:
-    return "" if member["top1_se"] is None else f"{member['top1_se']:.4f}"
+def _spread(error: float | None) -> str:
+    return "" if error is None else f"{error:.4f}"
 
 
 def _counts(counts: Mapping[str, float], after: bool = False) -> str:

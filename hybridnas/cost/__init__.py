@@ -3,3 +3,4 @@
 from .macs import Cost as Cost
 from .macs import StageCost as StageCost
 from .macs import cost as cost
+from .macs import input_size as input_size

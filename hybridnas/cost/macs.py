@@ -58,14 +58,17 @@ def cost(
     task: str | None = None,
     num_classes: int | None = None,
     in_chans: int = 3,
+    head_width: int | None = None,
 ) -> Cost:
     """The cost of an architecture on an image of that size, with the head of a task.
 
     task: 'classification' (the default: the architecture's own head), 'segmentation' (UperNet)
     or 'detection' (Mask R-CNN with FPN). input_size: side of a square image or (height, width),
     in pixels; None: 224, 512 x 2048 and 800 x 1280, as published. num_classes: None: 1000, 150
-    and 80. Raises ConfigError for a task that is not known, for a dense one on a network without
-    a pyramid of maps, and for an image too small.
+    and 80. head_width: channels of a dense task's head; None: 512 and 256, as published.
+
+    Raises ConfigError for a task that is not known, for a dense one on a network without a pyramid
+    of maps, and for an image too small.
     """
     if task not in (None, *TASKS):
         raise ConfigError(f"unknown task {task!r}; allowed: {', '.join(TASKS)}")
@@ -97,11 +100,20 @@ def cost(
         maps.append((width, at))
         total += spent
     if task in DENSE_HEADS:
-        head = DENSE_HEADS[task](maps, classes)
+        width_given = {} if head_width is None else {"width": head_width}
+        head = DENSE_HEADS[task](maps, classes, **width_given)
     else:
         head = architecture.head.count(width, classes, at)
     total += head
     return Cost(total.params, total.macs, stem, tuple(stages), head, size, classes)
+
+
+def input_size(task: str, resolution: int) -> Size:
+    """(height, width) of the image that costs of a task at a resolution are counted for: square
+    for classification, else of the proportions of published figures (TASKS), whose shorter side
+    is the resolution."""
+    height, width = TASKS[task][0]
+    return resolution, round(resolution * width / height)
 
 
 def _checked_size(given: int | tuple[int, int]) -> Size:

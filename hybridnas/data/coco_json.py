@@ -11,6 +11,7 @@ import math
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,16 @@ class Contents:
 
 def read_annotations(path: Path) -> Contents:
     """Reads and checks an `instances_*.json`; DataError names the file and the entry."""
+    try:
+        known = path.stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error})") from None
+    return _read(path, known.st_mtime_ns, known.st_size)
+
+
+# COCO's own takes half a minute, and every candidate of a search asks for it in its process.
+@lru_cache(maxsize=4)
+def _read(path: Path, changed_ns: int, size: int) -> Contents:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # broken JSON and broken UTF-8 are ValueErrors

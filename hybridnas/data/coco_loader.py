@@ -12,13 +12,16 @@ from typing import NamedTuple
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from ..errors import DataError
+from ..processes import ALONE, Share
+from .batches import Placement
 from .coco import CocoSplit, Target
 from .detection_views import TrainingView
-from .loader import check_readable, planned, seeded
+from .loader import check_readable
+from .plans import Plans, planned, seeded
 
 
 class CocoLoader:
@@ -33,7 +36,7 @@ class CocoLoader:
     max_corrupt: the share of these images that may be unreadable or missing; more is a DataError,
         for missing ones at once, for others while iterating.
     loader_workers: processes that read images; 0: this one.
-    rank, num_ranks: of several processes that share the batches, which one this is.
+    batch_size: of this process. share: which batches are this process's.
     """
 
     def __init__(
@@ -46,8 +49,7 @@ class CocoLoader:
         max_corrupt: float,
         device: torch.device,
         loader_workers: int,
-        rank: int = 0,
-        num_ranks: int = 1,
+        share: Share = ALONE,
     ) -> None:
         training = view is not None
         indices = split.with_objects() if training else list(range(len(split)))
@@ -61,9 +63,15 @@ class CocoLoader:
         self._limit = min(int(max_corrupt * len(indices)), len(indices) - 1)
         self._device = device
         self._count({index: "no such file" for index in indices if index in split.missing})
-        plans = _Plans(split, indices, self.batch_size, training, seed, rank, num_ranks)
+        self._plans = _Plans(split, indices, self.batch_size, training, seed, share)
         batches = _Batches(split, view, indices, self._limit)
-        self._batches = planned(batches, plans, device, loader_workers, keep=training)
+        self._batches = planned(batches, self._plans, device, loader_workers, keep=training)
+
+    placement: Placement = "stream"
+
+    @property
+    def where(self) -> str:
+        return self.split.where
 
     def __len__(self) -> int:
         """Batches of one pass."""
@@ -72,25 +80,32 @@ class CocoLoader:
     def __iter__(self) -> Iterator[tuple[list[Tensor], list[dict[str, Tensor]]]]:
         for batch in self._batches:
             self._count(batch.unreadable)
-            if not batch.images:
-                continue
-            images = [
-                image.to(self._device, non_blocking=True).float().div_(255)
-                for image in batch.images
-            ]
-            if "index" in batch.targets[0]:
-                yield images, batch.targets
-            else:
-                yield (
-                    images,
-                    [
-                        {
-                            key: value.to(self._device, non_blocking=True)
-                            for key, value in one.items()
-                        }
-                        for one in batch.targets
-                    ],
-                )
+            if batch.images:
+                yield self._on_device(batch)
+
+    def epoch(
+        self, number: int, first: int = 0
+    ) -> Iterator[tuple[list[Tensor], list[dict[str, Tensor]]]]:
+        """The batches of pass `number`, counted from 1, from batch `first` on, counted from 0."""
+        self._plans.seek(number, first)
+        return iter(self)
+
+    def sample(self, number: int) -> tuple[list[Tensor], list[dict[str, Tensor]]] | None:
+        """At most `number` images from all over the split with their targets, as iterating gives
+        them; None: none can be read. No pass over the data begins, and no random number is drawn
+        from anyone."""
+        places = range(0, self._num_images, max(1, self._num_images // number))
+        batch = self._batches.dataset[_Plan([*places][:number], 0)]
+        return self._on_device(batch) if batch.images else None
+
+    def _on_device(self, batch: _Batch) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+        def move(x: Tensor) -> Tensor:
+            return x.to(self._device, non_blocking=True)
+
+        images = [move(image).float().div_(255) for image in batch.images]
+        if "index" in batch.targets[0]:
+            return images, batch.targets
+        return images, [{key: move(x) for key, x in one.items()} for one in batch.targets]
 
     def _count(self, unreadable: dict[int, str]) -> None:
         self.unreadable |= unreadable
@@ -108,10 +123,7 @@ class _Batch(NamedTuple):
     unreadable: dict[int, str]
 
 
-class _Plans(Sampler[_Plan]):
-    """The batches of a pass; each pass over it plans the next one. Every process plans the batches
-    of all, and takes its own."""
-
+class _Plans(Plans[_Plan]):
     def __init__(
         self,
         split: CocoSplit,
@@ -119,36 +131,34 @@ class _Plans(Sampler[_Plan]):
         batch_size: int,
         training: bool,
         seed: int,
-        rank: int,
-        num_ranks: int,
+        share: Share,
     ) -> None:
+        super().__init__(seed, share)
         sizes = torch.from_numpy(split.contents.sizes[list(indices)])
         self._upright = sizes[:, 0] > sizes[:, 1]
         self._batch_size = batch_size
         self._training = training
-        self._rank, self._num_ranks = rank, num_ranks
-        self._random = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self._upright), self._batch_size)
         if self._training:  # all processes take as many steps as the others
-            return whole // self._num_ranks
-        return len(range(self._rank, whole + bool(rest), self._num_ranks))
+            return whole // self._share.num_ranks
+        return len(range(self._share.rank, whole + bool(rest), self._share.num_ranks))
 
-    def __iter__(self) -> Iterator[_Plan]:
-        batches = self._grouped() if self._training else self._in_order()
-        seeds = torch.randint(2**31, (len(batches),), generator=self._random).tolist()
-        mine = range(self._rank, len(batches), self._num_ranks)[: len(self)]
-        for number in mine:
-            yield _Plan(batches[number], seeds[number])
+    def draw(self, random: torch.Generator) -> list[_Plan]:
+        batches = self._grouped(random) if self._training else self._in_order()
+        seeds = torch.randint(2**31, (len(batches),), generator=random).tolist()
+        plans = [_Plan(batch, seed) for batch, seed in zip(batches, seeds, strict=True)]
+        uneven = len(plans) % self._share.num_ranks if self._training else 0
+        return plans[: len(plans) - uneven]
 
     def _in_order(self) -> list[list[int]]:
         places = list(range(len(self._upright)))
         return [places[i : i + self._batch_size] for i in places[:: self._batch_size]]
 
-    def _grouped(self) -> list[list[int]]:
+    def _grouped(self, random: torch.Generator) -> list[list[int]]:
         """Shuffled full batches; at most one has images of both orientations."""
-        order = torch.randperm(len(self._upright), generator=self._random)
+        order = torch.randperm(len(self._upright), generator=random)
         full: list[list[int]] = []
         left: list[int] = []
         for side in (order[self._upright[order]], order[~self._upright[order]]):
@@ -159,7 +169,7 @@ class _Plans(Sampler[_Plan]):
                     left += part.tolist()
         if len(left) >= self._batch_size:
             full.append(left[: self._batch_size])
-        shuffled = torch.randperm(len(full), generator=self._random).tolist()
+        shuffled = torch.randperm(len(full), generator=random).tolist()
         return [full[i] for i in shuffled]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,6 +25,16 @@ from .decoding import Decoded
 _log = logging.getLogger(__name__)
 
 _PIXELS, _INDEX = "pixels.npy", "index.json"
+
+
+def cache_folder() -> Path:
+    """$HYBRIDNAS_CACHE, else hybridnas under the user's cache folder ($XDG_CACHE_HOME, ~/.cache).
+
+    Whatever lies there can be deleted when no search runs.
+    """
+    if own := os.environ.get("HYBRIDNAS_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "hybridnas"
 
 
 def cached(folder: Path, key: str, make: Callable[[], Decoded]) -> Decoded:

@@ -2,6 +2,7 @@
 
     DIR/train/<class>/*.jpg    DIR/val/<class>/*.jpg    DIR/test/<class>/*.jpg (optional)
 
+Other forms, by timm's names for them: readers.py.
 Opening a split lists its files and reads none of them.
 """
 
@@ -9,76 +10,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from ..config import Task
 from ..errors import DataError
 from .digits import SPLITS, digits
+from .readers import open_with_reader
+from .split import Split as Split
+from .split import as_rgb as as_rgb
+from .split import some as some
+from .subsets import chosen
 
 # As `task.data`; a folder of that name is reached as ./digits.
 DIGITS = "digits"
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """One split: N images, each of one class.
-
-    where: the folder, for messages.
-    labels: (N,) int64, positions in class_names.
-    sources: N paths, or the images themselves as (N, H, W) uint8 in grey.
-    """
-
-    where: str
-    class_names: tuple[str, ...]
-    labels: NDArray[np.int64]
-    sources: Sequence[str] | NDArray[np.uint8]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def read(self, index: int) -> Image.Image:
-        """The image in RGB; raises whatever its decoder raises when it cannot be read."""
-        source = self.sources[index]
-        if isinstance(source, np.ndarray):
-            return Image.fromarray(source).convert("RGB")
-        with Image.open(source) as image:
-            return as_rgb(image)
-
-    def sample(self, index: int) -> tuple[Image.Image, int]:
-        """What a loader asks for: the image and its label."""
-        return self.read(index), int(self.labels[index])
-
-    def size(self, index: int) -> tuple[int, int]:
-        """(height, width), from the head of the file alone; raises as `read` does."""
-        source = self.sources[index]
-        if isinstance(source, np.ndarray):
-            return source.shape[0], source.shape[1]
-        with Image.open(source) as image:
-            return image.height, image.width
-
-    def name(self, index: int) -> str:
-        source = self.sources[index]
-        return source if isinstance(source, str) else f"{self.where}[{index}]"
-
-    def counts(self) -> dict[str, int]:
-        """The number of images of each class."""
-        numbers = np.bincount(self.labels, minlength=len(self.class_names))
-        return dict(zip(self.class_names, numbers.tolist(), strict=True))
-
-
 def open_split(task: Task, split: str) -> Split:
-    """A split by its name; DataError says what is missing, and what there is instead."""
-    if task.data == DIGITS:
-        return _open_digits(split)
-    return _open_folder(Path(task.data).expanduser(), split)
+    """A split by its name, or what the task chooses of it; DataError says what is missing, and
+    what there is instead."""
+    return chosen(_open_whole(task, split), task, training=split == task.train)
 
 
 def open_splits(task: Task) -> tuple[Split, Split]:
@@ -111,26 +65,15 @@ def data_digest(task: Task) -> str:
     """
     content = hashlib.sha256()
     for role, split in zip(("train", "val"), open_splits(task), strict=True):
-        content.update(json.dumps([role, split.class_names]).encode())
-        if isinstance(split.sources, np.ndarray):
-            content.update(split.sources.tobytes() + split.labels.tobytes())
-            continue
-        for source, label in zip(split.sources, split.labels.tolist(), strict=True):
-            file = Path(source)
-            content.update(
-                f"{label}/{file.relative_to(split.where)}:{file.stat().st_size}".encode()
-            )
+        content.update(json.dumps([role, split.class_names]).encode() + split.identity())
     return content.hexdigest()[:12]
 
 
-def as_rgb(image: Image.Image) -> Image.Image:
-    """Any picture in RGB; raises whatever its decoder raises when it cannot be read."""
-    if image.mode.startswith("I;16"):
-        # Pillow would cut 16 bits off at 255, which leaves a white image.
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # straight to RGB, Pillow warns
-    return image.convert("RGB")
+def _open_whole(task: Task, split: str) -> Split:
+    if task.data == DIGITS:
+        return _open_digits(split)
+    opened = open_with_reader(task, split)
+    return opened if opened is not None else _open_folder(Path(task.data).expanduser(), split)
 
 
 def _open_digits(split: str) -> Split:
@@ -182,9 +125,3 @@ def subfolders(folder: Path) -> list[str]:
     return sorted(
         path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
     )
-
-
-def some(names: list[str], most: int = 8) -> str:
-    """A list for a message: its first few names, or `none`."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more if names else "none"

@@ -8,18 +8,18 @@ as bytes in one tensor and are normalised on the device, which halves the work p
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from ..errors import DataError
+from ..processes import ALONE, Share
+from .batches import Placement
+from .plans import Plans, planned, seeded
 
 MEAN: tuple[float, float, float] = IMAGENET_DEFAULT_MEAN
 STD: tuple[float, float, float] = IMAGENET_DEFAULT_STD
@@ -28,9 +28,6 @@ STD: tuple[float, float, float] = IMAGENET_DEFAULT_STD
 Transform = Callable[[Any, Any], tuple[Tensor, Tensor]]
 # Images and targets of a batch on the device, to images and targets.
 Finish = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-
-
-T = TypeVar("T")
 
 
 class Named(Protocol):
@@ -60,13 +57,14 @@ class ImageLoader:
     Of a batch of differing shapes each run of equal ones comes by itself, as a smaller batch.
 
     split: what is read. transform: what it holds, to an image in bytes and a target.
-    batch_size: a split with fewer images is one batch.
+    batch_size: of this process; a split with fewer images is one batch.
     shuffle: for training: another order each time, only full batches, the next readable image in
         the place of one that cannot be read. Else in order, all, unreadable ones left out.
     seed: of order and augmentation.
     max_corrupt: the share of the split that may be unreadable; more is a DataError while iterating.
     loader_workers: processes that read images; 0: this one.
     finish: what is done last, with images and labels on the device (erasing, mixing).
+    share: which batches are this process's.
     """
 
     def __init__(
@@ -81,6 +79,7 @@ class ImageLoader:
         device: torch.device,
         loader_workers: int,
         finish: Finish | None = None,
+        share: Share = ALONE,
     ) -> None:
         self.split = split
         self.batch_size = min(batch_size, len(split))
@@ -91,9 +90,15 @@ class ImageLoader:
         self._finish = finish
         self._mean = 255 * torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._std = 255 * torch.tensor(STD, device=device).view(1, 3, 1, 1)
-        plans = _Plans(len(split), self.batch_size, shuffle=shuffle, seed=seed)
+        self._plans = _Plans(len(split), self.batch_size, shuffle=shuffle, seed=seed, share=share)
         batches = _Batches(split, transform, replace=shuffle, limit=self._limit)
-        self._batches = planned(batches, plans, device, loader_workers, keep=shuffle)
+        self._batches = planned(batches, self._plans, device, loader_workers, keep=shuffle)
+
+    placement: Placement = "stream"
+
+    @property
+    def where(self) -> str:
+        return self.split.where
 
     def __len__(self) -> int:
         """Batches of one pass, before any is split into runs of equal shapes."""
@@ -107,6 +112,11 @@ class ImageLoader:
             for run in batch.runs:
                 images, targets = self._on_device(run)
                 yield self._finish(images, targets) if self._finish else (images, targets)
+
+    def epoch(self, number: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of pass `number`, counted from 1, from batch `first` on, counted from 0."""
+        self._plans.seek(number, first)
+        return iter(self)
 
     def sample(self, number: int) -> tuple[Tensor, Tensor] | None:
         """At most `number` images of one shape from all over the split with their targets, as
@@ -125,32 +135,6 @@ class ImageLoader:
     def _count(self, unreadable: dict[int, str]) -> None:
         self.unreadable |= unreadable
         check_readable(self.split, self.unreadable, self._max_corrupt)
-
-
-def planned(
-    batches: Dataset[T],
-    plans: Sampler[Any],
-    device: torch.device,
-    loader_workers: int,
-    *,
-    keep: bool,
-) -> DataLoader[T]:
-    """Makes the batches that are planned, in so many processes (0: this one).
-
-    keep: the processes stay for the next pass.
-    """
-    return DataLoader(
-        batches,
-        batch_size=None,  # an item is a batch
-        sampler=plans,
-        num_workers=loader_workers,
-        collate_fn=_as_it_is,
-        pin_memory=device.type == "cuda",
-        persistent_workers=keep and loader_workers > 0,
-        multiprocessing_context="fork" if loader_workers else None,
-        # Of its own, so that the model's random numbers stay what they are without workers.
-        generator=torch.Generator(),
-    )
 
 
 def check_readable(
@@ -185,29 +169,42 @@ class _Batch(NamedTuple):
     error: str = ""
 
 
-class _Plans(Sampler[_Plan]):
-    """The batches of a pass; each pass over it plans the next one."""
-
-    def __init__(self, num_images: int, batch_size: int, *, shuffle: bool, seed: int) -> None:
+class _Plans(Plans[_Plan]):
+    def __init__(
+        self, num_images: int, batch_size: int, *, shuffle: bool, seed: int, share: Share
+    ) -> None:
+        super().__init__(seed, share)
         self._num_images = num_images
         self._batch_size = batch_size
         self._shuffle = shuffle
-        self._random = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
-        whole, rest = divmod(self._num_images, self._batch_size)
-        return whole if self._shuffle else whole + bool(rest)
+        return len(range(self._share.rank, self._num_batches(), self._share.num_ranks))
 
-    def __iter__(self) -> Iterator[_Plan]:
+    def draw(self, random: torch.Generator) -> list[_Plan]:
         order = (
-            torch.randperm(self._num_images, generator=self._random)
+            torch.randperm(self._num_images, generator=random)
             if self._shuffle
             else torch.arange(self._num_images)
         ).tolist()
-        seeds = torch.randint(2**31, (len(self),), generator=self._random).tolist()
-        for number, seed in enumerate(seeds):
-            start = number * self._batch_size
-            yield _Plan(order[start : start + self._batch_size], seed)
+        # One seed a step, whatever the number of processes: the next order is the same, too.
+        num_ranks, size = self._share.num_ranks, self._batch_size
+        steps = -(-self._num_batches() // num_ranks)
+        seeds = torch.randint(2**31, (steps,), generator=random).tolist()
+        return [
+            _Plan(
+                order[number * size : (number + 1) * size],
+                (seeds[number // num_ranks] + number % num_ranks) % 2**31,
+            )
+            for number in range(self._num_batches())
+        ]
+
+    def _num_batches(self) -> int:
+        """Of all processes: full ones to train on, as many for each; all to score on."""
+        whole, rest = divmod(self._num_images, self._batch_size)
+        if self._shuffle:
+            return whole - whole % self._share.num_ranks
+        return whole + bool(rest)
 
 
 class _Batches(Dataset[_Batch]):
@@ -260,22 +257,3 @@ def _stack(samples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         (len(images), *images[0].shape), dtype=torch.uint8, memory_format=torch.channels_last
     )
     return torch.stack(images, out=stacked), torch.stack(targets)
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """All that augmentation draws from starts at `seed`, and afterwards is where it was."""
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPU's, too
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

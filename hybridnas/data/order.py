@@ -16,8 +16,13 @@ def epoch_order(num_images: int, batch_size: int, *, seed: int, epoch: int) -> T
     """
     if not 0 < batch_size <= num_images:
         raise ValueError(f"batch_size must be 1 ... {num_images} (the images), got {batch_size}")
-    # SeedSequence keeps neighbouring seeds and epochs apart, which seed + epoch would not.
-    state = int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0])
-    random = torch.Generator().manual_seed(state)
+    random = torch.Generator().manual_seed(epoch_seed(seed, epoch))
     steps = num_images // batch_size
     return torch.randperm(num_images, generator=random)[: steps * batch_size].view(steps, -1)
+
+
+def epoch_seed(seed: int, epoch: int, *purpose: int) -> int:
+    """64 bits of an epoch's own, and of one of its purposes."""
+    # SeedSequence keeps neighbouring seeds and epochs apart, which seed + epoch would not.
+    sequence = np.random.SeedSequence([seed, epoch, *purpose])
+    return int(sequence.generate_state(1, np.uint64)[0])

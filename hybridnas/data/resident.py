@@ -10,7 +10,6 @@ the CPU anyway.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import threading
@@ -18,20 +17,19 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .batches import Placement
 from .decoded_cache import cached
 from .decoding import Decoded, Form, Progress, decode
 from .images import Split
 from .loader import MEAN, STD, check_readable
 
 _log = logging.getLogger(__name__)
-
-Placement = Literal["device", "host", "stream"]
 
 _DEVICE_SHARE = 0.25
 _HOST_SHARE = 0.5
@@ -60,6 +58,7 @@ class ResidentImages:
     labels: (N,) int64. All three in one place: on `device`, or on the host.
     unreadable: why, by index.
     stand_ins: (N,) int64 on the CPU: each image itself, or the next readable one in its place.
+    where: the place of the split, for messages.
     """
 
     pixels: Tensor
@@ -68,6 +67,7 @@ class ResidentImages:
     unreadable: dict[int, str]
     stand_ins: Tensor
     device: torch.device
+    where: str
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -108,6 +108,7 @@ class ScoringBatches:
     def __init__(self, images: ResidentImages, batch_size: int) -> None:
         self.batch_size = min(batch_size, len(images))
         self.unreadable = images.unreadable
+        self.where = images.where
         self._images = images
         self._indices = images.readable.to(images.pixels.device)
         self._mean = 255 * torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
@@ -145,7 +146,7 @@ def load_resident(
 ) -> ResidentImages | None:
     """The split in memory, decoded by this process at most once; None: it must stream.
 
-    cache: a folder where decoded splits lie for other processes. Raises DataError when more than
+    cache: a folder where decoded files lie for other processes. Raises DataError when more than
     the share `max_corrupt` of the images cannot be read, as ImageLoader does.
     """
     key = split_key(split, form)
@@ -170,20 +171,9 @@ def forget() -> None:
 
 
 def split_key(split: Split, form: Form) -> str:
-    """24 hex digits of what is stored: the form, and each file's name, size and time, and label.
-
-    Times count because a picture that was replaced may have the old one's size.
-    """
-    content = hashlib.sha256(json.dumps([form.name, split.class_names]).encode())
-    content.update(split.labels.tobytes())
-    if isinstance(split.sources, np.ndarray):
-        content.update(repr(split.sources.shape).encode() + split.sources.tobytes())
-    else:
-        for source in split.sources:
-            stat = os.stat(source)
-            name = os.path.relpath(source, split.where)
-            content.update(f"{name}:{stat.st_size}:{stat.st_mtime_ns}\n".encode())
-    return content.hexdigest()[:24]
+    """24 hex digits of what is stored: the form, and which pictures."""
+    content = f"{form.name} {split.fingerprint}"
+    return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 
 def placement(num_bytes: int, device: torch.device) -> Placement:
@@ -229,7 +219,8 @@ def _load(
     def make() -> Decoded:
         return decode(split, form, lambda bad: check_readable(split, bad, max_corrupt), on_progress)
 
-    decoded = make() if cache is None else cached(cache, key, make)
+    in_memory = isinstance(split.sources, np.ndarray)
+    decoded = make() if cache is None or in_memory else cached(cache, key, make)
     pixels = torch.from_numpy(decoded.pixels)
     on_device = placement(pixels.nbytes, device) == "device"
     place = device if on_device else torch.device("cpu")
@@ -240,6 +231,7 @@ def _load(
         unreadable=decoded.unreadable,
         stand_ins=_stand_ins(len(split), decoded.unreadable),
         device=device,
+        where=split.where,
     )
 
 

@@ -10,25 +10,39 @@ from importlib.resources import files
 from ..architecture import Architecture
 from ..config import Protocol
 from ..cost import Cost
-from ..counting import CONVENTION
+from ..counting import CONVENTION, pixels
+from ..data import MEAN, STD
+from ..objectives import STANDARD_ERRORS
+from ..task_defaults import TASK_DEFAULTS
 
 DRAWING = "architecture.svg"
 PATH = "PATH_OF_THIS_FOLDER"  # stands for where the reader has it
 _TEMPLATES = files(__package__) / "templates"
+_TAGS = {  # of Hugging Face's hub
+    "classification": "image-classification",
+    "segmentation": "image-segmentation",
+    "detection": "object-detection",
+}
+_DENSE_USES = {"segmentation": "use_segmenter.md", "detection": "use_detector.md"}
+_WITH = {"classification": "", "segmentation": " with UperNet", "detection": " with Mask R-CNN"}
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a model comes from: what its card and its config say of it."""
+    """Where a model comes from: what its card and its config say of it.
 
-    study: str
-    trial: int
+    A trial of a study found and trained it, or a recipe trained it.
+    """
+
     metrics: Mapping[str, float | None]
     protocol: Protocol
     class_names: tuple[str, ...]
     machine: Mapping[str, object]
     versions: Mapping[str, str]
     git_commit: str | None
+    study: str | None = None
+    trial: int | None = None
+    recipe: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,9 +75,13 @@ def model_card(
         f"| {s.params:,} | {s.macs / 1e6:,.2f} |"
         for s, line in zip(known.stages, architecture.describe(), strict=True)
     )
+    task, use = "classification", ""
+    if isinstance(origin, Origin) and (task := origin.protocol.task.name) in _DENSE_USES:
+        use = _use_dense(architecture, origin)
+    use = use or _use(architecture, package)
     return f"""---
 library_name: timm
-tags: [image-classification, hybridnas]
+tags: [{_TAGS[task]}, hybridnas]
 ---
 # {_title(architecture, origin)}
 
@@ -72,14 +90,14 @@ tags: [image-classification, hybridnas]
 {_how_found(origin)}
 
 - architecture `{architecture.digest}`, {known.num_classes} classes
-- {known.params:,} parameters, {known.macs / 1e6:,.2f} M MACs at {known.input_size[0]} px \
-({CONVENTION})
+- {known.params:,} parameters, {known.macs / 1e6:,.2f} M MACs at {pixels(known.input_size)}\
+{_WITH[task]} ({CONVENTION})
 
 | stage | blocks | tokens L | L / 6D | parameters | MACs (M) |
 |---|---|---|---|---|---|
 {stages}
 
-{_use(architecture, package)}
+{use}
 {_files(extras)}{_rescore(origin)}"""
 
 
@@ -104,6 +122,22 @@ def _use(architecture: Architecture, package: str | None) -> str:
         ("MAPS", str([str(i) for i in range(num)])),
         ("SIZES", str(tuple((32 * 2**i,) for i in range(num + 1)))),
         ("RATIOS", f"((0.5, 1.0, 2.0),) * {num + 1}"),
+    ):
+        text = text.replace(f"<{word}>", value)
+    return text
+
+
+def _use_dense(architecture: Architecture, origin: Origin) -> str:
+    """How hybridnas loads the model with its head, and timm its backbone."""
+    protocol = origin.protocol
+    text = _own_mixers(architecture) + template(_DENSE_USES[protocol.task.name])
+    for word, value in (
+        ("FOLDER", PATH),
+        ("MODEL", f"local-dir:{PATH}"),
+        ("CLASSES", str(len(origin.class_names))),
+        ("RESOLUTION", str(protocol.fidelity.resolution)),
+        ("MEAN", str(list(MEAN))),
+        ("STD", str(list(STD))),
     ):
         text = text.replace(f"<{word}>", value)
     return text
@@ -135,7 +169,14 @@ def _title(architecture: Architecture, origin: Origin | Source) -> str:
 def _rescore(origin: Origin | Source) -> str:
     if isinstance(origin, Source):
         return ""
-    return f"`hybridnas evaluate {PATH}` counts the score again, to the last image.\n"
+    exactly = ", to the last image" if origin.protocol.task.name == "classification" else ""
+    return f"`hybridnas evaluate {PATH}` counts the score again{exactly}.\n"
+
+
+def _maker(origin: Origin) -> str:
+    if origin.study is None:
+        return f"Trained by hybridnas with the recipe `{origin.recipe}`"
+    return f"Found by hybridnas: study `{origin.study}`, trial {origin.trial}"
 
 
 def _how_found(origin: Origin | Source) -> str:
@@ -144,18 +185,20 @@ def _how_found(origin: Origin | Source) -> str:
             return "**Untrained**: random weights."
         return f"Trained elsewhere: the weights are those of the file `{origin.weights}`."
     protocol, metrics = origin.protocol, origin.metrics
+    measures = TASK_DEFAULTS[protocol.task.name].measures
     scores = [
         f"{name} {value:.4f}"
         for name, value in metrics.items()
-        if name in ("top1", "top5") and value is not None
+        if name in measures and value is not None
     ]
-    error, images = metrics.get("top1_se"), metrics.get("num_images")
-    if error is not None:
-        scores.append(f"standard error of top1 {error:.4f}")
+    images = metrics.get("num_images")
+    for name in measures:
+        if (error := metrics.get(STANDARD_ERRORS.get(name, ""))) is not None:
+            scores.append(f"standard error of {name} {error:.4f}")
     counted = "" if images is None else f" on {images:.0f} images"
     recipe = json.dumps(protocol.recipe.model_dump(mode="json"), sort_keys=True)
     return (
-        f"Found by hybridnas: study `{origin.study}`, trial {origin.trial}. Scored "
+        f"{_maker(origin)}. Scored "
         f"{', '.join(scores)}{counted} of the split `{protocol.task.val}` (data "
         f"`{protocol.data_digest}`), in fp32 on {origin.machine.get('device')} with batch size "
         f"{origin.machine.get('eval_batch_size')}, after {protocol.fidelity.epochs} epoch(s) at "

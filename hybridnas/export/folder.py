@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from safetensors.torch import save
+from torch import Tensor
 
 from ..architecture import Architecture
-from ..checkpoint import KNOWN, checkpoint_filter_fn, unwrapped
-from ..cost import Cost, cost
-from ..drawing import draw
-from ..errors import ExportError
-from ..timm_entry import build, pretrained_cfg
+from ..cost import cost
+from ..loading import CONFIG, WEIGHTS, load_weights
+from ..network import HybridNet
+from ..timm_entry import build
+from ..train import read_weights as weights_of_file
 from .card import DRAWING, Origin, Source, model_card
-from .programs import ONNX, PROGRAM, check_onnx, write_onnx, write_program
+from .dense import export_dense
+from .files import (
+    CARD,
+    Extras,
+    check_new,
+    new_folder,
+    picture,
+    timm_config,
+)
+from .programs import check_onnx, write_programs
 from .standalone import check_standalone, write_package
-
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-
-
-@dataclass(frozen=True)
-class Extras:
-    """What an export holds besides: standalone: the source of its network, so that it needs
-    torch and timm alone. onnx, program: the model as ONNX, as torch.export's program."""
-
-    standalone: bool = False
-    onnx: bool = False
-    program: bool = False
 
 
 def export_model(
@@ -57,151 +50,40 @@ def export_model(
     if it cannot be written; nothing is left half.
     """
     extras, origin = extras or Extras(), origin or Source()
-    if out.exists():
-        raise ExportError(f"{out} is there already: name a new folder, or remove it first")
+    if isinstance(origin, Origin):
+        if origin.protocol.task.name != "classification":
+            export_dense(architecture, out, state_dict, origin, extras)
+            return
+        num_classes, input_size = len(origin.class_names), origin.protocol.fidelity.resolution
+        crop_pct = origin.protocol.recipe.crop_pct
+    check_new(out)
     if extras.standalone:
         check_standalone(architecture, out.name)
     if extras.onnx:
         check_onnx()
-    if isinstance(origin, Origin):
-        num_classes, input_size = len(origin.class_names), origin.protocol.fidelity.resolution
-        crop_pct = origin.protocol.recipe.crop_pct
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = build(architecture, num_classes=num_classes).eval()
     if state_dict is not None:
-        _load(model, state_dict)
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        unfinished.mkdir(parents=True)
+        load_weights(model, state_dict)
+    with new_folder(out) as folder:
         weights = save(model.state_dict(), metadata={"format": "pt"})
-        (unfinished / WEIGHTS).write_bytes(weights)  # save_file's are for their owner's eyes only
-        config = _config(architecture, origin, num_classes, input_size, crop_pct)
-        (unfinished / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (folder / WEIGHTS).write_bytes(weights)  # save_file's are for their owner's eyes only
+        config = timm_config(architecture, origin, num_classes, input_size, crop_pct)
+        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         known = cost(architecture, input_size, num_classes=num_classes)
-        (unfinished / DRAWING).write_text(_picture(architecture, known), encoding="utf-8")
-        made = _programs(model, input_size, unfinished, extras)
+        (folder / DRAWING).write_text(picture(architecture, known), encoding="utf-8")
+        made = write_programs(model, input_size, folder, extras)
         if extras.standalone:
-            write_package(unfinished)
-        card = model_card(
-            architecture,
-            known,
-            origin,
-            package=out.name if extras.standalone else None,
-            extras=made,
-        )
-        (unfinished / CARD).write_text(card, encoding="utf-8")
-        unfinished.rename(out)
-    except OSError as error:
-        raise ExportError(f"{out} cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _picture(architecture: Architecture, known: Cost) -> str:
-    title = (
-        f"{architecture.short}: {known.params / 1e6:.2f} M parameters, "
-        f"{known.macs / 1e6:,.1f} M MACs at {known.input_size[0]} px"
-    )
-    return draw(architecture, known.stages, title)
-
-
-def _programs(model: nn.Module, input_size: int, folder: Path, extras: Extras) -> dict[str, str]:
-    """Writes what is wanted of them; what each is, by the name of its file."""
-    images = torch.randn(2, 3, input_size, input_size, generator=torch.Generator().manual_seed(0))
-    what = f"for any batch of {input_size} x {input_size} px images, normalised as above"
-    made: dict[str, str] = {}
-    if extras.onnx:
-        write_onnx(model, images, folder / ONNX)
-        made[ONNX] = f"ONNX {what} (input `images`, output `logits`)"
-    if extras.program:
-        write_program(model, images, folder / PROGRAM)
-        made[PROGRAM] = f"`torch.export.load` gives it, {what}"
-    return made
-
-
-def _load(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
-    """Every weight, each of its shape; ExportError names the first that does not fit."""
-    own = model.state_dict()
-    wrong = sorted(
-        name
-        for name in own.keys() | state_dict.keys()
-        if name not in own or name not in state_dict or own[name].shape != state_dict[name].shape
-    )
-    if wrong:
-        name = wrong[0]
-        needed, came = (
-            "none" if name not in of else "x".join(map(str, of[name].shape)) or "one number"
-            for of in (own, state_dict)
-        )
-        raise ExportError(
-            f"the weights are another network's, or of other classes: {name} must be {needed}, "
-            f"got {came} ({len(wrong)} of {len(own.keys() | state_dict.keys())} do not fit)"
-        )
-    model.load_state_dict(dict(state_dict))
-
-
-def _config(
-    architecture: Architecture,
-    origin: Origin | Source,
-    num_classes: int,
-    input_size: int,
-    crop_pct: float,
-) -> dict[str, Any]:
-    """timm's config: which entry point, with what arguments, for which images."""
-    # As JSON gives it back, and without what timm's config says elsewhere or does not say.
-    pretrained: dict[str, Any] = json.loads(json.dumps(pretrained_cfg(architecture, input_size)))
-    del pretrained["url"], pretrained["num_classes"]
-    pretrained |= {"license": "other", "crop_pct": crop_pct}
-    config: dict[str, Any] = {
-        "architecture": "hybridnas",
-        "num_classes": num_classes,
-        "num_features": architecture.stages[-1].width,
-        "model_args": {"architecture": architecture.to_dict()},
-        "pretrained_cfg": pretrained,
-    }
-    if isinstance(origin, Origin):
-        pretrained["label_names"] = list(origin.class_names)
-        config["hybridnas"] = {
-            "study": origin.study,
-            "trial": origin.trial,
-            "metrics": dict(origin.metrics),
-            "protocol": json.loads(origin.protocol.to_json()),
-            "protocol_digest": origin.protocol.digest,
-            "machine": dict(origin.machine),
-            "versions": dict(origin.versions),
-            "git_commit": origin.git_commit,
-        }
-    return config
+            write_package(folder)
+        package = out.name if extras.standalone else None
+        card = model_card(architecture, known, origin, package=package, extras=made)
+        (folder / CARD).write_text(card, encoding="utf-8")
 
 
 def read_weights(path: Path, architecture: Architecture, num_classes: int) -> dict[str, Tensor]:
     """The weights in a .pth or .safetensors file under our names, whoever named them.
 
-    Raises ExportError for a file that holds none, or those of no known network.
+    Raises DataError for a file that holds none, or those of no known network.
     """
-    try:
-        loaded = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
-    except OSError as error:
-        raise ExportError(f"{path} cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # whatever bytes that are no pickle make of themselves
-        first = (str(error).splitlines() or [""])[0]
-        what = f"{type(error).__name__}: {first}"
-        raise ExportError(f"{path} holds no weights that can be read ({what:.200})") from None
-    named = unwrapped(loaded) if isinstance(loaded, Mapping) else {}
-    if not named or not all(isinstance(value, Tensor) for value in named.values()):
-        raise ExportError(
-            f"{path} must hold weights by name, got {type(loaded).__name__} with other things"
-        )
-    model = build(architecture, num_classes=num_classes, device="meta")
-    found = checkpoint_filter_fn(named, model)
-    if not found.keys() & model.state_dict().keys():
-        raise ExportError(
-            f"{path}: weights with names such as {next(iter(found), 'none')!r} are of no known "
-            f"network; known: hybridnas's own, {', '.join(KNOWN)}"
-        )
-    return found
-
-
-def _torch_load(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return weights_of_file(path, HybridNet(architecture, num_classes, device="meta"))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ExportError
+from .files import Extras
 
 ONNX, PROGRAM = "model.onnx", "model.pt2"
 _TOLERANCE = 1e-4  # of logits, relative to the largest
@@ -27,6 +28,22 @@ def check_onnx() -> None:
             f"--onnx needs {', '.join(missing)}, which are not installed: "
             f"pip install 'hybridnas[onnx]'"
         )
+
+
+def write_programs(
+    model: nn.Module, input_size: int, folder: Path, extras: Extras
+) -> dict[str, str]:
+    """Writes what is wanted of them; what each is, by the name of its file."""
+    images = torch.randn(2, 3, input_size, input_size, generator=torch.Generator().manual_seed(0))
+    what = f"for any batch of {input_size} x {input_size} px images, normalised as above"
+    made: dict[str, str] = {}
+    if extras.onnx:
+        write_onnx(model, images, folder / ONNX)
+        made[ONNX] = f"ONNX {what} (input `images`, output `logits`)"
+    if extras.program:
+        write_program(model, images, folder / PROGRAM)
+        made[PROGRAM] = f"`torch.export.load` gives it, {what}"
+    return made
 
 
 def write_program(model: nn.Module, images: Tensor, path: Path) -> None:

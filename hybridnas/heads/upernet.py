@@ -150,10 +150,12 @@ def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _init_weights(module: nn.Module) -> None:
-    """Convolutions for their ReLU (He et al., ICCV 2015), classifiers near zero."""
+    """Convolutions for their ReLU (He et al., ICCV 2015), classifiers for no activation (Glorot &
+    Bengio, AISTATS 2010). mmsegmentation starts these near zero (0.01), which short trainings
+    never make up for (studies/LOG.md)."""
     if isinstance(module, nn.Conv2d):
         if module.bias is None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         else:
-            nn.init.normal_(module.weight, std=0.01)
+            nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)

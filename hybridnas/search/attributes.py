@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import optuna
@@ -12,6 +12,7 @@ from optuna.exceptions import ExperimentalWarning
 from ..architecture import Architecture
 from ..config import Study
 from ..errors import ConfigError
+from ..objectives import CLOSED_FORM, STANDARD_ERRORS
 from ..store import Evaluation
 
 
@@ -60,11 +61,15 @@ def architecture_attributes(
     }
 
 
-def result_attributes(evaluation: Evaluation, reused: bool) -> dict[str, Any]:
-    """What the dashboard shows of how an evaluation ended."""
+def result_attributes(
+    evaluation: Evaluation, objectives: Iterable[str], reused: bool
+) -> dict[str, Any]:
+    """What the dashboard shows of how an evaluation ended. objectives: of the study."""
     # Each is a transaction of its own, so only what people sort and filter by.
     metrics, timing = evaluation.metrics, evaluation.timing
-    found: dict[str, Any] = {name: metrics.get(name) for name in ("top1", "top1_se")}
+    scored = [name for name in objectives if name not in CLOSED_FORM]
+    scored += [STANDARD_ERRORS[name] for name in scored if name in STANDARD_ERRORS]
+    found: dict[str, Any] = {name: metrics.get(name) for name in scored}
     found |= {name: timing.get(name) for name in ("total_s", "train_images_per_second")}
     found |= {"reason": evaluation.reason, "message": evaluation.message}
     kept = {name: value for name, value in found.items() if value is not None}

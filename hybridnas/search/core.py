@@ -9,13 +9,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ..architecture import Architecture
-from ..config import CLOSED_FORM
+from ..objectives import CLOSED_FORM, OF_THE_STUDY
 from ..store import Evaluation, Store, TrialRecord
 from .attributes import (
     architecture_attributes,
@@ -24,6 +23,7 @@ from .attributes import (
     result_attributes,
 )
 from .fresh import FreshProposals
+from .leases import evaluation_of
 from .observer import Candidate, Finished, Observer, Silent
 from .patience import patiently
 from .plan import Plan, feasibility, fitting_references
@@ -119,26 +119,7 @@ class SearchCore:
 
         Returns the reason of a failure.
         """
-        record = self.store.trial(self.study.name, number)
-        assert record is not None, "a candidate was leased before it was given out"
-        evaluation = record.evaluation
-        if evaluation is None:
-            now = datetime.now(UTC)
-            evaluation = Evaluation(
-                architecture_digest=record.architecture_digest,
-                protocol_digest=record.protocol_digest,
-                status="failed",
-                reason="node_lost",
-                message="the process that evaluated it ended without a result",
-                seed=self.protocol.seed,
-                started_at=record.created_at,
-                ended_at=now,
-            )
-            self.store.record(record.token, evaluation)
-            # What a worker that was given up wrote in the last moment stands.
-            record = self.store.trial(self.study.name, number)
-            assert record is not None
-            evaluation = record.evaluation or evaluation
+        evaluation = evaluation_of(self.store, self.study.name, number, self.protocol.seed)
         self._tell(number, evaluation, reused=False)
         return evaluation.reason
 
@@ -196,24 +177,26 @@ class SearchCore:
     ) -> Candidate | None:
         """A candidate under a new lease, or None when its evaluation is known and was told."""
         digest, protocol = architecture.digest, self.protocol.digest
+        own = {name: costs[name] for name in OF_THE_STUDY if name in costs}
         known = self.store.finished(digest, protocol)
         if known is not None:
             assert known.id is not None, "what the store gives has an id"
-            self.store.reuse(self.study.name, number, digest, protocol, known.id)
+            self.store.reuse(self.study.name, number, digest, protocol, known.id, own)
             self._tell(number, known, reused=True)
             return None
-        token = self.store.lease(self.study.name, number, digest, protocol)
-        return Candidate(number, token, architecture, digest, costs)
+        token = self.store.lease(self.study.name, number, digest, protocol, own)
+        return Candidate(number, token, architecture, digest, costs, self.protocol)
 
     def _tell(self, number: int, evaluation: Evaluation, reused: bool) -> None:
         trial_id = self._trial_id(number)
         trial = self._storage.get_trial(trial_id)
         candidate = self.running.pop(number, None)
-        costs = {name: float(trial.user_attrs[name]) for name in CLOSED_FORM}
+        attributes = trial.user_attrs
+        costs = {name: float(attributes[name]) for name in CLOSED_FORM if name in attributes}
         values = self._values(evaluation, costs)
         if not trial.state.is_finished():
-            attributes = result_attributes(evaluation, reused)
-            patiently(lambda: self._finish(trial_id, attributes, values))
+            ended = result_attributes(evaluation, self.study.objectives, reused)
+            patiently(lambda: self._finish(trial_id, ended, values))
             self._proposer.tell(number, values)
         if not reused:
             self._gpu_s += gpu_seconds(evaluation)

@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -24,12 +25,13 @@ from ray import tune
 
 from ..errors import ConfigError
 from ..store import Store
+from .calibration import CalibrationWork, Setting
 from .core import SearchCore
 from .machine import Share, fit
 from .observer import Observer, Silent
 from .plan import Plan, register
 from .retention import prune_weights
-from .searcher import StopWhenAsked, StudySearcher
+from .searcher import StopWhenAsked, StudySearcher, Work
 from .view import StudyView
 from .weights import absolute
 from .worker import WorkerContext, run_candidate
@@ -49,39 +51,87 @@ def run_study(
     queued for --resume). Raises HybridnasError for bad input, also where it shows up only on a
     worker (broken data).
     """
-    study = plan.study
-    observer = observer or Silent()
+    observer, folder = observer or Silent(), _folder(plan)
     register(plan, store, resume)
-    session = store.begin_session(study.name)
-    reason = "error"
-    try:
-        store.put_study(study.name, plan.config)
+    with _session(plan, store) as (session, ended):
         core = SearchCore(plan, store, observer)
-        if core.stop_reason is None:
-            observer.note("starting Ray")
-            with _ray(ray_address):
-                share = fit(study.resources, ray.cluster_resources())
-                observer.note(share.words)
-                reason = _tune(plan, store, core, session, share)
+        ended.reason = _work(core, session, folder, ray_address)
+        prune_weights(plan.study.name, store, folder)
+        _snapshot_front(plan.study.name, store)
+    return ended.reason
+
+
+def run_calibration(
+    plan: Plan,
+    store: Store,
+    setting: Setting,
+    *,
+    ray_address: str | None = None,
+    observer: Observer | None = None,
+) -> dict[str, Any] | None:
+    """Trains what a calibration needs and is not known, and records its result; None when it was
+    interrupted, to go on with.
+
+    plan: of the calibration's study (`calibration_study`). Raises as `run_study` does.
+    """
+    study = plan.study
+    with _session(plan, store) as (session, ended):
+        work = CalibrationWork(plan, store, setting, observer)
+        asked = setting.as_json(study.measured)
+        begun = store.calibrations(study=study.name)
+        if begun and begun[-1].result is None and begun[-1].settings == asked:
+            calibration = begun[-1].id
         else:
-            reason = core.stop_reason
-        store.heartbeat(session, core.proposals, core.redrawn)
-        prune_weights(study.name, store, _folder(plan))
-        _snapshot_front(study.name, store)
+            digests = work.proxies[0].digest, work.judges[0].digest
+            calibration = store.begin_calibration(study.name, *digests, asked)
+        ended.reason = _work(work, session, None, ray_address)
+        if ended.reason == "interrupted":
+            return None
+        result = work.result()
+        store.end_calibration(calibration, result)
+    return result
+
+
+@dataclass
+class _Ended:
+    reason: str = "error"
+
+
+@contextmanager
+def _session(plan: Plan, store: Store) -> Iterator[tuple[int, _Ended]]:
+    """A session of the study, ended with the reason that is set meanwhile."""
+    name, ended = plan.study.name, _Ended()
+    if store.study_config(name) is None:
+        store.put_study(name, plan.config)
+    session = store.begin_session(name)
+    try:
+        store.put_study(name, plan.config)
+        yield session, ended
     except KeyboardInterrupt:  # before or after Tune's own run, which ends in good order
-        reason = "interrupted"
+        ended.reason = "interrupted"
         raise
     finally:
-        store.end_session(session, reason)
+        store.end_session(session, ended.reason)
+
+
+def _work(work: Work, session: int, folder: str | None, ray_address: str | None) -> str:
+    """Has all the work done by Ray's workers; why it ended."""
+    reason = work.stop_reason
+    if reason is None:
+        work.observer.note("starting Ray")
+        with _ray(ray_address):
+            share = fit(work.study.resources, ray.cluster_resources())
+            work.observer.note(share.words)
+            reason = _tune(work, session, share, folder)
+    work.store.heartbeat(session, work.proposals, work.redrawn)
     return reason
 
 
-def _tune(plan: Plan, store: Store, core: SearchCore, session: int, share: Share) -> str:
-    searcher = StudySearcher(core, session, _folder(plan))
+def _tune(work: Work, session: int, share: Share, folder: str | None) -> str:
+    searcher = StudySearcher(work, session, folder)
     context = WorkerContext(
-        storage_url=store.url,
-        artifacts=_folder(plan),
-        protocol_json=plan.protocol.to_json(),
+        storage_url=work.store.url,
+        artifacts=folder,
         loader_workers=share.loader_workers,
         threads=share.threads,
         gpus=share.gpus,
@@ -100,18 +150,18 @@ def _tune(plan: Plan, store: Store, core: SearchCore, session: int, share: Share
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                name=plan.study.name,
+                name=work.study.name,
                 storage_path=scratch,
                 stop=StopWhenAsked(searcher),
-                failure_config=tune.FailureConfig(max_failures=plan.study.resources.retries),
+                failure_config=tune.FailureConfig(max_failures=work.study.resources.retries),
                 verbose=0,
             ),
         )
         tuner.fit()
-    core.release()
+    work.release()
     if searcher.error is not None:
         raise searcher.error
-    return "interrupted" if searcher.stopping else core.stop_reason or "exhausted"
+    return "interrupted" if searcher.stopping else work.stop_reason or "exhausted"
 
 
 def _folder(plan: Plan) -> str:

@@ -19,11 +19,13 @@ class Feasibility:
     """What candidates must keep, and how to bring a genome there.
 
     bounds: by the name of the cost. cost_of: the costs of a genome, cheap (microseconds).
+    counted: how MACs are counted, for messages.
     """
 
     space: SearchSpace
     bounds: Mapping[str, Bound]
     cost_of: CostOf
+    counted: str = ""
 
     def violation(self, costs: Costs) -> float:
         """How far costs are outside, relative to the bounds; 0: feasible."""
@@ -83,9 +85,10 @@ class Feasibility:
             (within if met else apart).append(f"{name} must keep {' and '.join(wanted)}, {reach}")
         # What is out of reach by itself is the thing to mend.
         together = "" if apart else " (but nothing was found that keeps all of it)"
+        counted = f"; MACs are counted {self.counted}" if self.counted else ""
         raise SpaceError(
             f"no architecture of {self.space.name!r} meets the constraints: "
-            f"{'; '.join(apart or within)}{together}"
+            f"{'; '.join(apart or within)}{together}{counted}"
         )
 
     def extreme(self, name: str, rng: random.Random, sign: int, starts: int = 8) -> float:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..architecture import Architecture
+from ..config import Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One proposal that became a trial and is to be evaluated.
+    """One architecture that is to be evaluated under a protocol.
 
-    token: the lease that its result must carry. costs: macs and params, in closed form.
+    token: the lease that its result must carry. costs: macs, params and what else is known of it
+    in closed form.
     """
 
     number: int
@@ -21,6 +23,7 @@ class Candidate:
     architecture: Architecture
     digest: str
     costs: Mapping[str, float]
+    protocol: Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Finished:
     reused: bool
 
 
-class Observer(Protocol):
+class Observer(typing.Protocol):
     """A view of a running search; called from the search's own thread."""
 
     def began(self, done: int) -> None:

@@ -8,14 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..config import Protocol, Study, parse_study
-from ..cost import cost
-from ..data import DIGITS, class_names, data_digest
+from ..cost import cost, input_size
+from ..counting import Size, pixels
+from ..data import DIGITS
+from ..data.readers import full_path
 from ..errors import ConfigError, SpaceError
+from ..profiling import LatencyTable, load_table
 from ..reference import REFERENCES, reference
 from ..space import Genome, SearchSpace
 from ..store import Store
-from ..train import check_recipe
+from ..tasks import TASKS
+from ..train import (
+    FRESH,
+    check_recipe,
+    file_digest,
+    fitting_weights,
+    network_of,
+    read_weights,
+)
 from .feasibility import Feasibility
 
 # What a resumed study may change: when to stop, where to run, who proposes.
@@ -29,6 +42,7 @@ class Plan:
     study: Study
     space: SearchSpace
     protocol: Protocol
+    latency: LatencyTable | None = None
 
     @property
     def num_classes(self) -> int:
@@ -46,30 +60,102 @@ def make_plan(study: Study) -> Plan:
     Raises HybridnasError.
     """
     space = SearchSpace.load(study.space)
+    task = TASKS[study.task.name]
     check_recipe(study.recipe)
-    if study.task.data != DIGITS:
-        # Workers have a current folder of their own.
-        full = str(Path(study.task.data).expanduser().absolute())
-        study = study.model_copy(update={"task": study.task.model_copy(update={"data": full})})
-    protocol = study.protocol(data_digest(study.task), class_names(study.task))
-    plan = Plan(study, space, protocol)
+    task.check(study.recipe)
+    study = _with_full_paths(study)
+    study, latency = _with_latency(study)
+    init_digest = "" if study.init == FRESH else file_digest(Path(study.init))
+    protocol = study.protocol(
+        task.data_digest(study.task), task.class_names(study.task), init_digest
+    )
+    plan = Plan(study, space, protocol, latency)
+    _check_networks(plan)
     feasibility(plan).check()
     fitting_references(plan)
     return plan
 
 
+def _with_full_paths(study: Study) -> Study:
+    """Workers have a current folder of their own."""
+
+    def full(path: str) -> str:
+        return str(Path(path).expanduser().absolute())
+
+    update: dict[str, Any] = {}
+    if study.task.name != "classification" or study.task.data != DIGITS:
+        update["task"] = study.task.model_copy(update={"data": full_path(study.task.data)})
+    if study.init != FRESH:
+        update["init"] = full(study.init)
+    if study.latency is not None:
+        file = full(study.latency.file)
+        update["latency"] = study.latency.model_copy(update={"file": file})
+    return study.model_copy(update=update)
+
+
+def _with_latency(study: Study) -> tuple[Study, LatencyTable | None]:
+    """The study with its table's sha and setting, and the table.
+
+    Raises ConfigError where the file is not the one that the study began with.
+    """
+    if study.latency is None:
+        return study, None
+    table, sha = load_table(Path(study.latency.file))
+    if study.latency.sha256 not in ("", sha):
+        raise ConfigError(
+            f"latency: {study.latency.file} is another table (sha256 {sha[:12]}) than the one that "
+            f"the study began with ({study.latency.sha256[:12]})"
+        )
+    known = study.latency.model_copy(update={"sha256": sha, "setting": table.setting.words})
+    return study.model_copy(update={"latency": known}), table
+
+
+def _check_networks(plan: Plan) -> None:
+    """Whether the task's head, and the weights to start from, fit what the space makes.
+
+    With each of its stems, on networks without numbers. Raises SpaceError and ConfigError.
+    """
+    task, rng = TASKS[plan.study.task.name], random.Random(0)
+    for stem in plan.space.genes.get("stem", (None,)):
+        genome = plan.space.random_genome(rng) | ({} if stem is None else {"stem": stem})
+        architecture = plan.space.decode(genome)
+        try:
+            with torch.device("meta"):
+                model = task.network(architecture, plan.num_classes, plan.protocol)
+        except ConfigError as error:
+            raise SpaceError(f"space {plan.space.name!r}: {error}") from None
+        if plan.study.init == FRESH:
+            continue
+        try:
+            path = Path(plan.study.init)
+            fitting_weights(model, read_weights(path, network_of(model)), str(path))
+        except ConfigError as error:
+            raise ConfigError(
+                f"init: {error}; a search starts from a file only where every architecture of its "
+                f"space is that one (`init: {FRESH}`: fresh weights)"
+            ) from None
+
+
+def counted_size(study: Study) -> Size:
+    """(height, width) of the image that a study's MACs are counted for."""
+    return input_size(study.task.name, study.fidelity.resolution)
+
+
 def feasibility(plan: Plan) -> Feasibility:
-    """The study's hard constraints over its space, costs counted at its resolution and classes."""
+    """The study's hard constraints over its space, costs counted with the head of its task, at its
+    resolution and classes."""
+    size, task = counted_size(plan.study), plan.study.task
 
     def costs(genome: Genome) -> dict[str, float]:
-        known = cost(
-            plan.space.decode(genome),
-            plan.protocol.fidelity.resolution,
-            num_classes=plan.num_classes,
-        )
-        return {"macs": known.macs, "params": known.params}
+        architecture = plan.space.decode(genome)
+        known = cost(architecture, size, task.name, plan.num_classes, head_width=task.head_width)
+        found: dict[str, float] = {"macs": known.macs, "params": known.params}
+        if plan.latency is not None:
+            found["latency_ms"] = plan.latency.latency_ms(architecture)
+        return found
 
-    return Feasibility(plan.space, plan.study.constraints.bounds(), costs)
+    dense = f"with the head of {task.name}, at {pixels(size)}" if len(set(size)) > 1 else ""
+    return Feasibility(plan.space, plan.study.constraints.bounds(), costs, dense)
 
 
 def fitting_references(plan: Plan) -> list[Genome]:
@@ -138,6 +224,8 @@ def check_registered(plan: Plan, store: Store, resume: bool) -> bool:
 
 def _check_same(plan: Plan, known: Mapping[str, Any], store: Store) -> None:
     now, then = plan.config, parse_study(known, "the database").model_dump(mode="json")
+    for config in (now, then):  # where a table lies does not matter, what it holds does
+        config["latency"] = config["latency"] and config["latency"]["sha256"]
     changed = sorted(key for key in now.keys() - _FREE - {"task"} if now[key] != then[key])
     if list(now["objectives"]) != list(then["objectives"]):
         changed = sorted({*changed, "objectives"})  # their order is that of the stored values

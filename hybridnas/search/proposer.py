@@ -18,7 +18,8 @@ from optuna.samplers import BaseGASampler, BaseSampler, NSGAIISampler, RandomSam
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ..config import Direction, Sampler
+from ..config import Sampler
+from ..objectives import Direction
 from ..parts import Option
 from ..space import Genome
 

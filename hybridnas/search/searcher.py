@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Protocol
 
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
+from ..config import Study
 from ..errors import ConfigError, DataError, HybridnasError
-from .core import SearchCore
+from ..objectives import OF_THE_STUDY
+from ..store import Store
+from .observer import Candidate, Observer
 from .retention import prune_weights
 
 _HEARTBEAT_S = 15.0
@@ -17,14 +20,43 @@ _SETTLED_BETWEEN_PRUNINGS = 10
 _LOST_AT_MOST = 4  # in a row, before the workers are held to be at fault, not the candidates
 
 
-class StudySearcher(Searcher):
-    """Tune's searcher over a SearchCore. The database holds the state; Tune's snapshots none."""
+class Work(Protocol):
+    """What Tune's workers are to do: a SearchCore, or the trainings of a calibration.
 
-    def __init__(self, core: SearchCore, session: int, folder: str) -> None:
-        """folder: where the study's weights are."""
+    running: what was asked for and not settled, by number.
+    """
+
+    study: Study
+    store: Store
+    observer: Observer
+    running: dict[int, Candidate]
+
+    @property
+    def proposals(self) -> int: ...
+
+    @property
+    def redrawn(self) -> int: ...
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why there is nothing more to ask for; None while there may be."""
+
+    def ask(self) -> Candidate | None: ...
+
+    def settle(self, number: int) -> str | None:
+        """Takes in what the store holds of a candidate; the reason of a failure."""
+
+    def release(self) -> None:
+        """What is running ended without a result (after an interruption)."""
+
+
+class StudySearcher(Searcher):
+    """Tune's searcher over some work. The database holds the state; Tune's snapshots none."""
+
+    def __init__(self, core: Work, session: int, folder: str | None) -> None:
+        """folder: where the study's weights are; None: none are kept."""
         super().__init__(metric="number", mode="max")
         self._core, self._session, self._folder = core, session, folder
-        self._epochs = core.protocol.fidelity.epochs
         self._settled = 0
         self._numbers: dict[str, int] = {}  # Tune's trial id -> the study's trial number
         self._last_seen = 0.0
@@ -44,7 +76,8 @@ class StudySearcher(Searcher):
             "number": candidate.number,
             "token": candidate.token,
             "architecture": candidate.architecture.to_json(),
-            "costs": dict(candidate.costs),
+            "protocol": candidate.protocol.to_json(),
+            "costs": {n: v for n, v in candidate.costs.items() if n not in OF_THE_STUDY},
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -58,7 +91,10 @@ class StudySearcher(Searcher):
             self._last_words = result["lost"]
             self._core.observer.note(f"trial {number}: its process fails with {result['lost']}")
         elif "epoch" in result:
-            self._core.observer.epoch(number, result["epoch"], self._epochs, result["loss"])
+            candidate = self._core.running.get(number)
+            if candidate is not None:
+                total = candidate.protocol.fidelity.epochs
+                self._core.observer.epoch(number, result["epoch"], total, result["loss"])
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -70,7 +106,7 @@ class StudySearcher(Searcher):
             return  # stopped half way: the core puts it back into the queue
         lost = self._core.settle(number) == "node_lost"
         self._settled += 1
-        if self._settled % _SETTLED_BETWEEN_PRUNINGS == 0:
+        if self._folder is not None and self._settled % _SETTLED_BETWEEN_PRUNINGS == 0:
             prune_weights(self._core.study.name, self._core.store, self._folder)
         self._lost_in_a_row = self._lost_in_a_row + 1 if lost else 0
         if self._lost_in_a_row >= _LOST_AT_MOST:

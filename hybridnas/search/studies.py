@@ -14,14 +14,16 @@ from ..strict_yaml import override, read_yaml
 def read_study(source: str | Path | Mapping[str, Any], settings: Iterable[str] = ()) -> Study:
     """The study in a file, under a shipped name, or in a mapping, with `--set` overrides.
 
-    A space given as a file next to the study's is found from there. Raises ConfigError.
+    A space or a latency table given as a file next to the study's is found from there. Raises
+    ConfigError.
     """
     if isinstance(source, Mapping):
         return parse_study(override(dict(source), settings), "study")
     path = find("studies", source)
     raw = override(read_yaml(path), settings)
-    space = raw.get("space")
-    if isinstance(space, str) and space.endswith((".yaml", ".yml")):
-        beside = path.parent / space
-        raw["space"] = str(beside if beside.is_file() else Path(space))
+    for key, endings in (("space", (".yaml", ".yml")), ("latency", (".json",))):
+        file = raw.get(key)
+        if isinstance(file, str) and file.endswith(endings):
+            beside = path.parent / file
+            raw[key] = str(beside if beside.is_file() else Path(file))
     return parse_study(raw, str(path))

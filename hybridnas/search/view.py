@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
-from ..config import BEST, CLOSED_FORM, Metric, Protocol, Study, parse_study
+from ..config import Protocol, Study, parse_study
 from ..errors import ConfigError
+from ..objectives import BEST, CLOSED_FORM, STANDARD_ERRORS
 from ..pareto import hypervolume, non_dominated
-from ..store import Evaluation, SessionRecord, Store, TrialRecord, is_alive
+from ..store import CalibrationRecord, Evaluation, SessionRecord, Store, TrialRecord, is_alive
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Row:
     evaluation: Evaluation | None
     waiting: bool
     reused: bool  # the evaluation was known before this trial
+    costs: Mapping[str, float]  # the study's own
 
     @property
     def state(self) -> str:
@@ -37,10 +39,15 @@ class Row:
 
     def value(self, name: str) -> float:
         """An objective of a trial that ended well."""
-        assert self.evaluation is not None
-        found = self.evaluation.metrics[name]
+        found = self.known(name)
         assert found is not None
         return found
+
+    def known(self, name: str) -> float | None:
+        """An objective, or None where there is no number for it."""
+        if name in self.costs:
+            return self.costs[name]
+        return None if self.evaluation is None else self.evaluation.metrics.get(name)
 
 
 class StudyView:
@@ -67,20 +74,28 @@ class StudyView:
             if digest not in json_of:
                 json_of[digest] = store.architecture_json(digest)
             self.rows.append(_row(record, json_of[digest], live))
+        self.calibrations = _calibrations(store, self.top_protocols)
 
     @property
-    def objectives(self) -> list[Metric]:
+    def top_protocols(self) -> set[str]:
+        """Digests of the protocols of trials at the study's top fidelity."""
+        top = self.study.fidelity
+        return {digest for digest, known in self.protocols.items() if known.fidelity == top}
+
+    @property
+    def objectives(self) -> list[str]:
         return list(self.study.objectives)
 
     @cached_property
     def finished(self) -> list[Row]:
-        """Trials that ended with a number for every objective."""
+        """Trials that ended at the top fidelity with a number for every objective."""
         return [
             row
             for row in self.rows
             if row.evaluation is not None
             and row.evaluation.status == "ok"
-            and all(row.evaluation.metrics.get(name) is not None for name in self.objectives)
+            and row.evaluation.protocol_digest in self.top_protocols
+            and all(row.known(name) is not None for name in self.objectives)
         ]
 
     def losses(self) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -100,11 +115,10 @@ class StudyView:
 
     def best(self, number: int) -> list[Row]:
         """The trials that are best in the first measured objective; of equals the cheaper ones."""
-        measured = next(n for n in self.objectives if n not in CLOSED_FORM)
         costs = [name for name in self.objectives if name in CLOSED_FORM]
 
         def rank(row: Row) -> list[float]:
-            return [-row.value(measured), *(row.value(name) for name in costs)]
+            return [-row.value(self.study.measured), *(row.value(name) for name in costs)]
 
         return sorted(self.finished, key=rank)[:number]
 
@@ -164,18 +178,36 @@ class StudyView:
     def as_json(self, row: Row) -> dict[str, Any]:
         assert row.evaluation is not None
         metrics: Mapping[str, float | None] = row.evaluation.metrics
+        errors = [STANDARD_ERRORS[name] for name in self.objectives if name in STANDARD_ERRORS]
         return {
             "trial": row.number,
             "arch": row.architecture.digest,
             "values": {name: row.value(name) for name in self.objectives},
             "params": metrics.get("params"),
-            "top1_se": metrics.get("top1_se"),
+            **{name: metrics.get(name) for name in errors},
             "stages": row.architecture.short,
         }
+
+
+def _calibrations(store: Store, digests: set[str]) -> list[CalibrationRecord]:
+    """The latest finished one of each pair of protocols of which one is among the digests."""
+    found: dict[tuple[str, str], CalibrationRecord] = {}
+    for digest in digests:
+        for record in store.calibrations(protocol_digest=digest):
+            if record.result is not None:
+                found[record.proxy_digest, record.judge_digest] = record
+    return sorted(found.values(), key=lambda record: record.id)
 
 
 def _row(record: TrialRecord, json: str | None, live: bool) -> Row:
     assert json is not None, "a trial's architecture is put before the trial"
     waiting = record.evaluation is None and (record.reason == "waiting" or not live)
     architecture = Architecture.from_json(json)
-    return Row(record.number, architecture, record.evaluation, waiting, record.attempt == 0)
+    return Row(
+        record.number,
+        architecture,
+        record.evaluation,
+        waiting,
+        record.attempt == 0,
+        record.costs,
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -18,31 +20,37 @@ from ..train import EpochRecord
 from . import weights
 from .patience import patiently
 
+# Who reports waits for Tune's driver, and the GPU with it.
+_SECONDS_BETWEEN_REPORTS = 1.0
+
 
 @dataclass(frozen=True)
 class WorkerContext:
     """What all candidates of a search share. It travels through Ray's object store, since it
-    holds the database's password, which must not be written to Tune's folders."""
+    holds the database's password, which must not be written to Tune's folders.
+
+    artifacts: where weights go; None: nowhere.
+    """
 
     storage_url: str
-    artifacts: str
-    protocol_json: str
+    artifacts: str | None
     loader_workers: int
     threads: int
     gpus: float
 
 
 def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
-    """Tune's trainable. config: number, token, architecture (JSON), costs.
+    """Tune's trainable. config: number, token, architecture and protocol (JSON), costs.
 
-    Reports each epoch. DataError and ConfigError end the search: they are reported as `fatal`.
+    Reports epochs, of quick ones some. DataError and ConfigError end the search: they are reported
+    as `fatal`.
     """
     torch.set_num_threads(context.threads)
     number = config["number"]
-    protocol = Protocol.from_json(context.protocol_json)
+    protocol = Protocol.from_json(config["protocol"])
     architecture = Architecture.from_json(config["architecture"])
 
-    def on_epoch(record: EpochRecord) -> None:
+    def report(record: EpochRecord) -> None:
         tune.report({"number": number, "epoch": record.epoch, "loss": record.loss})
 
     try:
@@ -51,7 +59,7 @@ def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
             protocol,
             device="cuda" if context.gpus else "cpu",
             loader_workers=context.loader_workers,
-            on_epoch=on_epoch,
+            on_epoch=seldom(report, _SECONDS_BETWEEN_REPORTS),
         )
         kept = _save_weights(outcome, context.artifacts)
         evaluation = as_evaluation(
@@ -67,8 +75,25 @@ def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
     tune.report({"number": number, "recorded": True})
 
 
-def _save_weights(outcome: Outcome, artifacts: str) -> dict[str, str] | None:
-    if outcome.state_dict is None:
+def seldom(
+    tell: Callable[[EpochRecord], None],
+    seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> Callable[[EpochRecord], None]:
+    """Tells of an epoch only where nothing was told for so long."""
+    told = clock()
+
+    def on_epoch(record: EpochRecord) -> None:
+        nonlocal told
+        if clock() - told >= seconds:
+            tell(record)
+            told = clock()
+
+    return on_epoch
+
+
+def _save_weights(outcome: Outcome, artifacts: str | None) -> dict[str, str] | None:
+    if outcome.state_dict is None or artifacts is None:
         return None
     # A name of its own: a second attempt must not touch what the first one recorded.
     return weights.save(outcome.state_dict, artifacts, uuid4().hex)

@@ -156,7 +156,10 @@ class EvaluationRow(Base):
 
 
 class TrialRow(Base):
-    """What a trial of Optuna evaluates now: the current lease, and its evaluation once written."""
+    """What a trial of Optuna evaluates now: the current lease, and its evaluation once written.
+
+    costs: known before training and the study's own (latency by its table).
+    """
 
     __tablename__ = "nas_trial"
 
@@ -169,6 +172,22 @@ class TrialRow(Base):
     evaluation_id: Mapped[int | None] = mapped_column(ForeignKey("nas_evaluation.id"), index=True)
     created_at: Mapped[datetime]
     reason: Mapped[str | None]
+    costs: Mapped[dict[str, float] | None] = mapped_column(FiniteJson(none_as_null=True))
+
+
+class CalibrationRow(Base):
+    """How well one protocol's scores rank architectures as another's do; no result: unfinished."""
+
+    __tablename__ = "nas_calibrations"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study: Mapped[str] = mapped_column(ForeignKey("nas_study.name"), index=True)
+    proxy_digest: Mapped[str] = mapped_column(ForeignKey("nas_protocol.digest"), index=True)
+    judge_digest: Mapped[str] = mapped_column(ForeignKey("nas_protocol.digest"), index=True)
+    settings: Mapped[dict[str, object]] = mapped_column(FiniteJson)
+    result: Mapped[dict[str, object] | None] = mapped_column(FiniteJson(none_as_null=True))
+    began_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
 
 
 class FrontRow(Base):

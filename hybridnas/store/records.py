@@ -65,6 +65,7 @@ class TrialRecord:
     attempt: how many leases were taken on this architecture under this protocol; 0 if reused.
     reason: a word about the trial that the search gave it (`Store.mark`).
     evaluation: None while it is being evaluated, or when nobody is left to do so.
+    costs: known before training and the study's own, not the evaluation's (latency by its table).
     """
 
     study: str
@@ -76,6 +77,7 @@ class TrialRecord:
     created_at: datetime
     reason: str | None
     evaluation: Evaluation | None
+    costs: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,23 @@ class FrontRecord:
     created_at: datetime
     members: Sequence[Mapping[str, object]]
     cost: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationRecord:
+    """How well the proxy's scores rank architectures as the judge's do, both protocols' digests.
+
+    study: what it trained under. settings: what it was asked. result: None while unfinished.
+    """
+
+    id: int
+    study: str
+    proxy_digest: str
+    judge_digest: str
+    settings: Mapping[str, object]
+    result: Mapping[str, object] | None
+    began_at: datetime
+    ended_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

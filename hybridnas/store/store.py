@@ -7,11 +7,18 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
 
-from . import opening, studies, trials
+from . import calibrations, opening, studies, trials
 from .engine import Database
 from .models import ArchitectureRow, ProtocolRow
 from .optuna_storage import close_storage, open_storage
-from .records import Evaluation, FrontRecord, SessionRecord, StoreInfo, TrialRecord
+from .records import (
+    CalibrationRecord,
+    Evaluation,
+    FrontRecord,
+    SessionRecord,
+    StoreInfo,
+    TrialRecord,
+)
 from .urls import in_full, shown
 
 if TYPE_CHECKING:
@@ -141,12 +148,19 @@ class Store:
         """A protocol's JSON; None for an unknown digest."""
         return self._database.read(partial(studies.text, table=ProtocolRow, digest=digest))
 
-    def lease(self, study: str, number: int, architecture_digest: str, protocol_digest: str) -> str:
+    def lease(
+        self,
+        study: str,
+        number: int,
+        architecture_digest: str,
+        protocol_digest: str,
+        costs: Mapping[str, float] | None = None,
+    ) -> str:
         """The token under which the trial's next evaluation may be recorded.
 
         From now on every earlier token of the trial is void, and the trial has no evaluation.
         Attempts count from 1 again when the architecture or protocol is another (a next rung).
-        Study, architecture and protocol must have been put before.
+        Study, architecture and protocol must have been put before. costs: the study's own.
         """
         return self._database.write(
             partial(
@@ -155,6 +169,7 @@ class Store:
                 number=number,
                 architecture_digest=architecture_digest,
                 protocol_digest=protocol_digest,
+                costs=costs,
             )
         )
 
@@ -175,6 +190,7 @@ class Store:
         architecture_digest: str,
         protocol_digest: str,
         evaluation_id: int,
+        costs: Mapping[str, float] | None = None,
     ) -> None:
         """Gives a trial an earlier evaluation of the same architecture and protocol.
 
@@ -188,6 +204,7 @@ class Store:
                 architecture_digest=architecture_digest,
                 protocol_digest=protocol_digest,
                 evaluation_id=evaluation_id,
+                costs=costs,
             )
         )
 
@@ -238,3 +255,31 @@ class Store:
     def fronts(self, study: str) -> list[FrontRecord]:
         """A study's fronts, oldest first."""
         return self._database.read(partial(studies.fronts, study=study))
+
+    def begin_calibration(
+        self, study: str, proxy_digest: str, judge_digest: str, settings: Mapping[str, object]
+    ) -> int:
+        """A calibration without a result yet; gives its id. Both protocols must have been put."""
+        return self._database.write(
+            partial(
+                calibrations.begin,
+                study=study,
+                proxy_digest=proxy_digest,
+                judge_digest=judge_digest,
+                settings=settings,
+            )
+        )
+
+    def end_calibration(self, calibration_id: int, result: Mapping[str, object]) -> None:
+        """Gives a calibration its result. NaN and infinities: error."""
+        self._database.write(
+            partial(calibrations.end, calibration_id=calibration_id, result=result)
+        )
+
+    def calibrations(
+        self, *, study: str | None = None, protocol_digest: str | None = None
+    ) -> list[CalibrationRecord]:
+        """Those of a study, or with a protocol as proxy or as judge; oldest first."""
+        return self._database.read(
+            partial(calibrations.find, study=study, protocol_digest=protocol_digest)
+        )

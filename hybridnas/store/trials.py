@@ -21,7 +21,12 @@ from .upsert import insert
 
 
 def lease(
-    session: Session, study: str, number: int, architecture_digest: str, protocol_digest: str
+    session: Session,
+    study: str,
+    number: int,
+    architecture_digest: str,
+    protocol_digest: str,
+    costs: Mapping[str, float] | None,
 ) -> str:
     token = uuid4().hex
     row = insert(session, TrialRow).values(
@@ -32,6 +37,7 @@ def lease(
         token=token,
         attempt=1,
         created_at=datetime.now(UTC),
+        costs=costs,
     )
     same = and_(
         TrialRow.architecture_digest == row.excluded.architecture_digest,
@@ -47,6 +53,7 @@ def lease(
                 "attempt": case((same, TrialRow.attempt + 1), else_=1),
                 "evaluation_id": None,
                 "reason": None,
+                "costs": row.excluded.costs,
             },
         )
     )
@@ -80,6 +87,7 @@ def reuse(
     architecture_digest: str,
     protocol_digest: str,
     evaluation_id: int,
+    costs: Mapping[str, float] | None,
 ) -> None:
     earlier = session.get(EvaluationRow, evaluation_id)
     wanted = (architecture_digest, protocol_digest)
@@ -94,6 +102,7 @@ def reuse(
         "attempt": 0,
         "evaluation_id": evaluation_id,
         "reason": None,
+        "costs": costs,
     }
     row = insert(session, TrialRow).values(
         study=study, number=number, created_at=datetime.now(UTC), **linked
@@ -170,6 +179,7 @@ def _to_trial(row: TrialRow, evaluation: EvaluationRow | None) -> TrialRecord:
         created_at=row.created_at,
         reason=row.reason,
         evaluation=None if evaluation is None else _to_evaluation(evaluation),
+        costs=row.costs or {},
     )
 
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..architecture import Architecture
-from ..config import Protocol, Recipe
-from ..data import ImageLoader
+from ..config import Protocol as EvaluationProtocol
+from ..config import Recipe, Task
+from ..data.batches import Batches, TrainingBatches
+from ..processes import ALONE, Share
+
+# Runs a model that trains on images and targets as the task's training loader gives them; a scalar.
+Loss = Callable[[nn.Module, Any, Any], Tensor]
 
 
 @dataclass(frozen=True)
 class Loaders:
-    """A task's images: those to train on, augmented, and those to score on."""
+    """A task's images: those to train on, augmented, and those to score on.
 
-    train: ImageLoader
-    val: ImageLoader
+    num_classes: of detection without the background.
+    """
+
+    train: TrainingBatches
+    val: Batches
     num_classes: int
 
 
@@ -37,18 +46,41 @@ class Score:
     device_type: str
 
 
+class OpenLoaders(Protocol):
+    def __call__(
+        self,
+        protocol: EvaluationProtocol,
+        device: torch.device,
+        loader_workers: int,
+        share: Share = ALONE,
+    ) -> Loaders: ...
+
+
 @dataclass(frozen=True)
 class VisionTask:
     """The functions of one task.
 
-    loaders: of a protocol, for a device, with so many loader processes. Raises DataError.
-    network: an architecture's, with the task's head for so many classes, on the CPU. Raises
-        ConfigError for an architecture that the head cannot use.
-    loss: of outputs and targets as the training loader gives them, for a recipe.
-    score: of a model on a validation loader and a device, in float32.
+    check: that a recipe asks for nothing that the task does not do. Raises ConfigError.
+    class_names: of a task's data, in the order of a model's outputs. data_digest: 12 hex digits of
+        what the data holds. splits: what is trained on and what is scored on; no image is opened.
+        All raise DataError.
+    loaders: of a protocol, for a device, with so many loader processes; share: of the processes
+        that train one network, which divide every batch among them. Raises DataError.
+    scoring_loader: of a protocol, for a device: the images of task.val alone, as `loaders` gives
+        them.
+    network: an architecture's, with the task's head for so many classes, for a protocol, on the
+        CPU. Raises ConfigError for an architecture that the head cannot use.
+    loss: of a recipe, called as loss(model, images, targets): it runs the model itself.
+    score: of a model on a validation loader and a device, in float32; over the parts of all
+        processes.
     """
 
-    loaders: Callable[[Protocol, torch.device, int], Loaders]
-    network: Callable[[Architecture, int, Recipe], nn.Module]
-    loss: Callable[[Recipe], nn.Module]
-    score: Callable[[nn.Module, ImageLoader, torch.device], Score]
+    check: Callable[[Recipe], None]
+    class_names: Callable[[Task], tuple[str, ...]]
+    data_digest: Callable[[Task], str]
+    splits: Callable[[Task], tuple[Sized, Sized]]
+    loaders: OpenLoaders
+    scoring_loader: Callable[[EvaluationProtocol, torch.device], Batches]
+    network: Callable[[Architecture, int, EvaluationProtocol], nn.Module]
+    loss: Callable[[Recipe], Loss]
+    score: Callable[[nn.Module, Any, torch.device], Score]

@@ -3,53 +3,116 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
 
 import torch
 from PIL import Image
-from timm.data.mixup import Mixup
-from timm.data.random_erasing import RandomErasing
 from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.transforms import Compose, TrivialAugmentWide
 
 from ..architecture import Architecture
 from ..config import Augmentation, Protocol, Recipe, Task
-from ..data import MEAN, STD, ImageLoader, Split, open_split, open_splits
+from ..data import (
+    MEAN,
+    STD,
+    ImageLoader,
+    Split,
+    class_names,
+    data_digest,
+    open_split,
+    open_splits,
+)
+from ..data.augment.policy import TRIVIAL
+from ..data.batches import Batches, TrainingBatches
 from ..data.loader import Transform
 from ..errors import ConfigError
 from ..network import HybridNet
-from .base import Loaders, Score
+from ..processes import ALONE, Share, gathered, summed
+from .base import Loaders, Loss, Score, VisionTask
 from .exact import exact_float32
+from .finishing import Finish, mixes
+from .forward import Forward
+from .posterize import allow_no_bits
+from .resident_data import resident_scoring, resident_training
 
 # Of validation images; training draws one of timm's for each image.
 INTERPOLATION = "bicubic"
 
 
 def classification_loaders(
-    protocol: Protocol, device: torch.device, loader_workers: int
+    protocol: Protocol, device: torch.device, loader_workers: int, share: Share = ALONE
 ) -> Loaders:
-    """The images of a protocol's task; its training targets are mixed where the recipe says so."""
-    task, recipe, resolution = protocol.task, protocol.recipe, protocol.fidelity.resolution
-    train, val = open_splits(task)
-    batch_size = min(recipe.batch_size, len(train))
-    if _mixes(recipe.augmentation):
-        batch_size = max(2, batch_size - batch_size % 2)  # images are mixed in pairs
+    """The images of a protocol's task; its training targets are mixed where the recipe says so.
+
+    On one CUDA device they are kept decoded where they fit in memory, else, and on the CPU, they
+    stream: there timm's transforms take less time than those of whole batches
+    (scripts/bench_augment.py), and an outcome, which is the same to the bit, must not depend on how
+    much memory was free.
+    """
+    train, val = _splits(protocol)
+    train = train.part(protocol.fidelity.share)
     return Loaders(
-        train=ImageLoader(
-            train,
-            _training_transform(recipe.augmentation, resolution),
-            batch_size=batch_size,
-            shuffle=True,
-            seed=protocol.seed,
-            max_corrupt=task.max_corrupt,
-            device=device,
-            loader_workers=loader_workers,
-            finish=_Finish(recipe, len(train.class_names), device),
-        ),
-        val=_scoring_loader(
-            val, task, resolution, recipe.crop_pct, recipe.batch_size, device, loader_workers
-        ),
+        train=_training_batches(train, protocol, device, loader_workers, share),
+        val=_scoring_batches(val, protocol, device, loader_workers, share),
         num_classes=len(train.class_names),
+    )
+
+
+def _splits(protocol: Protocol) -> tuple[Split, Split]:
+    """Where a protocol says what its data holds, the files are listed once in a process."""
+    if protocol.data_digest:
+        return _listed(protocol.task, protocol.data_digest)
+    return open_splits(protocol.task)
+
+
+@lru_cache(maxsize=2)
+def _listed(task: Task, data_digest: str) -> tuple[Split, Split]:
+    return open_splits(task)
+
+
+def _training_batches(
+    split: Split, protocol: Protocol, device: torch.device, loader_workers: int, share: Share
+) -> TrainingBatches:
+    recipe = protocol.recipe
+    batch_size = max(1, min(recipe.batch_size, len(split)) // share.num_ranks)
+    if mixes(recipe.augmentation):
+        batch_size = max(2, batch_size - batch_size % 2)  # images are mixed in pairs
+    if device.type == "cuda" and share == ALONE:
+        kept = resident_training(split, protocol, batch_size, device)
+        if kept is not None:
+            return kept
+    return ImageLoader(
+        split,
+        _training_transform(recipe.augmentation, protocol.fidelity.resolution),
+        batch_size=batch_size,
+        shuffle=True,
+        seed=protocol.seed,
+        max_corrupt=protocol.task.max_corrupt,
+        device=device,
+        loader_workers=loader_workers,
+        finish=Finish(recipe, len(split.class_names), device),
+        share=share,
+    )
+
+
+def _scoring_batches(
+    split: Split, protocol: Protocol, device: torch.device, loader_workers: int, share: Share
+) -> Batches:
+    if device.type == "cuda" and share == ALONE:
+        kept = resident_scoring(split, protocol, INTERPOLATION, device)
+        if kept is not None:
+            return kept
+    return _scoring_loader(
+        split,
+        protocol.task,
+        protocol.fidelity.resolution,
+        protocol.recipe.crop_pct,
+        protocol.recipe.batch_size,
+        device,
+        loader_workers,
+        share,
     )
 
 
@@ -72,21 +135,27 @@ def validation_loader(
 
 
 def classification_network(
-    architecture: Architecture, num_classes: int, recipe: Recipe
+    architecture: Architecture, num_classes: int, protocol: Protocol
 ) -> nn.Module:
     """The network with its own head."""
-    return HybridNet(architecture, num_classes=num_classes, drop_path_rate=recipe.drop_path)
+    return HybridNet(
+        architecture, num_classes=num_classes, drop_path_rate=protocol.recipe.drop_path
+    )
 
 
-def classification_loss(recipe: Recipe) -> nn.Module:
+def classification_loss(recipe: Recipe) -> Loss:
     """Cross-entropy with labels (B,) or, where the recipe mixes images, shares (B, classes)."""
     # Mixed targets come smoothed already.
-    smoothing = 0.0 if _mixes(recipe.augmentation) else recipe.label_smoothing
-    return nn.CrossEntropyLoss(label_smoothing=smoothing)
+    smoothing = 0.0 if mixes(recipe.augmentation) else recipe.label_smoothing
+
+    def loss(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(model(images), targets, label_smoothing=smoothing)
+
+    return loss
 
 
 @torch.inference_mode()
-def score(model: nn.Module, loader: ImageLoader, device: torch.device) -> Score:
+def score(model: nn.Module, loader: Batches, device: torch.device) -> Score:
     """Counts the right answers of a float32 model, which must be on `device` already.
 
     top1, top5: shares of the images that could be read; with fewer than five classes all are
@@ -97,65 +166,68 @@ def score(model: nn.Module, loader: ImageLoader, device: torch.device) -> Score:
     """
     was_training = model.training
     model.eval()
-    correct = torch.zeros(2, dtype=torch.int64, device=device)  # among the first 1, the first 5
-    num_images = 0
+    # Right among the first 1, among the first 5; and of how many.
+    counts = torch.zeros(3, dtype=torch.int64, device=device)
+    forward = Forward(model, device, len(loader))
     with exact_float32(device):
         for images, labels in loader:
-            logits = model(images)  # (B, classes)
+            logits = forward(images)  # (B, classes)
             first = logits.topk(min(5, logits.shape[1])).indices
             hits = first == labels.unsqueeze(1)
-            correct += torch.stack([hits[:, 0].sum(), hits.sum()])
-            num_images += len(labels)
+            counts[:2] += torch.stack([hits[:, 0].sum(), hits.sum()])
+            counts[2] += len(labels)
     model.train(was_training)
-    top1, top5 = (number / num_images for number in correct.tolist())
+    *right, num_images = summed(counts).tolist()
+    top1, top5 = (number / num_images for number in right)
     return Score(
         metrics={"top1": top1, "top5": top5, "top1_se": (top1 * (1 - top1) / num_images) ** 0.5},
         num_images=num_images,
-        num_corrupt=len(loader.unreadable),
+        num_corrupt=sum(gathered(len(loader.unreadable))),
         batch_size=loader.batch_size,
         device_type=device.type,
     )
 
 
-class _Finish:
-    """Erases and mixes a training batch on its device, as the recipe says."""
-
-    def __init__(self, recipe: Recipe, num_classes: int, device: torch.device) -> None:
-        augmentation = recipe.augmentation
-        self._erase: Any = None
-        self._mix: Any = None
-        if augmentation.reprob > 0:
-            self._erase = RandomErasing(augmentation.reprob, mode="pixel", device=str(device))
-        if _mixes(augmentation):
-            self._mix = Mixup(
-                augmentation.mixup,
-                augmentation.cutmix,
-                label_smoothing=recipe.label_smoothing,
-                num_classes=num_classes,
-            )
-
-    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        if self._erase is not None:
-            images = self._erase(images)
-        if self._mix is not None:
-            images, labels = self._mix(images, labels)
-        return images, labels
+def _check(recipe: Recipe) -> None:
+    _training_transform(recipe.augmentation, 32)
 
 
-def _mixes(augmentation: Augmentation) -> bool:
-    return augmentation.mixup > 0 or augmentation.cutmix > 0
+def _as_scored(protocol: Protocol, device: torch.device) -> ImageLoader:
+    return validation_loader(
+        protocol.task,
+        resolution=protocol.fidelity.resolution,
+        crop_pct=protocol.recipe.crop_pct,
+        batch_size=protocol.recipe.batch_size,
+        device=device,
+    )
+
+
+CLASSIFICATION = VisionTask(
+    check=_check,
+    class_names=class_names,
+    data_digest=data_digest,
+    splits=open_splits,
+    loaders=classification_loaders,
+    scoring_loader=_as_scored,
+    network=classification_network,
+    loss=classification_loss,
+    score=score,
+)
 
 
 def _training_transform(augmentation: Augmentation, resolution: int) -> Transform:
+    policy = augmentation.auto_augment
     try:
-        transform = create_transform(
+        # timm's three parts: crop and flip; policy or jitter; bytes.
+        first, second, last = create_transform(
             resolution,
             is_training=True,
+            separate=True,
             scale=augmentation.scale,
             ratio=augmentation.ratio,
             hflip=augmentation.hflip,
             color_jitter=augmentation.color_jitter,  # type: ignore[arg-type] # None: none
-            auto_augment=augmentation.auto_augment,
+            auto_augment=None if policy == TRIVIAL else policy,
             interpolation="random",
             mean=MEAN,
             std=STD,
@@ -163,10 +235,14 @@ def _training_transform(augmentation: Augmentation, resolution: int) -> Transfor
         )
     except (AssertionError, ValueError, KeyError) as error:
         raise ConfigError(
-            f"recipe.augmentation: timm takes no auto_augment {augmentation.auto_augment!r} "
-            f"({error}); one that it takes is 'rand-m9-mstd0.5-mmax9-inc1'"
+            f"recipe.augmentation: timm takes no auto_augment {policy!r} ({error}); "
+            f"allowed are {TRIVIAL!r} and what it takes, such as 'rand-m9-mstd0.5-mmax9-inc1'"
         ) from error
-    return _of_image(transform)
+    allow_no_bits(first)
+    allow_no_bits(second)
+    # A policy takes the place of jitter, as in timm.
+    middle = TrivialAugmentWide() if policy == TRIVIAL else second
+    return _of_image(Compose([first, middle, last]))
 
 
 def _of_image(transform: Callable[[Image.Image], Tensor]) -> Transform:
@@ -182,6 +258,7 @@ def _scoring_loader(
     batch_size: int,
     device: torch.device,
     loader_workers: int,
+    share: Share = ALONE,
 ) -> ImageLoader:
     transform = create_transform(
         resolution, crop_pct=crop_pct, interpolation=INTERPOLATION, use_prefetcher=True
@@ -195,4 +272,5 @@ def _scoring_loader(
         max_corrupt=task.max_corrupt,
         device=device,
         loader_workers=loader_workers,
+        share=share,
     )

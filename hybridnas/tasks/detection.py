@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,74 +9,50 @@ from timm.models._features import FeatureGetterNet
 from torch import Tensor, nn
 
 from ..architecture import Architecture
-from ..config import Protocol
-from ..data.coco import open_coco_splits
+from ..config import Protocol, Recipe, Task
+from ..data.coco import CocoSplit, coco_digest, open_coco, open_coco_splits
 from ..data.coco_loader import CocoLoader
 from ..data.detection_views import SHORTER, TrainingView, longest_side
+from ..data.loader import check_readable
 from ..errors import ConfigError
 from ..heads import Detector, mask_rcnn
 from ..network import HybridNet
-from .base import Score
+from ..processes import ALONE, Share
+from .base import Loaders, Loss, VisionTask
+from .dense import check_dense_recipe
 from .detection_score import score
 
 _ANCHOR = 32.0  # pixels, at images of 800
-
-
-@dataclass(frozen=True)
-class DetectionLoaders:
-    """Images to train on and images to score on. num_classes: without the background."""
-
-    train: CocoLoader
-    val: CocoLoader
-    num_classes: int
-
-
-@dataclass(frozen=True)
-class DetectionTask:
-    """The functions of the task.
-
-    loaders: of a protocol, for a device, with so many loader processes. Raises DataError.
-    network: an architecture's, with the head for so many classes, on the CPU. Raises ConfigError
-        for an architecture that the head cannot use.
-    loss: of a model that trains, for images and targets as the training loader gives them.
-    score: of a model on a validation loader and a device, in float32.
-    """
-
-    loaders: Callable[[Protocol, torch.device, int], DetectionLoaders]
-    network: Callable[[Architecture, int, Protocol], Detector]
-    loss: Callable[[nn.Module, list[Tensor], list[dict[str, Tensor]]], Tensor]
-    score: Callable[[nn.Module, CocoLoader, torch.device], Score]
 
 
 def detection_loaders(
     protocol: Protocol,
     device: torch.device,
     loader_workers: int,
+    share: Share = ALONE,
     *,
     multi_scale: bool = False,
-    rank: int = 0,
-    num_ranks: int = 1,
-) -> DetectionLoaders:
+) -> Loaders:
     """The images of a protocol's task: task.train and task.val name splits as `open_coco` does.
 
     fidelity.resolution: the shorter side in pixels, 800 in published recipes. recipe.batch_size:
-    of one process. multi_scale: as the 3x schedules (TrainingView). rank, num_ranks: CocoLoader.
+    of all processes. multi_scale: as the 3x schedules (TrainingView).
     """
     task, recipe = protocol.task, protocol.recipe
+    _check(recipe)
     train, val = open_coco_splits(task.data, task.train, task.val)
     view = TrainingView(
         protocol.fidelity.resolution, hflip=recipe.augmentation.hflip, multi_scale=multi_scale
     )
     shared: dict[str, Any] = {
-        "batch_size": recipe.batch_size,
+        "batch_size": max(1, recipe.batch_size // share.num_ranks),
         "seed": protocol.seed,
         "max_corrupt": task.max_corrupt,
         "device": device,
         "loader_workers": loader_workers,
-        "rank": rank,
-        "num_ranks": num_ranks,
+        "share": share,
     }
-    return DetectionLoaders(
+    return Loaders(
         train=CocoLoader(train, view, **shared),
         val=CocoLoader(val, None, **shared),
         num_classes=len(train.class_names),
@@ -100,35 +74,67 @@ def detection_network(architecture: Architecture, num_classes: int, protocol: Pr
         shorter=resolution,
         longer=longest_side(resolution),
         anchor=_ANCHOR * resolution / SHORTER,
+        width=protocol.task.head_width or 256,
     )
 
 
-def load_backbone(detector: Detector, weights: Mapping[str, Tensor]) -> None:
-    """Starts a detector's backbone from a classifier of the same architecture.
-
-    weights: of a HybridNet; those of its head are not used. ConfigError where others do not fit.
-    """
-    network = detector.backbone.body.model
-    wanted = network.state_dict()
-    given = {name: value for name, value in weights.items() if not name.startswith("head.")}
-    wrong = sorted(wanted.keys() ^ given.keys()) or sorted(
-        name for name, value in given.items() if value.shape != wanted[name].shape
-    )
-    if wrong:
-        raise ConfigError(
-            f"the weights are of another architecture: {len(wrong)} of {len(wanted)} do not fit, "
-            f"among them {', '.join(wrong[:3])}"
-        )
-    network.load_state_dict(given)
+def detection_loss(recipe: Recipe) -> Loss:
+    """The sum of torchvision's five losses: class, box and mask of regions, and of proposals
+    whether there is an object and where. No recipe changes it."""
+    return _sum_of_losses
 
 
-def detection_loss(
+def _sum_of_losses(
     model: nn.Module, images: list[Tensor], targets: list[dict[str, Tensor]]
 ) -> Tensor:
-    """The sum of torchvision's five losses: class, box and mask of regions, and of proposals
-    whether there is an object and where."""
     losses: dict[str, Tensor] = model(images, targets)
     return torch.stack([value.float() for value in losses.values()]).sum()
 
 
-DETECTION = DetectionTask(detection_loaders, detection_network, detection_loss, score)
+def _check(recipe: Recipe) -> None:
+    check_dense_recipe(recipe, "detection")
+    if recipe.label_smoothing:
+        raise ConfigError(
+            "recipe.label_smoothing: Mask R-CNN's losses know none, so only 0 is allowed, got "
+            f"{recipe.label_smoothing:g}"
+        )
+
+
+def _class_names(task: Task) -> tuple[str, ...]:
+    return open_coco(task.data, task.train).class_names
+
+
+def _splits(task: Task) -> tuple[CocoSplit, CocoSplit]:
+    """As `open_coco_splits`; DataError where more images than task.max_corrupt are missing."""
+    splits = open_coco_splits(task.data, task.train, task.val)
+    for split in splits:
+        check_readable(split, dict.fromkeys(split.missing, "no such file"), task.max_corrupt)
+    return splits
+
+
+def _data_digest(task: Task) -> str:
+    return coco_digest(*_splits(task))
+
+
+def _as_scored(protocol: Protocol, device: torch.device) -> CocoLoader:
+    return CocoLoader(
+        open_coco(protocol.task.data, protocol.task.val),
+        None,
+        batch_size=protocol.recipe.batch_size,
+        max_corrupt=protocol.task.max_corrupt,
+        device=device,
+        loader_workers=0,
+    )
+
+
+DETECTION = VisionTask(
+    check=_check,
+    class_names=_class_names,
+    data_digest=_data_digest,
+    splits=_splits,
+    loaders=detection_loaders,
+    scoring_loader=_as_scored,
+    network=detection_network,
+    loss=detection_loss,
+    score=score,
+)

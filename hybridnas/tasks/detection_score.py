@@ -20,6 +20,7 @@ from ..data.coco import CocoSplit
 from ..data.coco_json import rle
 from ..data.coco_loader import CocoLoader
 from ..errors import DataError
+from ..processes import gathered
 from .base import Score
 from .exact import exact_float32
 
@@ -42,7 +43,7 @@ class Predictions:
 
 def score(model: nn.Module, loader: CocoLoader, device: torch.device) -> Score:
     """The average precision of a float32 model, which must be on `device` already."""
-    predictions = predict(model, loader, device)
+    predictions = merge(gathered(predict(model, loader, device)))
     return Score(
         metrics=average_precision(loader.split, predictions),
         num_images=len(predictions.images),

@@ -7,30 +7,36 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..architecture import Architecture
-from ..config import Augmentation, Protocol, Recipe, Task
+from ..config import Protocol, Recipe, Task
 from ..data import ImageLoader, masks
+from ..data.batches import Batches
 from ..data.mask_transforms import scoring_pair, training_pair
 from ..data.masks import IGNORED
 from ..errors import ConfigError, DataError
 from ..heads import UPerNet
 from ..network import HybridNet
-from .base import Loaders, Score, VisionTask
+from ..processes import ALONE, Share, gathered
+from .base import Loaders, Loss, Score, VisionTask
 from .confusion import Confusion, segmentation_metrics
+from .dense import check_dense_recipe
 from .exact import exact_float32
 from .inference import WHOLE, Inference, class_scores
 
 _AUXILIARY_WEIGHT = 0.4
 
 
-def segmentation_loaders(protocol: Protocol, device: torch.device, loader_workers: int) -> Loaders:
+def segmentation_loaders(
+    protocol: Protocol, device: torch.device, loader_workers: int, share: Share = ALONE
+) -> Loaders:
     """Crops of fidelity.resolution pixels to train on, whole images to score on.
 
     Targets are classes (B, H, W) in bytes, 255 where a pixel is ignored.
     """
     task, recipe, resolution = protocol.task, protocol.recipe, protocol.fidelity.resolution
-    _check_augmentation(recipe.augmentation)
+    _check(recipe)
     train = masks.open_split(task, task.train)
-    if min(recipe.batch_size, len(train)) < 2:
+    batch_size = min(recipe.batch_size, len(train)) // share.num_ranks
+    if batch_size < 2:
         raise ConfigError(
             "segmentation needs batches of 2 images or more, because UperNet normalises over "
             f"them; got batch_size {recipe.batch_size} and {len(train)} images in {train.where}"
@@ -39,12 +45,13 @@ def segmentation_loaders(protocol: Protocol, device: torch.device, loader_worker
         train=ImageLoader(
             train,
             training_pair(resolution, hflip=recipe.augmentation.hflip),
-            batch_size=recipe.batch_size,
+            batch_size=batch_size,
             shuffle=True,
             seed=protocol.seed,
             max_corrupt=task.max_corrupt,
             device=device,
             loader_workers=loader_workers,
+            share=share,
         ),
         val=validation_loader(
             task,
@@ -52,6 +59,7 @@ def segmentation_loaders(protocol: Protocol, device: torch.device, loader_worker
             batch_size=recipe.batch_size,
             device=device,
             loader_workers=loader_workers,
+            share=share,
         ),
         num_classes=len(train.class_names),
     )
@@ -65,6 +73,7 @@ def validation_loader(
     device: torch.device,
     loader_workers: int = 0,
     split: str | None = None,
+    share: Share = ALONE,
 ) -> ImageLoader:
     """What `score` reads: a split, by default the task's `val`, in order and not augmented.
 
@@ -80,50 +89,51 @@ def validation_loader(
         max_corrupt=task.max_corrupt,
         device=device,
         loader_workers=loader_workers,
+        share=share,
     )
 
 
-def segmentation_network(architecture: Architecture, num_classes: int, recipe: Recipe) -> nn.Module:
+def segmentation_network(
+    architecture: Architecture, num_classes: int, protocol: Protocol
+) -> nn.Module:
     """UperNet on the architecture's network."""
-    backbone = HybridNet(architecture, num_classes=0, drop_path_rate=recipe.drop_path)
-    return UPerNet(backbone, num_classes)
+    backbone = HybridNet(architecture, num_classes=0, drop_path_rate=protocol.recipe.drop_path)
+    width = protocol.task.head_width
+    if width is None:
+        return UPerNet(backbone, num_classes)
+    return UPerNet(backbone, num_classes, width=width, aux_width=max(1, width // 2))
 
 
-class SegmentationLoss(nn.Module):
+def segmentation_loss(recipe: Recipe) -> Loss:
     """Cross-entropy of the logits, and 0.4 times that of the auxiliary ones.
+
+    The model gives two logits (B, K, H, W); targets are classes (B, H, W) in whole numbers.
 
     Averaged over all pixels: an ignored one counts 0, as in mmsegmentation, so a batch without
     any labelled pixel is no division by zero.
     """
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
-        super().__init__()
-        self.label_smoothing = label_smoothing
-
-    def forward(self, outputs: tuple[Tensor, Tensor], classes: Tensor) -> Tensor:
-        """Two logits (B, K, H, W) and classes (B, H, W) in whole numbers -> a scalar."""
-        logits, auxiliary = outputs
-        target = classes.long()
-        return self._mean(logits, target) + _AUXILIARY_WEIGHT * self._mean(auxiliary, target)
-
-    def _mean(self, logits: Tensor, target: Tensor) -> Tensor:
+    def mean(logits: Tensor, target: Tensor) -> Tensor:
         losses = F.cross_entropy(
             logits,
             target,
             ignore_index=IGNORED,
             reduction="none",
-            label_smoothing=self.label_smoothing,
+            label_smoothing=recipe.label_smoothing,
         )
         return losses.mean()
 
+    def loss(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+        logits, auxiliary = model(images)
+        target = classes.long()
+        return mean(logits, target) + _AUXILIARY_WEIGHT * mean(auxiliary, target)
 
-def segmentation_loss(recipe: Recipe) -> nn.Module:
-    return SegmentationLoss(recipe.label_smoothing)
+    return loss
 
 
 @torch.inference_mode()
 def score(
-    model: nn.Module, loader: ImageLoader, device: torch.device, inference: Inference = WHOLE
+    model: nn.Module, loader: Batches, device: torch.device, inference: Inference = WHOLE
 ) -> Score:
     """miou, aacc and macc (confusion.segmentation_metrics) of a float32 model on `device`.
 
@@ -143,28 +153,41 @@ def score(
             confusion.add(truth, scores.argmax(1))
             num_images += len(images)
     model.train(was_training)
-    assert confusion is not None  # a loader gives an image, or raises
-    matrix = confusion.matrix()
+    # A process may have had no image; a loader gives one to some, or raises.
+    parts = gathered(None if confusion is None else confusion.matrix())
+    matrix = torch.stack([part for part in parts if part is not None]).sum(0)
     if not matrix.any():
-        raise DataError(f"{loader.split.where}: every pixel of its annotations is ignored")
+        raise DataError(f"{loader.where}: every pixel of its annotations is ignored")
     return Score(
         metrics=segmentation_metrics(matrix),
-        num_images=num_images,
-        num_corrupt=len(loader.unreadable),
+        num_images=sum(gathered(num_images)),
+        num_corrupt=sum(gathered(len(loader.unreadable))),
         batch_size=loader.batch_size,
         device_type=device.type,
     )
 
 
-SEGMENTATION = VisionTask(segmentation_loaders, segmentation_network, segmentation_loss, score)
+def _check(recipe: Recipe) -> None:
+    check_dense_recipe(recipe, "segmentation")
 
 
-def _check_augmentation(given: Augmentation) -> None:
-    """Only mirroring can be chosen: the rest is mmsegmentation's (data.mask_transforms)."""
-    known = Augmentation(hflip=given.hflip)
-    others = [name for name in type(given).model_fields if name != "hflip"]
-    wrong = [name for name in others if getattr(given, name) != getattr(known, name)]
-    if wrong:
-        raise ConfigError(
-            f"recipe.augmentation: segmentation takes hflip only, got {', '.join(wrong)}"
-        )
+def _as_scored(protocol: Protocol, device: torch.device) -> ImageLoader:
+    return validation_loader(
+        protocol.task,
+        resolution=protocol.fidelity.resolution,
+        batch_size=protocol.recipe.batch_size,
+        device=device,
+    )
+
+
+SEGMENTATION = VisionTask(
+    check=_check,
+    class_names=masks.class_names,
+    data_digest=masks.data_digest,
+    splits=masks.open_splits,
+    loaders=segmentation_loaders,
+    scoring_loader=_as_scored,
+    network=segmentation_network,
+    loss=segmentation_loss,
+    score=score,
+)

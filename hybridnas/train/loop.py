@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
 from ..config import Protocol
-from ..data import ImageLoader
+from ..data.batches import TrainingBatches
 from ..tasks import TASKS
-from .optimizer import build_optimizer, build_schedule
+from .runner import Runner
+from .stepper import Stepper
 
 # Looking at the loss waits for the GPU, so it is done once in so many steps.
 _STEPS_BETWEEN_CHECKS = 50
@@ -33,52 +35,70 @@ class EpochRecord:
     images_per_second: float
 
 
+@dataclass(frozen=True)
+class Training:
+    """What a training gave.
+
+    model: what is scored: the one that was trained, or the average of its weights.
+    stepping, capture_s, busy_s: as Runner has them.
+    """
+
+    model: nn.Module
+    curve: list[EpochRecord]
+    stepping: str
+    capture_s: float
+    busy_s: float
+
+
 def train(
     model: nn.Module,
-    loader: ImageLoader,
+    batches: TrainingBatches,
     protocol: Protocol,
     device: torch.device,
     on_epoch: Callable[[EpochRecord], None] | None = None,
-) -> list[EpochRecord]:
-    """Trains `model`, which is on `device` already, in place; returns the curve.
+    *,
+    captured: bool = True,
+) -> Training:
+    """Trains `model`, which is on `device` already, in place.
 
     In bfloat16 autocast on CUDA, in float32 elsewhere. on_epoch: told of every epoch as it ends.
-    Raises Diverged, and DataError from the loader.
+    captured: whether a CUDA graph may hold the step. Raises Diverged, and DataError from the
+    loader.
     """
-    recipe = protocol.recipe
-    loss_of = TASKS[protocol.task.name].loss(recipe)
-    optimizer = build_optimizer(model, recipe, device)
-    schedule = build_schedule(optimizer, recipe, protocol.fidelity.epochs, len(loader))
+    recipe, fidelity = protocol.recipe, protocol.fidelity
+    loss = TASKS[protocol.task.name].loss(recipe)
+    num_steps = fidelity.num_steps(len(batches))
+    stepper = Stepper(
+        model, loss, recipe, device, num_steps=num_steps, steps_per_epoch=len(batches)
+    )
+    runner = Runner(stepper, batches, captured=captured)
     model.train()
     curve: list[EpochRecord] = []
-    for epoch in range(1, protocol.fidelity.epochs + 1):
-        started = time.perf_counter()
-        loss_sum = torch.zeros((), device=device)
-        num_images = 0
-        for step, (images, targets) in enumerate(loader, start=1):
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                loss = loss_of(model(images), targets)
-            optimizer.zero_grad()
-            loss.backward()
-            if recipe.clip_grad is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_grad)
-            optimizer.step()
-            lr = optimizer.param_groups[0]["lr"]
-            schedule.step_update((epoch - 1) * len(loader) + step)
-            loss_sum += loss.detach()
-            num_images += len(images)
-            if step % _STEPS_BETWEEN_CHECKS == 0:
-                _check_loss(loss_sum, epoch)
-        _check_loss(loss_sum, epoch)
-        seconds = time.perf_counter() - started
-        record = EpochRecord(
-            epoch, loss_sum.item() / len(loader), lr, seconds, num_images / seconds
-        )
-        curve.append(record)
+    for epoch, steps in enumerate(fidelity.steps_by_epoch(len(batches)), start=1):
+        taken = runner.epoch(epoch)
+        if steps < len(batches):
+            taken = islice(taken, steps)
+        curve.append(_epoch(stepper, taken, epoch, steps))
         if on_epoch is not None:
-            on_epoch(record)
-    _check_weights(model)
-    return curve
+            on_epoch(curve[-1])
+    check_weights(model)
+    # As they will be exported: another layout may be computed with by other algorithms.
+    stepper.trained.to(memory_format=torch.contiguous_format)
+    return Training(stepper.trained, curve, runner.stepping, runner.capture_s, runner.busy_s)
+
+
+def _epoch(stepper: Stepper, taken: Iterator[int], epoch: int, num_steps: int) -> EpochRecord:
+    started = time.perf_counter()
+    stepper.loss_sum.zero_()
+    num_images = 0
+    for step, number in enumerate(taken, start=1):
+        num_images += number
+        if step % _STEPS_BETWEEN_CHECKS == 0 and step + _STEPS_BETWEEN_CHECKS <= num_steps:
+            _check_loss(stepper.loss_sum, epoch)
+    _check_loss(stepper.loss_sum, epoch)
+    seconds = time.perf_counter() - started
+    loss = stepper.loss_sum.item() / num_steps
+    return EpochRecord(epoch, loss, stepper.schedule.rate, seconds, num_images / seconds)
 
 
 def _check_loss(loss_sum: Tensor, epoch: int) -> None:
@@ -86,7 +106,7 @@ def _check_loss(loss_sum: Tensor, epoch: int) -> None:
         raise Diverged(f"the training loss became {loss_sum.item()} in epoch {epoch}")
 
 
-def _check_weights(model: nn.Module) -> None:
+def check_weights(model: nn.Module) -> None:
     """The loss does not show what the last step did."""
     finite = torch.stack([parameter.detach().isfinite().all() for parameter in model.parameters()])
     if not finite.all():

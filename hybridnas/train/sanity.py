@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from ..config import Recipe
 from ..network import NetworkStage
+from ..tasks import Loss
 from .optimizer import build_optimizer
+from .stepper import precision
 
 # Far beyond what a network that learns shows, so that only a broken one is refused.
 LARGEST, SMALLEST = 1e4, 1e-7
@@ -26,19 +28,19 @@ class Broken(Exception):
 
 def check_start(
     model: nn.Module,
-    images: Tensor,
-    targets: Tensor,
-    loss_of: nn.Module,
+    images: Any,
+    targets: Any,
+    loss_of: Loss,
     recipe: Recipe,
     device: torch.device,
 ) -> None:
     """Raises Broken, which says why, for a model that is broken at its initialisation.
 
-    images (B, 3, H, W), targets: a few of the task's, on `device` as the model is. A copy of the
+    images, targets: a few of the task's, on `device` as the model is. A copy of the
     model sees them: activations after every stage, loss and gradients must be finite, of a root
     mean square above SMALLEST (activations below LARGEST too), and the loss must fall within STEPS
-    steps of AdamW, clipped as the recipe says, at a tenth of its learning rate. Model and
-    random numbers are left as they were.
+    steps of AdamW, clipped as the recipe says, at a tenth of its learning rate; when it has fallen,
+    no more are taken. Model and random numbers are left as they were.
     """
     model = copy.deepcopy(model).train()
     calm = recipe.model_copy(update={"lr": recipe.lr / 10})
@@ -49,11 +51,15 @@ def check_start(
             # What the stages give is judged once, at the start.
             watching: AbstractContextManager[list[Tensor]]
             watching = _watched(model) if step == 0 else nullcontext([])
-            autocast = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
-            with watching as activations, autocast:
-                loss = loss_of(model(images), targets)
+            with watching as activations, precision(device):
+                loss = loss_of(model, images, targets)
             for number, size in enumerate(activations, start=1):
                 _judge(f"activations after stage {number}", size.item(), LARGEST)
+            losses.append(loss.item())
+            if not math.isfinite(losses[-1]) and step > 0:
+                raise Broken(f"the loss is {losses[-1]} after {step} steps")
+            if losses[-1] < losses[0]:
+                return
             optimizer.zero_grad()
             loss.backward()
             if step == 0:
@@ -62,14 +68,10 @@ def check_start(
             if recipe.clip_grad is not None:
                 nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_grad)
             optimizer.step()
-            losses.append(loss.item())
-            if not math.isfinite(losses[-1]):
-                raise Broken(f"the loss is {losses[-1]} after {step} steps")
-    if min(losses[1:]) >= losses[0]:
-        raise Broken(
-            f"the loss does not fall on {len(images)} images: {losses[0]:.4g} at first, at best "
-            f"{min(losses[1:]):.4g} in {STEPS} steps"
-        )
+    raise Broken(
+        f"the loss does not fall on {len(images)} images: {losses[0]:.4g} at first, at best "
+        f"{min(losses[1:]):.4g} in {STEPS} steps"
+    )
 
 
 def _judge(what: str, size: float, largest: float) -> None:

@@ -71,7 +71,7 @@ class _Mamba(torch.autograd.Function):
         grads = selective_scan_cuda.bwd(
             *given[:6], None, given[6], dout, states, None, None, True, False
         )
-        return grads[:7]
+        return tuple(gradient.to(x.dtype) for gradient, x in zip(grads, given, strict=False))
 
 
 def arguments(

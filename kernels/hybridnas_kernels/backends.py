@@ -52,7 +52,9 @@ def choose(
 def is_traced() -> bool:
     """Whether a graph for elsewhere is being made, which must hold PyTorch's operators alone."""
     tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    return tracing or torch.compiler.is_exporting()
+    # The flag behind torch.compiler.is_exporting(), which torch.compile of torch 2.11 takes for
+    # true wherever it is asked.
+    return tracing or torch.compiler._is_exporting_flag
 
 
 def _is_transformed() -> bool:

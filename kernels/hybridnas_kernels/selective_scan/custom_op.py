@@ -54,7 +54,7 @@ def _forward(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
 def _fake_forward(u: Tensor, delta: Tensor, A: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     (batch, dim, length), num_states = u.shape, A.shape[1]
     *_, save, want_last = rest
-    kept = (num_kept(length, num_states), batch, num_states, dim) if save else (0,)
+    kept = (num_kept(length), batch, num_states, dim) if save else (0,)
     return (
         new_map(u, u.dtype),
         u.new_empty((batch, dim, num_states) if want_last else (0,), dtype=torch.float32),

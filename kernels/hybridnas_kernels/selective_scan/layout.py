@@ -5,19 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-
-def steps_of_tile(num_states: int) -> int:
-    """Times that a kernel works on at once; after each tile the forward keeps the states.
-
-    Of many states fewer are kept then, and each is read and written less often; with few, a
-    smaller tile leaves registers for more programs at once.
-    """
-    return 8 if num_states <= 2 else 16
+STEPS = 16  # times that a kernel works on at once; after each tile the forward keeps the states
 
 
-def num_kept(length: int, num_states: int) -> int:
-    steps = steps_of_tile(num_states)
-    return (length + steps - 1) // steps
+def num_kept(length: int) -> int:
+    return (length + STEPS - 1) // STEPS
 
 
 def is_channels_last(u: Tensor) -> bool:

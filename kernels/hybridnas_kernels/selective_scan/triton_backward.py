@@ -5,22 +5,17 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .triton_forward import LOG2_E
+from .triton_states import LOG2_E, one_state, store_sums
 from .triton_tiles import (
-    beside,
-    load_pieces,
-    merged,
-    pieces_of,
+    columns,
+    load_tile,
     products,
-    projection,
+    read_projection,
+    some,
     step_sizes,
-    store_pieces,
-    times_of,
+    store_tile,
+    unpacked,
 )
-
-# The matrix units cut a float32 to tf32's 10 bits instead of rounding it: on average 0.72 / 2^11
-# of a number is lost (mantissas spread evenly in the logarithm).
-TRUNCATION = tl.constexpr(1 + 0.7213 / 2**11)
 
 
 @triton.jit(
@@ -61,10 +56,10 @@ def scan_backward(
     u_batch, u_row, delta_batch, delta_row, z_batch, z_row, dout_batch, dout_row, du_batch, du_row,
     B_batch, B_group, B_state, C_batch, C_group, C_state,
     HAS_D: tl.constexpr, HAS_Z: tl.constexpr, HAS_BIAS: tl.constexpr, SOFTPLUS: tl.constexpr,
-    HAS_DLAST: tl.constexpr, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, PIECE: tl.constexpr,
-    B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr,
+    HAS_DLAST: tl.constexpr, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr,
+    B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr, UNIT: tl.constexpr,
     PRECISION: tl.constexpr, CHANNELS: tl.constexpr, STEPS: tl.constexpr, TILES: tl.constexpr,
-
+    HELD: tl.constexpr, UNROLL: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """A program: CHANNELS channels of one group of one batch entry, all times from the last.
 
@@ -92,8 +87,10 @@ def scan_backward(
     du_ptr += batch * (du_batch // VECTOR * VECTOR)
     ddelta_ptr += batch * (du_batch // VECTOR * VECTOR)
     dz_ptr += batch * (du_batch // VECTOR * VECTOR)
-    B_ptr += batch * B_batch + group * B_group
-    C_ptr += batch * C_batch + group * C_group
+    B_state = B_state // UNIT * UNIT  # multiples of it, so that B and C are read 16 bytes at once
+    C_state = C_state // UNIT * UNIT
+    B_ptr += batch * (B_batch // UNIT * UNIT) + group * (B_group // UNIT * UNIT)
+    C_ptr += batch * (C_batch // UNIT * UNIT) + group * (C_group // UNIT * UNIT)
     states_ptr += batch * N * dim
     slot = num_batch.to(tl.int64) * N * dim
     carry_ptr += batch * N * dim
@@ -107,65 +104,74 @@ def scan_backward(
     dskip = tl.zeros((CHANNELS, 1), tl.float32)
     dbias = tl.zeros((CHANNELS, 1), tl.float32)
     zero = tl.zeros((CHANNELS, 1), tl.float32)
-    both_time = tl.arange(0, 2 * STEPS)[None, :]  # of dB, then of dC
-    sum_row = tl.arange(0, 16)[:, None] == 0
-    ones = tl.full((16, CHANNELS), 1.0, tl.float32)
+    carries = ()
+    As = ()
+    dAs = ()
+    for n in tl.static_range(HELD):
+        at = n * dim + channel
+        carries = carries + (tl.load(carry_ptr + at, is_channel & HAS_DLAST, 0.0),)
+        As = As + (tl.load(A_ptr + at, is_channel, 0.0) * LOG2_E,)
+        dAs = dAs + (zero,)
 
     num_chunks = tl.cdiv(L, TIMES)
-    for back in range(num_chunks):
+    for back in tl.range(num_chunks, num_stages=STAGES):
         chunk = num_chunks - 1 - back
-        chunk_start = chunk * TIMES
-        u_pieces = load_pieces(
-            u_ptr, channel, chunk_start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
+        begin = chunk * TIMES
+        u_tile = load_tile(
+            u_ptr, channel, begin, u_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES
         )
-        dout_pieces = load_pieces(
-            dout_ptr,
-            channel,
-            chunk_start,
-            dout_row,
-            is_channel,
-            L,
-            CHANNELS_LAST,
-            VECTOR,
-            PIECE,
-            TIMES,
+        dout_tile = load_tile(
+            dout_ptr, channel, begin, dout_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES
         )
-        raw_pieces = load_pieces(
-            delta_ptr,
-            channel,
-            chunk_start,
-            delta_row,
-            is_channel,
-            L,
-            CHANNELS_LAST,
-            VECTOR,
-            PIECE,
-            TIMES,
+        raw_tile = load_tile(
+            delta_ptr, channel, begin, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES
         )
         if HAS_Z:
-            z_pieces = load_pieces(
-                z_ptr,
-                channel,
-                chunk_start,
-                z_row,
-                is_channel,
-                L,
-                CHANNELS_LAST,
-                VECTOR,
-                PIECE,
-                TIMES,
+            z_tile = load_tile(
+                z_ptr, channel, begin, z_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES
             )
-        du_pieces = ()
-        ddelta_pieces = ()
-        dz_pieces = ()
+        Bs = ()
+        Cs = ()
+        starts = ()
+        for n in tl.static_range(HELD):
+            B = read_projection(B_ptr + n * B_state, begin, L, B_CONSTANT, PAIRS, UNIT, TIMES)
+            C = read_projection(C_ptr + n * C_state, begin, L, C_CONSTANT, PAIRS, UNIT, TIMES)
+            Bs = Bs + (unpacked(B, PAIRS),)
+            Cs = Cs + (unpacked(C, PAIRS),)
+            hs = ()
+            for tile in tl.static_range(TILES):
+                now = chunk * TILES + tile
+                there = is_channel & (now > 0) & (now * STEPS < L)
+                hs = hs + (tl.load(states_ptr + (now - 1) * slot + n * dim + channel, there, 0.0),)
+            starts = starts + (hs,)
+        us = columns(u_tile)
+        douts = columns(dout_tile)
+        raws = columns(raw_tile)
+        if HAS_Z:
+            zs = columns(z_tile)
+        all_du = ()
+        all_ddelta = ()
+        all_dz = ()
         for tile in tl.static_range(TILES - 1, -1, -1):
-            start = chunk_start + tile * STEPS
-            u = times_of(u_pieces, tile, PIECE, STEPS)
-            dy = times_of(dout_pieces, tile, PIECE, STEPS)
+            start = begin + tile * STEPS
+            states_before = states_ptr + (chunk * TILES + tile - 1) * slot
+            is_last = start + STEPS >= L  # the first one to be done
+            entered = is_channel if HAS_DLAST else is_channel & (not is_last)
+            kept = is_channel & (not is_last)
+            is_later = is_channel & (start > 0)
+            if HELD == 0:  # of the first state, long before it is needed
+                A = tl.load(A_ptr + channel, is_channel, 0.0)
+                h = tl.load(states_before + channel, is_later, 0.0)
+                g = tl.load(carry_ptr + channel, entered, 0.0)
+                dA = tl.load(dconst_ptr + channel, kept, 0.0)
+                B = read_projection(B_ptr, start, L, B_CONSTANT, PAIRS, UNIT, STEPS)
+                C = read_projection(C_ptr, start, L, C_CONSTANT, PAIRS, UNIT, STEPS)
+            u = some(us, tile * STEPS, STEPS)
+            dy = some(douts, tile * STEPS, STEPS)
+            y = ()
             if HAS_Z:
                 dout = dy
-                z = times_of(z_pieces, tile, PIECE, STEPS)
-                y = ()
+                z = some(zs, tile * STEPS, STEPS)
                 dy = ()
                 for i in tl.static_range(STEPS):
                     y = y + (u[i] * skip,)
@@ -173,119 +179,84 @@ def scan_backward(
             if HAS_D:
                 for i in tl.static_range(STEPS):
                     dskip += dy[i] * u[i]
-            raw = times_of(raw_pieces, tile, PIECE, STEPS)
+            raw = some(raws, tile * STEPS, STEPS)
             delta = step_sizes(raw, bias, start, is_channel, L, SOFTPLUS)
             drive = products(delta, u)
             gB = (zero,) * STEPS  # the sum over n of g[t] B[t]
             dexponent = (zero,) * STEPS  # the sum over n of A d(loss)/d(delta[t] A)
-            states_before = states_ptr + (chunk * TILES + tile - 1) * slot
-            is_last = start + STEPS >= L  # the first one to be done
-            for n in range(tl.where(start < L, N, 0)):
-                at = n * dim + channel
-                A = tl.load(A_ptr + at, is_channel, 0.0) * LOG2_E
-                h = tl.load(states_before + at, is_channel & (start > 0), 0.0)
-                entered = is_channel if HAS_DLAST else is_channel & (not is_last)
-                g = tl.load(carry_ptr + at, entered, 0.0)
-                dA = tl.load(dconst_ptr + at, is_channel & (not is_last), 0.0)
-                B = projection(B_ptr + n * B_state, start, L, B_CONSTANT, PAIRS, STEPS)
-                C = projection(C_ptr + n * C_state, start, L, C_CONSTANT, PAIRS, STEPS)
-
-                decay = ()
-                states = (h,)
-                for i in tl.static_range(STEPS):
-                    decay = decay + (tl.exp2(delta[i] * A),)
-                    h = decay[i] * h + drive[i] * B[i]
-                    states = states + (h,)
-                if HAS_Z:
-                    sums = ()
-                    for i in tl.static_range(STEPS):
-                        sums = sums + (y[i] + states[i + 1] * C[i],)
-                    y = sums
-
-                dB = ()
-                dC = ()
-                sums_gB = ()
-                sums_dexponent = ()
-                for i in tl.static_range(STEPS - 1, -1, -1):
-                    g += dy[i] * C[i]
-                    dB = (g * drive[i],) + dB
-                    dC = (dy[i] * states[i + 1],) + dC
-                    sums_gB = (gB[i] + g * B[i],) + sums_gB
-                    g *= decay[i]
-                    p = g * states[i]
-                    sums_dexponent = (dexponent[i] + p * A,) + sums_dexponent
-                    dA += p * delta[i]
-                gB = sums_gB
-                dexponent = sums_dexponent
-                tl.store(carry_ptr + at, g, is_channel)
-                tl.store(dconst_ptr + at, dA, is_channel)
-                shares = tl.dot(ones, beside(merged(dB), merged(dC)), input_precision=PRECISION)
-                if PRECISION == "tf32":
-                    shares *= TRUNCATION
-                share_time = start + both_time % STEPS
-                first = tl.where(both_time < STEPS, dB_ptr, dC_ptr) + n * L
-                share_at = first + share_time + tl.zeros((16, 1), tl.int32)
-                tl.store(share_at, shares, sum_row & (share_time < L))
+            if HELD > 0:
+                carries_before = ()
+                dA_so_far = ()
+                for n in tl.static_range(HELD):
+                    B = some(Bs[n], tile * STEPS, STEPS)
+                    C = some(Cs[n], tile * STEPS, STEPS)
+                    h = starts[n][tile]
+                    g, dA, gB, dexponent, y, both = one_state(
+                        delta, drive, dy, As[n], B, C, h, carries[n], dAs[n], gB, dexponent, y
+                    )
+                    carries_before = carries_before + (g,)
+                    dA_so_far = dA_so_far + (dA,)
+                    store_sums(both, dB_ptr + n * L, dC_ptr + n * L, start, L, PRECISION)
+                carries = carries_before
+                dAs = dA_so_far
+            else:
+                for first in range(0, tl.where(start < L, N, 0), UNROLL):
+                    for i in tl.static_range(UNROLL):
+                        n = first + i
+                        later = tl.minimum(n + 1, N - 1)
+                        at = later * dim + channel
+                        next_A = tl.load(A_ptr + at, is_channel, 0.0)
+                        next_h = tl.load(states_before + at, is_later, 0.0)
+                        next_g = tl.load(carry_ptr + at, entered, 0.0)
+                        next_dA = tl.load(dconst_ptr + at, kept, 0.0)
+                        B_at = B_ptr + later * B_state
+                        C_at = C_ptr + later * C_state
+                        next_B = read_projection(B_at, start, L, B_CONSTANT, PAIRS, UNIT, STEPS)
+                        next_C = read_projection(C_at, start, L, C_CONSTANT, PAIRS, UNIT, STEPS)
+                        B_now = unpacked(B, PAIRS)
+                        C_now = unpacked(C, PAIRS)
+                        g, dA, gB, dexponent, y, both = one_state(
+                            delta, drive, dy, A * LOG2_E, B_now, C_now, h, g, dA, gB, dexponent, y
+                        )
+                        tl.store(carry_ptr + n * dim + channel, g, is_channel)
+                        tl.store(dconst_ptr + n * dim + channel, dA, is_channel)
+                        store_sums(both, dB_ptr + n * L, dC_ptr + n * L, start, L, PRECISION)
+                        A = next_A
+                        h = next_h
+                        g = next_g
+                        dA = next_dA
+                        B = next_B
+                        C = next_C
 
             du = ()
             ddelta = ()
             for i in tl.static_range(STEPS):
-                du = du + (gB[i] * delta[i] + skip * dy[i],)
+                du = du + ((gB[i] * delta[i] + skip * dy[i]).to(du_ptr.dtype.element_ty),)
                 d = dexponent[i] * (1.0 / LOG2_E) + gB[i] * u[i]
                 if SOFTPLUS:
                     d *= tl.sigmoid(raw[i] + bias)
                 d = tl.where(is_channel & (start + i < L), d, 0.0)
-                ddelta = ddelta + (d,)
+                ddelta = ddelta + (d.to(ddelta_ptr.dtype.element_ty),)
                 dbias += d
-            du_pieces = pieces_of(du, du_ptr.dtype.element_ty, PIECE) + du_pieces
-            ddelta_pieces = pieces_of(ddelta, ddelta_ptr.dtype.element_ty, PIECE) + ddelta_pieces
+            all_du = du + all_du
+            all_ddelta = ddelta + all_ddelta
             if HAS_Z:
                 dz = ()
                 for i in tl.static_range(STEPS):
                     gate = tl.sigmoid(z[i])
-                    dz = dz + (dout[i] * y[i] * gate * (1.0 + z[i] * (1.0 - gate)),)
-                dz_pieces = pieces_of(dz, dz_ptr.dtype.element_ty, PIECE) + dz_pieces
-            tl.debug_barrier()  # what other threads of this program stored is read in the next tile
-        store_pieces(
-            du_ptr,
-            du_pieces,
-            channel,
-            chunk_start,
-            du_row,
-            is_channel,
-            L,
-            CHANNELS_LAST,
-            VECTOR,
-            PIECE,
-            TIMES,
-        )
-        store_pieces(
-            ddelta_ptr,
-            ddelta_pieces,
-            channel,
-            chunk_start,
-            du_row,
-            is_channel,
-            L,
-            CHANNELS_LAST,
-            VECTOR,
-            PIECE,
-            TIMES,
+                    d = dout[i] * y[i] * gate * (1.0 + z[i] * (1.0 - gate))
+                    dz = dz + (d.to(dz_ptr.dtype.element_ty),)
+                all_dz = dz + all_dz
+            if HELD == 0:
+                tl.debug_barrier()  # what other threads of this program stored is read next
+        store_tile(du_ptr, all_du, channel, begin, du_row, is_channel, L, CHANNELS_LAST, VECTOR)
+        store_tile(
+            ddelta_ptr, all_ddelta, channel, begin, du_row, is_channel, L, CHANNELS_LAST, VECTOR
         )
         if HAS_Z:
-            store_pieces(
-                dz_ptr,
-                dz_pieces,
-                channel,
-                chunk_start,
-                du_row,
-                is_channel,
-                L,
-                CHANNELS_LAST,
-                VECTOR,
-                PIECE,
-                TIMES,
-            )
+            store_tile(dz_ptr, all_dz, channel, begin, du_row, is_channel, L, CHANNELS_LAST, VECTOR)
+    for n in tl.static_range(HELD):
+        tl.store(dconst_ptr + n * dim + channel, dAs[n], is_channel)
     if HAS_D:
         tl.store(dconst_ptr + N * dim + channel, dskip, is_channel)
     if HAS_BIAS:

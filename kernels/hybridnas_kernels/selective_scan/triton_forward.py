@@ -5,17 +5,17 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from .triton_states import LOG2_E, advanced
 from .triton_tiles import (
-    load_pieces,
-    pieces_of,
+    columns,
+    load_tile,
     products,
-    projection,
+    read_projection,
+    some,
     step_sizes,
-    store_pieces,
-    times_of,
+    store_tile,
+    unpacked,
 )
-
-LOG2_E = tl.constexpr(1.4426950408889634)
 
 
 @triton.jit(
@@ -51,14 +51,16 @@ def scan_forward(
     u_batch, u_row, delta_batch, delta_row, z_batch, z_row, out_batch, out_row,
     B_batch, B_group, B_state, C_batch, C_group, C_state,
     HAS_D: tl.constexpr, HAS_Z: tl.constexpr, HAS_BIAS: tl.constexpr, SOFTPLUS: tl.constexpr,
-    SAVE: tl.constexpr, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, PIECE: tl.constexpr,
-    B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr, CHANNELS: tl.constexpr,
-    STEPS: tl.constexpr, TILES: tl.constexpr,
+    SAVE: tl.constexpr, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr,
+    B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr, UNIT: tl.constexpr,
+    CHANNELS: tl.constexpr, STEPS: tl.constexpr, TILES: tl.constexpr, HELD: tl.constexpr,
+    UNROLL: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """A program: CHANNELS channels of one group of one batch entry, all times.
 
-    The state lies in states_ptr between tiles: a loop over n then takes any number of states, and
-    what the backward wants to keep is already written.
+    HELD: N, if the states are so few that they stay in registers. Otherwise they lie in states_ptr
+    between tiles: a loop over n then takes any number of states, and what the backward wants to
+    keep is already written. What a state needs is read while the one before it is computed.
     """
     if CHANNELS_LAST:
         E = E // VECTOR * VECTOR  # a multiple of it, so the compiler knows
@@ -77,89 +79,113 @@ def scan_forward(
     delta_ptr += batch * (delta_batch // VECTOR * VECTOR)
     out_ptr += batch * (out_batch // VECTOR * VECTOR)
     z_ptr += batch * (z_batch // VECTOR * VECTOR)
-    B_ptr += batch * B_batch + group * B_group
-    C_ptr += batch * C_batch + group * C_group
+    B_state = B_state // UNIT * UNIT  # multiples of it, so that B and C are read 16 bytes at once
+    C_state = C_state // UNIT * UNIT
+    B_ptr += batch * (B_batch // UNIT * UNIT) + group * (B_group // UNIT * UNIT)
+    C_ptr += batch * (C_batch // UNIT * UNIT) + group * (C_group // UNIT * UNIT)
     states_ptr += batch * N * dim
     slot = num_batch.to(tl.int64) * N * dim
-    TIMES: tl.constexpr = TILES * STEPS
     bias = tl.load(bias_ptr + channel, is_channel, 0.0).to(tl.float32) if HAS_BIAS else 0.0
     skip = tl.load(D_ptr + channel, is_channel, 0.0).to(tl.float32) if HAS_D else 0.0
 
-    for chunk in range(tl.cdiv(L, TILES * STEPS)):
-        chunk_start = chunk * (TILES * STEPS)
-        u_pieces = load_pieces(
-            u_ptr, channel, chunk_start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, PIECE, TIMES
+    TIMES: tl.constexpr = TILES * STEPS
+    held = ()
+    decays = ()
+    for n in tl.static_range(HELD):
+        held = held + (tl.zeros((CHANNELS, 1), tl.float32),)
+        decays = decays + (tl.load(A_ptr + n * dim + channel, is_channel, 0.0) * LOG2_E,)
+
+    for chunk in tl.range(tl.cdiv(L, TIMES), num_stages=STAGES):
+        begin = chunk * TIMES
+        u_tile = load_tile(
+            u_ptr, channel, begin, u_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES
         )
-        raw_pieces = load_pieces(
-            delta_ptr,
-            channel,
-            chunk_start,
-            delta_row,
-            is_channel,
-            L,
-            CHANNELS_LAST,
-            VECTOR,
-            PIECE,
-            TIMES,
+        raw_tile = load_tile(
+            delta_ptr, channel, begin, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES
         )
         if HAS_Z:
-            z_pieces = load_pieces(
-                z_ptr,
-                channel,
-                chunk_start,
-                z_row,
-                is_channel,
-                L,
-                CHANNELS_LAST,
-                VECTOR,
-                PIECE,
-                TIMES,
+            z_tile = load_tile(
+                z_ptr, channel, begin, z_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES
             )
-        out_pieces = ()
+        Bs = ()
+        Cs = ()
+        for n in tl.static_range(HELD):
+            B = read_projection(B_ptr + n * B_state, begin, L, B_CONSTANT, PAIRS, UNIT, TIMES)
+            C = read_projection(C_ptr + n * C_state, begin, L, C_CONSTANT, PAIRS, UNIT, TIMES)
+            Bs = Bs + (unpacked(B, PAIRS),)
+            Cs = Cs + (unpacked(C, PAIRS),)
+        us = columns(u_tile)
+        raws = columns(raw_tile)
+        if HAS_Z:
+            zs = columns(z_tile)
+        out = ()
         for tile in tl.static_range(TILES):
-            start = chunk_start + tile * STEPS
-            u = times_of(u_pieces, tile, PIECE, STEPS)
-            raw = times_of(raw_pieces, tile, PIECE, STEPS)
-            delta = step_sizes(raw, bias, start, is_channel, L, SOFTPLUS)
+            start = begin + tile * STEPS
+            after = states_ptr
+            before = states_ptr
+            if SAVE:
+                after += (chunk * TILES + tile) * slot
+                before = after - slot
+            if HELD == 0:  # of the first state, long before it is needed
+                A, h = _read_state(A_ptr, before, channel, is_channel, start)
+                B = read_projection(B_ptr, start, L, B_CONSTANT, PAIRS, UNIT, STEPS)
+                C = read_projection(C_ptr, start, L, C_CONSTANT, PAIRS, UNIT, STEPS)
+            u = some(us, tile * STEPS, STEPS)
+            delta = step_sizes(
+                some(raws, tile * STEPS, STEPS), bias, start, is_channel, L, SOFTPLUS
+            )
             drive = products(delta, u)
             y = ()
             for i in tl.static_range(STEPS):
                 y = y + (u[i] * skip,)
-            before = states_ptr
-            after = states_ptr
-            if SAVE:
-                after += (chunk * TILES + tile) * slot
-                before = after - slot
-            for n in range(tl.where(start < L, N, 0)):
-                at = n * dim + channel
-                A = tl.load(A_ptr + at, is_channel, 0.0) * LOG2_E
-                h = tl.load(before + at, is_channel & (start > 0), 0.0)
-                B = projection(B_ptr + n * B_state, start, L, B_CONSTANT, PAIRS, STEPS)
-                C = projection(C_ptr + n * C_state, start, L, C_CONSTANT, PAIRS, STEPS)
-                sums = ()
-                for i in tl.static_range(STEPS):
-                    h = tl.exp2(delta[i] * A) * h + drive[i] * B[i]
-                    sums = sums + (y[i] + h * C[i],)
-                y = sums
-                tl.store(after + at, h, is_channel)
+            if HELD > 0:
+                ends = ()
+                for n in tl.static_range(HELD):
+                    B = some(Bs[n], tile * STEPS, STEPS)
+                    C = some(Cs[n], tile * STEPS, STEPS)
+                    h, y = advanced(delta, drive, decays[n], B, C, held[n], y)
+                    if SAVE:
+                        tl.store(after + n * dim + channel, h, is_channel & (start < L))
+                    ends = ends + (h,)
+                held = ends
+            else:
+                for first in range(0, tl.where(start < L, N, 0), UNROLL):
+                    for i in tl.static_range(UNROLL):
+                        n = first + i
+                        later = tl.minimum(n + 1, N - 1)
+                        at = later * dim
+                        next_A, next_h = _read_state(
+                            A_ptr + at, before + at, channel, is_channel, start
+                        )
+                        B_at = B_ptr + later * B_state
+                        C_at = C_ptr + later * C_state
+                        next_B = read_projection(B_at, start, L, B_CONSTANT, PAIRS, UNIT, STEPS)
+                        next_C = read_projection(C_at, start, L, C_CONSTANT, PAIRS, UNIT, STEPS)
+                        B_now = unpacked(B, PAIRS)
+                        C_now = unpacked(C, PAIRS)
+                        h, y = advanced(delta, drive, A * LOG2_E, B_now, C_now, h, y)
+                        tl.store(after + n * dim + channel, h, is_channel)
+                        A = next_A
+                        h = next_h
+                        B = next_B
+                        C = next_C
             if HAS_Z:
-                z = times_of(z_pieces, tile, PIECE, STEPS)
+                z = some(zs, tile * STEPS, STEPS)
                 gated = ()
                 for i in tl.static_range(STEPS):
                     gated = gated + (y[i] * z[i] * tl.sigmoid(z[i]),)
                 y = gated
-            out_pieces = out_pieces + pieces_of(y, out_ptr.dtype.element_ty, PIECE)
-            tl.debug_barrier()  # states that other threads of this program stored are read next
-        store_pieces(
-            out_ptr,
-            out_pieces,
-            channel,
-            chunk_start,
-            out_row,
-            is_channel,
-            L,
-            CHANNELS_LAST,
-            VECTOR,
-            PIECE,
-            TIMES,
-        )
+            for i in tl.static_range(STEPS):
+                out = out + (y[i].to(out_ptr.dtype.element_ty),)
+            if HELD == 0:
+                tl.debug_barrier()  # states that other threads of this program stored are read next
+        store_tile(out_ptr, out, channel, begin, out_row, is_channel, L, CHANNELS_LAST, VECTOR)
+    if HELD > 0 and not SAVE:
+        for n in tl.static_range(HELD):
+            tl.store(states_ptr + n * dim + channel, held[n], is_channel)
+
+
+@triton.jit
+def _read_state(A_ptr, states_ptr, channel, is_channel, start):
+    A = tl.load(A_ptr + channel, is_channel, 0.0)
+    return A, tl.load(states_ptr + channel, is_channel & (start > 0), 0.0)

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .layout import is_channels_last, laid_out, new_map, num_kept, steps_of_tile
+from .layout import STEPS, is_channels_last, laid_out, new_map, num_kept
 from .triton_backward import scan_backward
 from .triton_forward import scan_forward
 
@@ -33,16 +33,16 @@ def forward(
     """
     (batch, dim, L), (groups, N) = u.shape, B.shape[1:3]
     channels_last = is_channels_last(u)
-    B, C, pairs = _projections(B, C)
+    B, C, pairs, unit = _projections(B, C)
     u, delta = laid_out(u, channels_last), laid_out(delta, channels_last)
     gate = u if z is None else laid_out(z, channels_last)  # not read where there is none
     out = new_map(u, u.dtype)
-    kept = num_kept(L, N) if save else 1
+    kept = num_kept(L) if save else 1
     states = u.new_empty(kept, batch, N, dim, dtype=torch.float32)
     rows = _strides((u, delta, gate, out), channels_last)
-    steps, innermost = steps_of_tile(N), dim // groups if channels_last else L
-    vector, piece, tiles = _pieces(u, steps, innermost, rows, channels_last)
-    options = _options(dim // groups, 80 if u.element_size() == 2 and vector > 1 else 0)
+    innermost = dim // groups if channels_last else L
+    vector = _vector(u, innermost, rows)
+    options = forward_options(dim // groups, N)
     grid = (triton.cdiv(dim // groups, options["CHANNELS"]) * groups * batch,)
     scan_forward[grid](
         u, delta, gate, out,
@@ -52,8 +52,8 @@ def forward(
         states, batch, groups, dim // groups, L, N, *rows, *B.stride()[:3], *C.stride()[:3],
         HAS_D=D is not None, HAS_Z=z is not None, HAS_BIAS=delta_bias is not None,
         SOFTPLUS=delta_softplus, SAVE=save,
-        CHANNELS_LAST=channels_last, VECTOR=vector, PIECE=piece, STEPS=steps, TILES=tiles,
-        B_CONSTANT=B.stride(3) == 0, C_CONSTANT=C.stride(3) == 0, PAIRS=pairs,
+        CHANNELS_LAST=channels_last, VECTOR=vector, STEPS=STEPS,
+        B_CONSTANT=B.stride(3) == 0, C_CONSTANT=C.stride(3) == 0, PAIRS=pairs, UNIT=unit,
         **options,
     )  # fmt: skip
     return out, states
@@ -76,7 +76,7 @@ def backward(
     """The gradients of u, delta, A, B, C, D, z, delta_bias; dlast: (batch, dim, N)."""
     (batch, dim, L), (groups, N) = u.shape, B.shape[1:3]
     channels_last = is_channels_last(u)
-    B_read, C_read, pairs = _projections(B, C)
+    B_read, C_read, pairs, unit = _projections(B, C)
     u, delta = laid_out(u, channels_last), laid_out(delta, channels_last)
     dout = laid_out(dout, channels_last)
     gate = u if z is None else laid_out(z, channels_last)  # not read where there is none
@@ -84,10 +84,9 @@ def backward(
         new_map(u, x.dtype) if x is not None else u.new_empty(0) for x in (u, delta, z)
     )
     rows = _strides((u, delta, gate, dout, du), channels_last)
-    steps, innermost = steps_of_tile(N), dim // groups if channels_last else L
-    vector, piece, tiles = _pieces(u, steps, innermost, rows, channels_last)
-    lean = steps == 8 and u.element_size() == 2 and vector > 1
-    options = _options(dim // groups, 168 if lean else 0)
+    innermost = dim // groups if channels_last else L
+    vector = _vector(u, innermost, rows)
+    options = backward_options(dim // groups, N)
     blocks = triton.cdiv(dim // groups, options["CHANNELS"])
     carry_shape = (batch, N, dim)
     carry = (
@@ -109,9 +108,9 @@ def backward(
         HAS_D=D is not None, HAS_Z=z is not None, HAS_BIAS=delta_bias is not None,
         SOFTPLUS=delta_softplus, HAS_DLAST=dlast is not None,
         CHANNELS_LAST=channels_last,
-        VECTOR=vector, PIECE=piece, STEPS=steps, TILES=tiles,
+        VECTOR=vector, STEPS=STEPS,
         PRECISION="tf32" if B.dtype == C.dtype == torch.bfloat16 else "tf32x3",
-        B_CONSTANT=B_read.stride(3) == 0, C_CONSTANT=C_read.stride(3) == 0, PAIRS=pairs,
+        B_CONSTANT=B_read.stride(3) == 0, C_CONSTANT=C_read.stride(3) == 0, PAIRS=pairs, UNIT=unit,
         **options,
     )  # fmt: skip
     dB, dC = (x.new_empty(batch, groups, N, L) for x in (B, C))
@@ -146,36 +145,52 @@ def sum_shares(shares_ptr, dB_ptr, dC_ptr, numel, num_shares, BLOCK: tl.constexp
         tl.store(dC_ptr + at, total.to(dC_ptr.dtype.element_ty), at < numel)
 
 
-def _options(channels: int, lean: int) -> dict[str, int]:
-    """How a kernel is compiled and cut into programs.
+def forward_options(channels: int, num_states: int) -> dict[str, int]:
+    """How the forward is compiled and cut into programs; channels: of a group.
 
-    channels: of a group; a block of 32 or 64, whatever leaves fewer lanes idle. lean: a limit of
-    registers that costs next to no spilling (read from the machine code), 0 for none, so that
-    more programs run at once and the usual grids take whole waves.
+    Of one or two states the scan waits for memory: they are kept in registers, and maps are read
+    64 bytes of a channel at once and well ahead. Of more it computes: a thread has two channels,
+    which share what is read of B and C.
     """
+    if num_states <= 2:
+        ways = {"HELD": num_states, "TILES": 2, "STAGES": 3, **_block(channels)}
+    else:
+        ways = {"HELD": 0, "TILES": 1, "STAGES": 1, **_block(channels), "num_warps": 1}
+    return ways | _turns(num_states)
+
+
+def backward_options(channels: int, num_states: int) -> dict[str, int]:
+    """The same of the backward, whose registers have room for one state and one channel."""
+    held = num_states if num_states == 1 else 0
+    ways = {"HELD": held, "TILES": 1, "STAGES": 3 if held else 1}
+    return ways | _block(channels) | _turns(num_states)
+
+
+def _block(channels: int) -> dict[str, int]:
+    """32 or 64 channels a program, whatever leaves fewer lanes idle, one a thread."""
     block = 64 if -channels % 64 <= -channels % 32 else 32
-    options = {"CHANNELS": block, "num_warps": block // 32}
-    return options | ({"maxnreg": lean} if lean else {})
+    return {"CHANNELS": block, "num_warps": block // 32}
 
 
-def _projections(B: Tensor, C: Tensor) -> tuple[Tensor, Tensor, tl.dtype | None]:
+def _turns(num_states: int) -> dict[str, int]:
+    """num_stages is what loops have that are not asked for their own: nothing runs ahead."""
+    return {"UNROLL": 2 if num_states % 2 == 0 else 1, "num_stages": 1}
+
+
+def _projections(B: Tensor, C: Tensor) -> tuple[Tensor, Tensor, tl.dtype | None, int]:
     """B and C with stride 1 along time (0: the same at all times), as int32 pairs if they can be.
 
-    The third is the type in the pairs, None if there are none.
+    The third is the type in the pairs, None if there are none. The last, in pairs, divides the
+    length and all strides.
     """
     B, C = (x if x.stride(3) in (0, 1) else x.contiguous() for x in (B, C))
-    paired = B.dtype == C.dtype and all(
-        x.element_size() == 2
-        and x.stride(3) == 1
-        and x.shape[3] % 2 == 0
-        and not any(stride % 2 for stride in x.stride()[:3])
-        and x.data_ptr() % 4 == 0
-        for x in (B, C)
-    )
-    if not paired:
-        return B, C, None
+    common = math.gcd(8, *(n for x in (B, C) for n in (x.shape[3], *x.stride()[:3])))
+    common = math.gcd(common, *(x.data_ptr() // x.element_size() for x in (B, C)))
+    paired = B.dtype == C.dtype and B.element_size() == 2 and common % 2 == 0
+    if not paired or 0 in (B.stride(3), C.stride(3)):
+        return B, C, None, 1
     pairs = tl.bfloat16 if B.dtype == torch.bfloat16 else tl.float16
-    return B.view(torch.int32), C.view(torch.int32), pairs
+    return B.view(torch.int32), C.view(torch.int32), pairs, common // 2
 
 
 def _strides(maps: tuple[Tensor, ...], channels_last: bool) -> list[int]:
@@ -183,16 +198,7 @@ def _strides(maps: tuple[Tensor, ...], channels_last: bool) -> list[int]:
     return [x.stride(axis) for x in maps for axis in (0, 2 if channels_last else 1)]
 
 
-def _pieces(
-    u: Tensor, steps: int, innermost: int, strides: list[int], channels_last: bool
-) -> tuple[int, int, int]:
-    """What divides all strides, times in a piece, tiles that are read and written at once.
-
-    A thread holds a piece: 16 bytes or half of that, of one channel, if the strides allow; one
-    time, whose neighbours other threads hold, where channels are innermost.
-    """
+def _vector(u: Tensor, innermost: int, strides: list[int]) -> int:
+    """What divides all strides, up to 16 bytes of elements."""
     common = math.gcd(16 // u.element_size(), innermost, *strides)
-    vector = common if common >= 4 else 1
-    if channels_last:
-        return vector, 1, 16 // steps
-    return vector, vector if vector > 1 else steps, max(1, 64 // u.element_size() // steps)
+    return common if common >= 4 else 1

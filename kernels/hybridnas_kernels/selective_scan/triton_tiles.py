@@ -1,9 +1,8 @@
-"""Maps (channels, times) in pieces and tiles: from memory to one vector of channels for each time.
+"""Maps (channels, times) from memory to one vector of channels for each time, and back.
 
-A recurrence needs its times one after the other. Each thread holds all times of a tile for its
-channels, so that taking a tile apart into times costs no instruction. Memory is read and written
-64 bytes of a channel at once (several tiles): DRAM moves no less, and lines that are visited again
-for the next 16 bytes have left the caches by then.
+A recurrence needs its times one after the other. Each thread computes all times of a tile for its
+channels, so that taking a tile apart into times costs no instruction; on its way from memory it
+changes hands, since neighbouring lanes should read neighbouring bytes.
 """
 
 from __future__ import annotations
@@ -13,53 +12,38 @@ import triton.language as tl
 
 
 @triton.jit
-def load_pieces(
+def load_tile(
     pointer, channel, start, stride, is_channel, L,
-    CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, PIECE: tl.constexpr, TIMES: tl.constexpr,
+    CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, TIMES: tl.constexpr,
 ):  # fmt: skip
-    """TIMES times as tiles (channels, PIECE) in memory's type, zero outside.
+    """(channels, TIMES) in memory's type, zero outside.
 
     channel, is_channel: (channels, 1); stride: of the axis that is not innermost.
     """
-    pieces = ()
-    for first in tl.static_range(0, TIMES, PIECE):
-        t = (start + first + tl.arange(0, PIECE))[None, :]
-        at = pointer + offsets(channel, t, stride, CHANNELS_LAST, VECTOR)
-        pieces = pieces + (tl.load(at, is_channel & (t < L), 0.0),)
-    return pieces
+    t = (start + tl.arange(0, TIMES))[None, :]
+    at = pointer + offsets(channel, t, stride, CHANNELS_LAST, VECTOR)
+    return tl.load(at, is_channel & (t < L), 0.0)
 
 
 @triton.jit
-def store_pieces(
-    pointer, pieces, channel, start, stride, is_channel, L,
-    CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr, PIECE: tl.constexpr, TIMES: tl.constexpr,
+def store_tile(
+    pointer, times, channel, start, stride, is_channel, L,
+    CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
-    """Undoes load_pieces."""
-    for first in tl.static_range(0, TIMES, PIECE):
-        t = (start + first + tl.arange(0, PIECE))[None, :]
-        at = pointer + offsets(channel, t, stride, CHANNELS_LAST, VECTOR)
-        tl.store(at, pieces[first // PIECE], is_channel & (t < L))
+    """Vectors (channels, 1) of times, to where load_tile would read them."""
+    t = (start + tl.arange(0, len(times)))[None, :]
+    at = pointer + offsets(channel, t, stride, CHANNELS_LAST, VECTOR)
+    tile = merged(times).to(pointer.dtype.element_ty)
+    tl.store(at, tile, is_channel & (t < L))
 
 
 @triton.jit
-def times_of(pieces, tile: tl.constexpr, PIECE: tl.constexpr, STEPS: tl.constexpr):
-    """The STEPS vectors (channels, 1) of a tile of time, in float32, from all pieces."""
-    times = ()
-    for i in tl.static_range(STEPS // PIECE):
-        times = times + columns(pieces[tile * (STEPS // PIECE) + i].to(tl.float32))
-    return times
-
-
-@triton.jit
-def pieces_of(times, TYPE: tl.constexpr, PIECE: tl.constexpr):
-    """Undoes times_of for one tile."""
-    pieces = ()
-    for first in tl.static_range(0, len(times), PIECE):
-        piece = ()
-        for i in tl.static_range(PIECE):
-            piece = piece + (times[first + i],)
-        pieces = pieces + (merged(piece).to(TYPE),)
-    return pieces
+def some(times, first: tl.constexpr, STEPS: tl.constexpr):
+    """STEPS of the columns from the one numbered first on, in float32."""
+    found = ()
+    for i in tl.static_range(STEPS):
+        found = found + (times[first + i].to(tl.float32),)
+    return found
 
 
 @triton.jit
@@ -70,21 +54,35 @@ def offsets(channel, time, stride, CHANNELS_LAST: tl.constexpr, VECTOR: tl.const
 
 
 @triton.jit
-def projection(pointer, start, L, CONSTANT: tl.constexpr, PAIRS: tl.constexpr, STEPS: tl.constexpr):
-    """B or C of one state at STEPS times: a tuple of (1, 1), float32.
+def read_projection(
+    pointer, start, L,
+    CONSTANT: tl.constexpr, PAIRS: tl.constexpr, UNIT: tl.constexpr, STEPS: tl.constexpr,
+):  # fmt: skip
+    """B or C of one state at STEPS times, as a tuple of (1, 1) as they lie in memory.
 
     PAIRS: the 16-bit type of two neighbouring times that are read as one int32; halves what is
-    loaded, and what waits in registers.
+    loaded, and what waits in registers. UNIT: what divides L and the strides, in such pairs.
+    start: a multiple of STEPS.
     """
     if PAIRS is None:
         time = start + tl.arange(0, STEPS)[None, :]
         at = time * 0 if CONSTANT else time
-        times = columns(tl.load(pointer + at, time < L, 0.0).to(tl.float32))
+        return neighbours(tl.load(pointer + at, time < L, 0.0))
     else:
         pair = tl.arange(0, STEPS // 2)[None, :]
-        words = columns(tl.load(pointer + start // 2 + pair, start + 2 * pair < L, 0))
-        times = ()
-        for i in tl.static_range(STEPS // 2):
+        num_pairs = L // (2 * UNIT) * UNIT
+        pair += start // STEPS * (STEPS // 2)  # so written that its divisor is known
+        return neighbours(tl.load(pointer + pair, pair < num_pairs, 0))
+
+
+@triton.jit
+def unpacked(words, PAIRS: tl.constexpr):
+    """What read_projection returned, one a time, float32."""
+    times = ()
+    for i in tl.static_range(len(words)):
+        if PAIRS is None:
+            times = times + (words[i].to(tl.float32),)
+        else:
             times = times + _both(words[i], PAIRS)
     return times
 
@@ -137,55 +135,47 @@ def products(a, b):
 
 @triton.jit
 def columns(tile):
-    """(R, M) with M = 1, 2, 4, 8, 16 -> M columns (R, 1), first one first."""
-    parts = (tile,)
-    if tile.shape[1] > 1:
-        parts = _halved(parts)
-    if tile.shape[1] > 2:
-        parts = _halved(parts)
-    if tile.shape[1] > 4:
-        parts = _halved(parts)
-    if tile.shape[1] > 8:
-        parts = _halved(parts)
-    return parts
+    """(R, M), M a power of two -> a tuple of M columns (R, 1), first one first.
+
+    Halves are parted first: of a row that lies in several lanes, that asks for one change of
+    layout, of the whole tile.
+    """
+    if tile.shape[1] == 1:
+        return (tile,)
+    else:
+        R: tl.constexpr = tile.shape[0]
+        M: tl.constexpr = tile.shape[1]
+        left, right = tl.split(tl.permute(tl.reshape(tile, (R, 2, M // 2)), (0, 2, 1)))
+        return columns(left) + columns(right)
 
 
 @triton.jit
-def _halved(parts):
-    halves = ()
-    for i in tl.static_range(len(parts)):
-        halves = halves + _halves(parts[i])
-    return halves
-
-
-@triton.jit
-def _halves(tile):
-    R: tl.constexpr = tile.shape[0]
-    M: tl.constexpr = tile.shape[1]
-    left, right = tl.split(tl.permute(tl.reshape(tile, (R, 2, M // 2)), (0, 2, 1)))
-    return (left, right)
+def neighbours(tile):
+    """As `columns`, of a tile whose rows lie in one lane each: it is read as it lies in memory."""
+    if tile.shape[1] == 1:
+        return (tile,)
+    else:
+        R: tl.constexpr = tile.shape[0]
+        M: tl.constexpr = tile.shape[1]
+        even, odd = tl.split(tl.reshape(tile, (R, M // 2, 2)))
+        evens = neighbours(even)
+        odds = neighbours(odd)
+        parts = ()
+        for i in tl.static_range(M // 2):
+            parts = parts + (evens[i], odds[i])
+        return parts
 
 
 @triton.jit
 def merged(parts):
-    """1, 2, 4, 8 or 16 columns (R, 1) -> (R, M): undoes `columns`."""
-    if len(parts) > 1:
-        parts = _paired(parts)
-    if len(parts) > 1:
-        parts = _paired(parts)
-    if len(parts) > 1:
-        parts = _paired(parts)
-    if len(parts) > 1:
-        parts = _paired(parts)
-    return parts[0]
-
-
-@triton.jit
-def _paired(parts):
-    pairs = ()
-    for i in tl.static_range(len(parts) // 2):
-        pairs = pairs + (beside(parts[2 * i], parts[2 * i + 1]),)
-    return pairs
+    """M columns (R, 1) -> (R, M): undoes `columns`."""
+    if len(parts) == 1:
+        return parts[0]
+    else:
+        pairs = ()
+        for i in tl.static_range(len(parts) // 2):
+            pairs = pairs + (beside(parts[2 * i], parts[2 * i + 1]),)
+        return merged(pairs)
 
 
 @triton.jit

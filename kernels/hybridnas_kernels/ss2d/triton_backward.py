@@ -10,7 +10,17 @@ are computed again from the one that the forward kept before it.
 import triton
 import triton.language as tl
 
-from .triton_kernel import LOG2E, exp2, pair_rows, read_dt, read_pair, rows, softplus, stacked
+from .triton_kernel import (
+    LOG2E,
+    exp2,
+    pair_rows,
+    read_dt,
+    read_pair,
+    rows,
+    softplus,
+    stacked,
+    upright,
+)
 
 
 @triton.jit(
@@ -52,7 +62,7 @@ def backward_kernel(
     T: tl.constexpr,
     E: tl.constexpr,
     RANK: tl.constexpr,  # R, rounded up
-    STATES: tl.constexpr,  # N, rounded up
+    STATES: tl.constexpr,  # 2 N, rounded up
     GROUP: tl.constexpr,  # states at a time, a divisor of N
     FAST: tl.constexpr,
     STAGES: tl.constexpr,  # how far loads run ahead
@@ -88,8 +98,8 @@ def backward_kernel(
     d_dbc_ptr += (block * num_images + image) * num_positions * width + k * (R + 2 * N)
     d_parameters_ptr += (image * K + k) * (N + R + 2) * C
 
-    ones = tl.full([E, STATES], 1.0, tl.float32).to(dbc_ptr.dtype.element_ty)
-    state = tl.arange(0, STATES)[None, :]
+    ones = tl.full([STATES, E], 1.0, tl.float32).to(dbc_ptr.dtype.element_ty)
+    state = tl.arange(0, STATES)[:, None]  # of c, N further, that many later
     carries, dA, As = (), (), ()
     for n in tl.static_range(GROUP):
         As += (tl.load(A_ptr + n * C + channel, mask=inside, other=0.0),)
@@ -100,7 +110,7 @@ def backward_kernel(
             tl.store(d_parameters_ptr + n * C + channel, dA[0], mask=inside)
             tl.store(carries_ptr + n * C + channel, carries[0], mask=inside)
         tl.debug_barrier()
-    d_weight = tl.full([RANK, E], 0.0, tl.float32)
+    d_weight = tl.full([E, RANK], 0.0, tl.float32)
     d_bias = tl.full([1, E], 0.0, tl.float32)
     dD = tl.full([1, E], 0.0, tl.float32)
     table_ptr += k * num_chunks * T + tl.arange(0, T)[:, None]
@@ -120,8 +130,7 @@ def backward_kernel(
             d_drive += (tl.full([1, E], 0.0, tl.float32),)
             d_delta += (tl.full([1, E], 0.0, tl.float32),)
         x, dy = rows(x_tile), rows(dy_tile)
-        dB = tl.full([T, STATES], 0.0, tl.float32)
-        dC = tl.full([T, STATES], 0.0, tl.float32)
+        d_bc = tl.full([STATES, T], 0.0, tl.float32)
         if GROUP == N:
             carries_above, dA_so_far = (), ()
             for n in tl.static_range(N):
@@ -134,8 +143,8 @@ def backward_kernel(
                 )
                 carries_above += (carry,)
                 dA_so_far += (dA_n,)
-                dB = tl.where(state == n, _row_sums(g_drive, ones), dB)
-                dC = tl.where(state == n, _row_sums(dy_h, ones), dC)
+                d_bc = tl.where(state == n, _row_sums(g_drive, ones), d_bc)
+                d_bc = tl.where(state == N + n, _row_sums(dy_h, ones), d_bc)
             carries, dA = carries_above, dA_so_far
         else:
             for group in range(N // GROUP):
@@ -152,8 +161,8 @@ def backward_kernel(
                     )
                     tl.store(carries_ptr + at, carry, mask=inside)
                     tl.store(d_parameters_ptr + at, dA_n, mask=inside)
-                    dB = tl.where(state == n, _row_sums(g_drive, ones), dB)
-                    dC = tl.where(state == n, _row_sums(dy_h, ones), dC)
+                    d_bc = tl.where(state == n, _row_sums(g_drive, ones), d_bc)
+                    d_bc = tl.where(state == N + n, _row_sums(dy_h, ones), d_bc)
             tl.debug_barrier()
         dx, dv = (), ()
         for t in tl.static_range(T):
@@ -168,13 +177,13 @@ def backward_kernel(
             d_bias += dv_t
             dD += dy_t * x_t
         tl.store(dx_ptr + place * C + channel, stacked(dx, T), mask=mask)
-        dv = stacked(dv, T)
-        d_weight = tl.dot(tl.trans(dt), dv, d_weight, input_precision="ieee")
-        d_dt = tl.dot(dv, tl.trans(weight), input_precision="ieee")
+        dv = upright(dv)
+        d_weight = tl.dot(dv, dt, d_weight, input_precision="ieee")
+        d_dt = tl.dot(weight, dv, input_precision="ieee")
         d_row_ptr = d_dbc_ptr + place * width
-        tl.store(d_row_ptr + rank[None, :], d_dt, mask=on_map & (rank < R)[None, :])
-        tl.store(d_row_ptr + R + state, dB, mask=on_map & (state < N))
-        tl.store(d_row_ptr + R + N + state, dC, mask=on_map & (state < N))
+        tl.store(d_row_ptr + rank[None, :], tl.trans(d_dt), mask=on_map & (rank < R)[None, :])
+        state_row = tl.trans(state)
+        tl.store(d_row_ptr + R + state_row, tl.trans(d_bc), mask=on_map & (state_row < 2 * N))
         next_row = dbc_ptr + next_place * dbc_row
         dt, pairs = read_dt(next_row, next_place < num_positions, R, RANK, N, GROUP)
         place = next_place
@@ -185,7 +194,7 @@ def backward_kernel(
     d_parameters_ptr += N * C
     tl.store(
         d_parameters_ptr + rank[:, None] * C + channel,
-        d_weight,
+        tl.trans(d_weight),
         mask=(rank < R)[:, None] & inside,
     )
     tl.store(d_parameters_ptr + R * C + channel, d_bias, mask=inside)
@@ -222,6 +231,5 @@ def _scan_back(
 
 @triton.jit
 def _row_sums(rows, ones):
-    """T rows (1, E) of which each is summed, by ones (E, S) -> (T, S), S times the same."""
-    T: tl.constexpr = len(rows)
-    return tl.dot(stacked(rows, T).to(ones.dtype), ones, input_precision="ieee")
+    """T rows (1, E) of which each is summed, by ones (S, E) -> (S, T), S times the same."""
+    return tl.dot(ones, upright(rows).to(ones.dtype), input_precision="ieee")

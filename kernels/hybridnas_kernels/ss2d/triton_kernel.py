@@ -74,6 +74,30 @@ def stacked(rows, T: tl.constexpr, start: tl.constexpr = 0):
 
 
 @triton.jit
+def upright(rows):
+    """T rows (1, E) -> (E, T). A lane then holds neighbours: products read it for less."""
+    E: tl.constexpr = rows[0].shape[1]
+    columns = ()
+    for t in tl.static_range(len(rows)):
+        columns += (rows[t].reshape(E, 1),)
+    return _beside(columns)
+
+
+@triton.jit
+def _beside(columns):
+    if len(columns) == 1:
+        return columns[0]
+    else:
+        E: tl.constexpr = columns[0].shape[0]
+        T: tl.constexpr = len(columns)
+        even, odd = (), ()
+        for t in tl.static_range(T // 2):
+            even += (columns[2 * t],)
+            odd += (columns[2 * t + 1],)
+        return tl.join(_beside(even), _beside(odd)).reshape(E, T)
+
+
+@triton.jit
 def read_dt(row_ptr, on_map, R, RANK: tl.constexpr, N: tl.constexpr, GROUP: tl.constexpr):
     """dt (T, RANK) from the addresses (T, 1) of rows of dbc, and if GROUP is N all b and c."""
     rank = tl.arange(0, RANK)[None, :]

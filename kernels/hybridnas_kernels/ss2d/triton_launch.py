@@ -114,7 +114,7 @@ def run_backward(
         T=chunk,
         E=E,
         RANK=max(16, triton.next_power_of_2(R)),
-        STATES=max(16, triton.next_power_of_2(N)),
+        STATES=max(16, triton.next_power_of_2(2 * N)),
         GROUP=group,
         FAST=_is_fast(dbc),
         STAGES=3,

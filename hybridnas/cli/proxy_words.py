@@ -1,0 +1,50 @@
+"""What calibrations say of the proxy that a front's scores come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..config import Fidelity
+from ..search.view import StudyView
+from ..store import CalibrationRecord
+from .common import fidelity_words
+
+
+def proxy_lines(view: StudyView) -> list[str]:
+    """A line for each fidelity that the study's top one was compared with; or that none was."""
+    lines = []
+    calibrated = False
+    for record in view.calibrations:
+        assert record.result is not None, "a view has finished calibrations only"
+        if record.proxy_digest in view.top_protocols:
+            calibrated = True
+            against = f"against {_fidelity(record, 'judge')}: "
+        else:
+            against = f"{_fidelity(record, 'proxy')} against this fidelity: "
+        lines.append(f"proxy: {against}{_words(record.result)}")
+    if not calibrated:
+        name = view.study.name
+        lines.insert(
+            0, f"proxy: not calibrated (hybridnas calibrate {name} --archs 24 --epochs LONGER)"
+        )
+    return lines
+
+
+def interval(tau: Mapping[str, float] | None) -> str:
+    """`0.71 [0.60, 0.80]`; a dash where all scores were equal."""
+    return "-" if tau is None else f"{tau['tau']:.2f} [{tau['low']:.2f}, {tau['high']:.2f}]"
+
+
+def _words(result: Mapping[str, Any]) -> str:
+    tau = result["tau"]
+    return (
+        f"tau {interval(tau['proxy']['overall'])} over {result['architectures']} archs, at equal "
+        f"MACs {interval(tau['proxy']['equal_macs'])}; params "
+        f"{interval(tau['params']['overall'])}, at equal MACs "
+        f"{interval(tau['params']['equal_macs'])}; macs {interval(tau['macs']['overall'])}"
+    )
+
+
+def _fidelity(record: CalibrationRecord, side: str) -> str:
+    return fidelity_words(Fidelity.model_validate(record.settings[side]))

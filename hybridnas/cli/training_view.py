@@ -1,0 +1,98 @@
+"""How a running training looks: a bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from ..runs import Begun, Order
+from ..runs import Progress as Step
+from ..runs.group import own_rank
+from ..task_defaults import TASK_DEFAULTS
+from ..train import FRESH
+from .common import epochs, in_units
+
+
+class TrainingView:
+    """Lines for what lasts (the beginning, every epoch), and in a terminal a bar over all steps.
+
+    Only the first of several processes shows anything.
+    """
+
+    def __init__(self, console: Console, arch: str, order: Order) -> None:
+        self._console, self._arch, self._order = console, arch, order
+        self._quiet = own_rank() > 0
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=self._quiet or not console.is_terminal,
+        )
+        self._bar_id = self._bar.add_task("loading", total=None)
+        self._epochs = 0
+
+    def __enter__(self) -> TrainingView:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def began(self, begun: Begun) -> None:
+        self._epochs = begun.protocol.fidelity.epochs
+        self._bar.update(self._bar_id, total=begun.num_steps, completed=begun.first_step)
+        recipe = begun.protocol.recipe
+        start = "fresh weights" if begun.protocol.init == FRESH else begun.protocol.init
+        where = begun.device
+        if begun.num_ranks > 1:
+            where = f"{begun.num_ranks} processes ({begun.device.partition(':')[0]})"
+        self.note(
+            f"{self._arch}, {in_units(begun.params)} parameters, by {self._order.recipe}: "
+            f"{begun.num_steps} steps of {recipe.batch_size} images ({epochs(self._epochs)} of "
+            f"{begun.steps_per_epoch}) at {begun.protocol.fidelity.resolution} px on {where}, "
+            f"drop path {recipe.drop_path:g}, starting from {start}"
+        )
+        if begun.first_step:
+            self.note(f"going on after step {begun.first_step}")
+
+    def step(self, now: Step) -> None:
+        self._bar.update(
+            self._bar_id,
+            completed=now.step,
+            description=f"epoch {now.epoch}/{self._epochs}, loss {now.loss:.4f}, "
+            f"{now.images_per_second:,.0f} images/s",
+        )
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        self._bar.update(self._bar_id, completed=row["step"])
+        text = f"epoch {row['epoch']}/{self._epochs}: loss {row['loss']:.4f}, lr {row['lr']:.2e}, "
+        text += f"{row['images_per_second']:,.0f} images/s"
+        self.note(text + "".join(f", {name} {row[name]:.4f}" for name in self._shown(row)))
+
+    def ended(self, last: dict[str, Any]) -> None:
+        out = self._order.out
+        score = ", ".join(f"{name} {last[name]:.4f}" for name in self._shown(last))
+        self.note(f"done: {score}; the model is {out}, scored again by `hybridnas evaluate {out}`")
+
+    def note(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(text)
+
+    def _shown(self, row: dict[str, Any]) -> list[str]:
+        measures = TASK_DEFAULTS[self._order.config.task.name].measures
+        return [name for name in measures[:2] if name in row]

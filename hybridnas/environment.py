@@ -1,0 +1,36 @@
+"""Where a training runs: its device and its random numbers."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+
+from .errors import ConfigError
+
+
+def pick_device(name: str) -> torch.device:
+    """torch's device of that name, `auto` for the best there is; ConfigError if it is not here."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"no device {name!r} here ({first_line(error)}); allowed are auto, cpu, cuda, cuda:N"
+        ) from None
+    return device
+
+
+def seed_everything(seed: int) -> None:
+    """Python's, numpy's and torch's global random numbers."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def first_line(error: BaseException) -> str:
+    """Of a message, for one line of ours."""
+    return next(iter(str(error).splitlines()), "")

@@ -1,0 +1,219 @@
+"""A training that can stop after any step and go on there."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from ..processes import Share, gathered, summed
+from ..tasks import Score
+from ..train import Diverged, Runner, Stepper, check_weights, random_state, restore_random_state
+from .curves import Curves
+from .folder import RunFolder
+from .order import Progress, View
+
+# Looking at the loss waits for the GPU, so it is done once in so many steps.
+_STEPS_BETWEEN_LOOKS = 50
+# Several processes ask each other whether to stop, before torchrun loses its patience (30 s).
+_STEPS_BETWEEN_TALKS = 10
+# At the ends of epochs: writing takes as long as a short epoch.
+_SECONDS_BETWEEN_SAVES = 10.0
+
+
+class Interrupted(Exception):
+    """Stopped where it was asked to; the checkpoint is written."""
+
+
+@dataclass
+class Position:
+    """Where to go on: `done` steps of epoch `epoch`; what the epoch had so far; the rows of those
+    before it."""
+
+    epoch: int = 1
+    done: int = 0
+    loss_sum: float = 0.0
+    num_images: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Length:
+    """How much: the last epoch may end early. score_every: epochs. checkpoint_every: steps."""
+
+    epochs: int
+    steps: int
+    steps_per_epoch: int
+    score_every: int
+    checkpoint_every: int
+
+    def of_epoch(self, epoch: int) -> int:
+        """Steps of an epoch counted from 1."""
+        return min(self.steps_per_epoch, self.steps - (epoch - 1) * self.steps_per_epoch)
+
+
+class Training:
+    """Steps, looks, scores and checkpoints, from a position to the end.
+
+    metric: of the task's score, by which the best epoch is known. stop: asked after every step;
+    with several processes after some, because they must stop together.
+    """
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        runner: Runner,
+        length: Length,
+        *,
+        score: Callable[[], Score],
+        metric: str,
+        folder: RunFolder,
+        share: Share,
+        view: View,
+        stop: Callable[[], bool],
+    ) -> None:
+        self.at = Position()
+        self._stepper, self._runner = stepper, runner
+        self._length = length
+        self._score, self._metric = score, metric
+        self.folder, self.share = folder, share
+        self._view, self._stop = view, stop
+        self._saved_at = time.perf_counter()
+
+    @property
+    def step(self) -> int:
+        """Steps taken of the whole training."""
+        return (self.at.epoch - 1) * self._length.steps_per_epoch + self.at.done
+
+    def run(self, curves: Curves | None) -> None:
+        """To the end. curves: of the first process. Raises Interrupted, Diverged, and DataError
+        from the loaders."""
+        while self.at.epoch <= self._length.epochs:
+            self._run_epoch(curves)
+            self._end_epoch(curves)
+
+    def resume(self) -> bool:
+        """Goes to the folder's checkpoint; False: there is none."""
+        state = self.folder.load()
+        if state is None:
+            return False
+        self._stepper.load_state_dict(state["stepper"])
+        self.at = Position(**state["position"])
+        self._stepper.loss_sum.copy_(state["loss_sum"])
+        self._stepper.schedule.set(max(0, self._stepper.steps - 1))  # what the last step had
+        if len(state["random"]) == self.share.num_ranks:
+            restore_random_state(state["random"][self.share.rank], self._stepper.device)
+        return True
+
+    def _run_epoch(self, curves: Curves | None) -> None:
+        at, of_epoch = self.at, self._length.of_epoch(self.at.epoch)
+        if at.done == of_epoch:  # its last checkpoint came before its score
+            return
+        if at.done == 0:
+            self._stepper.loss_sum.zero_()
+        earlier, started = at.seconds, time.perf_counter()
+        self._stepper.model.train()
+        for num_images in self._runner.epoch(at.epoch, at.done):
+            at.done += 1
+            at.num_images += num_images * self.share.num_ranks
+            at.seconds = earlier + time.perf_counter() - started
+            if at.done % _STEPS_BETWEEN_LOOKS == 0:
+                self._look(curves)
+            if self._asked_to_stop():
+                self._save()
+                raise Interrupted
+            if at.done % self._length.checkpoint_every == 0:
+                before = time.perf_counter()
+                self._save()
+                started += time.perf_counter() - before
+            if at.done == of_epoch < self._length.steps_per_epoch:
+                break
+        self._mean_loss()  # waits for the device, so that the time is right
+        at.seconds = earlier + time.perf_counter() - started
+
+    def _look(self, curves: Curves | None) -> None:
+        loss = self._mean_loss()
+        at, step = self.at, self.step
+        lr = self._stepper.schedule.rate
+        speed = at.num_images / max(at.seconds, 1e-9)
+        if curves is not None:
+            curves.add(step, {"train/loss_of_epoch_so_far": loss, "train/lr": lr})
+            self._view.step(Progress(at.epoch, at.done, step, loss, lr, speed))
+
+    def _mean_loss(self) -> float:
+        """Of the epoch so far, over all processes; Diverged where it is not finite."""
+        total = summed(self._stepper.loss_sum.clone()).item() / self.share.num_ranks
+        loss: float = total / max(1, self.at.done)
+        if not math.isfinite(loss):
+            raise Diverged(f"the training loss became {loss} in epoch {self.at.epoch}")
+        return loss
+
+    def _end_epoch(self, curves: Curves | None) -> None:
+        at, length = self.at, self._length
+        check_weights(self._stepper.model)
+        row: dict[str, Any] = {
+            "epoch": at.epoch,
+            "step": self.step,
+            "loss": self._mean_loss(),
+            "lr": self._stepper.schedule.rate,
+            "seconds": round(at.seconds, 3),
+            "images_per_second": round(at.num_images / max(at.seconds, 1e-9), 1),
+        }
+        is_best = False
+        if at.epoch % length.score_every == 0 or at.epoch == length.epochs:
+            row |= self._scored()
+            is_best = at.best is None or row[self._metric] > at.best
+        at.curve.append(row)
+        if is_best:
+            at.best = row[self._metric]
+        at.epoch, at.done, at.num_images, at.seconds = at.epoch + 1, 0, 0, 0.0
+        if is_best and self.share.rank == 0:
+            self.folder.save_best(self._stepper.trained.state_dict())
+        since = gathered(time.perf_counter() - self._saved_at)[0]  # by the first process's clock
+        if since > _SECONDS_BETWEEN_SAVES or at.epoch > length.epochs:
+            self._save()
+        if curves is not None:
+            self.folder.write_log(at.curve)
+            names = [name for name in row if name not in ("epoch", "step", "seconds")]
+            curves.add(row["step"], {_place(name): row[name] for name in names})
+            curves.flush()
+            self._view.epoch(row)
+
+    def _scored(self) -> dict[str, Any]:
+        if self.at.epoch == self._length.epochs:
+            # As it will be exported: another layout may be computed with by other algorithms.
+            self._stepper.trained.to(memory_format=torch.contiguous_format)
+        score = self._score()
+        return {**score.metrics, "num_images": score.num_images, "num_corrupt": score.num_corrupt}
+
+    def _asked_to_stop(self) -> bool:
+        if self.share.num_ranks == 1:
+            return self._stop()
+        if self.at.done % _STEPS_BETWEEN_TALKS:
+            return False
+        asked = torch.tensor(float(self._stop()), device=self._stepper.device)
+        return bool(summed(asked).item())
+
+    def _save(self) -> None:
+        randoms = gathered(random_state(self._stepper.device))
+        if self.share.rank == 0:
+            state = {
+                "stepper": self._stepper.state_dict(),
+                "random": randoms,
+                "loss_sum": self._stepper.loss_sum,
+                "position": asdict(self.at),
+            }
+            self.folder.save(state)
+        self._saved_at = time.perf_counter()
+
+
+def _place(name: str) -> str:
+    """Where TensorBoard shows a column of the log."""
+    group = "train" if name in ("loss", "lr", "images_per_second") else "val"
+    return f"{group}/{name}"

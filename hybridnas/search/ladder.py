@@ -1,0 +1,60 @@
+"""The rungs of a study: fidelities from the cheapest to the one that counts."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from dataclasses import dataclass
+
+from ..config import Fidelity, Protocol
+from ..cost import cost, input_size
+from ..tasks import TASKS
+from .plan import Plan, feasibility
+from .strata import feasible
+
+_DRAWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A fidelity and what a training at it takes.
+
+    images: that it goes through, over all epochs. macs: of one image at its resolution, for the
+    median of random architectures that keep the constraints.
+    """
+
+    fidelity: Fidelity
+    images: int
+    macs: float
+
+    @property
+    def image_macs(self) -> float:
+        """Images x MACs: the forward passes of one training; its backward ones are twice that."""
+        return self.images * self.macs
+
+
+def ladder(plan: Plan) -> list[Rung]:
+    """The study's rungs, lowest first."""
+    study, hard, rng = plan.study, feasibility(plan), random.Random(0)
+    task = study.task
+    train, _ = TASKS[task.name].splits(task)
+    drawn = feasible(hard, _DRAWN, _DRAWN // 10, rng) or [plan.space.random_genome(rng)]
+    architectures = [plan.space.decode(genome) for genome in drawn]
+    rungs = []
+    for fidelity in study.fidelities:
+        size = input_size(task.name, fidelity.resolution)
+        macs = statistics.median(
+            cost(a, size, task.name, plan.num_classes, head_width=task.head_width).macs
+            for a in architectures
+        )
+        images = round(fidelity.epochs * fidelity.share * len(train))
+        if fidelity.iterations is not None:
+            images = min(images, fidelity.iterations * study.recipe.batch_size)
+        rungs.append(Rung(fidelity, images, macs))
+    return rungs
+
+
+def rung_protocol(plan: Plan, fidelity: Fidelity, seed: int | None = None) -> Protocol:
+    """What an evaluation at a rung is made under; seed None: the study's."""
+    update = {"fidelity": fidelity, "seed": plan.study.seed if seed is None else seed}
+    return plan.protocol.model_copy(update=update)

@@ -1,0 +1,58 @@
+"""What each task measures, and what a study of it has where its YAML says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TaskDefaults:
+    """measures: figures of its score that can be objectives, shares of 1 that grow as a model gets
+    better; the first is the usual one. task, recipe: keys of these where they differ from
+    classification's, which are the defaults of config.Task and config.Recipe."""
+
+    measures: tuple[str, ...]
+    task: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def objectives(self) -> dict[str, str]:
+        return {self.measures[0]: "maximize", "macs": "minimize"}
+
+
+TASK_DEFAULTS: Mapping[str, TaskDefaults] = {
+    "classification": TaskDefaults(("top1", "top5")),
+    "segmentation": TaskDefaults(
+        ("miou", "aacc", "macc"),
+        task={"train": "training", "val": "validation"},
+        recipe={"batch_size": 16, "lr": 5e-4, "label_smoothing": 0.0},
+    ),
+    "detection": TaskDefaults(
+        ("box_ap", "mask_ap", "box_ap50", "mask_ap50", "box_ap75", "mask_ap75"),
+        task={"train": "train2017", "val": "val2017"},
+        recipe={"batch_size": 16, "lr": 2e-4, "label_smoothing": 0.0},
+    ),
+}
+
+
+def task_named(raw: object) -> str:
+    """The task that a study's `task` means, in whatever form it comes; classification if it does
+    not say."""
+    if isinstance(raw, str):
+        return raw
+    given = raw.get("name") if isinstance(raw, Mapping) else getattr(raw, "name", None)
+    return str(given or "classification")
+
+
+def with_task_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A study's YAML with recipe and objectives of its task where it gives none."""
+    known = TASK_DEFAULTS.get(task_named(raw.get("task")))
+    if known is None:  # said elsewhere
+        return dict(raw)
+    filled: dict[str, Any] = {"objectives": known.objectives, **raw}
+    recipe = raw.get("recipe", {})
+    if known.recipe and isinstance(recipe, Mapping):
+        filled["recipe"] = {**known.recipe, **recipe}
+    return filled

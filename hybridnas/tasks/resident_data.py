@@ -1,0 +1,55 @@
+"""Classification's images decoded once and kept in memory, augmented on the device."""
+
+from __future__ import annotations
+
+import torch
+
+from ..config import Protocol
+from ..data import DeviceAugment, ScoringBatches, Split, load_resident, stored_side
+from ..data.decoded_cache import cache_folder
+from ..data.decoding import Scored, Whole
+from ..data.resident_training import ResidentBatches
+from ..errors import ConfigError
+
+
+def resident_training(
+    split: Split, protocol: Protocol, batch_size: int, device: torch.device
+) -> ResidentBatches | None:
+    """None: it must stream, because it does not fit in memory, or because its policy of
+    augmentation is one that only a stream can do. Raises DataError."""
+    recipe, resolution = protocol.recipe, protocol.fidelity.resolution
+    try:
+        augment = DeviceAugment(
+            recipe.augmentation,
+            resolution,
+            device,
+            num_classes=len(split.class_names),
+            label_smoothing=recipe.label_smoothing,
+        )
+    except ConfigError:
+        return None
+    images = load_resident(
+        split,
+        Whole(stored_side(resolution)),
+        device=device,
+        max_corrupt=protocol.task.max_corrupt,
+        cache=cache_folder(),
+    )
+    if images is None:
+        return None
+    return ResidentBatches(images, augment, batch_size=batch_size, seed=protocol.seed)
+
+
+def resident_scoring(
+    split: Split, protocol: Protocol, interpolation: str, device: torch.device
+) -> ScoringBatches | None:
+    """The very batches that a stream gives; None: it must stream. Raises DataError."""
+    recipe = protocol.recipe
+    images = load_resident(
+        split,
+        Scored(protocol.fidelity.resolution, recipe.crop_pct, interpolation),
+        device=device,
+        max_corrupt=protocol.task.max_corrupt,
+        cache=cache_folder(),
+    )
+    return None if images is None else ScoringBatches(images, recipe.batch_size)

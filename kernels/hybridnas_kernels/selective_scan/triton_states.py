@@ -1,0 +1,72 @@
+"""One state through a tile of time, forwards and back: what both kernels spend their time in."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from .triton_tiles import beside, merged
+
+LOG2_E = tl.constexpr(1.4426950408889634)
+# The matrix units cut a float32 to tf32's 10 bits instead of rounding it: on average 0.72 / 2^11
+# of a number is lost (mantissas spread evenly in the logarithm).
+TRUNCATION = tl.constexpr(1 + 0.7213 / 2**11)
+
+
+@triton.jit
+def advanced(delta, drive, A, B, C, h, y):
+    """One state through a tile: the state after it, and y with what it adds. A: of powers of 2."""
+    sums = ()
+    for i in tl.static_range(len(delta)):
+        h = tl.exp2(delta[i] * A) * h + drive[i] * B[i]
+        sums = sums + (y[i] + h * C[i],)
+    return h, sums
+
+
+@triton.jit
+def one_state(delta, drive, dy, A, B, C, h, g, dA, gB, dexponent, y):
+    """One state through a tile and back.
+
+    A: of powers of 2. h: before the tile. g: what enters from later times. Returns g before the
+    tile, dA, gB, dexponent and y (empty if not wanted) with what this state adds, and the tile
+    (channels, 2 times) whose sums over channels are dB, then dC.
+    """
+    STEPS: tl.constexpr = len(delta)
+    decay = ()
+    states = (h,)
+    for i in tl.static_range(STEPS):
+        decay = decay + (tl.exp2(delta[i] * A),)
+        h = decay[i] * h + drive[i] * B[i]
+        states = states + (h,)
+    sums_y = ()
+    for i in tl.static_range(len(y)):
+        sums_y = sums_y + (y[i] + states[i + 1] * C[i],)
+
+    dB = ()
+    dC = ()
+    sums_gB = ()
+    sums_dexponent = ()
+    for i in tl.static_range(STEPS - 1, -1, -1):
+        g += dy[i] * C[i]
+        dB = (g * drive[i],) + dB
+        dC = (dy[i] * states[i + 1],) + dC
+        sums_gB = (gB[i] + g * B[i],) + sums_gB
+        g *= decay[i]
+        p = g * states[i]
+        sums_dexponent = (dexponent[i] + p * A,) + sums_dexponent
+        dA += p * delta[i]
+    return g, dA, sums_gB, sums_dexponent, sums_y, beside(merged(dB), merged(dC))
+
+
+@triton.jit
+def store_sums(tile, dB_ptr, dC_ptr, start, L, PRECISION: tl.constexpr):
+    """The sums over the channels of (channels, 2 times), by a product with ones."""
+    STEPS: tl.constexpr = tile.shape[1] // 2
+    ones = tl.full((16, tile.shape[0]), 1.0, tl.float32)
+    shares = tl.dot(ones, tile, input_precision=PRECISION)
+    if PRECISION == "tf32":
+        shares *= TRUNCATION
+    column = tl.arange(0, 2 * STEPS)[None, :]
+    time = start + column % STEPS
+    at = tl.where(column < STEPS, dB_ptr, dC_ptr) + time + tl.zeros((16, 1), tl.int32)
+    tl.store(at, shares, (tl.arange(0, 16)[:, None] == 0) & (time < L))

@@ -1,0 +1,151 @@
+"""Calibrations: what is trained, what is looked up, and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import search_helpers
+from calibration_helpers import LONG, SHORT, asked, drive, evaluation, finish, score, work
+from scipy.stats import kendalltau
+from search_helpers import FAILED, Notes
+
+from hybridnas.errors import ConfigError
+from hybridnas.search.view import StudyView
+from hybridnas.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{tmp_path / 'test.db'}") as opened:
+        yield opened
+
+
+def test_every_architecture_is_trained_at_both_fidelities(store: Store) -> None:
+    notes = Notes()
+    found = drive(work(store, archs=6, seeds=2, observer=notes))
+    trained = {(c.digest, c.protocol.fidelity.epochs, c.protocol.seed) for c in found}
+    archs = {c.digest for c in found}
+    assert len(archs) == 6
+    assert trained == {
+        (arch, epochs, seed) for arch in archs for epochs in (1, 4) for seed in (0, 1)
+    }
+    assert len(found) == len(notes.results) == 24
+    assert [c.number for c in found] == list(range(24))
+
+
+def test_the_answer_against_scipy(store: Store) -> None:
+    calibration = work(store, archs=12)
+    members = {c.digest: c for c in drive(calibration)}
+    result = calibration.result()
+    assert (result["architectures"], result["failed"], result["ceiling"]) == (12, 0, None)
+    assert result["seconds"] == {"proxy": 1.0, "judge": 4.0}
+    judge = np.array([row["judge"] for row in result["scores"]])
+    truth = [search_helpers.score(members[row["arch"]].architecture) for row in result["scores"]]
+    assert judge.tolist() == truth
+    for name in ("macs", "params"):
+        costs = [members[row["arch"]].costs[name] for row in result["scores"]]
+        overall = result["tau"][name]["overall"]
+        assert overall["tau"] == pytest.approx(kendalltau(costs, judge).statistic)
+        assert overall["low"] <= overall["tau"] <= overall["high"]
+    # This proxy is a function of MACs: it ranks as they do, and at equal MACs it is worth little.
+    assert result["tau"]["proxy"]["overall"] == result["tau"]["macs"]["overall"]
+    macs = np.log([row["macs"] for row in result["scores"]])
+    rest = [
+        x - np.polyval(np.polyfit(macs, x, 2), macs)
+        for x in (np.array([row["proxy"] for row in result["scores"]]), judge)
+    ]
+    equal = result["tau"]["proxy"]["equal_macs"]["tau"]
+    assert equal == pytest.approx(kendalltau(*rest).statistic)
+
+
+def test_several_seeds_give_the_mean_and_a_ceiling(store: Store) -> None:
+    calibration = work(store, archs=6, seeds=2)
+    last = {(c.digest, c.protocol.fidelity): score(c) for c in drive(calibration)}
+    result = calibration.result()
+    assert result["ceiling"]["tau"] == 1
+    for row in result["scores"]:
+        for side, fidelity in (("proxy", SHORT), ("judge", LONG)):
+            # The second seed's score, which came last, is 1e-6 above the first one's.
+            assert row[side] == pytest.approx(last[row["arch"], fidelity] - 0.5e-6, abs=1e-9)
+
+
+def test_it_goes_on_where_it_was_interrupted(store: Store) -> None:
+    begun = work(store, archs=6)
+    done = [asked(begun) for _ in range(3)]
+    for candidate in done:
+        finish(begun, candidate)
+    orphan = asked(begun)
+    begun.release()
+    trial = store.trial(begun.study.name, orphan.number)
+    assert trial is not None
+    assert trial.reason == "waiting"
+
+    notes = Notes()
+    later = work(store, archs=6, observer=notes)
+    assert notes.done_before == 3
+    found = drive(later)
+    assert len(found) == 9
+    assert (found[0].number, found[0].digest) == (orphan.number, orphan.digest)
+    assert store.record(orphan.token, evaluation(orphan)) is None  # its lease is void
+    assert later.result()["architectures"] == 6
+    again = work(store, archs=6)
+    assert again.stop_reason == "done"
+    assert again.result() == later.result()
+
+
+def test_a_failed_architecture_is_left_out_and_not_tried_again(store: Store) -> None:
+    calibration = work(store, archs=6)
+    broken, lost, *_ = candidates = list(iter(calibration.ask, None))
+    assert finish(calibration, broken, **FAILED) == "out_of_memory"
+    assert calibration.settle(lost.number) == "node_lost"
+    for candidate in candidates[2:]:
+        finish(calibration, candidate)
+    assert broken.digest == lost.digest
+    result = calibration.result()
+    assert (result["architectures"], result["failed"]) == (5, 1)
+    again = work(store, archs=6)
+    assert [c.number for c in drive(again)] == [lost.number]  # a node may do better
+
+
+def test_too_few_for_an_order(store: Store) -> None:
+    calibration = work(store, archs=5)
+    first, *others = list(iter(calibration.ask, None))
+    finish(calibration, first, **FAILED)
+    for candidate in others:
+        finish(calibration, candidate)
+    with pytest.raises(ConfigError, match=r"1 of 5 architectures failed .* too few"):
+        calibration.result()
+
+
+def test_a_search_looks_up_what_a_calibration_trained(store: Store) -> None:
+    calibration = work(store, archs=6)
+    drive(calibration)
+    raw = {"space": search_helpers.LISTED, "fidelities": [SHORT.model_dump(), LONG.model_dump()]}
+    core = search_helpers.start(search_helpers.plan(**raw), store)
+    assert core.protocol.digest == calibration.judges[0].digest
+    architecture, _ = calibration.members[0]
+    assert store.finished(architecture.digest, core.protocol.digest) is not None
+
+
+def test_a_view_knows_the_calibrations_of_its_fidelity(store: Store) -> None:
+    raw = {"space": search_helpers.LISTED, "fidelities": [SHORT.model_dump()]}
+    search_helpers.drive(search_helpers.start(search_helpers.plan(**raw), store))
+    assert StudyView("shapes", store).calibrations == []
+    calibration = work(store, archs=6)
+    drive(calibration)
+    digests = calibration.proxies[0].digest, calibration.judges[0].digest
+    asked = calibration.setting.as_json("top1")
+    store.begin_calibration(calibration.study.name, *digests, asked)
+    assert StudyView("shapes", store).calibrations == []  # not finished
+    for _ in range(2):
+        number = store.begin_calibration(calibration.study.name, *digests, asked)
+        store.end_calibration(number, calibration.result())
+    (known,) = StudyView("shapes", store).calibrations
+    assert (known.id, known.proxy_digest) == (number, digests[0])
+    # The calibration's own trials at the lower rung are no part of its front.
+    own = StudyView(calibration.study.name, store)
+    assert len(own.rows) == 12
+    assert len(own.finished) == 6

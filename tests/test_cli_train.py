@@ -1,0 +1,106 @@
+"""`hybridnas train` in this process, and as a process that is interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import run_helpers as helpers
+from cli_helpers import Cli
+
+pytest_plugins = ["cli_helpers"]
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def words(cli: Cli) -> list[str]:
+    """A small training, in an empty folder."""
+    Path("small.json").write_text(helpers.ARCHITECTURE.to_json(), encoding="utf-8")
+    helpers.write_recipe(Path("plain.yaml"), helpers.PLAIN, resolution=8)
+    return ["train", "small.json", "--recipe", "plain.yaml", "--data", "digits", "--device", "cpu"]
+
+
+def test_a_training_says_what_it_does_and_leaves_a_model(cli: Cli, words: list[str]) -> None:
+    done = cli(*words, "--out", "run", "--epochs", "1", "--set", "seed=3")
+    assert done.code == 0, done.err
+    assert done.out == ""
+    first, epoch, last = done.err.splitlines()
+    assert first.startswith("small.json, ")
+    assert "by plain.yaml: 10 steps of 100 images (1 epoch of 10) at 8 px on cpu" in first
+    assert epoch.startswith("epoch 1/1: loss 2.")
+    assert ", top1 0." in epoch
+    assert "scored again by `hybridnas evaluate run`" in last
+    told = json.loads(cli("evaluate", "run", "--json", "--device", "cpu").out)
+    assert f"top1 {told['top1']:.4f}" in last
+
+
+def test_help_teaches_by_examples(cli: Cli) -> None:
+    shown = cli.shown("train", "--help")
+    for word in ("imagenet_300e", "ade20k_160k", "coco_1x", "torchrun", "--resume", "Ctrl-C"):
+        assert word in shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["--recipe", "imagenet"], "no recipe 'imagenet': it is neither a file nor"),
+        (["--set", "recipe.lrr=1"], "unknown key 'recipe.lrr'; allowed: batch_size, lr, "),
+        (["--data", "nowhere"], "task.data: nowhere does not exist"),
+        (["--resume"], "--resume: run holds no training (config.yaml not found)"),
+        (["--weights", "none.pth"], "none.pth cannot be read: No such file"),
+        (["--set", "task.num_classes=11"], "task.num_classes: digits/train has 10 classes, got 11"),
+        (["--device", "gpu"], "no device 'gpu' here"),
+        (["--epochs", "1", "--set", "recipe.warmup_steps=10"], "warm-up and cool-down take 10"),
+        (["--recipe", "ade20k_160k"], "ade20k_160k starts from trained weights: give --weights"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    cli: Cli, words: list[str], changes: list[str], message: str
+) -> None:
+    assert message in cli.refused(*words, "--out", "run", *changes)
+
+
+def test_an_architecture_that_is_none_is_refused(cli: Cli, words: list[str]) -> None:
+    words[1] = "mambaout_tini"
+    assert "(mambaout_tiny?)" in cli.refused(*words, "--out", "run")
+
+
+def test_a_folder_in_use_is_left_alone(cli: Cli, words: list[str]) -> None:
+    Path("run").mkdir()
+    Path("run/notes.txt").write_text("mine")
+    assert "--out run is in use already" in cli.refused(*words, "--out", "run")
+
+
+def test_only_the_first_of_several_processes_reports_errors(
+    cli: Cli, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    done = cli(*words, "--out", "run", "--resume")
+    assert (done.code, done.out, done.err) == (2, "", "")
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_ends_with_130(cli: Cli, words: list[str]) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels")]),
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", "hybridnas", *words, "--out", "run", "--epochs", "500"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    deadline = time.monotonic() + 120
+    while not Path("run/log.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "saved; the same command with --resume goes on: run" in err
+    rows = len(helpers.log(Path("run")))
+    assert 1 <= rows < 500
+    assert Path("run/checkpoints/last.pt").exists()

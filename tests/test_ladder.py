@@ -1,0 +1,132 @@
+"""A study's ladder of fidelities: what a rung is, what it costs, which images it sees."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from cli_helpers import Cli, write_study
+from search_helpers import LISTED, RAW, genomes, plan
+
+from hybridnas.config import Fidelity, Protocol, Recipe, Task, parse_study
+from hybridnas.cost import cost
+from hybridnas.data import open_split
+from hybridnas.errors import ConfigError
+from hybridnas.search.ladder import ladder, rung_protocol
+from hybridnas.tasks import TASKS
+
+pytest_plugins = ["cli_helpers"]
+
+SHORT = {"epochs": 2, "resolution": 64, "share": 0.25}
+SMALL = {"epochs": 3, "resolution": 32}
+FULL = {"epochs": 3, "resolution": 64}
+
+
+def digest(**fidelity: Any) -> str:
+    study = parse_study({**RAW, "fidelities": [{"epochs": 1, "resolution": 32, **fidelity}]}, "x")
+    return study.protocol("d", ("a",)).digest
+
+
+def test_rungs_rise_in_cost_and_the_top_one_counts() -> None:
+    found = parse_study({**RAW, "fidelities": [SHORT, SMALL, FULL]}, "x")
+    assert len(found.fidelities) == 3
+    assert found.fidelity == Fidelity(epochs=3, resolution=64)
+    assert found.protocol("d", ("a", "b")).fidelity == found.fidelity
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"fidelities": [{**SMALL, "share": 0}]},
+            r"fidelities.0.share: input should be greater than 0",
+        ),
+        (
+            {"task": {"name": "detection", "data": "x"}, "fidelities": [SHORT]},
+            r"fidelities: share is of classification only, not detection",
+        ),
+        (
+            {"fidelities": [{**SMALL, "iterations": 5}, FULL]},
+            r"fidelities: give iterations for every rung, or for none",
+        ),
+    ],
+)
+def test_what_is_no_ladder(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_study({**RAW, **changes}, "x")
+
+
+def test_iterations_decide_where_they_are_given() -> None:
+    short = {**FULL, "epochs": 9, "iterations": 10}
+    found = parse_study({**RAW, "fidelities": [short, {**FULL, "iterations": 20}]}, "x")
+    assert found.fidelity.iterations == 20
+    made = plan(fidelities=[short])
+    assert ladder(made)[0].images == 10 * made.study.recipe.batch_size
+
+
+def test_a_whole_share_is_what_was_there_before_shares() -> None:
+    assert digest() == digest(share=1.0) != digest(share=0.5)
+
+
+def test_a_rung_states_images_times_macs() -> None:
+    made = plan(space=LISTED, fidelities=[SHORT, SMALL, FULL])
+    rungs = ladder(made)
+    train = len(open_split(Task(), "train"))
+    assert [rung.images for rung in rungs] == [round(0.5 * train), 3 * train, 3 * train]
+    assert rungs[0].macs == rungs[2].macs > rungs[1].macs
+    decoded = (made.space.decode(genome) for genome in genomes(made.space))
+    every = [cost(architecture, 64, num_classes=10).macs for architecture in decoded]
+    assert np.quantile(every, 0.4) < rungs[2].macs < np.quantile(every, 0.6)
+    assert rungs[2].image_macs == 3 * train * rungs[2].macs
+
+
+def test_a_rung_s_protocol_differs_in_fidelity_and_seed_alone() -> None:
+    made = plan(fidelities=[SMALL, FULL], seed=5)
+    low = rung_protocol(made, made.study.fidelities[0])
+    assert low == made.protocol.model_copy(update={"fidelity": made.study.fidelities[0]})
+    assert rung_protocol(made, made.study.fidelity) == made.protocol
+    assert rung_protocol(made, made.study.fidelity, 7).seed == 7
+
+
+def test_a_share_of_every_class_is_always_the_same_and_nested() -> None:
+    whole = open_split(Task(), "train")
+    few, more = whole.part(0.1), whole.part(0.3)
+    assert whole.part(1.0) is whole
+    for share, part in ((0.1, few), (0.3, more)):
+        for name, number in part.counts().items():
+            assert number == math.ceil(share * whole.counts()[name])
+    pixels = [[np.asarray(p.read(i)).tobytes() for i in range(len(p))] for p in (few, more, whole)]
+    assert set(pixels[0]) < set(pixels[1]) < set(pixels[2])
+    place = {image: i for i, image in enumerate(pixels[2])}
+    assert [place[image] for image in pixels[1]] == sorted(place[image] for image in pixels[1])
+    assert pixels[1] != pixels[2][: len(pixels[1])]
+    assert whole.part(0.3).labels.tolist() == more.labels.tolist()
+
+
+def test_training_sees_its_share_and_scoring_everything() -> None:
+    fidelity = Fidelity(epochs=1, resolution=16, share=0.2)
+    protocol = Protocol(task=Task(), recipe=Recipe(batch_size=1), fidelity=fidelity)
+    loaders = TASKS["classification"].loaders(protocol, torch.device("cpu"), 0)
+    assert len(loaders.train) == len(open_split(Task(), "train").part(0.2))
+    assert sum(len(labels) for _, labels in loaders.val) == len(open_split(Task(), "val"))
+
+
+def test_the_dry_run_states_each_rung_s_cost(cli: Cli) -> None:
+    name = write_study(fidelities=[SMALL, FULL])
+    low, high = cli.json("search", name, "--dry-run")["fidelities"]
+    assert (low["epochs"], low["share"], high["resolution"]) == (3, 1.0, 64)
+    assert low["images"] == high["images"] == 3 * len(open_split(Task(), "train"))
+    assert low["image_macs"] < high["image_macs"]
+    shown = cli.shown("search", name, "--dry-run")
+    assert "3 epochs at 32 px, batches of 128: 3,000 images x " in shown
+    assert "a search evaluates at the last of these" in shown
+    assert "evaluates at the last" not in cli.shown("search", write_study(), "--dry-run")
+
+
+@pytest.mark.parametrize("wrong", [[FULL, SMALL], [SMALL, SMALL]])
+def test_a_ladder_that_does_not_rise_is_refused(cli: Cli, wrong: list[dict[str, Any]]) -> None:
+    message = cli.refused("search", write_study(fidelities=wrong), "--dry-run")
+    assert "fidelities.1: a rung must cost more (epochs x share x resolution^2)" in message

@@ -1,0 +1,287 @@
+"""Other forms of labelled images, against the same pictures in folders or timm's reader."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import tarfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from timm.data import create_dataset
+
+from hybridnas.config import Fidelity, Protocol, Recipe, Task
+from hybridnas.data import data_digest, open_split, open_splits
+from hybridnas.data.readers import full_path
+from hybridnas.errors import DataError
+from hybridnas.tasks import TASKS
+
+CLASSES = ("cat", "dog", "emu")
+NUMBERS = {"train": 5, "val": 2}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three classes: 5 images of each in train, 2 in val."""
+    root = tmp_path / "source" / "pets"
+    random = np.random.default_rng(0)
+    for split, number in NUMBERS.items():
+        for name in CLASSES:
+            (root / split / name).mkdir(parents=True)
+            for i in range(number):
+                pixels = random.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{name}{i}.png")
+    return root
+
+
+def packed(source: Path, archive: Path) -> Path:
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(archive, "w") as tar:
+        for path in sorted(source.rglob("*")):
+            tar.add(path, str(path.relative_to(source)), recursive=False)
+    return archive
+
+
+def one_archive(folder: Path, at: Path) -> str:
+    """A tar of all splits, within a folder."""
+    return str(packed(folder.parent, at / "pets.tar"))
+
+
+def an_archive_a_split(folder: Path, at: Path) -> str:
+    for split in NUMBERS:
+        packed(folder / split, at / f"{split}.tar")
+    return str(at)
+
+
+def an_archive_a_class(folder: Path, at: Path) -> str:
+    """As ImageNet's training set, unpacked once."""
+    for split in NUMBERS:
+        for name in CLASSES:
+            packed(folder / split / name, at / split / f"{name}.tar")
+    return str(at)
+
+
+def archives_in_an_archive(folder: Path, at: Path) -> str:
+    """As ImageNet's training set is loaded down."""
+    for split in NUMBERS:
+        for name in CLASSES:
+            packed(folder / split / name, at / "inner" / split / f"{name}.tar")
+        packed(at / "inner" / split, at / f"{split}.tar")
+    return str(at)
+
+
+FORMS = (one_archive, an_archive_a_split, an_archive_a_class, archives_in_an_archive)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_tar_files_hold_what_folders_do(
+    form: Callable[[Path, Path], str], folder: Path, tmp_path: Path
+) -> None:
+    data = form(folder, tmp_path / "packed")
+    for split, number in NUMBERS.items():
+        plain, stored = (open_split(Task(data=where), split) for where in (str(folder), data))
+        assert stored.class_names == CLASSES
+        assert stored.counts() == dict.fromkeys(CLASSES, number)
+        assert stored.labels.tolist() == plain.labels.tolist()
+        for i in range(len(plain)):
+            assert stored.read(i).tobytes() == plain.read(i).tobytes()
+            assert stored.size(i) == plain.size(i)
+            assert Path(plain.name(i)).name in stored.name(i)
+
+
+def test_tar_files_are_read_from_any_thread_and_after_pickling(
+    folder: Path, tmp_path: Path
+) -> None:
+    split = open_split(Task(data=one_archive(folder, tmp_path / "packed")), "train")
+    wanted = [split.read(i).tobytes() for i in range(len(split))]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(20):
+            read = pool.map(lambda i: split.read(i).tobytes(), range(len(split)))
+            assert list(read) == wanted
+    assert pickle.loads(pickle.dumps(split)).read(3).tobytes() == wanted[3]
+
+
+def test_the_digest_knows_a_tar_by_what_it_holds(folder: Path, tmp_path: Path) -> None:
+    here, there = (one_archive(folder, tmp_path / name) for name in ("a", "b"))
+    assert data_digest(Task(data=here)) == data_digest(Task(data=there))
+    Image.new("RGB", (30, 30)).save(folder / "val" / "cat" / "cat0.png")
+    other = one_archive(folder, tmp_path / "c")
+    assert data_digest(Task(data=other)) != data_digest(Task(data=here))
+
+
+def test_batches_come_from_a_tar(folder: Path, tmp_path: Path) -> None:
+    def batch(data: str) -> torch.Tensor:
+        protocol = Protocol(
+            task=Task(data=data),
+            recipe=Recipe(batch_size=7),
+            fidelity=Fidelity(epochs=1, resolution=16),
+        )
+        loaders = TASKS["classification"].loaders(protocol, torch.device("cpu"), 0)
+        return torch.cat([images for images, _ in loaders.train])
+
+    assert torch.equal(batch(str(folder)), batch(one_archive(folder, tmp_path / "packed")))
+
+
+# ---- WebDataset
+
+
+def shards(folder: Path, at: Path, info: bool) -> str:
+    """Two shards a split, each sample a .png and a .cls."""
+    at.mkdir()
+    splits = {}
+    for split in NUMBERS:
+        files = sorted((folder / split).rglob("*.png"))
+        names, lengths = [f"{split}-{i:04}.tar" for i in range(2)], []
+        for name, part in zip(names, (files[::2], files[1::2]), strict=True):
+            lengths.append(len(part))
+            with tarfile.open(at / name, "w") as tar:
+                for path in part:
+                    label = str(CLASSES.index(path.parent.name)).encode()
+                    for kind, content in (("png", path.read_bytes()), ("cls", label)):
+                        entry = tarfile.TarInfo(f"{path.stem}.{kind}")
+                        entry.size = len(content)
+                        tar.addfile(entry, io.BytesIO(content))
+        splits[split] = {
+            "name": split,
+            "filenames": names,
+            "shard_lengths": lengths,
+            "num_samples": len(files),
+        }
+    if info:
+        (at / "info.json").write_text(json.dumps({"splits": splits}))
+    return f"wds/{at}"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset's
+@pytest.mark.parametrize("info", [True, False])
+def test_webdataset_shards_hold_what_timm_reads(info: bool, folder: Path, tmp_path: Path) -> None:
+    data = shards(folder, tmp_path / "shards", info)
+    split = open_split(Task(data=data), "val")
+    assert split.class_names == ("0", "1", "2")
+    described = "val" if info else "val-{0000..0001}.tar|6"
+    timms = create_dataset("wds/", root=str(tmp_path / "shards"), split=described)
+    wanted = [(image.tobytes(), label) for image, label in timms]
+    mine = [(split.read(i).tobytes(), int(split.labels[i])) for i in range(len(split))]
+    assert sorted(mine) == sorted(wanted)
+    (tmp_path / "shards" / "classes.txt").write_text("cat\ndog\nemu\n")
+    assert open_split(Task(data=data), "train").class_names == CLASSES
+
+
+# ---- Hugging Face, torchvision
+
+
+def test_hugging_face_sets_hold_what_timm_reads(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    features = datasets.Features(
+        image=datasets.Image(), label=datasets.ClassLabel(names=list(CLASSES))
+    )
+    for split in NUMBERS:
+        files = sorted((folder / split).rglob("*.png"))
+        rows = [
+            {
+                "image": {"bytes": file.read_bytes(), "path": file.name},
+                "label": CLASSES.index(file.parent.name),
+            }
+            for file in files
+        ]
+        made = datasets.Dataset.from_list(rows, features=features)
+        made.to_parquet(tmp_path / "set" / f"{split}-00000-of-00001.parquet")
+    task = Task(data=f"hfds/{tmp_path / 'set'}", val="validation")
+    train, val = open_splits(task)
+    assert train.class_names == val.class_names == CLASSES
+    plain = open_split(Task(data=str(folder)), "train")
+    assert train.labels.tolist() == plain.labels.tolist()
+    for i in range(len(plain)):
+        assert train.read(i).tobytes() == plain.read(i).tobytes()
+    assert train.counts() == dict.fromkeys(CLASSES, 5)
+    assert len(data_digest(task)) == 12
+    with pytest.raises(DataError, match=r"has no split 'night' that can be opened"):
+        open_split(task, "night")
+
+
+def test_torchvision_sets_are_opened(tmp_path: Path) -> None:
+    base = tmp_path / "cifar-10-batches-py"
+    base.mkdir()
+    random = np.random.default_rng(0)
+    names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
+    for name in names:
+        content = {
+            "data": random.integers(0, 256, (4, 3072), dtype=np.uint8),
+            "labels": [0, 1, 2, 9],
+        }
+        (base / name).write_bytes(pickle.dumps(content))
+    kinds = [f"kind{i}" for i in range(10)]
+    (base / "batches.meta").write_bytes(pickle.dumps({"label_names": kinds}))
+    import torchvision.datasets as tv
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tv.CIFAR10, "_check_integrity", lambda self: True)
+        patch.setattr("torchvision.datasets.cifar.check_integrity", lambda *a: True)
+        train, val = open_splits(Task(data=f"torch/cifar10:{tmp_path}"))
+    assert (len(train), len(val)) == (20, 4)
+    assert train.class_names == tuple(kinds)
+    first = pickle.loads((base / names[0]).read_bytes())["data"][1]
+    pixels = np.asarray(train.read(1))
+    assert np.array_equal(pixels, first.reshape(3, 32, 32).transpose(1, 2, 0))
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("{at}/none.tar", r"none.tar does not exist"),
+        ("{at}/text.tar", r"text.tar is no tar file that can be read"),
+        ("{at}/flat.tar", r"has no images in train/CLASS; the folders in it that hold folders are"),
+        ("wds/{at}/nowhere", r"must be a folder of shards"),
+        ("wds/{at}/empty", r"has neither info.json nor shards train-\*.tar"),
+        ("torch/cifar10", r"does not say where it lies: torch/NAME:DIR"),
+        ("torch/cifar10:{at}/empty", r"torch/cifar10:.*/empty has no split 'train'"),
+        ("torch/mine:{at}/empty", r"torch/mine:.*Unknown torchvision dataset mine"),
+        ("hfds/{at}/empty", r"hfds/.*/empty has no split 'train' that can be opened"),
+    ],
+)
+def test_data_that_is_not_there_is_named(
+    data: str, message: str, folder: Path, tmp_path: Path
+) -> None:
+    at = tmp_path / "wrong"
+    (at / "empty").mkdir(parents=True)
+    (at / "text.tar").write_text("a text, and no archive at all" * 100)
+    packed(folder / "train", at / "flat.tar")
+    with pytest.raises(DataError, match=message):
+        open_split(Task(data=data.format(at=at)), "train")
+
+
+def test_a_class_beyond_those_of_training_is_named(folder: Path, tmp_path: Path) -> None:
+    data = shards(folder, tmp_path / "shards", info=True)
+    (tmp_path / "shards" / "classes.txt").write_text("cat\ndog\n")
+    with pytest.raises(DataError, match=r"found class 2 in val, allowed are 0 to 1"):
+        open_split(Task(data=data), "val")
+
+
+def test_an_archive_that_was_cut_off_has_unreadable_images(folder: Path, tmp_path: Path) -> None:
+    path = Path(one_archive(folder, tmp_path / "packed"))
+    split = open_split(Task(data=str(path)), "train")
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(OSError, match=r"pets.tar ends within"):
+        split.read(len(split) - 1)
+
+
+def test_data_is_named_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set").mkdir()
+    assert full_path("pets") == str(tmp_path / "pets")
+    assert full_path("wds/pets") == f"wds/{tmp_path / 'pets'}"
+    assert full_path("hfds/set") == f"hfds/{tmp_path / 'set'}"
+    assert full_path("hfds/timm/mini-imagenet") == "hfds/timm/mini-imagenet"
+    assert full_path("torch/cifar10:sets") == f"torch/cifar10:{tmp_path / 'sets'}"
