@@ -65,7 +65,7 @@ def test_costs_of_dense_tasks(cli: Cli) -> None:
         assert (found["input_size"], found["macs"]) == (size, known.macs)
         assert found["head"]["macs"] == known.head.macs > 1e11
     shown = cli.shown("cost", "convnext_tiny", "--task", "segmentation", "--input-size", "512")
-    assert "convnext_tiny at 512 x 512 px, 150 classes, UperNet" in shown
+    assert "convnext_tiny at 512 x 512 px, 150 classes, with UperNet" in shown
 
 
 def test_two_documents_at_once_are_refused(cli: Cli) -> None:
