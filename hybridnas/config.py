@@ -31,6 +31,8 @@ from .study_parts import Resources as Resources
 from .study_parts import Sampler as Sampler
 from .task_defaults import TASK_DEFAULTS, task_named, with_task_defaults
 
+LONGEST_NAME = 100
+
 
 class Task(Value):
     """What is learned, from which data.
@@ -167,7 +169,7 @@ class Study(Value):
     latency: a table's file; latency_ms may then be an objective and a constraint.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
     description: str = ""
     space: str | dict[str, Any]
     task: Annotated[Task, BeforeValidator(_named)] = Task()

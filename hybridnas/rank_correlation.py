@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+# With fewer pairs too few of the bootstrap's intervals hold the truth, and many have no width at
+# all (studies/LOG.md).
+FEWEST = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Tau:
@@ -29,7 +33,8 @@ def tau_with_interval(
 
     The interval is the bootstrap's, 2.5 to 97.5 % of the taus of pairs drawn anew (Efron and
     Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13); the parabolas are fitted to
-    each draw. None where the scores of one side are all equal.
+    each draw. It is one of 95 % from FEWEST pairs on. None where the scores of one side are all
+    equal.
     """
     found = _tau(x, y, given)
     if found is None:

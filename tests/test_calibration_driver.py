@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from search_helpers import RAW, SIX
+from search_helpers import LISTED, RAW
 
 from hybridnas.config import Fidelity, parse_study
 from hybridnas.search.calibration import Setting, calibration_study
@@ -20,17 +20,17 @@ def test_trainings_go_through_ray_and_keep_no_weights(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     few = Fidelity(epochs=1, resolution=16, share=0.2)
-    setting = Setting(archs=5, seeds=1, proxy=few, judge=few.model_copy(update={"share": 0.4}))
-    raw = {**RAW, "space": SIX, "fidelities": [few.model_dump()], "resources": {"concurrent": 2}}
+    setting = Setting(archs=8, seeds=1, proxy=few, judge=few.model_copy(update={"share": 0.4}))
+    raw = {**RAW, "space": LISTED, "fidelities": [few.model_dump()], "resources": {"concurrent": 2}}
     plan = make_plan(calibration_study(parse_study(raw, "test"), setting))
     with Store.open(f"sqlite:///{tmp_path / 'test.db'}") as store:
         result = run_calibration(plan, store, setting)
         assert result is not None
         (record,) = store.calibrations(study="shapes.calibration")
         assert record.result == result
-        assert result["architectures"] == 5
+        assert result["architectures"] == 8
         trials = store.trials("shapes.calibration")
-        assert len(trials) == 10
+        assert len(trials) == 16
         for trial in trials:
             assert trial.evaluation is not None
             assert trial.evaluation.weights is None

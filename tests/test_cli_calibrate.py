@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from calibration_helpers import LONG, SHORT, evaluation
 from cli_helpers import DATABASE, Cli, write_study
 from search_helpers import LISTED, RAW, drive, start
 
-from hybridnas.config import parse_study
+from hybridnas.config import Protocol, parse_study
 from hybridnas.search import driver
 from hybridnas.search.plan import Plan, make_plan
 from hybridnas.search.searcher import Work
@@ -70,38 +71,64 @@ def test_it_prints_keeps_and_shows_the_answer(cli: Cli, trainings: dict[str, int
 
 def test_the_fidelity_of_a_search_is_judged_by_more_epochs(cli: Cli) -> None:
     name = write_study(space=LISTED)
-    found = cli.json("calibrate", name, "--archs", "6", "--epochs", "4", "--seeds", "2")
+    found = cli.json("calibrate", name, "--archs", "8", "--epochs", "4", "--seeds", "2")
     assert (found["proxy"], found["judge"]) == (SHORT.model_dump(), LONG.model_dump())
-    assert found["ceiling"]["tau"] == 1
+    assert found["between_seeds"]["tau"] == 1
     with Store.open(f"sqlite:///{DATABASE}") as store:
         drive(start(planned(LADDER[:1]), store))
     shown = cli.shown("pareto", "shapes")
     assert "proxy: against 4 epochs at 32 px: tau " in shown
     assert "not calibrated" not in shown
-    assert "between two seeds" in cli.shown(
-        "calibrate", name, "--archs", "6", "--epochs", "4", "--seeds", "2"
+    assert "two seeds of the judge: tau 1.00" in cli.shown(
+        "calibrate", name, "--archs", "8", "--epochs", "4", "--seeds", "2"
     )
 
 
 def test_an_interrupted_calibration_goes_on(cli: Cli, trainings: dict[str, int]) -> None:
     name = write_study(space=LISTED, fidelities=LADDER)
     trainings["left"] = 5
-    done = cli("calibrate", name, "--archs", "6")
+    done = cli("calibrate", name, "--archs", "8")
     assert (done.code, done.out) == (130, "")
     assert done.err.endswith("interrupted; go on with --resume\n")
-    message = cli.refused("calibrate", name, "--resume", "--archs", "7")
+    message = cli.refused("calibrate", name, "--resume", "--archs", "9")
     assert message.endswith("what the calibration began with: leave --archs out")
     trainings["left"] = 3
-    assert cli("calibrate", name, "--archs", "6").code == 130  # the same words go on as well
+    assert cli("calibrate", name, "--archs", "8").code == 130  # the same words go on as well
     trainings["left"] = 1000
     found = cli.json("calibrate", "shapes", "--resume")
-    assert (trainings["done"], found["architectures"]) == (12, 6)
+    assert (trainings["done"], found["architectures"]) == (16, 8)
     with Store.open(f"sqlite:///{DATABASE}") as store:
         (record,) = store.calibrations(study="shapes.calibration")
     assert record.result is not None
     assert record.result["tau"] == found["tau"]
     message = cli.refused("calibrate", "shapes", "--resume")
     assert message == "no calibration of 'shapes' waits to be finished: leave --resume out"
+
+
+def test_with_another_recipe_it_begins_anew(cli: Cli, trainings: dict[str, int]) -> None:
+    words = ("calibrate", write_study(space=LISTED, fidelities=LADDER), "--archs", "8")
+    trainings["left"] = 5
+    assert cli(*words).code == 130
+    trainings["left"] = 1000
+    cli.json(*words, "--set", "recipe.lr=0.01")
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        first, second = store.calibrations(study="shapes.calibration")
+        text = store.protocol_json(second.judge_digest)
+    assert first.settings == second.settings
+    assert first.result is None
+    assert second.result is not None
+    assert text is not None
+    assert Protocol.from_json(text).recipe.lr == 0.01
+
+
+def test_two_rungs_below_the_top(cli: Cli) -> None:
+    ladder = [*LADDER, {"epochs": 9, "resolution": 64}]
+    words = ("calibrate", write_study(space=LISTED, fidelities=ladder), "--rungs", "1,2")
+    done = cli(*words, "--archs", "8", "--json")
+    assert "8 trainings of 1 epoch at 32 px" in done.err
+    assert "and 8 of 4 epochs at 32 px" in done.err
+    found = json.loads(done.out)
+    assert (found["proxy"], found["judge"]) == (SHORT.model_dump(), LONG.model_dump())
 
 
 def test_what_cannot_be_calibrated_is_refused(cli: Cli) -> None:
@@ -117,5 +144,8 @@ def test_what_cannot_be_calibrated_is_refused(cli: Cli) -> None:
     for wrong in ("2,1", "1", "1,3", "low,high", "1,1"):
         message = cli.refused("calibrate", name, "--rungs", wrong)
         assert message == f"--rungs takes LOW,HIGH, two of 1 to 2, got {wrong!r}"
-    assert "Invalid value for '--archs'" in cli.refused("calibrate", name, "--archs", "4")
+    assert "Invalid value for '--archs'" in cli.refused("calibrate", name, "--archs", "7")
+    message = cli.refused("calibrate", name, "--set", f"name={'a' * 89}")
+    assert message.startswith("a calibration is kept under its study's name and '.calibration', so")
+    assert message.endswith(" has 89 (--set name=...)")
     assert "no database at" in cli.refused("calibrate", "nothing")

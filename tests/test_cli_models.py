@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 import timm
 import torch
-from cli_helpers import Cli
+from cli_helpers import DATABASE, Cli
 from safetensors.torch import load_file, save_file
+from search_helpers import asked, plan, start
 
 from hybridnas.architecture import Architecture
 from hybridnas.cost import cost
 from hybridnas.reference import reference
 from hybridnas.resources import shipped
 from hybridnas.space import SearchSpace
+from hybridnas.store import Store
 
 pytest_plugins = ["cli_helpers"]
 
@@ -226,6 +228,13 @@ def test_an_untrained_model_takes_the_studys_classes_and_size(populated: Cli) ->
         config = json.loads(Path(out, "config.json").read_text())
         pretrained = config["pretrained_cfg"]
         assert (config["num_classes"], pretrained["input_size"][-1]) == expected
+
+
+def test_a_score_that_was_looked_up_has_no_weights(populated: Cli) -> None:
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        asked(start(plan(name="second"), store))  # the same proposals, of which some are known
+    message = populated.refused("export", "second:2", "--out", "model")
+    assert "second:2 has no trained weights (its score was known from a calibration" in message
 
 
 def test_bad_exports_are_refused(populated: Cli) -> None:

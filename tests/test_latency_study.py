@@ -131,7 +131,16 @@ def test_it_is_shown_where_latency_is(cli: Cli, table_file: Path) -> None:
         drive(start(plan_with(table_file), store))
     shown = cli.shown("pareto", "shapes")
     assert f"latency_ms: of one batch by table, {words}" in shown
+    assert f"\nlatency {words}\n" in cli.shown("status", "shapes")
+    assert cli.json("status", "shapes")["latency"]["setting"] == words
     best = cli.json("pareto", "shapes")[0]["values"]
     assert f"{best['latency_ms']:.3f}" in shown
+    pytest.importorskip("matplotlib")
+    cli("pareto", "shapes", "--plot", "front.svg")
+    assert f"<!-- {words} -->" in Path("front.svg").read_text()
+
+
+def test_a_table_that_is_none(cli: Cli) -> None:
+    name = write_study(space=LISTED, latency="t.json", objectives=OBJECTIVES)
     Path("t.json").write_text("{}")
     assert "t.json is no table: 'space' is missing" in cli.refused("search", name)

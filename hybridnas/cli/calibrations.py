@@ -9,6 +9,7 @@ import typer
 
 from ..config import Fidelity, Study, parse_study
 from ..errors import ConfigError
+from ..rank_correlation import FEWEST
 from ..store import Store
 from .common import (
     DEFAULT_STORAGE,
@@ -35,7 +36,7 @@ _USUAL_ARCHS = 24
 Archs = Annotated[
     int | None,
     typer.Option(
-        min=5,
+        min=FEWEST,
         metavar="N",
         help=f"Architectures, spread evenly over the space's MACs. Default: {_USUAL_ARCHS}.",
         show_default=False,
@@ -46,8 +47,8 @@ Seeds = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Trainings of each at both fidelities, with seeds of their own; from 2 on the "
-        "ceiling is told that noise sets. Default: 1.",
+        help="Trainings of each at both fidelities, with seeds of their own; from 2 on it "
+        "is told how well two seeds of the longer one agree. Default: 1.",
         show_default=False,
     ),
 ]
@@ -95,7 +96,7 @@ def calibrate(
     reports Kendall's tau of the two scores with a 95 % interval: overall, and at equal MACs, where
     MACs have nothing to say any more. A proxy that does not beat `macs` and `params` tells nothing.
     The figure is kept and stands under every front that used the fidelity. What is known already
-    is not trained again, here or in a later search.
+    is not trained again, here or in a later search; weights are not kept.
     Examples: `hybridnas calibrate images64 --archs 24 --epochs 60`, `hybridnas calibrate study.yaml
     --rungs 1,2`, `hybridnas calibrate images64 --resume`
     """
@@ -188,7 +189,8 @@ def _begun(name: str, storage: str) -> tuple[Study, Setting]:
 def _cost_words(plan: Plan, setting: Setting) -> str:
     from ..search.ladder import ladder
 
-    low, high = ladder(plan)
+    rungs = {rung.fidelity: rung for rung in ladder(plan)}
+    low, high = rungs[setting.proxy], rungs[setting.judge]
     each = setting.archs * setting.seeds
     return (
         f"{setting.archs} architectures x {setting.seeds} seed(s): {each} trainings of "
@@ -216,6 +218,6 @@ def _print(name: str, setting: Setting, metric: str, result: dict[str, Any]) -> 
         f"{seconds['judge']:.1f} s for what judges it"
     )
     if setting.seeds > 1:
-        typer.echo(f"ceiling: tau {interval(result['ceiling'])} between two seeds of the judge")
+        typer.echo(f"two seeds of the judge: tau {interval(result['between_seeds'])}")
     if result["failed"]:
         typer.echo(f"{result['failed']} architectures failed to train and are left out")

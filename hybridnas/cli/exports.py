@@ -119,9 +119,8 @@ def export(
         if weights is not None or not _is_trained(named):
             if weights is None and not untrained:
                 raise ExportError(
-                    f"{arch} has no trained weights (a study keeps those of its front and its "
-                    f"best few, see `hybridnas pareto`); say --untrained to export fresh ones, or "
-                    f"give --weights FILE"
+                    f"{arch} has no trained weights ({_why_untrained(named)}); say --untrained to "
+                    f"export fresh ones, or give --weights FILE"
                 )
             source = Source(arch, None if weights is None else weights.name)
             _export_other(named, out, weights, source, num_classes, input_size, crop_pct, extras)
@@ -143,6 +142,15 @@ def export(
 
 def _is_trained(named: Named) -> bool:
     return bool(named.row and named.row.evaluation and named.row.evaluation.weights)
+
+
+def _why_untrained(named: Named) -> str:
+    if named.row is not None and named.row.reused:
+        return (
+            "its score was known from a calibration, which keeps none, or from another study that "
+            "did not keep them"
+        )
+    return "a study keeps those of its front and its best few, see `hybridnas pareto`"
 
 
 def _export_trained(named: Named, out: Path, extras: Extras) -> None:

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..architecture import Architecture
-from ..config import Fidelity, Protocol, Study
+from ..config import LONGEST_NAME, Fidelity, Protocol, Study
 from ..errors import ConfigError
+from ..rank_correlation import FEWEST
 from ..store import Evaluation, Store
 from .agreement import Judged, agreement
 from .feasibility import Costs
 from .ladder import rung_protocol
 from .leases import evaluation_of
 from .observer import Candidate, Finished, Observer, Silent
-from .plan import Plan, feasibility
+from .plan import Plan, counted_costs, feasibility
 from .strata import stratified
 
 SUFFIX = ".calibration"
-FEWEST = 5  # architectures that an order can be told of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,23 @@ class Setting:
 
 
 def calibration_study(study: Study, setting: Setting) -> Study:
-    """The study that the leases of a study's calibration belong to."""
+    """The study that the leases of a study's calibration belong to.
+
+    Its ladder is the study's, so that limits hold where the study counts costs; a judge that is no
+    rung comes on top. Raises ConfigError for a name that leaves no room for the suffix.
+    """
+    name, rungs = study.name.removesuffix(SUFFIX), study.fidelities
+    if len(name + SUFFIX) > LONGEST_NAME:
+        raise ConfigError(
+            f"a calibration is kept under its study's name and {SUFFIX!r}, so the name may have "
+            f"{LONGEST_NAME - len(SUFFIX)} characters; {name!r} has {len(name)} (--set name=...)"
+        )
     return Study.model_validate(
         {
             **study.model_dump(),
-            "name": study.name.removesuffix(SUFFIX) + SUFFIX,
-            "description": f"calibration of {study.name.removesuffix(SUFFIX)}",
-            "fidelities": [setting.proxy, setting.judge],
+            "name": name + SUFFIX,
+            "description": f"calibration of {name}",
+            "fidelities": rungs if setting.judge in rungs else (*rungs, setting.judge),
             "budget": {"trials": 2 * setting.archs * setting.seeds},
             "references": (),
         }
@@ -93,10 +103,13 @@ class CalibrationWork:
             if t.evaluation and t.evaluation.reason not in (None, "node_lost")
         }
         jobs = [
-            _Job(architecture, architecture.digest, protocol, costs)
+            _Job(architecture, architecture.digest, protocol, {**costs, **counted})
             # The dearest first, so that the last ones end at about the same time.
             for architecture, costs in reversed(self.members)
-            for protocol in (*self.judges, *self.proxies)
+            for protocols in (self.judges, self.proxies)
+            # Of an evaluation's own resolution, which a later search at that fidelity reads.
+            for counted in [counted_costs(plan, architecture, protocols[0].fidelity.resolution)]
+            for protocol in protocols
         ]
         self._queue = deque(job for job in jobs if not self._is_known(job))
         self.observer.began(len(jobs) - len(self._queue))

@@ -78,12 +78,13 @@ def run_calibration(
     with _session(plan, store) as (session, ended):
         work = CalibrationWork(plan, store, setting, observer)
         asked = setting.as_json(study.measured)
+        wanted = (None, asked, work.proxies[0].digest, work.judges[0].digest)
         begun = store.calibrations(study=study.name)
-        if begun and begun[-1].result is None and begun[-1].settings == asked:
-            calibration = begun[-1].id
+        last = begun[-1] if begun else None
+        if last and (last.result, last.settings, last.proxy_digest, last.judge_digest) == wanted:
+            calibration = last.id
         else:
-            digests = work.proxies[0].digest, work.judges[0].digest
-            calibration = store.begin_calibration(study.name, *digests, asked)
+            calibration = store.begin_calibration(study.name, *wanted[2:], asked)
         ended.reason = _work(work, session, None, ray_address)
         if ended.reason == "interrupted":
             return None

@@ -11,9 +11,8 @@ import torch
 from ..config import Resources
 from ..errors import ConfigError
 
-# 1, 2 and 4 processes on an H100, each with a small network at batch 128, train together at 25.9,
-# 25.8 and 27.0 thousand images/s with captured steps, at 4.7, 9.6 and 18.3 eagerly; with several
-# the GPU also works while one of them builds, captures, scores or waits for the database.
+# While one builds, captures or scores, others train; eager steps of small networks gained almost
+# fourfold from four. The best number with captured steps is not measured (studies/LOG.md).
 _CANDIDATES_A_GPU = 4
 _CPUS_A_GPU_CANDIDATE = 2
 

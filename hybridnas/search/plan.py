@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..architecture import Architecture
 from ..config import Protocol, Study, parse_study
 from ..cost import cost, input_size
 from ..counting import Size, pixels
@@ -141,15 +142,21 @@ def counted_size(study: Study) -> Size:
     return input_size(study.task.name, study.fidelity.resolution)
 
 
+def counted_costs(plan: Plan, architecture: Architecture, resolution: int) -> dict[str, float]:
+    """An architecture's macs and params with the head of the study's task, for its classes."""
+    task = plan.study.task
+    size = input_size(task.name, resolution)
+    known = cost(architecture, size, task.name, plan.num_classes, head_width=task.head_width)
+    return {"macs": known.macs, "params": known.params}
+
+
 def feasibility(plan: Plan) -> Feasibility:
-    """The study's hard constraints over its space, costs counted with the head of its task, at its
-    resolution and classes."""
+    """The study's hard constraints over its space, costs counted at its resolution."""
     size, task = counted_size(plan.study), plan.study.task
 
     def costs(genome: Genome) -> dict[str, float]:
         architecture = plan.space.decode(genome)
-        known = cost(architecture, size, task.name, plan.num_classes, head_width=task.head_width)
-        found: dict[str, float] = {"macs": known.macs, "params": known.params}
+        found = counted_costs(plan, architecture, plan.study.fidelity.resolution)
         if plan.latency is not None:
             found["latency_ms"] = plan.latency.latency_ms(architecture)
         return found
