@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..config import Protocol
 from ..environment import seed_everything
 from ..errors import ConfigError, HybridnasError
-from ..processes import Share, gathered, synchronized_norms
+from ..processes import Share, synchronized_norms
 from ..provenance import git_commit, machine, versions
 from ..task_defaults import TASK_DEFAULTS
 from ..tasks import TASKS, Loaders
@@ -92,11 +92,6 @@ def _prepare(order: Order, share: Share, device: torch.device) -> _Told:
     names = task.class_names(config.task)
     protocol = config.protocol(1, digest, names, init, init_digest)
     loaders = task.loaders(protocol, device, order.loader_workers, share)
-    if 0 in gathered(len(loaders.val)):
-        raise ConfigError(
-            f"{share.num_ranks} processes score {loaders.val.where} together, but it has fewer "
-            f"batches of {loaders.val.batch_size} than that: use fewer processes"
-        )
     steps_per_epoch = len(loaders.train)
     protocol = config.protocol(steps_per_epoch, digest, names, init, init_digest)
     length = Length(

@@ -1,0 +1,66 @@
+"""What each of several processes gets of the images, without starting any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from coco_helpers import draw
+from mask_sets import task as mask_task
+from mask_sets import write_set
+from torch import nn
+
+from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
+from hybridnas.processes import Share
+from hybridnas.tasks import TASKS, Loaders
+from hybridnas.tasks import classification as classification_task
+
+CPU = torch.device("cpu")
+
+
+def loaders(task: Task, share: Share, **recipe: object) -> Loaders:
+    """Of a share, with augmentation that every task takes."""
+    given = {"label_smoothing": 0.0, "augmentation": Augmentation(hflip=0.0), **recipe}
+    told = Protocol(
+        task=task,
+        recipe=Recipe.model_validate(given),
+        fidelity=Fidelity(epochs=1, resolution=32),
+    )
+    return TASKS[task.name].loaders(told, CPU, 0, share)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "num_ranks", "each"), [(100, 2, 50), (512, 2, 249), (512, 1, 497), (8, 8, 1)]
+)
+def test_a_scoring_batch_is_divided_and_nobody_is_left_out(
+    batch_size: int, num_ranks: int, each: int
+) -> None:
+    shares = [Share(rank, num_ranks) for rank in range(num_ranks)]
+    parts = [loaders(Task(), share, batch_size=batch_size).val for share in shares]
+    assert {part.batch_size for part in parts} == {each}
+    assert min(len(part) for part in parts) > 0
+    if num_ranks == 2:
+        assert sum(len(labels) for part in parts for _, labels in part) == 497
+
+
+def test_dense_scoring_batches_are_divided_too(tmp_path: Path) -> None:
+    masks = write_set(tmp_path / "masks", size=(30, 48))
+    draw(tmp_path / "coco", "train", 8)
+    draw(tmp_path / "coco", "val", 3, seed=1)
+    coco = Task(name="detection", data=str(tmp_path / "coco"), train="train", val="val")
+    assert loaders(mask_task(masks), Share(0, 2), batch_size=4).val.batch_size == 2
+    for rank, batches in ((0, 1), (1, 1)):
+        part = loaders(coco, Share(rank, 2), batch_size=8).val
+        assert (part.batch_size, len(part)) == (2, batches)
+
+
+def test_a_process_without_an_image_scores_with_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    val = loaders(Task(), Share(499, 500), batch_size=500).val
+    assert len(val) == 0
+    others = torch.tensor([2, 3, 4])
+    monkeypatch.setattr(classification_task, "summed", lambda counts: counts + others)
+    found = classification_task.score(nn.Flatten(), val, CPU)
+    assert (found.metrics["top1"], found.metrics["top5"], found.num_images) == (0.5, 0.75, 4)
