@@ -9,10 +9,13 @@ import torch
 from coco_helpers import draw
 from mask_sets import task as mask_task
 from mask_sets import write_set
+from PIL import Image
 from torch import nn
 
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
-from hybridnas.processes import Share
+from hybridnas.errors import ConfigError
+from hybridnas.processes import ALONE, Share
+from hybridnas.runs.run import check_steps
 from hybridnas.tasks import TASKS, Loaders
 from hybridnas.tasks import classification as classification_task
 
@@ -53,6 +56,20 @@ def test_dense_scoring_batches_are_divided_too(tmp_path: Path) -> None:
     for rank, batches in ((0, 1), (1, 1)):
         part = loaders(coco, Share(rank, 2), batch_size=8).val
         assert (part.batch_size, len(part)) == (2, batches)
+
+
+def test_a_training_without_a_step_is_refused(tmp_path: Path) -> None:
+    """Three images for two processes that mix them in pairs."""
+    for split, number in (("train", 3), ("val", 2)):
+        for name in "ab":
+            (tmp_path / split / name).mkdir(parents=True)
+        for i in range(number):
+            Image.new("RGB", (8, 8)).save(tmp_path / split / "ab"[i % 2] / f"{i}.png")
+    task, mixing = Task(data=str(tmp_path)), Augmentation(mixup=0.2)
+    few = loaders(task, Share(0, 2), batch_size=4, augmentation=mixing)
+    with pytest.raises(ConfigError, match="too few images for 2 processes with batches of 2 each"):
+        check_steps(few, Share(0, 2))
+    check_steps(loaders(task, ALONE, batch_size=2, augmentation=mixing), ALONE)
 
 
 def test_a_process_without_an_image_scores_with_the_others(

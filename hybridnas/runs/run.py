@@ -17,10 +17,11 @@ from torch.nn.parallel import DistributedDataParallel
 from ..config import Protocol
 from ..environment import seed_everything
 from ..errors import ConfigError, HybridnasError
-from ..processes import Share, synchronized_norms
+from ..processes import Share, gathered, synchronized_norms
 from ..provenance import git_commit, machine, versions
 from ..task_defaults import TASK_DEFAULTS
 from ..tasks import TASKS, Loaders
+from ..tasks.finishing import mixes
 from ..train import FRESH, Runner, Stepper, file_digest, initialise
 from .config import RunConfig
 from .curves import Curves
@@ -92,6 +93,7 @@ def _prepare(order: Order, share: Share, device: torch.device) -> _Told:
     names = task.class_names(config.task)
     protocol = config.protocol(1, digest, names, init, init_digest)
     loaders = task.loaders(protocol, device, order.loader_workers, share)
+    check_steps(loaders, share)
     steps_per_epoch = len(loaders.train)
     protocol = config.protocol(steps_per_epoch, digest, names, init, init_digest)
     length = Length(
@@ -105,17 +107,34 @@ def _prepare(order: Order, share: Share, device: torch.device) -> _Told:
 
 
 def check_order(order: Order, config: RunConfig, share: Share) -> None:
-    """Raises ConfigError for batches that cannot be divided, and where weights are missing."""
+    """Raises ConfigError for batches that cannot be divided among the processes or into the pairs
+    that are mixed, and where weights are missing."""
     batch_size = config.recipe.batch_size
     if batch_size % share.num_ranks:
         raise ConfigError(
             f"recipe.batch_size {batch_size} cannot be divided among {share.num_ranks} processes: "
             "use another number of them, or --set recipe.batch_size=N"
         )
+    if mixes(config.recipe.augmentation) and batch_size % (2 * share.num_ranks):
+        raise ConfigError(
+            f"recipe.batch_size {batch_size}: mixup and cutmix mix images in pairs, so with "
+            f"{share.num_ranks} processes it must be a multiple of {2 * share.num_ranks}: use "
+            "--set recipe.batch_size=N"
+        )
     if config.init == "weights" and order.weights is None:
         raise ConfigError(
             f"recipe {order.recipe} starts from trained weights: give --weights FILE (such as "
             "the model.safetensors of a training with imagenet_300e), or say --set init=none"
+        )
+
+
+def check_steps(loaders: Loaders, share: Share) -> None:
+    """Raises ConfigError where a process gets no batch to train on."""
+    if 0 in gathered(len(loaders.train)):
+        raise ConfigError(
+            f"{loaders.train.where} has too few images for {share.num_ranks} processes with "
+            f"batches of {loaders.train.batch_size} each: use fewer processes, or "
+            "--set recipe.batch_size=N"
         )
 
 
