@@ -19,7 +19,8 @@ from .order import Progress, View
 
 # Looking at the loss waits for the GPU, so it is done once in so many steps.
 _STEPS_BETWEEN_LOOKS = 50
-# Several processes ask each other whether to stop, before torchrun loses its patience (30 s).
+# Several processes ask each other whether to stop, before torchrun loses its patience (30 s);
+# besides, at the end of an epoch.
 _STEPS_BETWEEN_TALKS = 10
 # At the ends of epochs: writing takes as long as a short epoch.
 _SECONDS_BETWEEN_SAVES = 10.0
@@ -195,7 +196,7 @@ class Training:
     def _asked_to_stop(self) -> bool:
         if self.share.num_ranks == 1:
             return self._stop()
-        if self.at.done % _STEPS_BETWEEN_TALKS:
+        if self.step % _STEPS_BETWEEN_TALKS and self.at.done < self._length.of_epoch(self.at.epoch):
             return False
         asked = torch.tensor(float(self._stop()), device=self._stepper.device)
         return bool(summed(asked).item())

@@ -1,0 +1,85 @@
+"""Several processes of one training: they stop together, and together they go on.
+
+The others are played by what `summed` and `gathered` give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from run_helpers import After, Told
+from torch import nn
+
+from hybridnas.config import Recipe
+from hybridnas.processes import Share
+from hybridnas.runs.folder import RunFolder
+from hybridnas.runs.training import Interrupted, Length, Training
+from hybridnas.tasks import Score
+from hybridnas.train import Runner, Stepper
+
+CPU = torch.device("cpu")
+SUMMED, GATHERED = "hybridnas.runs.training.summed", "hybridnas.runs.training.gathered"
+
+
+class Counting(Runner):
+    """Takes no step, but counts them."""
+
+    def epoch(self, number: int, first: int = 0) -> Iterator[int]:
+        for _ in range(first, len(self._batches)):
+            self._stepper.prepare()
+            yield 1
+
+
+def training(
+    folder: Path,
+    stop: Callable[[], bool],
+    *,
+    steps_per_epoch: int = 30,
+    share: Share = Share(0, 2),  # noqa: B008
+) -> Training:
+    model = nn.Linear(2, 2)
+    length = Length(20, 20 * steps_per_epoch, steps_per_epoch, 100, 10**9)
+    stepper = Stepper(
+        model,
+        lambda model, images, targets: torch.zeros(()),
+        Recipe(),
+        CPU,
+        num_steps=length.steps,
+        steps_per_epoch=steps_per_epoch,
+    )
+    batches: Any = range(steps_per_epoch)
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    return Training(
+        stepper,
+        Counting(stepper, batches),
+        length,
+        score=lambda: Score({"top1": 0.5}, 1, 0, 1, "cpu"),
+        metric="top1",
+        folder=RunFolder(folder),
+        share=share,
+        view=Told(),
+        stop=stop,
+    )
+
+
+@pytest.fixture(autouse=True)
+def another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second process that says what this one says."""
+    monkeypatch.setattr(SUMMED, lambda x: 2 * x)
+    monkeypatch.setattr(GATHERED, lambda value: [value, value])
+
+
+@pytest.mark.parametrize(
+    ("steps_per_epoch", "times", "step"), [(3, 1, 3), (3, 3, 9), (30, 1, 10), (12, 3, 20)]
+)
+def test_processes_ask_about_every_ten_steps_and_at_ends_of_epochs(
+    steps_per_epoch: int, times: int, step: int, tmp_path: Path
+) -> None:
+    told = training(tmp_path, After(times), steps_per_epoch=steps_per_epoch)
+    with pytest.raises(Interrupted):
+        told.run(None)
+    assert told.step == step
