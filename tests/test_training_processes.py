@@ -26,11 +26,12 @@ SUMMED, GATHERED = "hybridnas.runs.training.summed", "hybridnas.runs.training.ga
 
 
 class Counting(Runner):
-    """Takes no step, but counts them."""
+    """Takes no step, but counts them; each has a loss of 1."""
 
     def epoch(self, number: int, first: int = 0) -> Iterator[int]:
         for _ in range(first, len(self._batches)):
             self._stepper.prepare()
+            self._stepper.loss_sum += 1
             yield 1
 
 
@@ -83,3 +84,21 @@ def test_processes_ask_about_every_ten_steps_and_at_ends_of_epochs(
     with pytest.raises(Interrupted):
         told.run(None)
     assert told.step == step
+
+
+def stopped(folder: Path) -> Training:
+    """A training that stopped after ten steps."""
+    told = training(folder, After(1))
+    with pytest.raises(Interrupted):
+        told.run(None)
+    return told
+
+
+def test_each_process_goes_on_from_the_mean_of_their_losses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SUMMED, lambda x: x + 3 * x)  # the other one's losses are 3
+    stopped(tmp_path)
+    state = RunFolder(tmp_path).load()
+    assert state is not None
+    assert state["loss_sum"] == 10 * 2

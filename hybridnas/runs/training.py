@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..processes import Share, gathered, summed
 from ..tasks import Score
@@ -149,11 +150,14 @@ class Training:
 
     def _mean_loss(self) -> float:
         """Of the epoch so far, over all processes; Diverged where it is not finite."""
-        total = summed(self._stepper.loss_sum.clone()).item() / self.share.num_ranks
-        loss: float = total / max(1, self.at.done)
+        loss: float = self._loss_sum().item() / max(1, self.at.done)
         if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} in epoch {self.at.epoch}")
         return loss
+
+    def _loss_sum(self) -> Tensor:
+        """Of the epoch so far, the mean over all processes."""
+        return summed(self._stepper.loss_sum.clone()) / self.share.num_ranks
 
     def _end_epoch(self, curves: Curves | None) -> None:
         at, length = self.at, self._length
@@ -203,11 +207,12 @@ class Training:
 
     def _save(self) -> None:
         randoms = gathered(random_state(self._stepper.device))
+        loss_sum = self._loss_sum()  # which each process will go on from
         if self.share.rank == 0:
             state = {
                 "stepper": self._stepper.state_dict(),
                 "random": randoms,
-                "loss_sum": self._stepper.loss_sum,
+                "loss_sum": loss_sum,
                 "position": asdict(self.at),
             }
             self.folder.save(state)
