@@ -15,6 +15,7 @@ from run_helpers import After, Told
 from torch import nn
 
 from hybridnas.config import Recipe
+from hybridnas.errors import ConfigError
 from hybridnas.processes import Share
 from hybridnas.runs.folder import RunFolder
 from hybridnas.runs.training import Interrupted, Length, Training
@@ -102,3 +103,16 @@ def test_each_process_goes_on_from_the_mean_of_their_losses(
     state = RunFolder(tmp_path).load()
     assert state is not None
     assert state["loss_sum"] == 10 * 2
+
+
+def test_a_process_that_finds_no_checkpoint_does_not_begin_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(tmp_path)
+    again = training(tmp_path, After(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(GATHERED, lambda value: [value, None])
+        with pytest.raises(ConfigError, match=r"steps taken: \[10, None\]\); --out must be"):
+            again.resume()
+    again.resume()
+    assert again.step == 10

@@ -32,7 +32,9 @@ Data = Annotated[
         "`digits`, FILE.tar, wds/DIR, hfds/NAME, torch/NAME:DIR.",
     ),
 ]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="A new folder.")]
+Out = Annotated[
+    Path, typer.Option(metavar="DIR", help="A new folder; of several machines one that they share.")
+]
 Weights = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Weights to start from (.safetensors, .pth).")
 ]

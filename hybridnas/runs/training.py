@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import ConfigError
 from ..processes import Share, gathered, summed
 from ..tasks import Score
 from ..train import Diverged, Runner, Stepper, check_weights, random_state, restore_random_state
@@ -100,18 +101,24 @@ class Training:
             self._run_epoch(curves)
             self._end_epoch(curves)
 
-    def resume(self) -> bool:
-        """Goes to the folder's checkpoint; False: there is none."""
+    def resume(self) -> None:
+        """Goes to the folder's checkpoint, where there is one. ConfigError where not all processes
+        find the same."""
         state = self.folder.load()
+        steps = gathered(None if state is None else state["stepper"]["steps"])
+        if len(set(steps)) > 1:
+            raise ConfigError(
+                f"--resume: the processes find different checkpoints in {self.folder.path} (by "
+                f"process, steps taken: {steps}); --out must be a folder that all machines share"
+            )
         if state is None:
-            return False
+            return
         self._stepper.load_state_dict(state["stepper"])
         self.at = Position(**state["position"])
         self._stepper.loss_sum.copy_(state["loss_sum"])
         self._stepper.schedule.set(max(0, self._stepper.steps - 1))  # what the last step had
         if len(state["random"]) == self.share.num_ranks:
             restore_random_state(state["random"][self.share.rank], self._stepper.device)
-        return True
 
     def _run_epoch(self, curves: Curves | None) -> None:
         at, of_epoch = self.at, self._length.of_epoch(self.at.epoch)
