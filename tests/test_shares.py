@@ -10,11 +10,14 @@ from coco_helpers import draw
 from mask_sets import task as mask_task
 from mask_sets import write_set
 from PIL import Image
+from run_helpers import Told, order
 from torch import nn
 
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
 from hybridnas.errors import ConfigError
 from hybridnas.processes import ALONE, Share
+from hybridnas.runs import run_recipe
+from hybridnas.runs.group import process_group
 from hybridnas.runs.run import check_steps
 from hybridnas.tasks import TASKS, Loaders
 from hybridnas.tasks import classification as classification_task
@@ -81,3 +84,25 @@ def test_a_process_without_an_image_scores_with_the_others(
     monkeypatch.setattr(classification_task, "summed", lambda counts: counts + others)
     found = classification_task.score(nn.Flatten(), val, CPU)
     assert (found.metrics["top1"], found.metrics["top5"], found.num_images) == (0.5, 0.75, 4)
+
+
+def test_more_processes_than_gpus_are_refused_in_all_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hybridnas.runs.group.pick_device", torch.device)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    for name, value in {"WORLD_SIZE": 8, "LOCAL_WORLD_SIZE": 8, "LOCAL_RANK": 0}.items():
+        monkeypatch.setenv(name, str(value))
+    refused = pytest.raises(ConfigError, match="a GPU of its own, of which there are 4 here")
+    with refused, process_group("cuda"):
+        pass
+
+
+def test_an_error_of_any_process_is_heard_before_training_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RANK", "9")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(ConfigError):
+        run_recipe(order(tmp_path / "none", resume=True), Told(), lambda: False)
+    assert "process 9: --resume:" in caplog.text

@@ -27,7 +27,7 @@ from .config import RunConfig
 from .curves import Curves
 from .finish import write_export
 from .folder import TENSORBOARD, RunFolder
-from .group import by_first, process_group
+from .group import by_first, local_rank, own_rank, process_group
 from .order import Begun, Order, View
 from .training import Length, Training
 
@@ -41,7 +41,7 @@ def run_recipe(order: Order, view: View, stop: Callable[[], bool]) -> dict[str, 
     stop: asked after every step; True: saves, then raises Interrupted. Raises HybridnasError for
     bad input, before anything is written, and Diverged.
     """
-    with process_group(order.device) as (share, device):
+    with _heard(), process_group(order.device) as (share, device):
         told = _prepare(order, share, device)
         model = _network(order, told)
         stepper = Stepper(
@@ -60,7 +60,7 @@ def run_recipe(order: Order, view: View, stop: Callable[[], bool]) -> dict[str, 
             training.resume()
         if share.rank == 0:
             view.began(_begun(told, model, training.step))
-        with _curves(training) as curves, _heard(share):
+        with _curves(training) as curves:
             training.run(curves)
         last: dict[str, Any] = training.at.curve[-1]
         if share.rank == 0:
@@ -208,13 +208,14 @@ def _begun(told: _Told, model: nn.Module, first_step: int) -> Begun:
 
 
 @contextmanager
-def _heard(share: Share) -> Iterator[None]:
-    """Errors of other processes than the first, which the command line would keep to itself."""
+def _heard() -> Iterator[None]:
+    """Errors of other processes than a machine's first, which the command line would keep to
+    itself."""
     try:
         yield
     except HybridnasError as error:
-        if share.rank > 0:
-            _log.error("process %d: %s", share.rank, error)
+        if local_rank() > 0:
+            _log.error("process %d: %s", own_rank(), error)
         raise
 
 
