@@ -5,10 +5,12 @@ The others are played by what `summed` and `gathered` give.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from run_helpers import After, Told
@@ -63,6 +65,7 @@ def training(
         metric="top1",
         folder=RunFolder(folder),
         share=share,
+        seed=5,
         view=Told(),
         stop=stop,
     )
@@ -116,3 +119,21 @@ def test_a_process_that_finds_no_checkpoint_does_not_begin_anew(
             again.resume()
     again.resume()
     assert again.step == 10
+
+
+def test_another_number_of_processes_draw_numbers_of_their_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stopped(tmp_path)
+
+    def drawn(rank: int, num_ranks: int) -> list[float]:
+        training(tmp_path, After(1), share=Share(rank, num_ranks)).resume()
+        return [random.random(), float(np.random.rand()), float(torch.rand(()))]
+
+    as_before = drawn(0, 2)
+    assert as_before == drawn(0, 2)
+    assert caplog.text == ""
+    more = [drawn(rank, 4) for rank in range(4)]
+    assert more == [drawn(rank, 4) for rank in range(4)]
+    assert len({number for numbers in [as_before, *more] for number in numbers}) == 5 * 3
+    assert "4 processes go on with what 2 began" in caplog.text

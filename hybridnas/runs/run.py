@@ -167,6 +167,7 @@ def _training(
         metric=TASK_DEFAULTS[told.config.task.name].measures[0],
         folder=RunFolder(order.out),
         share=told.share,
+        seed=told.config.seed,
         view=view,
         stop=stop,
     )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..environment import seed_everything
 from ..errors import ConfigError
 from ..processes import Share, gathered, summed
 from ..tasks import Score
@@ -18,6 +21,8 @@ from ..train import Diverged, Runner, Stepper, check_weights, random_state, rest
 from .curves import Curves
 from .folder import RunFolder
 from .order import Progress, View
+
+_log = logging.getLogger(__name__)
 
 # Looking at the loss waits for the GPU, so it is done once in so many steps.
 _STEPS_BETWEEN_LOOKS = 50
@@ -64,8 +69,8 @@ class Length:
 class Training:
     """Steps, looks, scores and checkpoints, from a position to the end.
 
-    metric: of the task's score, by which the best epoch is known. stop: asked after every step;
-    with several processes after some, because they must stop together.
+    metric: of the task's score, by which the best epoch is known. seed: of the training. stop:
+    asked after every step; with several processes after some, because they must stop together.
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class Training:
         metric: str,
         folder: RunFolder,
         share: Share,
+        seed: int,
         view: View,
         stop: Callable[[], bool],
     ) -> None:
@@ -86,6 +92,7 @@ class Training:
         self._length = length
         self._score, self._metric = score, metric
         self.folder, self.share = folder, share
+        self._seed = seed
         self._view, self._stop = view, stop
         self._saved_at = time.perf_counter()
 
@@ -117,8 +124,20 @@ class Training:
         self.at = Position(**state["position"])
         self._stepper.loss_sum.copy_(state["loss_sum"])
         self._stepper.schedule.set(max(0, self._stepper.steps - 1))  # what the last step had
-        if len(state["random"]) == self.share.num_ranks:
-            restore_random_state(state["random"][self.share.rank], self._stepper.device)
+        randoms, num_ranks = state["random"], self.share.num_ranks
+        if len(randoms) == num_ranks:
+            restore_random_state(randoms[self.share.rank], self._stepper.device)
+            return
+        self._warn(
+            f"{num_ranks} processes go on with what {len(randoms)} began: their random numbers "
+            f"begin anew at step {self.step}"
+        )
+        numbers = np.random.SeedSequence([self._seed, self.share.rank, self.step])
+        seed_everything(int(numbers.generate_state(1)[0]))
+
+    def _warn(self, message: str) -> None:
+        if self.share.rank == 0:
+            _log.warning("--resume: %s", message)
 
     def _run_epoch(self, curves: Curves | None) -> None:
         at, of_epoch = self.at, self._length.of_epoch(self.at.epoch)
