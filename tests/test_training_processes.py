@@ -17,6 +17,7 @@ from run_helpers import After, Told
 from torch import nn
 
 from hybridnas.config import Recipe
+from hybridnas.data.batches import Placement
 from hybridnas.errors import ConfigError
 from hybridnas.processes import Share
 from hybridnas.runs.folder import RunFolder
@@ -25,6 +26,7 @@ from hybridnas.tasks import Score
 from hybridnas.train import Runner, Stepper
 
 CPU = torch.device("cpu")
+TWO = Share(0, 2)
 SUMMED, GATHERED = "hybridnas.runs.training.summed", "hybridnas.runs.training.gathered"
 
 
@@ -43,7 +45,8 @@ def training(
     stop: Callable[[], bool],
     *,
     steps_per_epoch: int = 30,
-    share: Share = Share(0, 2),  # noqa: B008
+    data: Placement = "device",
+    share: Share = TWO,
 ) -> Training:
     model = nn.Linear(2, 2)
     length = Length(20, 20 * steps_per_epoch, steps_per_epoch, 100, 10**9)
@@ -64,6 +67,7 @@ def training(
         score=lambda: Score({"top1": 0.5}, 1, 0, 1, "cpu"),
         metric="top1",
         folder=RunFolder(folder),
+        data=data,
         share=share,
         seed=5,
         view=Told(),
@@ -137,3 +141,21 @@ def test_another_number_of_processes_draw_numbers_of_their_own(
     assert more == [drawn(rank, 4) for rank in range(4)]
     assert len({number for numbers in [as_before, *more] for number in numbers}) == 5 * 3
     assert "4 processes go on with what 2 began" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("steps_per_epoch", "data", "warns"),
+    [(30, "device", False), (30, "host", False), (30, "stream", True), (10, "stream", False)],
+)
+def test_another_order_of_a_begun_epoch_is_told(
+    steps_per_epoch: int,
+    data: Placement,
+    warns: bool,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It stops after the tenth step, which may be the last of its epoch."""
+    with pytest.raises(Interrupted):
+        training(tmp_path, After(1), steps_per_epoch=steps_per_epoch).run(None)
+    training(tmp_path, After(1), steps_per_epoch=steps_per_epoch, data=data).resume()
+    assert ("in the rest of epoch 1 some may come twice" in caplog.text) == warns

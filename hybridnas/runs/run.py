@@ -166,6 +166,7 @@ def _training(
         score=lambda: task.score(stepper.trained, loaders.val, told.device),
         metric=TASK_DEFAULTS[told.config.task.name].measures[0],
         folder=RunFolder(order.out),
+        data=loaders.train.placement,
         share=told.share,
         seed=told.config.seed,
         view=view,

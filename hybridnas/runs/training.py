@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.batches import Placement
 from ..environment import seed_everything
 from ..errors import ConfigError
 from ..processes import Share, gathered, summed
@@ -69,8 +70,9 @@ class Length:
 class Training:
     """Steps, looks, scores and checkpoints, from a position to the end.
 
-    metric: of the task's score, by which the best epoch is known. seed: of the training. stop:
-    asked after every step; with several processes after some, because they must stop together.
+    metric: of the task's score, by which the best epoch is known. data: where its images
+    lie. seed: of the training. stop: asked after every step; with several processes after some,
+    because they must stop together.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Training:
         score: Callable[[], Score],
         metric: str,
         folder: RunFolder,
+        data: Placement,
         share: Share,
         seed: int,
         view: View,
@@ -92,7 +95,7 @@ class Training:
         self._length = length
         self._score, self._metric = score, metric
         self.folder, self.share = folder, share
-        self._seed = seed
+        self._data, self._seed = data, seed
         self._view, self._stop = view, stop
         self._saved_at = time.perf_counter()
 
@@ -124,7 +127,23 @@ class Training:
         self.at = Position(**state["position"])
         self._stepper.loss_sum.copy_(state["loss_sum"])
         self._stepper.schedule.set(max(0, self._stepper.steps - 1))  # what the last step had
-        randoms, num_ranks = state["random"], self.share.num_ranks
+        self._check_order(state["data"], len(state["random"]))
+        self._restore_random(state["random"])
+
+    def _check_order(self, data: Placement, num_ranks: int) -> None:
+        """Warns where the rest of an epoch is of another order: streams have one, decoded images
+        another, and detection's depends on the batch of each process."""
+        streamed = [each == "stream" for each in (data, self._data)]
+        same = streamed[0] == streamed[1] and num_ranks == self.share.num_ranks
+        if not same and 0 < self.at.done < self._length.of_epoch(self.at.epoch):
+            self._warn(
+                f"the images were read another way or by another number of processes ({data}, "
+                f"{num_ranks} then; {self._data}, {self.share.num_ranks} now): in the rest of "
+                f"epoch {self.at.epoch} some may come twice, others not at all"
+            )
+
+    def _restore_random(self, randoms: list[dict[str, Any]]) -> None:
+        num_ranks = self.share.num_ranks
         if len(randoms) == num_ranks:
             restore_random_state(randoms[self.share.rank], self._stepper.device)
             return
@@ -238,6 +257,7 @@ class Training:
             state = {
                 "stepper": self._stepper.state_dict(),
                 "random": randoms,
+                "data": self._data,
                 "loss_sum": loss_sum,
                 "position": asdict(self.at),
             }
