@@ -140,7 +140,7 @@ def test_another_number_of_processes_draw_numbers_of_their_own(
     more = [drawn(rank, 4) for rank in range(4)]
     assert more == [drawn(rank, 4) for rank in range(4)]
     assert len({number for numbers in [as_before, *more] for number in numbers}) == 5 * 3
-    assert "4 processes go on with what 2 began" in caplog.text
+    assert "number of processes: 2 then, 4 now" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ class Training:
             restore_random_state(randoms[self.share.rank], self._stepper.device)
             return
         self._warn(
-            f"{num_ranks} processes go on with what {len(randoms)} began: their random numbers "
+            f"number of processes: {len(randoms)} then, {num_ranks} now; their random numbers "
             f"begin anew at step {self.step}"
         )
         numbers = np.random.SeedSequence([self._seed, self.share.rank, self.step])
