@@ -21,6 +21,13 @@ class Share:
 ALONE = Share()
 
 
+def scoring_batch_size(batch_size: int, num_images: int, share: Share) -> int:
+    """Of each process, for a batch of all: as when training, and less where there are so few images
+    that some processes would get none."""
+    at_most = -(-num_images // share.num_ranks)
+    return max(1, min(batch_size // share.num_ranks, at_most))
+
+
 def summed(x: Tensor) -> Tensor:
     """The sum over all processes of torch's process group, in place; of this one alone where there
     is no group."""

@@ -77,12 +77,15 @@ def test_a_folder_in_use_is_left_alone(cli: Cli, words: list[str]) -> None:
     assert "--out run is in use already" in cli.refused(*words, "--out", "run")
 
 
-def test_only_the_first_of_several_processes_reports_errors(
-    cli: Cli, words: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("local_rank", "reports"), [("0", True), ("1", False)])
+def test_only_the_first_process_of_each_machine_reports_errors(
+    local_rank: str, reports: bool, cli: Cli, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RANK", "1")
-    done = cli(*words, "--out", "run", "--resume")
-    assert (done.code, done.out, done.err) == (2, "", "")
+    monkeypatch.setenv("RANK", "9")
+    monkeypatch.setenv("LOCAL_RANK", local_rank)
+    words[1] = "mambaout_tini"
+    done = cli(*words, "--out", "run")
+    assert (done.code, done.out, bool(done.err)) == (2, "", reports)
 
 
 @pytest.mark.slow

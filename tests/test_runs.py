@@ -199,6 +199,14 @@ def test_a_batch_must_divide_among_the_processes() -> None:
         check_order(order(Path("unused")), helpers.config(helpers.STRONG), Share(1, 3))
 
 
+@pytest.mark.parametrize(("batch_size", "num_ranks"), [(6, 2), (5, 1)])
+def test_what_is_mixed_in_pairs_must_divide_into_them(batch_size: int, num_ranks: int) -> None:
+    told = helpers.config({**helpers.STRONG, "batch_size": batch_size})
+    with pytest.raises(ConfigError, match=f"must be a multiple of {2 * num_ranks}"):
+        check_order(order(Path("unused")), told, Share(0, num_ranks))
+    check_order(order(Path("unused")), helpers.config(helpers.PLAIN), Share(0, 4))
+
+
 def test_a_recipe_that_starts_from_weights_needs_some(tmp_path: Path) -> None:
     told = helpers.config(helpers.PLAIN, 8, init="weights")
     refused(order(tmp_path / "none", config=told), "give --weights FILE")

@@ -32,7 +32,9 @@ Data = Annotated[
         "`digits`, FILE.tar, wds/DIR, hfds/NAME, torch/NAME:DIR.",
     ),
 ]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="A new folder.")]
+Out = Annotated[
+    Path, typer.Option(metavar="DIR", help="A new folder; of several machines one that they share.")
+]
 Weights = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Weights to start from (.safetensors, .pth).")
 ]
@@ -102,11 +104,12 @@ def train(
     `hybridnas train caformer_s18 --recipe proxy_images64_30e --data photos --out runs/small
     --epochs 10 --set recipe.batch_size=64`
 
-    **Stopping.** Ctrl-C (or SIGTERM) saves and ends with code 130; the same command with
-    `--resume` goes on with the very next step, also after a crash (with what the last checkpoint
-    had). **The folder** holds config.yaml (all that repeats the training), log.csv (a row an
-    epoch), tensorboard/, checkpoints/, and at the end the model as `hybridnas export` writes
-    it: `timm.create_model("local-dir:DIR", pretrained=True)` and `hybridnas evaluate DIR` take it.
+    **Stopping.** Ctrl-C (or SIGTERM) saves and ends with code 130 (several processes save within
+    ten steps, and torchrun ends with a code of its own); the same command with `--resume` goes on
+    with the very next step, also after a crash (with what the last checkpoint had). **The folder**
+    holds config.yaml (all that repeats the training), log.csv (a row an epoch), tensorboard/,
+    checkpoints/, and at the end the model as `hybridnas export` writes it:
+    `timm.create_model("local-dir:DIR", pretrained=True)` and `hybridnas evaluate DIR` take it.
     """
     from ..runs import Order, load_recipe
 

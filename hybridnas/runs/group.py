@@ -22,6 +22,11 @@ def own_rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def local_rank() -> int:
+    """torchrun's number of this process on its machine; 0 without torchrun."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
 @contextmanager
 def process_group(device: str) -> Iterator[tuple[Share, torch.device]]:
     """This process's share and device, in a process group if torchrun started several.
@@ -35,14 +40,15 @@ def process_group(device: str) -> Iterator[tuple[Share, torch.device]]:
         return
     picked = pick_device(device)
     if picked.type == "cuda":
-        local = int(os.environ["LOCAL_RANK"])
-        if picked.index is not None or local >= torch.cuda.device_count():
+        # What all of a machine's processes agree on: those with a GPU would wait for the others.
+        wanted = int(os.environ["LOCAL_WORLD_SIZE"])
+        if picked.index is not None or wanted > torch.cuda.device_count():
             raise ConfigError(
                 f"--device {device}: each process takes a GPU of its own, of which there are "
                 f"{torch.cuda.device_count()} here; say auto, and torchrun --nproc-per-node that "
                 "number or less"
             )
-        picked = torch.device("cuda", local)
+        picked = torch.device("cuda", local_rank())
         torch.cuda.set_device(picked)
     dist.init_process_group("nccl" if picked.type == "cuda" else "gloo")
     try:

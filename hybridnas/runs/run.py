@@ -21,12 +21,13 @@ from ..processes import Share, gathered, synchronized_norms
 from ..provenance import git_commit, machine, versions
 from ..task_defaults import TASK_DEFAULTS
 from ..tasks import TASKS, Loaders
+from ..tasks.finishing import mixes
 from ..train import FRESH, Runner, Stepper, file_digest, initialise
 from .config import RunConfig
 from .curves import Curves
 from .finish import write_export
 from .folder import TENSORBOARD, RunFolder
-from .group import by_first, process_group
+from .group import by_first, local_rank, own_rank, process_group
 from .order import Begun, Order, View
 from .training import Length, Training
 
@@ -40,7 +41,7 @@ def run_recipe(order: Order, view: View, stop: Callable[[], bool]) -> dict[str, 
     stop: asked after every step; True: saves, then raises Interrupted. Raises HybridnasError for
     bad input, before anything is written, and Diverged.
     """
-    with process_group(order.device) as (share, device):
+    with _heard(), process_group(order.device) as (share, device):
         told = _prepare(order, share, device)
         model = _network(order, told)
         stepper = Stepper(
@@ -59,7 +60,7 @@ def run_recipe(order: Order, view: View, stop: Callable[[], bool]) -> dict[str, 
             training.resume()
         if share.rank == 0:
             view.began(_begun(told, model, training.step))
-        with _curves(training) as curves, _heard(share):
+        with _curves(training) as curves:
             training.run(curves)
         last: dict[str, Any] = training.at.curve[-1]
         if share.rank == 0:
@@ -92,11 +93,7 @@ def _prepare(order: Order, share: Share, device: torch.device) -> _Told:
     names = task.class_names(config.task)
     protocol = config.protocol(1, digest, names, init, init_digest)
     loaders = task.loaders(protocol, device, order.loader_workers, share)
-    if 0 in gathered(len(loaders.val)):
-        raise ConfigError(
-            f"{share.num_ranks} processes score {loaders.val.where} together, but it has fewer "
-            f"batches of {loaders.val.batch_size} than that: use fewer processes"
-        )
+    check_steps(loaders, share)
     steps_per_epoch = len(loaders.train)
     protocol = config.protocol(steps_per_epoch, digest, names, init, init_digest)
     length = Length(
@@ -110,17 +107,34 @@ def _prepare(order: Order, share: Share, device: torch.device) -> _Told:
 
 
 def check_order(order: Order, config: RunConfig, share: Share) -> None:
-    """Raises ConfigError for batches that cannot be divided, and where weights are missing."""
+    """Raises ConfigError for batches that cannot be divided among the processes or into the pairs
+    that are mixed, and where weights are missing."""
     batch_size = config.recipe.batch_size
     if batch_size % share.num_ranks:
         raise ConfigError(
             f"recipe.batch_size {batch_size} cannot be divided among {share.num_ranks} processes: "
             "use another number of them, or --set recipe.batch_size=N"
         )
+    if mixes(config.recipe.augmentation) and batch_size % (2 * share.num_ranks):
+        raise ConfigError(
+            f"recipe.batch_size {batch_size}: mixup and cutmix mix images in pairs, so with "
+            f"{share.num_ranks} processes it must be a multiple of {2 * share.num_ranks}: use "
+            "--set recipe.batch_size=N"
+        )
     if config.init == "weights" and order.weights is None:
         raise ConfigError(
             f"recipe {order.recipe} starts from trained weights: give --weights FILE (such as "
             "the model.safetensors of a training with imagenet_300e), or say --set init=none"
+        )
+
+
+def check_steps(loaders: Loaders, share: Share) -> None:
+    """Raises ConfigError where a process gets no batch to train on."""
+    if 0 in gathered(len(loaders.train)):
+        raise ConfigError(
+            f"{loaders.train.where} has too few images for {share.num_ranks} processes with "
+            f"batches of {loaders.train.batch_size} each: use fewer processes, or "
+            "--set recipe.batch_size=N"
         )
 
 
@@ -152,7 +166,9 @@ def _training(
         score=lambda: task.score(stepper.trained, loaders.val, told.device),
         metric=TASK_DEFAULTS[told.config.task.name].measures[0],
         folder=RunFolder(order.out),
+        data=loaders.train.placement,
         share=told.share,
+        seed=told.config.seed,
         view=view,
         stop=stop,
     )
@@ -194,13 +210,14 @@ def _begun(told: _Told, model: nn.Module, first_step: int) -> Begun:
 
 
 @contextmanager
-def _heard(share: Share) -> Iterator[None]:
-    """Errors of other processes than the first, which the command line would keep to itself."""
+def _heard() -> Iterator[None]:
+    """Errors of other processes than a machine's first, which the command line would keep to
+    itself."""
     try:
         yield
     except HybridnasError as error:
-        if share.rank > 0:
-            _log.error("process %d: %s", share.rank, error)
+        if local_rank() > 0:
+            _log.error("process %d: %s", own_rank(), error)
         raise
 
 

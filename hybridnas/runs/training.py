@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from ..data.batches import Placement
+from ..environment import seed_everything
+from ..errors import ConfigError
 from ..processes import Share, gathered, summed
 from ..tasks import Score
 from ..train import Diverged, Runner, Stepper, check_weights, random_state, restore_random_state
@@ -17,9 +23,12 @@ from .curves import Curves
 from .folder import RunFolder
 from .order import Progress, View
 
+_log = logging.getLogger(__name__)
+
 # Looking at the loss waits for the GPU, so it is done once in so many steps.
 _STEPS_BETWEEN_LOOKS = 50
-# Several processes ask each other whether to stop, before torchrun loses its patience (30 s).
+# Several processes ask each other whether to stop, before torchrun loses its patience (30 s);
+# besides, at the end of an epoch.
 _STEPS_BETWEEN_TALKS = 10
 # At the ends of epochs: writing takes as long as a short epoch.
 _SECONDS_BETWEEN_SAVES = 10.0
@@ -61,8 +70,9 @@ class Length:
 class Training:
     """Steps, looks, scores and checkpoints, from a position to the end.
 
-    metric: of the task's score, by which the best epoch is known. stop: asked after every step;
-    with several processes after some, because they must stop together.
+    metric: of the task's score, by which the best epoch is known. data: where its images
+    lie. seed: of the training. stop: asked after every step; with several processes after some,
+    because they must stop together.
     """
 
     def __init__(
@@ -74,7 +84,9 @@ class Training:
         score: Callable[[], Score],
         metric: str,
         folder: RunFolder,
+        data: Placement,
         share: Share,
+        seed: int,
         view: View,
         stop: Callable[[], bool],
     ) -> None:
@@ -83,6 +95,7 @@ class Training:
         self._length = length
         self._score, self._metric = score, metric
         self.folder, self.share = folder, share
+        self._data, self._seed = data, seed
         self._view, self._stop = view, stop
         self._saved_at = time.perf_counter()
 
@@ -98,18 +111,52 @@ class Training:
             self._run_epoch(curves)
             self._end_epoch(curves)
 
-    def resume(self) -> bool:
-        """Goes to the folder's checkpoint; False: there is none."""
+    def resume(self) -> None:
+        """Goes to the folder's checkpoint, where there is one. ConfigError where not all processes
+        find the same."""
         state = self.folder.load()
+        steps = gathered(None if state is None else state["stepper"]["steps"])
+        if len(set(steps)) > 1:
+            raise ConfigError(
+                f"--resume: the processes find different checkpoints in {self.folder.path} (by "
+                f"process, steps taken: {steps}); --out must be a folder that all machines share"
+            )
         if state is None:
-            return False
+            return
         self._stepper.load_state_dict(state["stepper"])
         self.at = Position(**state["position"])
         self._stepper.loss_sum.copy_(state["loss_sum"])
         self._stepper.schedule.set(max(0, self._stepper.steps - 1))  # what the last step had
-        if len(state["random"]) == self.share.num_ranks:
-            restore_random_state(state["random"][self.share.rank], self._stepper.device)
-        return True
+        self._check_order(state["data"], len(state["random"]))
+        self._restore_random(state["random"])
+
+    def _check_order(self, data: Placement, num_ranks: int) -> None:
+        """Warns where the rest of an epoch is of another order: streams have one, decoded images
+        another, and detection's depends on the batch of each process."""
+        streamed = [each == "stream" for each in (data, self._data)]
+        same = streamed[0] == streamed[1] and num_ranks == self.share.num_ranks
+        if not same and 0 < self.at.done < self._length.of_epoch(self.at.epoch):
+            self._warn(
+                f"the images were read another way or by another number of processes ({data}, "
+                f"{num_ranks} then; {self._data}, {self.share.num_ranks} now): in the rest of "
+                f"epoch {self.at.epoch} some may come twice, others not at all"
+            )
+
+    def _restore_random(self, randoms: list[dict[str, Any]]) -> None:
+        num_ranks = self.share.num_ranks
+        if len(randoms) == num_ranks:
+            restore_random_state(randoms[self.share.rank], self._stepper.device)
+            return
+        self._warn(
+            f"number of processes: {len(randoms)} then, {num_ranks} now; their random numbers "
+            f"begin anew at step {self.step}"
+        )
+        numbers = np.random.SeedSequence([self._seed, self.share.rank, self.step])
+        seed_everything(int(numbers.generate_state(1)[0]))
+
+    def _warn(self, message: str) -> None:
+        if self.share.rank == 0:
+            _log.warning("--resume: %s", message)
 
     def _run_epoch(self, curves: Curves | None) -> None:
         at, of_epoch = self.at, self._length.of_epoch(self.at.epoch)
@@ -148,11 +195,14 @@ class Training:
 
     def _mean_loss(self) -> float:
         """Of the epoch so far, over all processes; Diverged where it is not finite."""
-        total = summed(self._stepper.loss_sum.clone()).item() / self.share.num_ranks
-        loss: float = total / max(1, self.at.done)
+        loss: float = self._loss_sum().item() / max(1, self.at.done)
         if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} in epoch {self.at.epoch}")
         return loss
+
+    def _loss_sum(self) -> Tensor:
+        """Of the epoch so far, the mean over all processes."""
+        return summed(self._stepper.loss_sum.clone()) / self.share.num_ranks
 
     def _end_epoch(self, curves: Curves | None) -> None:
         at, length = self.at, self._length
@@ -195,18 +245,20 @@ class Training:
     def _asked_to_stop(self) -> bool:
         if self.share.num_ranks == 1:
             return self._stop()
-        if self.at.done % _STEPS_BETWEEN_TALKS:
+        if self.step % _STEPS_BETWEEN_TALKS and self.at.done < self._length.of_epoch(self.at.epoch):
             return False
         asked = torch.tensor(float(self._stop()), device=self._stepper.device)
         return bool(summed(asked).item())
 
     def _save(self) -> None:
         randoms = gathered(random_state(self._stepper.device))
+        loss_sum = self._loss_sum()  # which each process will go on from
         if self.share.rank == 0:
             state = {
                 "stepper": self._stepper.state_dict(),
                 "random": randoms,
-                "loss_sum": self._stepper.loss_sum,
+                "data": self._data,
+                "loss_sum": loss_sum,
                 "position": asdict(self.at),
             }
             self.folder.save(state)

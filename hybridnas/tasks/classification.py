@@ -29,7 +29,7 @@ from ..data.batches import Batches, TrainingBatches
 from ..data.loader import Transform
 from ..errors import ConfigError
 from ..network import HybridNet
-from ..processes import ALONE, Share, gathered, summed
+from ..processes import ALONE, Share, gathered, scoring_batch_size, summed
 from .base import Loaders, Loss, Score, VisionTask
 from .exact import exact_float32
 from .finishing import Finish, mixes
@@ -109,7 +109,7 @@ def _scoring_batches(
         protocol.task,
         protocol.fidelity.resolution,
         protocol.recipe.crop_pct,
-        protocol.recipe.batch_size,
+        scoring_batch_size(protocol.recipe.batch_size, len(split), share),
         device,
         loader_workers,
         share,

@@ -17,7 +17,7 @@ from ..data.loader import check_readable
 from ..errors import ConfigError
 from ..heads import Detector, mask_rcnn
 from ..network import HybridNet
-from ..processes import ALONE, Share
+from ..processes import ALONE, Share, scoring_batch_size
 from .base import Loaders, Loss, VisionTask
 from .dense import check_dense_recipe
 from .detection_score import score
@@ -45,7 +45,6 @@ def detection_loaders(
         protocol.fidelity.resolution, hflip=recipe.augmentation.hflip, multi_scale=multi_scale
     )
     shared: dict[str, Any] = {
-        "batch_size": max(1, recipe.batch_size // share.num_ranks),
         "seed": protocol.seed,
         "max_corrupt": task.max_corrupt,
         "device": device,
@@ -53,8 +52,15 @@ def detection_loaders(
         "share": share,
     }
     return Loaders(
-        train=CocoLoader(train, view, **shared),
-        val=CocoLoader(val, None, **shared),
+        train=CocoLoader(
+            train, view, batch_size=max(1, recipe.batch_size // share.num_ranks), **shared
+        ),
+        val=CocoLoader(
+            val,
+            None,
+            batch_size=scoring_batch_size(recipe.batch_size, len(val), share),
+            **shared,
+        ),
         num_classes=len(train.class_names),
     )
 

@@ -15,7 +15,7 @@ from ..data.masks import IGNORED
 from ..errors import ConfigError, DataError
 from ..heads import UPerNet
 from ..network import HybridNet
-from ..processes import ALONE, Share, gathered
+from ..processes import ALONE, Share, gathered, scoring_batch_size
 from .base import Loaders, Loss, Score, VisionTask
 from .confusion import Confusion, segmentation_metrics
 from .dense import check_dense_recipe
@@ -78,12 +78,13 @@ def validation_loader(
     """What `score` reads: a split, by default the task's `val`, in order and not augmented.
 
     resolution: of an image's shorter side, where the longer one is not over four times that.
-    Targets keep the size of their files.
+    Targets keep the size of their files. batch_size: of all processes.
     """
+    opened = masks.open_split(task, task.val if split is None else split)
     return ImageLoader(
-        masks.open_split(task, task.val if split is None else split),
+        opened,
         scoring_pair(resolution),
-        batch_size=batch_size,
+        batch_size=scoring_batch_size(batch_size, len(opened), share),
         shuffle=False,
         seed=0,
         max_corrupt=task.max_corrupt,
