@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -24,9 +24,6 @@ from .common import (
 from .dry_run import place_of, print_plan, share_of
 from .resolve import known_study, study_to_run
 from .summary import print_end, print_front, print_status, status_json, write_csv
-
-if TYPE_CHECKING:
-    pass
 
 _OPEN_TO_ALL = (
     "warning: there is no password, and whoever reaches this address can change and delete studies"
