@@ -80,6 +80,9 @@ class Task(Value):
         return {**TASK_DEFAULTS[name].task, **raw}
 
 
+MAX_NAME = 100  # characters of a study's name
+
+
 class Fidelity(Value):
     """How much training: epochs at a resolution in pixels: the side of a square image of
     classification and of a crop of segmentation, the shorter side of an image of detection.
@@ -167,7 +170,7 @@ class Study(Value):
     latency: a table's file; latency_ms may then be an objective and a constraint.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=MAX_NAME)
     description: str = ""
     space: str | dict[str, Any]
     task: Annotated[Task, BeforeValidator(_named)] = Task()

@@ -15,7 +15,12 @@ it is recorded with its reason and the search goes on (hybridnas.evaluate.Outcom
 
 
 class HybridnasError(ValueError):
-    """Bad input: says what was wrong, what came and what is allowed."""
+    """Bad input: says what was wrong, what came and what is allowed.
+
+    told_by_first: the first of several processes has met the same and tells it.
+    """
+
+    told_by_first = False
 
 
 class ArchitectureError(HybridnasError):

@@ -118,4 +118,6 @@ def test_what_cannot_be_calibrated_is_refused(cli: Cli) -> None:
         message = cli.refused("calibrate", name, "--rungs", wrong)
         assert message == f"--rungs takes LOW,HIGH, two of 1 to 2, got {wrong!r}"
     assert "Invalid value for '--archs'" in cli.refused("calibrate", name, "--archs", "4")
+    message = cli.refused("calibrate", name, "--set", f"name={'a' * 90}")
+    assert "NAME.calibration, so the study's name may have 88 characters, got 90: give" in message
     assert "no database at" in cli.refused("calibrate", "nothing")

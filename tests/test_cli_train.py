@@ -14,6 +14,10 @@ import pytest
 import run_helpers as helpers
 from cli_helpers import Cli
 
+from hybridnas.errors import ConfigError
+from hybridnas.processes import Share
+from hybridnas.runs import group
+
 pytest_plugins = ["cli_helpers"]
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -81,8 +85,38 @@ def test_only_the_first_of_several_processes_reports_errors(
     cli: Cli, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RANK", "1")
-    done = cli(*words, "--out", "run", "--resume")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    wrong = [*words, "--out", "run", "--set", "recipe.lrr=1"]
+    done = cli(*wrong)
     assert (done.code, done.out, done.err) == (2, "", "")
+    assert "no architecture 'nope'" in cli.refused("cost", "nope")  # not a training
+    monkeypatch.setenv("RANK", "0")
+    assert "recipe.lrr" in cli.refused(*wrong)
+
+
+@pytest.mark.parametrize(("rank", "ranks"), [("1", None), ("x", "2"), ("1", "many"), ("1", "1")])
+def test_a_process_without_others_always_reports_errors(
+    cli: Cli, words: list[str], monkeypatch: pytest.MonkeyPatch, rank: str, ranks: str | None
+) -> None:
+    """Job schedulers set RANK as well."""
+    monkeypatch.setenv("RANK", rank)
+    if ranks is not None:
+        monkeypatch.setenv("WORLD_SIZE", ranks)
+    assert "recipe.lrr" in cli.refused(*words, "--out", "run", "--set", "recipe.lrr=1")
+    assert "no architecture 'nope'" in cli.refused("cost", "nope")
+
+
+def test_what_the_first_process_finds_it_alone_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = ConfigError("wrong")
+
+    def refuse() -> None:
+        raise wrong
+
+    monkeypatch.setattr(group, "gathered", lambda found: [wrong])
+    for rank in (0, 1):
+        with pytest.raises(ConfigError) as caught:
+            group.by_first(Share(rank, 2), refuse)
+        assert caught.value.told_by_first == (rank == 1)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import torch
 from cli_helpers import Cli, write_study
 from search_helpers import LISTED, RAW, genomes, plan
 
+from hybridnas.cli.common import fidelity_words
 from hybridnas.config import Fidelity, Protocol, Recipe, Task, parse_study
 from hybridnas.cost import cost
 from hybridnas.data import open_split
@@ -65,6 +66,13 @@ def test_iterations_decide_where_they_are_given() -> None:
     assert found.fidelity.iterations == 20
     made = plan(fidelities=[short])
     assert ladder(made)[0].images == 10 * made.study.recipe.batch_size
+
+
+def test_a_training_by_iterations_is_said_to_be_one() -> None:
+    assert fidelity_words(Fidelity(epochs=1, resolution=64)) == "1 epoch at 64 px"
+    for iterations, words in ((4000, "4,000"), (16000, "16,000")):
+        found = Fidelity(epochs=127, resolution=512, iterations=iterations)
+        assert fidelity_words(found) == f"{words} iterations at 512 px"
 
 
 def test_a_whole_share_is_what_was_there_before_shares() -> None:

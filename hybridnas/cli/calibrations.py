@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..config import Fidelity, Study, parse_study
+from ..config import MAX_NAME, Fidelity, Study, parse_study
 from ..errors import ConfigError
 from ..store import Store
 from .common import (
@@ -110,6 +110,7 @@ def calibrate(
     else:
         found = study_to_run(study, storage, True, settings or [])
         setting = _setting(found, archs or _USUAL_ARCHS, seeds or 1, epochs, rungs)
+    _check_name(found.name)
     plan = make_plan(calibration_study(found, setting))
     check_reachable(ray)
     from ..search.driver import run_calibration
@@ -161,6 +162,18 @@ def _setting(
         raise ConfigError(f"--rungs takes LOW,HIGH, two of 1 to {number}, got {rungs!r}")
     low, high = (study.fidelities[place - 1] for place in places)
     return Setting(archs, seeds, low, high)
+
+
+def _check_name(name: str) -> None:
+    """A calibration is a study of its own, whose name is longer."""
+    from ..search.calibration import SUFFIX
+
+    most = MAX_NAME - len(SUFFIX)
+    if len(name.removesuffix(SUFFIX)) > most:
+        raise ConfigError(
+            f"a calibration is kept as NAME{SUFFIX}, so the study's name may have {most} "
+            f"characters, got {len(name)}: give another one (--set name=...)"
+        )
 
 
 def _check_nothing_is_asked(options: Mapping[str, object]) -> None:

@@ -35,6 +35,7 @@ def status_json(view: StudyView) -> dict[str, Any]:
         "trials": dict(view.counts()),
         "budget": view.study.budget.model_dump(exclude_none=True),
         "fidelity": view.study.fidelity.model_dump(exclude_defaults=True),
+        "latency": view.study.latency and view.study.latency.model_dump(),
         "calibrations": [
             {
                 "study": record.study,
@@ -77,6 +78,11 @@ def print_status(view: StudyView) -> None:
             ("trials", f"{len(view.rows)}: {_counts(found['trials'])}"),
             ("budget", _counts(found["budget"], after=True)),
             ("fidelity", fidelity_words(view.study.fidelity)),
+            *(
+                [("latency", f"by table, {view.study.latency.setting}")]
+                if view.study.latency
+                else []
+            ),
             ("proxy", "\n".join(line.removeprefix("proxy: ") for line in proxy_lines(view))),
             ("best", _one_line(view, best[0]) if best else "no result yet"),
             ("front", f"{found['front_size']} trials"),

@@ -109,14 +109,18 @@ def train(
     it: `timm.create_model("local-dir:DIR", pretrained=True)` and `hybridnas evaluate DIR` take it.
     """
     from ..runs import Order, load_recipe
+    from ..runs.group import told_once
 
     changed = list(settings or [])
     if epochs is not None:
         changed.append(f"epochs={epochs}")
+    with told_once():
+        architecture = architecture_of(arch, storage).architecture
+        config = load_recipe(recipe, changed, data=data)
     order = Order(
-        architecture=architecture_of(arch, storage).architecture,
+        architecture=architecture,
         recipe=recipe,
-        config=load_recipe(recipe, changed, data=data),
+        config=config,
         out=out,
         weights=weights,
         resume=resume,
@@ -131,8 +135,7 @@ def train(
 
 def _run(order: Order, arch: str) -> None:
     """Exits with 130 when it was stopped, with 1 when it diverged or memory ended."""
-    import torch
-
+    from ..environment import is_out_of_memory
     from ..runs import Interrupted, run_recipe
     from ..train import Diverged
     from .training_view import TrainingView
@@ -147,9 +150,11 @@ def _run(order: Order, arch: str) -> None:
         except Diverged as error:
             view.note(f"failed: {error}; {order.out}/log.csv has the curve; try a lower recipe.lr")
             raise typer.Exit(1) from None
-        except torch.OutOfMemoryError:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             view.note(
-                "failed: the GPU's memory is too small for this share of a batch: use more GPUs "
+                "failed: memory is too small for this share of a batch: use more GPUs "
                 "(torchrun), or --set recipe.batch_size=N with recipe.lr in proportion"
             )
             raise typer.Exit(1) from None
