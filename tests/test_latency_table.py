@@ -16,7 +16,6 @@ from latency_helpers import KnownTimer, block_ms, known_latency, setting, table_
 from search_helpers import LISTED, SIX
 
 import hybridnas
-from hybridnas.cli import profiles
 from hybridnas.errors import ConfigError, HybridnasError
 from hybridnas.profiling import load_table, make_table, setting_for, stopwatch
 from hybridnas.profiling.pieces import blocks, group, pieces_in, pieces_of
@@ -203,7 +202,7 @@ def test_the_command_times_a_space_here(cli: Cli, monkeypatch: pytest.MonkeyPatc
     assert refused.startswith("--out no/t.json: there is no folder ")
     Path("tables").mkdir()
     assert cli.refused(*asked[:-3], "tables") == "--out tables is a folder: name a file"
-    monkeypatch.setattr(profiles.os, "access", lambda path, mode: mode != os.W_OK)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
     assert cli.refused(*asked) == "--out t.json cannot be written: no permission"
 
 

@@ -108,9 +108,9 @@ def test_a_training_by_iterations_has_the_epochs_that_it_says(clock: Clock) -> N
     out = console()
     view = LiveView(study(), out)
     view.started(candidate(0, fidelities=[{"epochs": 127, "resolution": 32, "iterations": 40}]))
-    assert "\n0 S2 1.23 M 0/? ━━━━━━━━━━━━━━━━━━━━ 0:00\n" in frame(view, out)
+    assert "\n0 S2 1.23 M 0/? ━━━━━━━━━━━━━━━━━━━━ 0:00" in frame(view, out)
     view.epoch(0, 2, 4, 1.98765)
-    assert "\n0 S2 1.23 M 2/4 ━━━━━━━━━━╺━━━━━━━━━ 1.988 0:00\n" in frame(view, out)
+    assert "\n0 S2 1.23 M 2/4 ━━━━━━━━━━╺━━━━━━━━━ 1.988 0:00" in frame(view, out)
 
 
 def test_what_ended_is_counted_and_the_best_kept(clock: Clock) -> None:
