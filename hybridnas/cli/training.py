@@ -111,25 +111,21 @@ def train(
     from ..runs import Order, load_recipe
     from ..runs.group import told_once
 
-    changed = list(settings or [])
-    if epochs is not None:
-        changed.append(f"epochs={epochs}")
+    changed = [*(settings or []), *([] if epochs is None else [f"epochs={epochs}"])]
     with told_once():
-        architecture = architecture_of(arch, storage).architecture
-        config = load_recipe(recipe, changed, data=data)
-    order = Order(
-        architecture=architecture,
-        recipe=recipe,
-        config=config,
-        out=out,
-        weights=weights,
-        resume=resume,
-        device=device,
-        loader_workers=_loader_workers(loader_workers),
-        checkpoint_every=checkpoint_every,
-        captured=not eager,
-        command=shlex.join(["hybridnas", *sys.argv[1:]]),
-    )
+        order = Order(
+            architecture=architecture_of(arch, storage).architecture,
+            recipe=recipe,
+            config=load_recipe(recipe, changed, data=data),
+            out=out,
+            weights=weights,
+            resume=resume,
+            device=device,
+            loader_workers=_loader_workers(loader_workers),
+            checkpoint_every=checkpoint_every,
+            captured=not eager,
+            command=shlex.join(["hybridnas", *sys.argv[1:]]),
+        )
     _run(order, arch)
 
 
