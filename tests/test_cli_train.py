@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import run_helpers as helpers
+import torch
 from cli_helpers import Cli
 
+from hybridnas import runs
 from hybridnas.errors import ConfigError
 from hybridnas.processes import Share
 from hybridnas.runs import group
@@ -117,6 +119,15 @@ def test_what_the_first_process_finds_it_alone_tells(monkeypatch: pytest.MonkeyP
         with pytest.raises(ConfigError) as caught:
             group.by_first(Share(rank, 2), refuse)
         assert caught.value.told_by_first == (rank == 1)
+
+
+def test_memory_that_runs_out_is_one_line(
+    cli: Cli, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "run_recipe", lambda *_: torch.empty(2**50))
+    done = cli(*words, "--out", "run")
+    assert (done.code, done.out, len(done.err.splitlines())) == (1, "", 1)
+    assert done.err.startswith("failed: memory is too small for this share of a batch: use more")
 
 
 @pytest.mark.slow
