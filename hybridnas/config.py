@@ -31,7 +31,7 @@ from .study_parts import Resources as Resources
 from .study_parts import Sampler as Sampler
 from .task_defaults import TASK_DEFAULTS, task_named, with_task_defaults
 
-LONGEST_NAME = 100
+LONGEST_NAME = 100  # characters of a study's name
 
 
 class Task(Value):

@@ -23,6 +23,10 @@ def pixels(size: Size) -> str:
     return f"{height} px" if height == width else f"{height} x {width} px"
 
 
+def square(side: int) -> Size:
+    return side, side
+
+
 @dataclass(frozen=True, slots=True)
 class Count:
     """What a piece of a network costs: trainable numbers, and MACs for one image."""

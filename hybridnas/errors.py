@@ -6,6 +6,7 @@ HybridnasError                  somebody's input; the command line prints one li
 ├── ConfigError                 a study's YAML, a budget, a resource, a command's argument
 ├── DataError                   a data set or weights, missing or broken (names the file)
 ├── StoreError                  a database that is locked, older, newer or unreachable
+│   └── NoDatabaseError         there is none yet
 └── ExportError                 a model that cannot be exported or loaded
 
 A candidate that diverges, runs out of memory or fails is not an error but an outcome:
@@ -14,7 +15,12 @@ it is recorded with its reason and the search goes on (hybridnas.evaluate.Outcom
 
 
 class HybridnasError(ValueError):
-    """Bad input: says what was wrong, what came and what is allowed."""
+    """Bad input: says what was wrong, what came and what is allowed.
+
+    told_by_first: the first of several processes has met the same and tells it.
+    """
+
+    told_by_first = False
 
 
 class ArchitectureError(HybridnasError):
@@ -35,6 +41,10 @@ class DataError(HybridnasError):
 
 class StoreError(HybridnasError):
     """A database that is locked, of another version, or unreachable."""
+
+
+class NoDatabaseError(StoreError):
+    """No database where one is to be read, and nothing against making one there."""
 
 
 class ExportError(HybridnasError):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .architecture import Architecture
 from .config import Protocol
-from .environment import first_line, pick_device, seed_everything
+from .environment import first_line, is_out_of_memory, pick_device, seed_everything
 from .errors import ConfigError, DataError
 from .provenance import git_commit, machine, versions
 from .tasks import TASKS, Loaders, Score
@@ -217,13 +217,7 @@ def _reason(error: Exception) -> Reason:
         return "broken"
     if isinstance(error, Diverged):
         return "diverged"
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return "out_of_memory"
-    # The CPU's allocator and CUDA's libraries raise plain RuntimeErrors.
-    signs = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
-    if isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs):
-        return "out_of_memory"
-    return "error"
+    return "out_of_memory" if is_out_of_memory(error) else "error"
 
 
 def _free(run: _Run, *, succeeded: bool) -> None:

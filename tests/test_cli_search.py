@@ -19,7 +19,7 @@ from hybridnas.search.core import SearchCore
 from hybridnas.search.observer import Observer
 from hybridnas.search.plan import Plan, register
 from hybridnas.search.studies import read_study
-from hybridnas.store import Store
+from hybridnas.store import Store, engine, schema
 
 pytest_plugins = ["cli_helpers"]
 
@@ -91,6 +91,25 @@ def test_dry_run_says_what_would_run_and_writes_nothing(cli: Cli, tmp_path: Path
     assert found["budget"] == {"trials": 24}
     assert 0 < found["smallest_macs"] < found["median_macs"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_takes_no_bad_database_for_a_new_one(
+    populated: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "RETRY_DELAYS_S", ())
+    for words, url in (
+        ("there is no folder", "sqlite:///no/x.db"),
+        ("127.0.0.1:1", "postgresql+psycopg://u:p@127.0.0.1:1/x"),
+    ):
+        assert words in populated.refused("search", "quickstart", "--dry-run", "--storage", url)
+    monkeypatch.setattr(schema, "revisions", lambda: ["0001", "0002", "0003"])
+    for more in ([], ["--resume"]):
+        message = populated.refused("search", "quickstart", "--dry-run", *more)
+        assert "this program needs 0003; run: hybridnas db upgrade" in message
+    new = ("--storage", "sqlite:///new.db")
+    assert "database a new database (no " in populated.shown(
+        "search", "quickstart", "--dry-run", *new
+    )
 
 
 def test_a_resumed_name_is_the_databases_study(populated: Cli) -> None:

@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 import run_helpers as helpers
+import torch
 from cli_helpers import Cli
+
+from hybridnas import runs
+from hybridnas.errors import ConfigError
+from hybridnas.processes import Share
+from hybridnas.runs import group
 
 pytest_plugins = ["cli_helpers"]
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,15 +83,51 @@ def test_a_folder_in_use_is_left_alone(cli: Cli, words: list[str]) -> None:
     assert "--out run is in use already" in cli.refused(*words, "--out", "run")
 
 
-@pytest.mark.parametrize(("local_rank", "reports"), [("0", True), ("1", False)])
-def test_only_the_first_process_of_each_machine_reports_errors(
-    local_rank: str, reports: bool, cli: Cli, words: list[str], monkeypatch: pytest.MonkeyPatch
+def test_only_the_first_of_several_processes_reports_errors(
+    cli: Cli, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RANK", "9")
-    monkeypatch.setenv("LOCAL_RANK", local_rank)
-    words[1] = "mambaout_tini"
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    wrong = [*words, "--out", "run", "--set", "recipe.lrr=1"]
+    done = cli(*wrong)
+    assert (done.code, done.out, done.err) == (2, "", "")
+    assert "no architecture 'nope'" in cli.refused("cost", "nope")  # not a training
+    monkeypatch.setenv("RANK", "0")
+    assert "recipe.lrr" in cli.refused(*wrong)
+
+
+@pytest.mark.parametrize(("rank", "ranks"), [("1", None), ("x", "2"), ("1", "many"), ("1", "1")])
+def test_a_process_without_others_always_reports_errors(
+    cli: Cli, words: list[str], monkeypatch: pytest.MonkeyPatch, rank: str, ranks: str | None
+) -> None:
+    """Job schedulers set RANK as well."""
+    monkeypatch.setenv("RANK", rank)
+    if ranks is not None:
+        monkeypatch.setenv("WORLD_SIZE", ranks)
+    assert "recipe.lrr" in cli.refused(*words, "--out", "run", "--set", "recipe.lrr=1")
+    assert "no architecture 'nope'" in cli.refused("cost", "nope")
+
+
+def test_what_the_first_process_finds_it_alone_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = ConfigError("wrong")
+
+    def refuse() -> None:
+        raise wrong
+
+    monkeypatch.setattr(group, "gathered", lambda found: [wrong])
+    for rank in (0, 1):
+        with pytest.raises(ConfigError) as caught:
+            group.by_first(Share(rank, 2), refuse)
+        assert caught.value.told_by_first == (rank == 1)
+
+
+def test_memory_that_runs_out_is_one_line(
+    cli: Cli, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "run_recipe", lambda *_: torch.empty(2**50))
     done = cli(*words, "--out", "run")
-    assert (done.code, done.out, bool(done.err)) == (2, "", reports)
+    assert (done.code, done.out, len(done.err.splitlines())) == (1, "", 1)
+    assert done.err.startswith("failed: memory is too small for this share of a batch: use more")
 
 
 @pytest.mark.slow

@@ -21,16 +21,19 @@ from hybridnas.cost import cost, input_size
 from hybridnas.errors import ConfigError, ExportError, SpaceError
 from hybridnas.evaluate import evaluate
 from hybridnas.export import Extras, export_model, score_export
+from hybridnas.search.ladder import ladder
 from hybridnas.search.plan import counted_size, feasibility, make_plan, survey
 from hybridnas.search.studies import read_study
 from hybridnas.space import Genome
 from hybridnas.task_defaults import TASK_DEFAULTS
+from hybridnas.tasks import TASKS
 from hybridnas.tasks.inference import Inference
 from hybridnas.train import network_of
 
 pytest_plugins = ["cli_helpers", "dense_helpers"]
 
 DENSE = ["segmentation", "detection"]
+WIDTHS = (8, 16)
 
 
 # ---- before anything is trained
@@ -240,6 +243,22 @@ def test_segmentation_leaves_as_a_program(trained: Trained, tmp_path: Path) -> N
     with torch.inference_mode():
         want = hybridnas.load_model(tmp_path / "model")(images)
         torch.testing.assert_close(program(images), want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("task", DENSE)
+def test_a_training_s_cost_is_that_of_the_images_it_sees(task: str, tmp_path: Path) -> None:
+    """Segmentation trains on square crops, and is counted on four times as much."""
+    plan = make_plan(read_study(raw(task, write_data(task, tmp_path / "data"))))
+    (rung,) = ladder(plan)
+    seen = {"segmentation": (32, 32), "detection": (32, 51)}[task]
+    loader = TASKS[task].loaders(plan.protocol, torch.device("cpu"), 0).train
+    if task == "segmentation":
+        assert next(iter(loader))[0].shape[-2:] == seen
+    drawn = [
+        plan.space.decode({"stage1.width": a, "stage2.width": b}) for a in WIDTHS for b in WIDTHS
+    ]
+    macs = [cost(a, seen, task, plan.num_classes, head_width=8).macs for a in drawn]
+    assert min(macs) <= rung.macs <= max(macs)
 
 
 # ---- the whole, on Ray

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 from cli_helpers import Cli, write_study
-from search_helpers import LISTED, RAW, genomes, plan
+from search_helpers import LISTED, RAW, genomes, plan, start
 
+from hybridnas.cli.common import fidelity_words
 from hybridnas.config import Fidelity, Protocol, Recipe, Task, parse_study
 from hybridnas.cost import cost
 from hybridnas.data import open_split
 from hybridnas.errors import ConfigError
+from hybridnas.evaluate import evaluate
 from hybridnas.search.ladder import ladder, rung_protocol
+from hybridnas.search.observer import Silent
+from hybridnas.search.searcher import StudySearcher
+from hybridnas.store import Store
 from hybridnas.tasks import TASKS
+from hybridnas.train import EpochRecord
 
 pytest_plugins = ["cli_helpers"]
 
@@ -65,6 +72,37 @@ def test_iterations_decide_where_they_are_given() -> None:
     assert found.fidelity.iterations == 20
     made = plan(fidelities=[short])
     assert ladder(made)[0].images == 10 * made.study.recipe.batch_size
+
+
+def test_a_training_by_iterations_is_said_to_be_one() -> None:
+    assert fidelity_words(Fidelity(epochs=1, resolution=64)) == "1 epoch at 64 px"
+    for iterations, words in ((4000, "4,000"), (16000, "16,000")):
+        found = Fidelity(epochs=127, resolution=512, iterations=iterations)
+        assert fidelity_words(found) == f"{words} iterations at 512 px"
+
+
+def test_a_training_by_iterations_says_how_many_epochs_it_takes() -> None:
+    made = plan(fidelities=[{"epochs": 9, "resolution": 16, "iterations": 9}])
+    architecture = made.space.decode(next(iter(genomes(made.space))))
+    told: list[EpochRecord] = []
+    evaluate(architecture, made.protocol, device="cpu", on_epoch=told.append)
+    assert [(record.epoch, record.num_epochs) for record in told] == [(1, 2), (2, 2)]
+
+
+def test_a_search_passes_it_on(tmp_path: Path) -> None:
+    class Told(Silent):
+        epochs: ClassVar[list[tuple[int, int]]] = []
+
+        def epoch(self, number: int, done: int, total: int, loss: float) -> None:
+            self.epochs.append((done, total))
+
+    with Store.open(f"sqlite:///{tmp_path / 'test.db'}") as store:
+        core = start(plan(fidelities=[{"epochs": 9, "resolution": 16, "iterations": 9}]), store)
+        core.observer = Told()
+        searcher = StudySearcher(core, store.begin_session("shapes"), None)
+        searcher.suggest("first")
+        searcher.on_trial_result("first", {"epoch": 1, "num_epochs": 2, "loss": 1.0})
+    assert Told.epochs == [(1, 2)]
 
 
 def test_a_whole_share_is_what_was_there_before_shares() -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import search_helpers
 from cli_helpers import DATABASE, Cli, write_study
+from dense_helpers import raw, write_data
 from latency_helpers import known_latency, table_of
 from search_helpers import LISTED, asked, drive, finish, optuna_trials, start
 
+from hybridnas.cli.plot import plot_front
 from hybridnas.config import parse_study
 from hybridnas.errors import ConfigError, SpaceError
 from hybridnas.profiling import load_table
@@ -63,6 +65,19 @@ def test_no_candidate_breaks_a_limit_on_latency(store: Store, table_file: Path) 
 def test_a_limit_out_of_reach_is_said(table_file: Path) -> None:
     with pytest.raises(SpaceError, match=r"latency_ms must keep max 0.01, the space reaches 0\."):
         plan_with(table_file, constraints={"latency_ms": {"max": 0.01}})
+
+
+def test_a_table_of_other_images_is_refused(table_file: Path) -> None:
+    bigger = [{"epochs": 1, "resolution": 64}]
+    with pytest.raises(ConfigError, match=r"measured at 32 px, the study's .* 64 px: .*size 64 "):
+        plan_with(table_file, fidelities=bigger)
+
+
+def test_a_dense_task_has_no_latency(table_file: Path, tmp_path: Path) -> None:
+    data = write_data("segmentation", tmp_path / "data")
+    found = parse_study(raw("segmentation", data, latency=str(table_file)), "test")
+    with pytest.raises(ConfigError, match=r"times classifiers, the task is segmentation, whose"):
+        make_plan(found)
 
 
 def test_the_study_keeps_what_its_table_was(store: Store, table_file: Path, tmp_path: Path) -> None:
@@ -121,6 +136,17 @@ def test_latency_needs_a_table(changes: dict[str, Any]) -> None:
         parse_study({**search_helpers.RAW, **changes}, "test")
 
 
+def test_the_plot_s_axis_says_the_setting(
+    store: Store, table_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")  # text stays text
+    drive(start(plan_with(table_file), store))
+    plot_front(StudyView("shapes", store), tmp_path / "front.svg")
+    drawn = (tmp_path / "front.svg").read_text()
+    assert f"latency_ms ({table_of(LISTED).setting.words})" in drawn
+
+
 def test_it_is_shown_where_latency_is(cli: Cli, table_file: Path) -> None:
     Path("t.json").write_bytes(table_file.read_bytes())
     name = write_study(space=LISTED, latency="t.json", objectives=OBJECTIVES)
@@ -131,7 +157,7 @@ def test_it_is_shown_where_latency_is(cli: Cli, table_file: Path) -> None:
         drive(start(plan_with(table_file), store))
     shown = cli.shown("pareto", "shapes")
     assert f"latency_ms: of one batch by table, {words}" in shown
-    assert f"\nlatency {words}\n" in cli.shown("status", "shapes")
+    assert f"latency by table, {words}" in cli.shown("status", "shapes")
     assert cli.json("status", "shapes")["latency"]["setting"] == words
     best = cli.json("pareto", "shapes")[0]["values"]
     assert f"{best['latency_ms']:.3f}" in shown

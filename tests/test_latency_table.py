@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections import Counter
 from pathlib import Path
@@ -108,6 +109,22 @@ def test_what_is_not_timed_is_estimated() -> None:
     assert table.accuracy.within_10_percent == 1
 
 
+def test_nothing_is_timed_for_a_table_that_cannot_be() -> None:
+    listed = hybridnas.SearchSpace.load(LISTED)
+    groups = Counter(map(group, blocks(pieces_in(listed, (32, 32)))))
+    fewest = sum(min(number, 3) for number in groups.values())
+    assert fewest < sum(groups.values())
+    timer = KnownTimer(setting())
+    for number in (1, fewest - 1):
+        with pytest.raises(ConfigError, match=rf"^{number} timed .*'listed' .* {fewest} or more$"):
+            make_table(listed, timer, max_blocks=number, networks=6)
+    with pytest.raises(HybridnasError, match="too small to check a table on 7 different"):
+        make_table(hybridnas.SearchSpace.load(SIX), timer, networks=7)
+    assert not timer.timed
+    table = make_table(listed, timer, max_blocks=fewest, networks=6)
+    assert table.estimate_error is not None
+
+
 def test_blocks_are_chosen_evenly_from_their_groups() -> None:
     found = blocks(pieces_in(hybridnas.SearchSpace.load("hybrid_small"), (32, 32)))
     chosen = choose(found, 400, random.Random(0))
@@ -183,6 +200,10 @@ def test_the_command_times_a_space_here(cli: Cli, monkeypatch: pytest.MonkeyPatc
     assert cli.refused("latency", "no_space", "--out", "t.json").startswith("no search space")
     refused = cli.refused("latency", "listed.yaml", "--out", "no/t.json")
     assert refused.startswith("--out no/t.json: there is no folder ")
+    Path("tables").mkdir()
+    assert cli.refused(*asked[:-3], "tables") == "--out tables is a folder: name a file"
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    assert cli.refused(*asked) == "--out t.json cannot be written: no permission"
 
 
 @pytest.mark.gpu

@@ -38,8 +38,8 @@ def study(**changes: Any) -> Study:
     return parse_study({**helpers.RAW, "fidelities": fidelities, **changes}, "test")
 
 
-def candidate(number: int) -> Candidate:
-    protocol = study().protocol("0123456789ab", ("a", "b"))
+def candidate(number: int, **changes: Any) -> Candidate:
+    protocol = study(**changes).protocol("0123456789ab", ("a", "b"))
     return Candidate(number, "token", TINY, TINY.digest, COSTS, protocol)
 
 
@@ -102,6 +102,15 @@ def test_what_runs_has_its_epochs_and_loss(clock: Clock) -> None:
     assert "\n0 S2 1.23 M 2/4 ━━━━━━━━━━╺━━━━━━━━━ 1.988 1:05\n" in shown
     assert "\n1 S2 1.23 M 0/4 ━━━━━━━━━━━━━━━━━━━━ 1:00" in shown
     assert "99" not in shown
+
+
+def test_a_training_by_iterations_has_the_epochs_that_it_says(clock: Clock) -> None:
+    out = console()
+    view = LiveView(study(), out)
+    view.started(candidate(0, fidelities=[{"epochs": 127, "resolution": 32, "iterations": 40}]))
+    assert "\n0 S2 1.23 M 0/? ━━━━━━━━━━━━━━━━━━━━ 0:00" in frame(view, out)
+    view.epoch(0, 2, 4, 1.98765)
+    assert "\n0 S2 1.23 M 2/4 ━━━━━━━━━━╺━━━━━━━━━ 1.988 0:00" in frame(view, out)
 
 
 def test_what_ended_is_counted_and_the_best_kept(clock: Clock) -> None:

@@ -64,12 +64,24 @@ def test_a_network_is_measured(dtype: str) -> None:
     assert found.training.peak_mib > found.inference.peak_mib
 
 
-def test_memory_that_runs_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("on_cuda", [True, False])
+def test_memory_that_runs_out_is_said(monkeypatch: pytest.MonkeyPatch, on_cuda: bool) -> None:
     def full(*_: Any) -> Run:
-        raise torch.OutOfMemoryError("no room")
+        if on_cuda:
+            raise torch.OutOfMemoryError("no room")
+        return torch.empty(2**50)  # type: ignore[return-value]
 
     monkeypatch.setattr(measure, "training_step", full)
     with pytest.raises(hybridnas.errors.ConfigError, match=r"batch of 2 does not fit .* --batch"):
+        profile(hybridnas.Architecture.from_dict(TINY), setting_for(CPU, (32, 32), 2), 10)
+
+
+def test_other_errors_are_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*_: Any) -> Run:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(measure, "training_step", wrong)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
         profile(hybridnas.Architecture.from_dict(TINY), setting_for(CPU, (32, 32), 2), 10)
 
 

@@ -10,13 +10,11 @@ from coco_helpers import draw
 from mask_sets import task as mask_task
 from mask_sets import write_set
 from PIL import Image
-from run_helpers import Told, order
 from torch import nn
 
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
 from hybridnas.errors import ConfigError
 from hybridnas.processes import ALONE, Share
-from hybridnas.runs import run_recipe
 from hybridnas.runs.group import process_group
 from hybridnas.runs.run import check_steps
 from hybridnas.tasks import TASKS, Loaders
@@ -96,13 +94,3 @@ def test_more_processes_than_gpus_are_refused_in_all_of_them(
     refused = pytest.raises(ConfigError, match="a GPU of its own, of which there are 4 here")
     with refused, process_group("cuda"):
         pass
-
-
-def test_an_error_of_any_process_is_heard_before_training_begins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("RANK", "9")
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    with pytest.raises(ConfigError):
-        run_recipe(order(tmp_path / "none", resume=True), Told(), lambda: False)
-    assert "process 9: --resume:" in caplog.text

@@ -99,7 +99,7 @@ def test_quick_epochs_are_told_of_now_and_then() -> None:
     told: list[EpochRecord] = []
     on_epoch = seldom(told.append, 1.0, lambda: next(times))
     for epoch in range(1, 6):
-        on_epoch(EpochRecord(epoch, 1.0, 0.1, 0.4, 100.0))
+        on_epoch(EpochRecord(epoch, 1.0, 0.1, 0.4, 100.0, 5))
     assert [record.epoch for record in told] == [3, 5]
 
 

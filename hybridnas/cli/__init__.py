@@ -79,7 +79,7 @@ def main() -> None:
     try:
         code = app(prog_name="hybridnas", standalone_mode=False)
     except HybridnasError as error:
-        if int(os.environ.get("LOCAL_RANK", "0")) == 0:  # of a machine one is enough
+        if not error.told_by_first:
             typer.echo(f"error: {error}", err=True)
         sys.exit(2)
     except _USAGE_ERROR as error:

@@ -114,6 +114,8 @@ def epochs(number: int) -> str:
 
 
 def fidelity_words(fidelity: Fidelity) -> str:
-    """`15 epochs at 64 px`, `15 epochs at 64 px of 25 % of the images`."""
+    """`15 epochs at 64 px of 25 % of the images`; `16,000 iterations at 512 px`."""
+    steps = fidelity.iterations
+    length = epochs(fidelity.epochs) if steps is None else f"{steps:,} iterations"
     share = "" if fidelity.share == 1 else f" of {100 * fidelity.share:g} % of the images"
-    return f"{epochs(fidelity.epochs)} at {fidelity.resolution} px{share}"
+    return f"{length} at {fidelity.resolution} px{share}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Study
 from ..counting import pixels
-from ..errors import StoreError
+from ..errors import NoDatabaseError
 from ..store import Store
 from .common import fidelity_words, in_units, objective_text, print_facts, print_json
 from .costs import HEADS
@@ -25,14 +25,14 @@ def share_of(plan: Plan, ray: str | None) -> str:
 
 
 def place_of(plan: Plan, storage: str, resume: bool) -> str:
-    """What the database says to the study; ConfigError where it could not run."""
+    """What the database says to the study; HybridnasError where it could not run."""
     from ..search.plan import check_registered
 
     try:
         with Store.open(storage, create=False) as store:
             known = check_registered(plan, store, resume)
             return "goes on with what is there" if known else "a new study"
-    except StoreError as error:
+    except NoDatabaseError as error:
         return f"a new database ({error})"
 
 

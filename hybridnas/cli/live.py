@@ -21,6 +21,7 @@ from .common import in_units
 class _Running:
     candidate: Candidate
     started: float
+    total: int | None  # epochs; unknown of a training by iterations until it says so
     epoch: int = 0
     loss: float | None = None
 
@@ -86,11 +87,14 @@ class LiveView:
         self._before = self._done = done
 
     def started(self, candidate: Candidate) -> None:
-        self._running[candidate.number] = _Running(candidate, time.monotonic())
+        fidelity = candidate.protocol.fidelity
+        total = fidelity.epochs if fidelity.iterations is None else None
+        self._running[candidate.number] = _Running(candidate, time.monotonic(), total)
 
     def epoch(self, number: int, done: int, total: int, loss: float) -> None:
         if number in self._running:
-            self._running[number].epoch, self._running[number].loss = done, loss
+            run = self._running[number]
+            run.epoch, run.total, run.loss = done, total, loss
 
     def finished(self, result: Finished) -> None:
         self._running.pop(result.number, None)
@@ -139,13 +143,12 @@ class LiveView:
         for column in ("trial", "stages", "MACs", "epochs", "", "loss", "time"):
             table.add_column(column)
         for number, run in sorted(self._running.items()):
-            total = run.candidate.protocol.fidelity.epochs
             table.add_row(
                 str(number),
                 run.candidate.architecture.short,
                 in_units(run.candidate.costs["macs"]),
-                f"{run.epoch}/{total}",
-                ProgressBar(total=total, completed=run.epoch, width=20),
+                f"{run.epoch}/{run.total or '?'}",
+                ProgressBar(total=run.total or 1, completed=run.epoch, width=20),
                 "" if run.loss is None else f"{run.loss:.3f}",
                 _clock(time.monotonic() - run.started),
             )

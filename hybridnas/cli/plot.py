@@ -44,7 +44,7 @@ def plot_front(view: StudyView, path: Path) -> None:
         axes.annotate(row.architecture.short, (x, y), (4, -10), textcoords="offset points", size=7)
     labels = {"macs": f"MACs at {pixels(counted_size(view.study))}", "params": "parameters"}
     if view.study.latency is not None:
-        labels["latency_ms"] = f"latency_ms of one batch by table\n{view.study.latency.setting}"
+        labels["latency_ms"] = f"latency_ms ({view.study.latency.setting})"
     axes.set(
         xlabel=labels.get(cost, cost),
         ylabel=score,

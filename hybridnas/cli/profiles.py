@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -194,8 +195,9 @@ def latency(
     Every stem, downsampler, block (kind, width, resolution, options) and head of the space is
     timed once; a network's latency is their sum, to scale. How near that comes to whole networks
     that were not used is printed and kept in the table. A study names the table (`latency: FILE`)
-    and may then have `latency_ms` as an objective and a constraint, decided before training.
-    Example: `hybridnas latency hybrid_small --input-size 64 --out h100.json`
+    and may then have `latency_ms` as an objective and a constraint, decided before training; its
+    images must have the table's size, and its task must be classification.
+    Example, for a study of 64 px: `hybridnas latency hybrid_small --input-size 64 --out h100.json`
     """
     from ..environment import pick_device
     from ..profiling import Stopwatch, fitting, make_table, setting_for
@@ -204,8 +206,7 @@ def latency(
     loaded = SearchSpace.load(space)
     size = (loaded.spec.input_size,) * 2 if input_size is None else image_size(input_size)
     setting = setting_for(pick_device(device), (size[0], size[-1]), batch, dtype, mode)
-    if not out.absolute().parent.is_dir():
-        raise ConfigError(f"--out {out}: there is no folder {out.absolute().parent}")
+    _check_writable(out)
     began, lines = time.monotonic(), console(stderr=True)
     with fitting(setting):
         table = make_table(
@@ -222,6 +223,17 @@ def latency(
         print_json({**document, "file": str(out), "seconds": seconds})
         return
     print_facts(f"Latency table of {table.space}: {out}", _facts(table, seconds))
+
+
+def _check_writable(out: Path) -> None:
+    """Before minutes of timing."""
+    folder = out.absolute().parent
+    if not folder.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {folder}")
+    if out.is_dir():
+        raise ConfigError(f"--out {out} is a folder: name a file")
+    if not os.access(out if out.exists() else folder, os.W_OK):
+        raise ConfigError(f"--out {out} cannot be written: no permission")
 
 
 def _facts(table: LatencyTable, seconds: float) -> list[tuple[str, object]]:

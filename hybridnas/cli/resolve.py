@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..architecture import Architecture
 from ..config import Study, parse_study
-from ..errors import ArchitectureError, ConfigError, StoreError
+from ..errors import ArchitectureError, ConfigError, NoDatabaseError
 from ..export import Origin
 from ..reference import REFERENCES
 from ..resources import shipped
@@ -30,7 +30,7 @@ def study_to_run(text: str, storage: str, resume: bool, settings: list[str]) -> 
                 config = store.study_config(text)
                 if config is None and not is_shipped:
                     StudyView(text, store)  # says which studies there are
-        except StoreError:
+        except NoDatabaseError:
             if not is_shipped:
                 raise
             config = None

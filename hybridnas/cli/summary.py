@@ -78,7 +78,11 @@ def print_status(view: StudyView) -> None:
             ("trials", f"{len(view.rows)}: {_counts(found['trials'])}"),
             ("budget", _counts(found["budget"], after=True)),
             ("fidelity", fidelity_words(view.study.fidelity)),
-            *([("latency", view.study.latency.setting)] if view.study.latency else []),
+            *(
+                [("latency", f"by table, {view.study.latency.setting}")]
+                if view.study.latency
+                else []
+            ),
             ("proxy", "\n".join(line.removeprefix("proxy: ") for line in proxy_lines(view))),
             ("best", _one_line(view, best[0]) if best else "no result yet"),
             ("front", f"{found['front_size']} trials"),

@@ -112,30 +112,29 @@ def train(
     `timm.create_model("local-dir:DIR", pretrained=True)` and `hybridnas evaluate DIR` take it.
     """
     from ..runs import Order, load_recipe
+    from ..runs.group import told_once
 
-    changed = list(settings or [])
-    if epochs is not None:
-        changed.append(f"epochs={epochs}")
-    order = Order(
-        architecture=architecture_of(arch, storage).architecture,
-        recipe=recipe,
-        config=load_recipe(recipe, changed, data=data),
-        out=out,
-        weights=weights,
-        resume=resume,
-        device=device,
-        loader_workers=_loader_workers(loader_workers),
-        checkpoint_every=checkpoint_every,
-        captured=not eager,
-        command=shlex.join(["hybridnas", *sys.argv[1:]]),
-    )
+    changed = [*(settings or []), *([] if epochs is None else [f"epochs={epochs}"])]
+    with told_once():
+        order = Order(
+            architecture=architecture_of(arch, storage).architecture,
+            recipe=recipe,
+            config=load_recipe(recipe, changed, data=data),
+            out=out,
+            weights=weights,
+            resume=resume,
+            device=device,
+            loader_workers=_loader_workers(loader_workers),
+            checkpoint_every=checkpoint_every,
+            captured=not eager,
+            command=shlex.join(["hybridnas", *sys.argv[1:]]),
+        )
     _run(order, arch)
 
 
 def _run(order: Order, arch: str) -> None:
     """Exits with 130 when it was stopped, with 1 when it diverged or memory ended."""
-    import torch
-
+    from ..environment import is_out_of_memory
     from ..runs import Interrupted, run_recipe
     from ..train import Diverged
     from .training_view import TrainingView
@@ -150,9 +149,11 @@ def _run(order: Order, arch: str) -> None:
         except Diverged as error:
             view.note(f"failed: {error}; {order.out}/log.csv has the curve; try a lower recipe.lr")
             raise typer.Exit(1) from None
-        except torch.OutOfMemoryError:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             view.note(
-                "failed: the GPU's memory is too small for this share of a batch: use more GPUs "
+                "failed: memory is too small for this share of a batch: use more GPUs "
                 "(torchrun), or --set recipe.batch_size=N with recipe.lr in proportion"
             )
             raise typer.Exit(1) from None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..architecture import Architecture
+from ..environment import is_out_of_memory
 from ..errors import ConfigError
 from ..network import HybridNet
 from ..reference import reference
@@ -76,7 +77,9 @@ def fitting(setting: Setting) -> Iterator[None]:
     try:
         with current(torch.device(setting.device)):
             yield
-    except torch.OutOfMemoryError:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         raise ConfigError(
             f"a batch of {setting.batch} does not fit into the memory of {setting.device_name}: "
             f"give a smaller --batch"

@@ -10,13 +10,15 @@ import numpy as np
 
 from ..architecture import Architecture
 from ..cost import cost
-from ..errors import HybridnasError
+from ..errors import ConfigError, HybridnasError
 from ..space import SearchSpace
 from .estimate import estimate
 from .measure import REFERENCE
 from .pieces import Piece, blocks, group, pieces_in, pieces_of
 from .setting import Setting
 from .table import Accuracy, LatencyTable, sum_of
+
+FEWEST_BLOCKS = 3  # timed of a group whose others are estimated: one is held out, two give a trend
 
 
 class Timer(Protocol):
@@ -45,12 +47,15 @@ def make_table(
     Every piece but blocks is timed, and of the blocks all or, of a space with more than
     max_blocks, so many drawn evenly from each group; the others' times are estimated from those.
     A third of the random networks fits scale and offset, the others are held out to check it.
-    note: told how far it is.
+    note: told how far it is. Raises HybridnasError for too few blocks or networks, or too small a
+    space, before anything is timed.
     """
     if networks < 6:
         raise HybridnasError(f"a table needs 6 networks or more to be checked on, got {networks}")
     rng, setting = random.Random(seed), timer.setting
     pieces = pieces_in(space, setting.input_size)
+    _check_enough(blocks(pieces), max_blocks, space.name)
+    drawn = _distinct(space, networks, rng)
     chosen = choose(blocks(pieces), max_blocks, rng)
     timed_blocks = set(chosen)
     to_time = [p for p in pieces if p.kind != "block"] + chosen
@@ -64,7 +69,6 @@ def make_table(
     guessed, error = estimate(times, [p for p in blocks(pieces) if p not in timed_blocks], seed)
     by_key = {piece.key: ms for piece, ms in {**times, **guessed}.items()}
     note(f"timing {networks} random networks whole")
-    drawn = _distinct(space, networks, rng)
     measured = np.array([timer.network(architecture) for architecture in drawn])
     size = setting.input_size
     sums = np.array([sum_of(pieces_of(a, size), by_key, space.name) for a in drawn])
@@ -89,16 +93,31 @@ def make_table(
 
 def choose(found: Sequence[Piece], number: int, rng: random.Random) -> list[Piece]:
     """All blocks, or `number` of them: as many of each group, and all of groups too small."""
-    by_group: dict[object, list[Piece]] = {}
-    for piece in found:
-        by_group.setdefault(group(piece), []).append(piece)
+    groups = _groups(found)
     chosen: list[Piece] = []
     left = min(number, len(found))
-    for place, members in enumerate(sorted(by_group.values(), key=len)):
-        share = min(len(members), left // (len(by_group) - place))
+    for place, members in enumerate(sorted(groups, key=len)):
+        share = min(len(members), left // (len(groups) - place))
         chosen += rng.sample(members, share)
         left -= share
     return chosen
+
+
+def _groups(found: Sequence[Piece]) -> list[list[Piece]]:
+    by_group: dict[object, list[Piece]] = {}
+    for piece in found:
+        by_group.setdefault(group(piece), []).append(piece)
+    return list(by_group.values())
+
+
+def _check_enough(found: Sequence[Piece], number: int, space: str) -> None:
+    """Whether `choose` takes enough of every group to estimate its others from."""
+    fewest = sum(min(len(members), FEWEST_BLOCKS) for members in _groups(found))
+    if number < fewest:
+        raise ConfigError(
+            f"{number} timed blocks (--blocks) are too few to estimate the others of the space "
+            f"{space!r} from: it needs {fewest} or more"
+        )
 
 
 def fit_line(sums: np.ndarray, measured: np.ndarray) -> tuple[float, float]:

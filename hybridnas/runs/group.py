@@ -18,8 +18,19 @@ T = TypeVar("T")
 
 
 def own_rank() -> int:
-    """torchrun's number of this process; 0 without torchrun."""
-    return int(os.environ.get("RANK", "0"))
+    """torchrun's number of this process; 0 where it started no other."""
+    rank, ranks = (os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE"))
+    return int(rank) if rank.isdecimal() and ranks.isdecimal() and int(ranks) > 1 else 0
+
+
+@contextmanager
+def told_once() -> Iterator[None]:
+    """For what every process finds out for itself and alike: the first one alone tells errors."""
+    try:
+        yield
+    except HybridnasError as error:
+        error.told_by_first = own_rank() > 0
+        raise
 
 
 def local_rank() -> int:
@@ -67,5 +78,6 @@ def by_first(share: Share, work: Callable[[], T]) -> T:
             result = error
     shared: T | HybridnasError = gathered(result)[0]
     if isinstance(shared, HybridnasError):
+        shared.told_by_first = share.rank > 0
         raise shared
     return shared

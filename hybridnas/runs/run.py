@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..config import Protocol
 from ..environment import seed_everything
-from ..errors import ConfigError, HybridnasError
+from ..errors import ConfigError
 from ..processes import Share, gathered, synchronized_norms
 from ..provenance import git_commit, machine, versions
 from ..task_defaults import TASK_DEFAULTS
@@ -27,11 +26,9 @@ from .config import RunConfig
 from .curves import Curves
 from .finish import write_export
 from .folder import TENSORBOARD, RunFolder
-from .group import by_first, local_rank, own_rank, process_group
+from .group import by_first, process_group, told_once
 from .order import Begun, Order, View
 from .training import Length, Training
-
-_log = logging.getLogger(__name__)
 
 
 def run_recipe(order: Order, view: View, stop: Callable[[], bool]) -> dict[str, Any]:
@@ -41,7 +38,7 @@ def run_recipe(order: Order, view: View, stop: Callable[[], bool]) -> dict[str, 
     stop: asked after every step; True: saves, then raises Interrupted. Raises HybridnasError for
     bad input, before anything is written, and Diverged.
     """
-    with _heard(), process_group(order.device) as (share, device):
+    with process_group(order.device) as (share, device):
         told = _prepare(order, share, device)
         model = _network(order, told)
         stepper = Stepper(
@@ -81,11 +78,12 @@ class _Told:
 
 
 def _prepare(order: Order, share: Share, device: torch.device) -> _Told:
-    config = order.config.fitted(order.architecture)
-    task = TASKS[config.task.name]
-    check_order(order, config, share)
+    with told_once():
+        config = order.config.fitted(order.architecture)
+        task = TASKS[config.task.name]
+        check_order(order, config, share)
+        task.check(config.recipe)
     by_first(share, lambda: RunFolder(order.out).check(order.resume))
-    task.check(config.recipe)
     init, init_digest = FRESH, ""
     if order.weights is not None:
         init, init_digest = str(order.weights), file_digest(order.weights)
@@ -207,18 +205,6 @@ def _begun(told: _Told, model: nn.Module, first_step: int) -> Begun:
         str(told.device),
         sum(parameter.numel() for parameter in model.parameters()),
     )
-
-
-@contextmanager
-def _heard() -> Iterator[None]:
-    """Errors of other processes than a machine's first, which the command line would keep to
-    itself."""
-    try:
-        yield
-    except HybridnasError as error:
-        if local_rank() > 0:
-            _log.error("process %d: %s", own_rank(), error)
-        raise
 
 
 @contextmanager

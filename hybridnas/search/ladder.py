@@ -7,7 +7,7 @@ import statistics
 from dataclasses import dataclass
 
 from ..config import Fidelity, Protocol
-from ..cost import cost, input_size
+from ..cost import cost
 from ..tasks import TASKS
 from .plan import Plan, feasibility
 from .strata import feasible
@@ -19,8 +19,8 @@ _DRAWN = 200
 class Rung:
     """A fidelity and what a training at it takes.
 
-    images: that it goes through, over all epochs. macs: of one image at its resolution, for the
-    median of random architectures that keep the constraints.
+    images: that it goes through, over all epochs. macs: of one of them, as large as the task trains
+    on at the rung's resolution, for the median of random architectures that keep the constraints.
     """
 
     fidelity: Fidelity
@@ -42,7 +42,7 @@ def ladder(plan: Plan) -> list[Rung]:
     architectures = [plan.space.decode(genome) for genome in drawn]
     rungs = []
     for fidelity in study.fidelities:
-        size = input_size(task.name, fidelity.resolution)
+        size = TASKS[task.name].training_size(fidelity.resolution)
         macs = statistics.median(
             cost(a, size, task.name, plan.num_classes, head_width=task.head_width).macs
             for a in architectures

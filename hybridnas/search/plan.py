@@ -97,15 +97,28 @@ def _with_full_paths(study: Study) -> Study:
 def _with_latency(study: Study) -> tuple[Study, LatencyTable | None]:
     """The study with its table's sha and setting, and the table.
 
-    Raises ConfigError where the file is not the one that the study began with.
+    Raises ConfigError where the file is not the one that the study began with, or was measured at
+    another size of images.
     """
     if study.latency is None:
         return study, None
+    if study.task.name != "classification":
+        raise ConfigError(
+            f"latency: a table times classifiers, the task is {study.task.name}, whose head it "
+            f"does not know: leave latency out"
+        )
     table, sha = load_table(Path(study.latency.file))
     if study.latency.sha256 not in ("", sha):
         raise ConfigError(
             f"latency: {study.latency.file} is another table (sha256 {sha[:12]}) than the one that "
             f"the study began with ({study.latency.sha256[:12]})"
+        )
+    wanted = counted_size(study)
+    if table.setting.input_size != wanted:
+        raise ConfigError(
+            f"latency: {study.latency.file} was measured at {pixels(table.setting.input_size)}, "
+            f"the study's images have {pixels(wanted)}: make one with `hybridnas latency SPACE "
+            f"--input-size {wanted[0]} --out FILE`"
         )
     known = study.latency.model_copy(update={"sha256": sha, "setting": table.setting.words})
     return study.model_copy(update={"latency": known}), table

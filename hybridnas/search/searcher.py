@@ -91,10 +91,9 @@ class StudySearcher(Searcher):
             self._last_words = result["lost"]
             self._core.observer.note(f"trial {number}: its process fails with {result['lost']}")
         elif "epoch" in result:
-            candidate = self._core.running.get(number)
-            if candidate is not None:
-                total = candidate.protocol.fidelity.epochs
-                self._core.observer.epoch(number, result["epoch"], total, result["loss"])
+            if number in self._core.running:
+                done, total = result["epoch"], result["num_epochs"]
+                self._core.observer.epoch(number, done, total, result["loss"])
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

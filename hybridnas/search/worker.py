@@ -51,7 +51,8 @@ def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
     architecture = Architecture.from_json(config["architecture"])
 
     def report(record: EpochRecord) -> None:
-        tune.report({"number": number, "epoch": record.epoch, "loss": record.loss})
+        told = {"epoch": record.epoch, "num_epochs": record.num_epochs, "loss": record.loss}
+        tune.report({"number": number, **told})
 
     try:
         outcome = evaluate(

@@ -9,7 +9,7 @@ from typing import Literal
 from sqlalchemy import URL, func, select, text
 from sqlalchemy.orm import Session
 
-from ..errors import StoreError
+from ..errors import NoDatabaseError, StoreError
 from . import schema
 from .engine import Database
 from .models import Base
@@ -60,10 +60,10 @@ def _check_file(address: URL, *, must_exist: bool) -> None:
     if address.drivername != SQLITE:
         return
     path = Path(str(address.database))
-    if must_exist and not path.exists():
-        raise _no_database(address)
     if not path.parent.is_dir():
         raise StoreError(f"database {shown(address)}: there is no folder {path.parent}")
+    if must_exist and not path.exists():
+        raise _no_database(address)
     if path.exists() and not path.is_file():
         raise StoreError(f"database {shown(address)}: {path} is not a file")
 
@@ -82,8 +82,8 @@ def _migrate(database: Database) -> tuple[str | None, str]:
         return before, str(schema.current_revision(connection))
 
 
-def _no_database(address: URL) -> StoreError:
-    return StoreError(f"no database at {shown(address)}; `hybridnas search` creates it")
+def _no_database(address: URL) -> NoDatabaseError:
+    return NoDatabaseError(f"no database at {shown(address)}; `hybridnas search` creates it")
 
 
 def _other_version(revision: str, address: URL) -> StoreError:

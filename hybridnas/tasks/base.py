@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..architecture import Architecture
 from ..config import Protocol as EvaluationProtocol
 from ..config import Recipe, Task
+from ..counting import Size
 from ..data.batches import Batches, TrainingBatches
 from ..processes import ALONE, Share
 
@@ -68,6 +69,8 @@ class VisionTask:
         that train one network, which divide every batch among them. Raises DataError.
     scoring_loader: of a protocol, for a device: the images of task.val alone, as `loaders` gives
         them.
+    training_size: of an image (height, width) to train on at a resolution, the usual one where they
+        differ.
     network: an architecture's, with the task's head for so many classes, for a protocol, on the
         CPU. Raises ConfigError for an architecture that the head cannot use.
     loss: of a recipe, called as loss(model, images, targets): it runs the model itself.
@@ -81,6 +84,7 @@ class VisionTask:
     splits: Callable[[Task], tuple[Sized, Sized]]
     loaders: OpenLoaders
     scoring_loader: Callable[[EvaluationProtocol, torch.device], Batches]
+    training_size: Callable[[int], Size]
     network: Callable[[Architecture, int, EvaluationProtocol], nn.Module]
     loss: Callable[[Recipe], Loss]
     score: Callable[[nn.Module, Any, torch.device], Score]

@@ -14,6 +14,7 @@ from torchvision.transforms import Compose, TrivialAugmentWide
 
 from ..architecture import Architecture
 from ..config import Augmentation, Protocol, Recipe, Task
+from ..counting import square
 from ..data import (
     MEAN,
     STD,
@@ -209,6 +210,7 @@ CLASSIFICATION = VisionTask(
     splits=open_splits,
     loaders=classification_loaders,
     scoring_loader=_as_scored,
+    training_size=square,
     network=classification_network,
     loss=classification_loss,
     score=score,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from ..architecture import Architecture
 from ..config import Protocol, Recipe, Task
+from ..cost import input_size
 from ..data.coco import CocoSplit, coco_digest, open_coco, open_coco_splits
 from ..data.coco_loader import CocoLoader
 from ..data.detection_views import SHORTER, TrainingView, longest_side
@@ -140,6 +142,7 @@ DETECTION = VisionTask(
     splits=_splits,
     loaders=detection_loaders,
     scoring_loader=_as_scored,
+    training_size=partial(input_size, "detection"),
     network=detection_network,
     loss=detection_loss,
     score=score,

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ..architecture import Architecture
 from ..config import Protocol, Recipe, Task
+from ..counting import square
 from ..data import ImageLoader, masks
 from ..data.batches import Batches
 from ..data.mask_transforms import scoring_pair, training_pair
@@ -188,6 +189,7 @@ SEGMENTATION = VisionTask(
     splits=masks.open_splits,
     loaders=segmentation_loaders,
     scoring_loader=_as_scored,
+    training_size=square,
     network=segmentation_network,
     loss=segmentation_loss,
     score=score,

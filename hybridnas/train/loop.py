@@ -26,13 +26,15 @@ class Diverged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """One epoch: counted from 1; mean training loss; learning rate of its last step."""
+    """One epoch: counted from 1; mean training loss; learning rate of its last step; and how
+    many epochs are begun in all."""
 
     epoch: int
     loss: float
     lr: float
     seconds: float
     images_per_second: float
+    num_epochs: int
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,12 @@ def train(
     runner = Runner(stepper, batches, captured=captured)
     model.train()
     curve: list[EpochRecord] = []
-    for epoch, steps in enumerate(fidelity.steps_by_epoch(len(batches)), start=1):
+    lengths = fidelity.steps_by_epoch(len(batches))
+    for epoch, steps in enumerate(lengths, start=1):
         taken = runner.epoch(epoch)
         if steps < len(batches):
             taken = islice(taken, steps)
-        curve.append(_epoch(stepper, taken, epoch, steps))
+        curve.append(_epoch(stepper, taken, epoch, steps, len(lengths)))
         if on_epoch is not None:
             on_epoch(curve[-1])
     check_weights(model)
@@ -87,7 +90,9 @@ def train(
     return Training(stepper.trained, curve, runner.stepping, runner.capture_s, runner.busy_s)
 
 
-def _epoch(stepper: Stepper, taken: Iterator[int], epoch: int, num_steps: int) -> EpochRecord:
+def _epoch(
+    stepper: Stepper, taken: Iterator[int], epoch: int, num_steps: int, num_epochs: int
+) -> EpochRecord:
     started = time.perf_counter()
     stepper.loss_sum.zero_()
     num_images = 0
@@ -98,7 +103,8 @@ def _epoch(stepper: Stepper, taken: Iterator[int], epoch: int, num_steps: int) -
     _check_loss(stepper.loss_sum, epoch)
     seconds = time.perf_counter() - started
     loss = stepper.loss_sum.item() / num_steps
-    return EpochRecord(epoch, loss, stepper.schedule.rate, seconds, num_images / seconds)
+    rate = stepper.schedule.rate
+    return EpochRecord(epoch, loss, rate, seconds, num_images / seconds, num_epochs)
 
 
 def _check_loss(loss_sum: Tensor, epoch: int) -> None:
