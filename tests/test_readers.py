@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import pickle
+import resource
 import tarfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +20,7 @@ from PIL import Image
 from timm.data import create_dataset
 
 from hybridnas.config import Fidelity, Protocol, Recipe, Task
-from hybridnas.data import data_digest, open_split, open_splits
+from hybridnas.data import data_digest, open_split, open_splits, tars
 from hybridnas.data.readers import full_path
 from hybridnas.errors import DataError
 from hybridnas.tasks import TASKS
@@ -126,6 +129,38 @@ def test_batches_come_from_a_tar(folder: Path, tmp_path: Path) -> None:
         return torch.cat([images for images, _ in loaders.train])
 
     assert torch.equal(batch(str(folder)), batch(one_archive(folder, tmp_path / "packed")))
+
+
+def test_more_archives_than_a_process_may_open_are_read(tmp_path: Path) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (4, 4), (9, 8, 7)).save(picture, "PNG")
+    (tmp_path / "train").mkdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    number = len(os.listdir("/dev/fd")) + tars._MOST_OPEN + 20
+    for i in range(number):
+        with tarfile.open(tmp_path / "train" / f"kind{i}.tar", "w") as tar:
+            entry = tarfile.TarInfo("0.png")
+            entry.size = len(picture.getvalue())
+            tar.addfile(entry, io.BytesIO(picture.getvalue()))
+    split = open_split(Task(data=str(tmp_path)), "train")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+    try:
+        with ThreadPoolExecutor(8) as pool:  # what one thread reads, another's turn may close
+            found = set(pool.map(lambda i: split.read(i).tobytes(), [*range(number)] * 3))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found == {bytes((9, 8, 7)) * 16}
+
+
+def test_an_archive_that_took_the_place_of_another_is_read(folder: Path, tmp_path: Path) -> None:
+    path = one_archive(folder, tmp_path / "packed")
+    open_split(Task(data=path), "train").read(0)
+    Image.new("RGB", (4, 4)).save(folder / "train" / "cat" / "cat0.png")
+    Path(one_archive(folder, tmp_path / "new")).replace(path)
+    new = open_split(Task(data=path), "train")
+    plain = open_split(Task(data=str(folder)), "train")
+    for i in range(len(plain)):
+        assert new.read(i).tobytes() == plain.read(i).tobytes()
 
 
 # ---- WebDataset
@@ -275,6 +310,23 @@ def test_an_archive_that_was_cut_off_has_unreadable_images(folder: Path, tmp_pat
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(OSError, match=r"pets.tar ends within"):
         split.read(len(split) - 1)
+
+
+def test_shards_that_cannot_be_read_are_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = shards(folder, tmp_path / "shards", info=True)
+
+    def refuse(*_: object) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pread", refuse)
+    with pytest.raises(DataError, match=r"\.tar: cat0.cls cannot be read: .*Too many open files"):
+        open_split(Task(data=data), "val")
+    monkeypatch.setattr(tarfile, "open", refuse)
+    os.utime(tmp_path / "shards" / "val-0000.tar", (1, 1))
+    with pytest.raises(DataError, match=r"val-0000.tar cannot be read: Too many open files"):
+        open_split(Task(data=data), "val")
 
 
 def test_data_is_named_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

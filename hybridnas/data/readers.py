@@ -133,12 +133,16 @@ def _samples(folder: Path, split: str) -> tuple[list[Member], list[int]]:
 
 
 def _number(member: Member) -> int:
-    text = member.read().decode("ascii", "replace").strip()
+    path = member.archive.path
+    try:
+        text = member.read().decode("ascii", "replace").strip()
+    except OSError as error:
+        raise DataError(f"{path}: {member.name} cannot be read: {error}") from None
     try:
         return int(text)
     except ValueError:
         raise DataError(
-            f"{member.archive}: {member.name} must hold the number of a class, got {text[:20]!r}"
+            f"{path}: {member.name} must hold the number of a class, got {text[:20]!r}"
         ) from None
 
 
