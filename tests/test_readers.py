@@ -11,7 +11,9 @@ import resource
 import tarfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +23,10 @@ from timm.data import create_dataset
 
 from hybridnas.config import Fidelity, Protocol, Recipe, Task
 from hybridnas.data import data_digest, open_split, open_splits, tars
+from hybridnas.data.hub_sets import _TorchvisionImages
 from hybridnas.data.readers import full_path
+from hybridnas.data.split import Split
+from hybridnas.data.stored import Stored
 from hybridnas.errors import DataError
 from hybridnas.tasks import TASKS
 
@@ -116,6 +121,18 @@ def test_the_digest_knows_a_tar_by_what_it_holds(folder: Path, tmp_path: Path) -
     Image.new("RGB", (30, 30)).save(folder / "val" / "cat" / "cat0.png")
     other = one_archive(folder, tmp_path / "c")
     assert data_digest(Task(data=other)) != data_digest(Task(data=here))
+
+
+def test_the_cache_knows_when_an_archive_was_written(folder: Path, tmp_path: Path) -> None:
+    """Pictures of the same names and sizes may have other pixels."""
+    task = Task(data=one_archive(folder, tmp_path))
+    before, digest = open_split(task, "train"), data_digest(task)
+    assert open_split(task, "train").fingerprint == before.fingerprint
+    os.utime(task.data, (1, 1))
+    after = open_split(task, "train")
+    assert after.fingerprint != before.fingerprint
+    assert after.take([0, 3]).fingerprint != before.take([0, 3]).fingerprint
+    assert data_digest(task) == digest
 
 
 def test_batches_come_from_a_tar(folder: Path, tmp_path: Path) -> None:
@@ -239,6 +256,8 @@ def test_hugging_face_sets_hold_what_timm_reads(
         assert train.read(i).tobytes() == plain.read(i).tobytes()
     assert train.counts() == dict.fromkeys(CLASSES, 5)
     assert len(data_digest(task)) == 12
+    assert isinstance(train.sources, Stored)
+    assert train.sources.changed(0) > 0
     with pytest.raises(DataError, match=r"has no split 'night' that can be opened"):
         open_split(task, "night")
 
@@ -267,6 +286,16 @@ def test_torchvision_sets_are_opened(tmp_path: Path) -> None:
     first = pickle.loads((base / names[0]).read_bytes())["data"][1]
     pixels = np.asarray(train.read(1))
     assert np.array_equal(pixels, first.reshape(3, 32, 32).transpose(1, 2, 0))
+
+
+def test_files_of_a_torchvision_set_that_were_replaced_are_noticed(folder: Path) -> None:
+    samples = [(str(path), 0) for path in sorted((folder / "train" / "cat").iterdir())]
+    images = _TorchvisionImages("pets", SimpleNamespace(samples=samples))
+    split = Split("pets", ("cat",), np.zeros(len(samples), np.int64), images)
+    before = replace(split).fingerprint
+    os.utime(samples[0][0], (1, 1))
+    assert replace(split).fingerprint != before
+    assert replace(split).identity() == split.identity()
 
 
 # ---- what is refused

@@ -74,6 +74,9 @@ class TarImages(Stored):
         member = self._members[index]
         return f"{member.name}:{member.size}"
 
+    def changed(self, index: int) -> int:
+        return self._members[index].archive.changed
+
 
 def images_in(archives: Sequence[Path]) -> list[Member]:
     """All pictures, in the order of their names. An archive's own name without `.tar` counts as a
