@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .architecture import Architecture
 from .config import Protocol
+from .data import resident
 from .environment import first_line, pick_device, seed_everything
 from .errors import ConfigError, DataError
 from .provenance import git_commit, machine, versions
@@ -93,6 +94,8 @@ def evaluate(
         reason, message = _reason(error), f"{type(error).__name__}: {first_line(error)}"
         _log.warning("evaluation failed: %s", message, exc_info=reason == "error")
     finally:
+        if reason == "out_of_memory":
+            resident.forget()  # images of other fidelities may have taken the next one's room, too
         _free(run, succeeded=run.state_dict is not None)
     if run.device.type == "cuda":
         run.timing["gpu_peak_mib"] = torch.cuda.max_memory_allocated(run.device) / 2**20

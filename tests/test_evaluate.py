@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from hybridnas import evaluate as module
 from hybridnas.architecture import Architecture
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
+from hybridnas.data import open_split, resident
+from hybridnas.data.decoding import Whole
 from hybridnas.errors import ConfigError, DataError
 from hybridnas.evaluate import Outcome, evaluate
 from hybridnas.provenance import git_commit
@@ -216,6 +218,22 @@ def test_nan_is_diverged_and_leaves_no_process(monkeypatch: pytest.MonkeyPatch) 
 def test_out_of_memory(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     failing(monkeypatch, raising(error))
     assert evaluate(ANY, protocol(), device="cpu").reason == "out_of_memory"
+
+
+def test_out_of_memory_gives_back_the_images_of_other_fidelities(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def images() -> resident.ResidentImages | None:
+        split = open_split(Task(), "val")
+        return resident.load_resident(split, Whole(32), device=torch.device("cpu"), max_corrupt=0.0)
+
+    kept = images()
+    failing(monkeypatch, raising(ValueError("its own fault")))
+    assert evaluate(ANY, protocol(), device="cpu").reason == "error"
+    assert images() is kept
+    failing(monkeypatch, raising(torch.OutOfMemoryError("CUDA out of memory")))
+    assert evaluate(ANY, protocol(), device="cpu").reason == "out_of_memory"
+    assert images() is not kept
 
 
 def test_the_allocator_says_what_is_expected() -> None:
