@@ -141,6 +141,8 @@ class _Run:
 
     def __call__(self, architecture: Architecture) -> None:
         protocol, device = self.protocol, self.device
+        if device.type == "cuda":  # the peak of a candidate that fails early is its own, too
+            torch.cuda.reset_peak_memory_stats(device)
         task = TASKS[protocol.task.name]
         with self._timed("data_s"):
             loaders = task.loaders(protocol, device, self._loader_workers)
@@ -163,8 +165,6 @@ class _Run:
 
     def _train(self, model: nn.Module, loaders: Loaders) -> nn.Module:
         """What is to be scored."""
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
         self.notes["data"] = loaders.train.placement
         with self._timed("train_s"):
             training = train(model, loaders.train, self.protocol, self.device, self._record)

@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from hybridnas.errors import ConfigError, DataError
 from hybridnas.evaluate import Outcome, evaluate
 from hybridnas.provenance import git_commit
 from hybridnas.reference import reference
+from hybridnas.tasks import Loaders
 from hybridnas.tasks.classification import score, validation_loader
 from hybridnas.train import EpochRecord
 
@@ -289,6 +291,28 @@ def test_unknown_devices_are_named(device: str) -> None:
 def test_the_commit_is_of_this_checkout() -> None:
     commit = git_commit()
     assert commit is None or (len(commit) == 40 and int(commit, 16) > 0)
+
+
+def test_the_peak_of_a_candidate_that_fails_early_is_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peak = {"bytes": 7 * 2**20}  # of the candidate before
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(module, "pick_device", lambda name: cuda)
+    monkeypatch.setattr(module, "machine", lambda device: {})
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: peak.update(bytes=0))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: peak["bytes"])
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 0)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+
+    def early(*_: object, **__: object) -> Loaders:
+        raise ValueError("early")
+
+    task = replace(module.TASKS["classification"], loaders=early)
+    monkeypatch.setitem(module.TASKS, "classification", task)
+    outcome = evaluate(ANY, protocol())
+    assert outcome.message == "ValueError: early"
+    assert outcome.timing["gpu_peak_mib"] == 0
 
 
 @pytest.mark.gpu
