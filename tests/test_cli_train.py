@@ -56,6 +56,8 @@ def test_help_teaches_by_examples(cli: Cli) -> None:
         (["--weights", "none.pth"], "none.pth cannot be read: No such file"),
         (["--set", "task.num_classes=11"], "task.num_classes: digits/train has 10 classes, got 11"),
         (["--device", "gpu"], "no device 'gpu' here"),
+        (["--device", "meta"], "no device 'meta' here (networks do not run on meta)"),
+        (["--set", f"seed={10**20}"], "seed: input should be less than 9223372036854775808, got 1"),
         (["--epochs", "1", "--set", "recipe.warmup_steps=10"], "warm-up and cool-down take 10"),
         (["--recipe", "ade20k_160k"], "ade20k_160k starts from trained weights: give --weights"),
     ],

@@ -301,6 +301,19 @@ def test_files_of_a_torchvision_set_that_were_replaced_are_noticed(folder: Path)
 # ---- what is refused
 
 
+def test_a_folder_is_no_archive_whatever_its_name(folder: Path) -> None:
+    (folder / "train" / "cat").rename(folder / "train" / "cat.tar")
+    assert open_split(Task(data=str(folder)), "train").class_names == ("cat.tar", "dog", "emu")
+
+
+def test_a_compressed_archive_is_refused(folder: Path, tmp_path: Path) -> None:
+    """Its pictures have no places of their own in the file."""
+    with tarfile.open(tmp_path / "pets.tar", "w:gz") as tar:
+        tar.add(folder, "pets")
+    with pytest.raises(DataError, match=r"pets.tar is no tar file that can be read"):
+        open_split(Task(data=str(tmp_path / "pets.tar")), "train")
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -40,7 +40,7 @@ def open_with_reader(task: Task, split: str) -> Split | None:
     if (path / f"{split}.tar").is_file():
         return _of_archives(path / split, [path / f"{split}.tar"])
     inner = _visible(path / split) if (path / split).is_dir() else []
-    archives = [entry for entry in inner if entry.suffix == ".tar"]
+    archives = [entry for entry in inner if entry.suffix == ".tar" and entry.is_file()]
     return _of_archives(path / split, archives) if archives else None
 
 
