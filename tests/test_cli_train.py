@@ -14,6 +14,9 @@ import pytest
 import run_helpers as helpers
 from cli_helpers import Cli
 
+from hybridnas.runs import Order
+from hybridnas.train import Diverged
+
 pytest_plugins = ["cli_helpers"]
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -66,6 +69,22 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     cli: Cli, words: list[str], changes: list[str], message: str
 ) -> None:
     assert message in cli.refused(*words, "--out", "run", *changes)
+
+
+def test_a_training_that_diverges_names_the_curve_only_where_there_is_one(
+    cli: Cli, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverging(order: Order, *_: object) -> None:
+        raise Diverged("the training loss became nan in epoch 1")
+
+    monkeypatch.setattr("hybridnas.runs.run_recipe", diverging)
+    done = cli(*words, "--out", "run")
+    assert done.code == 1
+    assert "nan in epoch 1; try a lower recipe.lr" in done.err
+    Path("run").mkdir()
+    Path("run/log.csv").write_text("epoch\n1\n")
+    done = cli(*words, "--out", "run")
+    assert "nan in epoch 1; run/log.csv has the curve; try a lower recipe.lr" in done.err
 
 
 def test_an_architecture_that_is_none_is_refused(cli: Cli, words: list[str]) -> None:

@@ -57,8 +57,8 @@ class RunConfig(Value):
             )
         if recipe.warmup_steps is None and recipe.warmup_epochs > epochs:
             raise ValueError(
-                f"recipe.warmup_epochs {recipe.warmup_epochs:g} must be less than the epochs, "
-                f"{epochs}; say how many with --set recipe.warmup_epochs=N"
+                f"recipe.warmup_epochs {recipe.warmup_epochs:g} must be no more than the "
+                f"epochs, {epochs}; say how many with --set recipe.warmup_epochs=N"
             )
         return self
 
