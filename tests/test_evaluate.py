@@ -26,7 +26,7 @@ from hybridnas.errors import ConfigError, DataError
 from hybridnas.evaluate import Outcome, evaluate
 from hybridnas.provenance import git_commit
 from hybridnas.reference import reference
-from hybridnas.tasks import Loaders
+from hybridnas.tasks import TASKS, Loaders
 from hybridnas.tasks.classification import score, validation_loader
 from hybridnas.train import EpochRecord
 
@@ -308,8 +308,8 @@ def test_the_peak_of_a_candidate_that_fails_early_is_its_own(
     def early(*_: object, **__: object) -> Loaders:
         raise ValueError("early")
 
-    task = replace(module.TASKS["classification"], loaders=early)
-    monkeypatch.setitem(module.TASKS, "classification", task)
+    task = replace(TASKS["classification"], loaders=early)
+    monkeypatch.setitem(TASKS, "classification", task)
     outcome = evaluate(ANY, protocol())
     assert outcome.message == "ValueError: early"
     assert outcome.timing["gpu_peak_mib"] == 0
