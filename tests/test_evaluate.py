@@ -7,7 +7,6 @@ import logging
 import multiprocessing
 import pickle
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,13 +19,10 @@ from torch import Tensor, nn
 from hybridnas import evaluate as module
 from hybridnas.architecture import Architecture
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
-from hybridnas.data import open_split, resident
-from hybridnas.data.decoding import Whole
 from hybridnas.errors import ConfigError, DataError
 from hybridnas.evaluate import Outcome, evaluate
 from hybridnas.provenance import git_commit
 from hybridnas.reference import reference
-from hybridnas.tasks import TASKS, Loaders
 from hybridnas.tasks.classification import score, validation_loader
 from hybridnas.train import EpochRecord
 
@@ -222,22 +218,6 @@ def test_out_of_memory(monkeypatch: pytest.MonkeyPatch, error: Exception) -> Non
     assert evaluate(ANY, protocol(), device="cpu").reason == "out_of_memory"
 
 
-def test_out_of_memory_gives_back_the_images_of_other_fidelities(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def images() -> resident.ResidentImages | None:
-        split = open_split(Task(), "val")
-        return resident.load_resident(split, Whole(32), device=torch.device("cpu"), max_corrupt=0.0)
-
-    kept = images()
-    failing(monkeypatch, raising(ValueError("its own fault")))
-    assert evaluate(ANY, protocol(), device="cpu").reason == "error"
-    assert images() is kept
-    failing(monkeypatch, raising(torch.OutOfMemoryError("CUDA out of memory")))
-    assert evaluate(ANY, protocol(), device="cpu").reason == "out_of_memory"
-    assert images() is not kept
-
-
 def test_the_allocator_says_what_is_expected() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**50)
@@ -291,28 +271,6 @@ def test_unknown_devices_are_named(device: str) -> None:
 def test_the_commit_is_of_this_checkout() -> None:
     commit = git_commit()
     assert commit is None or (len(commit) == 40 and int(commit, 16) > 0)
-
-
-def test_the_peak_of_a_candidate_that_fails_early_is_its_own(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    peak = {"bytes": 7 * 2**20}  # of the candidate before
-    cuda = torch.device("cuda")
-    monkeypatch.setattr(module, "pick_device", lambda name: cuda)
-    monkeypatch.setattr(module, "machine", lambda device: {})
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: peak.update(bytes=0))
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: peak["bytes"])
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 0)
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-
-    def early(*_: object, **__: object) -> Loaders:
-        raise ValueError("early")
-
-    task = replace(TASKS["classification"], loaders=early)
-    monkeypatch.setitem(TASKS, "classification", task)
-    outcome = evaluate(ANY, protocol())
-    assert outcome.message == "ValueError: early"
-    assert outcome.timing["gpu_peak_mib"] == 0
 
 
 @pytest.mark.gpu
