@@ -19,7 +19,7 @@ from pydantic import (
 from .errors import ConfigError
 from .objectives import CLOSED_FORM, Direction, check_objectives
 from .recipe import Augmentation as Augmentation
-from .recipe import Fraction, Value
+from .recipe import Fraction, SearchSeed, Seed, Value
 from .recipe import Recipe as Recipe
 from .recipe_files import with_named_recipe
 from .strict_yaml import explain
@@ -121,7 +121,7 @@ class Protocol(Value):
     task: Task
     recipe: Recipe
     fidelity: Fidelity
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     init: str = "none"
     init_digest: str = ""
     data_digest: str = ""
@@ -183,7 +183,7 @@ class Study(Value):
     resources: Resources = Resources()
     references: tuple[str, ...] | None = None
     init: str = "none"
-    seed: int = Field(default=0, ge=0)
+    seed: SearchSeed = 0
     artifacts: str = "artifacts"
     keep_weights: int = Field(default=5, ge=0)
 

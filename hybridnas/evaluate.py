@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .architecture import Architecture
 from .config import Protocol
+from .data import resident
 from .environment import first_line, is_out_of_memory, pick_device, seed_everything
 from .errors import ConfigError, DataError
 from .provenance import git_commit, machine, versions
@@ -93,6 +94,8 @@ def evaluate(
         reason, message = _reason(error), f"{type(error).__name__}: {first_line(error)}"
         _log.warning("evaluation failed: %s", message, exc_info=reason == "error")
     finally:
+        if reason == "out_of_memory":
+            resident.forget()  # images of other fidelities may have taken the next one's room, too
         _free(run, succeeded=run.state_dict is not None)
     if run.device.type == "cuda":
         run.timing["gpu_peak_mib"] = torch.cuda.max_memory_allocated(run.device) / 2**20
@@ -138,6 +141,8 @@ class _Run:
 
     def __call__(self, architecture: Architecture) -> None:
         protocol, device = self.protocol, self.device
+        if device.type == "cuda":  # the peak of a candidate that fails early is its own, too
+            torch.cuda.reset_peak_memory_stats(device)
         task = TASKS[protocol.task.name]
         with self._timed("data_s"):
             loaders = task.loaders(protocol, device, self._loader_workers)
@@ -160,8 +165,6 @@ class _Run:
 
     def _train(self, model: nn.Module, loaders: Loaders) -> nn.Module:
         """What is to be scored."""
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
         self.notes["data"] = loaders.train.placement
         with self._timed("train_s"):
             training = train(model, loaders.train, self.protocol, self.device, self._record)

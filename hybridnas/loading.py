@@ -70,7 +70,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def protocol_of(folder: Path, config: Mapping[str, Any]) -> Protocol | None:
-    """What the model was evaluated under, if a study found it."""
+    """What the model was evaluated under, if a study found it or a recipe trained it."""
     origin = config.get("hybridnas")
     if origin is None:
         return None

@@ -15,6 +15,8 @@ from pydantic import (
 )
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # as torch and databases have them
+SearchSeed = Annotated[int, Field(ge=0, lt=2**32)]  # as numpy has them, with which Optuna draws
 _Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 

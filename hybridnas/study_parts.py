@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from .recipe import Value
+from .recipe import SearchSeed, Value
 
 
 class Bound(Value):
@@ -42,7 +42,7 @@ class Sampler(Value):
     """
 
     name: Literal["tpe", "nsga2", "random"] = "tpe"
-    seed: int | None = Field(default=None, ge=0)
+    seed: SearchSeed | None = None
     startup_trials: PositiveInt = 10
     population_size: int = Field(default=20, ge=2)
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from torchvision.transforms import ColorJitter, InterpolationMode, TrivialAugmentWide
 from torchvision.transforms.autoaugment import _apply_op
 
-from hybridnas.data.augment.affine import BICUBIC, BILINEAR, NEAREST, transform_labels
-from hybridnas.data.augment.crop import Windows, draw_boxes, resample, resample_labels, scale_boxes
+from hybridnas.data.augment.affine import BICUBIC, BILINEAR, NEAREST
+from hybridnas.data.augment.crop import Windows, draw_boxes, resample, scale_boxes
 from hybridnas.data.augment.layers import apply_layer, with_matrices
 from hybridnas.data.augment.policy import Policy, _Level, _Operation, make_policy
 from hybridnas.data.augment.tones import GEOMETRIC, Kind, jitter
@@ -218,20 +218,6 @@ def test_a_window_of_the_whole_picture_gives_it_back() -> None:
     assert torch.equal(
         resample(pixels, whole._replace(flip=torch.ones(4) > 0), 32), pixels.flip(3).float()
     )
-
-
-def test_labels_are_pillows_nearest() -> None:
-    [image] = pictures(1, 40, 50)
-    labels = np.asarray(image)[..., 0]
-    top, left, height, width = torch.tensor([[3.0], [5.0], [30.0], [41.0]])
-    windows = Windows(top, left, height, width, torch.tensor([True]), torch.tensor([True]))
-    found = resample_labels(torch.from_numpy(labels.copy())[None], windows, 24, 255)
-    cut = Image.fromarray(labels).crop((5, 3, 46, 33)).resize((24, 24), Image.Resampling.NEAREST)
-    assert found[0].tolist() == np.asarray(cut)[:, ::-1].tolist()
-    rows = layer([Kind.ROTATE], [17.0], NEAREST, (40, 50))
-    turned = transform_labels(torch.from_numpy(labels.copy())[None], rows[:, 3:], 255)
-    pil = Image.fromarray(labels).rotate(17.0, Image.Resampling.NEAREST, fillcolor=255)
-    assert (turned[0].numpy() != np.asarray(pil)).mean() < 0.005
 
 
 def test_boxes_scale_with_what_was_shrunk() -> None:

@@ -18,7 +18,8 @@ from cli_helpers import Cli
 from hybridnas import runs
 from hybridnas.errors import ConfigError
 from hybridnas.processes import Share
-from hybridnas.runs import group
+from hybridnas.runs import Order, group
+from hybridnas.train import Diverged
 
 pytest_plugins = ["cli_helpers"]
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,6 +63,8 @@ def test_help_teaches_by_examples(cli: Cli) -> None:
         (["--weights", "none.pth"], "none.pth cannot be read: No such file"),
         (["--set", "task.num_classes=11"], "task.num_classes: digits/train has 10 classes, got 11"),
         (["--device", "gpu"], "no device 'gpu' here"),
+        (["--device", "meta"], "no device 'meta' here (networks do not run on meta)"),
+        (["--set", f"seed={10**20}"], "seed: input should be less than 9223372036854775808, got 1"),
         (["--epochs", "1", "--set", "recipe.warmup_steps=10"], "warm-up and cool-down take 10"),
         (["--recipe", "ade20k_160k"], "ade20k_160k starts from trained weights: give --weights"),
     ],
@@ -70,6 +73,22 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     cli: Cli, words: list[str], changes: list[str], message: str
 ) -> None:
     assert message in cli.refused(*words, "--out", "run", *changes)
+
+
+def test_a_training_that_diverges_names_the_curve_only_where_there_is_one(
+    cli: Cli, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverging(order: Order, *_: object) -> None:
+        raise Diverged("the training loss became nan in epoch 1")
+
+    monkeypatch.setattr("hybridnas.runs.run_recipe", diverging)
+    done = cli(*words, "--out", "run")
+    assert done.code == 1
+    assert "nan in epoch 1; try a lower recipe.lr" in done.err
+    Path("run").mkdir()
+    Path("run/log.csv").write_text("epoch\n1\n")
+    done = cli(*words, "--out", "run")
+    assert "nan in epoch 1; run/log.csv has the curve; try a lower recipe.lr" in done.err
 
 
 def test_an_architecture_that_is_none_is_refused(cli: Cli, words: list[str]) -> None:

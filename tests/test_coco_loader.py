@@ -92,27 +92,6 @@ def test_a_flip_takes_boxes_and_masks_along(split: CocoSplit) -> None:
     )
 
 
-def test_multi_scale_keeps_what_is_left_of_the_objects(split: CocoSplit) -> None:
-    view, sides, cut = TrainingView(96, multi_scale=True), set(), False
-    torch.manual_seed(0)
-    for index in [*range(8)] * 4:
-        seen, found = view(split.read(index), split.target(index))
-        height, width = seen.shape[1:]
-        sides.add(min(height, width))
-        cut |= abs(width / height - 4 / 3) > 0.1
-        assert max(height, width) <= longest_side(96)
-        assert len(found["boxes"]) == len(found["labels"]) == len(found["masks"])
-        for box, mask in zip(found["boxes"].round().int().tolist(), found["masks"], strict=True):
-            x0, y0, x1, y1 = box
-            around = mask[max(y0 - 2, 0) : y1 + 2, max(x0 - 2, 0) : x1 + 2]  # whole pixels
-            assert mask.sum() == around.sum()
-            assert mask[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].all()
-    assert cut
-    assert len(sides) > 5
-    assert min(sides) >= 40
-    assert max(sides) <= 96
-
-
 # ---- batches
 
 
@@ -149,7 +128,7 @@ def test_batches_are_of_one_orientation(tmp_path: Path) -> None:
 @forks
 def test_batches_depend_on_the_seed_only(split: CocoSplit) -> None:
     def one_pass(seed: int, workers: int) -> list[Tensor]:
-        train = loader(split, TrainingView(64, multi_scale=True), seed=seed, workers=workers)
+        train = loader(split, TrainingView(64), seed=seed, workers=workers)
         return [value for images, targets in train for value in (*images, targets[0]["boxes"])]
 
     here = one_pass(0, 0)

@@ -153,6 +153,8 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ({"budget": {}}, r"budget: give at least one of trials, hours, gpu_hours"),
         ({"budget": {"trials": True}}, r"budget.trials: no key here is true or false, got True"),
         ({"seed": -1}, r"seed: input should be greater than or equal to 0, got -1"),
+        ({"seed": 2**32}, r"seed: input should be less than 4294967296, got 4294967296"),
+        ({"sampler": {"seed": 2**32}}, r"sampler.seed: input should be less than 4294967296"),
         ({"resources": {"gpus": "all"}}, r"resources.gpus: input should be a valid number.*'all'"),
     ],
 )

@@ -199,3 +199,8 @@ def test_what_waits_is_not_proposed_again(name: str) -> None:
     asked.tell(0, [1.0, 1.0])
     assert [t.state for t in asked._study.get_trials()] == [TrialState.COMPLETE] * 2
     assert asked._study.get_trials()[0].params == left
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_seed_may_be_larger_than_numpys(name: str) -> None:
+    assert next_genomes(proposer(name, seed=2**32 + 5), 3) == next_genomes(proposer(name, 5), 3)

@@ -2,131 +2,35 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import pickle
 import tarfile
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
+from archive_helpers import (
+    CLASSES,
+    NUMBERS,
+    one_archive,
+    packed,
+)
 from timm.data import create_dataset
 
-from hybridnas.config import Fidelity, Protocol, Recipe, Task
+from hybridnas.config import Task
 from hybridnas.data import data_digest, open_split, open_splits
+from hybridnas.data.hub_sets import _TorchvisionImages
 from hybridnas.data.readers import full_path
+from hybridnas.data.split import Split
+from hybridnas.data.stored import Stored
 from hybridnas.errors import DataError
-from hybridnas.tasks import TASKS
 
-CLASSES = ("cat", "dog", "emu")
-NUMBERS = {"train": 5, "val": 2}
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three classes: 5 images of each in train, 2 in val."""
-    root = tmp_path / "source" / "pets"
-    random = np.random.default_rng(0)
-    for split, number in NUMBERS.items():
-        for name in CLASSES:
-            (root / split / name).mkdir(parents=True)
-            for i in range(number):
-                pixels = random.integers(0, 256, (12, 16, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(root / split / name / f"{name}{i}.png")
-    return root
-
-
-def packed(source: Path, archive: Path) -> Path:
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(archive, "w") as tar:
-        for path in sorted(source.rglob("*")):
-            tar.add(path, str(path.relative_to(source)), recursive=False)
-    return archive
-
-
-def one_archive(folder: Path, at: Path) -> str:
-    """A tar of all splits, within a folder."""
-    return str(packed(folder.parent, at / "pets.tar"))
-
-
-def an_archive_a_split(folder: Path, at: Path) -> str:
-    for split in NUMBERS:
-        packed(folder / split, at / f"{split}.tar")
-    return str(at)
-
-
-def an_archive_a_class(folder: Path, at: Path) -> str:
-    """As ImageNet's training set, unpacked once."""
-    for split in NUMBERS:
-        for name in CLASSES:
-            packed(folder / split / name, at / split / f"{name}.tar")
-    return str(at)
-
-
-def archives_in_an_archive(folder: Path, at: Path) -> str:
-    """As ImageNet's training set is loaded down."""
-    for split in NUMBERS:
-        for name in CLASSES:
-            packed(folder / split / name, at / "inner" / split / f"{name}.tar")
-        packed(at / "inner" / split, at / f"{split}.tar")
-    return str(at)
-
-
-FORMS = (one_archive, an_archive_a_split, an_archive_a_class, archives_in_an_archive)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_tar_files_hold_what_folders_do(
-    form: Callable[[Path, Path], str], folder: Path, tmp_path: Path
-) -> None:
-    data = form(folder, tmp_path / "packed")
-    for split, number in NUMBERS.items():
-        plain, stored = (open_split(Task(data=where), split) for where in (str(folder), data))
-        assert stored.class_names == CLASSES
-        assert stored.counts() == dict.fromkeys(CLASSES, number)
-        assert stored.labels.tolist() == plain.labels.tolist()
-        for i in range(len(plain)):
-            assert stored.read(i).tobytes() == plain.read(i).tobytes()
-            assert stored.size(i) == plain.size(i)
-            assert Path(plain.name(i)).name in stored.name(i)
-
-
-def test_tar_files_are_read_from_any_thread_and_after_pickling(
-    folder: Path, tmp_path: Path
-) -> None:
-    split = open_split(Task(data=one_archive(folder, tmp_path / "packed")), "train")
-    wanted = [split.read(i).tobytes() for i in range(len(split))]
-    with ThreadPoolExecutor(8) as pool:
-        for _ in range(20):
-            read = pool.map(lambda i: split.read(i).tobytes(), range(len(split)))
-            assert list(read) == wanted
-    assert pickle.loads(pickle.dumps(split)).read(3).tobytes() == wanted[3]
-
-
-def test_the_digest_knows_a_tar_by_what_it_holds(folder: Path, tmp_path: Path) -> None:
-    here, there = (one_archive(folder, tmp_path / name) for name in ("a", "b"))
-    assert data_digest(Task(data=here)) == data_digest(Task(data=there))
-    Image.new("RGB", (30, 30)).save(folder / "val" / "cat" / "cat0.png")
-    other = one_archive(folder, tmp_path / "c")
-    assert data_digest(Task(data=other)) != data_digest(Task(data=here))
-
-
-def test_batches_come_from_a_tar(folder: Path, tmp_path: Path) -> None:
-    def batch(data: str) -> torch.Tensor:
-        protocol = Protocol(
-            task=Task(data=data),
-            recipe=Recipe(batch_size=7),
-            fidelity=Fidelity(epochs=1, resolution=16),
-        )
-        loaders = TASKS["classification"].loaders(protocol, torch.device("cpu"), 0)
-        return torch.cat([images for images, _ in loaders.train])
-
-    assert torch.equal(batch(str(folder)), batch(one_archive(folder, tmp_path / "packed")))
-
+pytest_plugins = ["archive_helpers"]
 
 # ---- WebDataset
 
@@ -204,6 +108,8 @@ def test_hugging_face_sets_hold_what_timm_reads(
         assert train.read(i).tobytes() == plain.read(i).tobytes()
     assert train.counts() == dict.fromkeys(CLASSES, 5)
     assert len(data_digest(task)) == 12
+    assert isinstance(train.sources, Stored)
+    assert train.sources.changed(0) > 0
     with pytest.raises(DataError, match=r"has no split 'night' that can be opened"):
         open_split(task, "night")
 
@@ -234,7 +140,30 @@ def test_torchvision_sets_are_opened(tmp_path: Path) -> None:
     assert np.array_equal(pixels, first.reshape(3, 32, 32).transpose(1, 2, 0))
 
 
+def test_files_of_a_torchvision_set_that_were_replaced_are_noticed(folder: Path) -> None:
+    samples = [(str(path), 0) for path in sorted((folder / "train" / "cat").iterdir())]
+    images = _TorchvisionImages("pets", SimpleNamespace(samples=samples))
+    split = Split("pets", ("cat",), np.zeros(len(samples), np.int64), images)
+    before = replace(split).fingerprint
+    os.utime(samples[0][0], (1, 1))
+    assert replace(split).fingerprint != before
+    assert replace(split).identity() == split.identity()
+
+
 # ---- what is refused
+
+
+def test_a_folder_is_no_archive_whatever_its_name(folder: Path) -> None:
+    (folder / "train" / "cat").rename(folder / "train" / "cat.tar")
+    assert open_split(Task(data=str(folder)), "train").class_names == ("cat.tar", "dog", "emu")
+
+
+def test_a_compressed_archive_is_refused(folder: Path, tmp_path: Path) -> None:
+    """Its pictures have no places of their own in the file."""
+    with tarfile.open(tmp_path / "pets.tar", "w:gz") as tar:
+        tar.add(folder, "pets")
+    with pytest.raises(DataError, match=r"pets.tar is no tar file that can be read"):
+        open_split(Task(data=str(tmp_path / "pets.tar")), "train")
 
 
 @pytest.mark.parametrize(
@@ -275,6 +204,23 @@ def test_an_archive_that_was_cut_off_has_unreadable_images(folder: Path, tmp_pat
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(OSError, match=r"pets.tar ends within"):
         split.read(len(split) - 1)
+
+
+def test_shards_that_cannot_be_read_are_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = shards(folder, tmp_path / "shards", info=True)
+
+    def refuse(*_: object) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pread", refuse)
+    with pytest.raises(DataError, match=r"\.tar: cat0.cls cannot be read: .*Too many open files"):
+        open_split(Task(data=data), "val")
+    monkeypatch.setattr(tarfile, "open", refuse)
+    os.utime(tmp_path / "shards" / "val-0000.tar", (1, 1))
+    with pytest.raises(DataError, match=r"val-0000.tar cannot be read: Too many open files"):
+        open_split(Task(data=data), "val")
 
 
 def test_data_is_named_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,6 +136,10 @@ def test_settings_and_data_stand_above_the_file() -> None:
     assert fixed.recipe.drop_path == 0.1
 
 
+def test_a_warm_up_may_take_all_epochs() -> None:
+    assert load_recipe("imagenet_300e", ["epochs=20"], data="DIR").recipe.warmup_epochs == 20
+
+
 def test_epochs_take_the_place_of_iterations() -> None:
     told = load_recipe("ade20k_160k", ["epochs=2"], data="DIR")
     assert (told.epochs, told.iterations) == (2, None)
@@ -150,7 +154,7 @@ def test_epochs_take_the_place_of_iterations() -> None:
         (["epochs=5", "iterations=5"], "give one of epochs and iterations"),
         (["recipe.lr_scale={attn: 2}"], "recipe.lr_scale: unknown mixer 'attn'"),
         (["drop_paths.mambaout_huge=0.5"], "mambaout_huge"),
-        (["epochs=5"], "recipe.warmup_epochs 20 must be less than the epochs, 5"),
+        (["epochs=5"], "recipe.warmup_epochs 20 must be no more than the epochs, 5"),
         (
             ["epochs=20", "recipe.schedule=multistep", "recipe.milestones=[8, 20]"],
             r"recipe.milestones \[8, 20\] must lie before the end, epoch 20",

@@ -149,6 +149,21 @@ def test_placement_follows_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resident.placement(1000, CPU) == "host"
 
 
+def test_what_is_kept_is_bounded_by_its_bytes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = [load(folder, Whole(side)) for side in (40, 41, 42)]
+    assert load(folder, Whole(40)) is sets[0]
+    assert load(folder, Whole(41)) is sets[1]
+    assert load(folder, Whole(42)) is sets[2]
+    room = 2 * (sets[0].pixels.nbytes + sets[1].pixels.nbytes)
+    monkeypatch.setattr(resident, "free_host_memory", lambda: room)
+    last = load(folder, Whole(43))  # of four, only the two of one candidate stay
+    assert load(folder, Whole(43)) is last
+    assert load(folder, Whole(42)) is sets[2]
+    assert load(folder, Whole(41)) is not sets[1]
+
+
 def test_progress_is_told(folder: Path) -> None:
     told: list[tuple[int, int]] = []
     decoding.decode(

@@ -130,6 +130,13 @@ def test_config_yaml_says_all_that_repeats_it(whole: Path) -> None:
     assert {"data_digest", "versions", "machine", "git_commit", "started_at"} <= told.keys()
 
 
+def test_the_card_says_with_which_batches_it_was_scored(tmp_path: Path) -> None:
+    """497 images are scored, in a batch of their own number where the recipe's is larger."""
+    recipe = {**helpers.PLAIN, "batch_size": 600}
+    run_recipe(order(tmp_path / "run", config=helpers.config(recipe, 8, epochs=1)), Told(), NEVER)
+    assert "batch size 497" in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+
+
 def test_a_training_by_iterations_ends_within_an_epoch(tmp_path: Path) -> None:
     told = helpers.config(helpers.PLAIN, 8, epochs=None, iterations=13, score_every=5)
     run_recipe(order(tmp_path / "short", config=told), Told(), NEVER)

@@ -147,7 +147,9 @@ def _run(order: Order, arch: str) -> None:
             view.note(f"saved; the same command with --resume goes on: {order.out}")
             raise typer.Exit(130) from None
         except Diverged as error:
-            view.note(f"failed: {error}; {order.out}/log.csv has the curve; try a lower recipe.lr")
+            log = order.out / "log.csv"  # which the first epoch's end writes
+            curve = f"{log} has the curve; " if log.is_file() else ""
+            view.note(f"failed: {error}; {curve}try a lower recipe.lr")
             raise typer.Exit(1) from None
         except Exception as error:
             if not is_out_of_memory(error):

@@ -7,7 +7,6 @@ from .images import DIGITS as DIGITS
 from .images import Split as Split
 from .images import class_names as class_names
 from .images import data_digest as data_digest
-from .images import num_classes as num_classes
 from .images import open_split as open_split
 from .images import open_splits as open_splits
 from .loader import MEAN as MEAN

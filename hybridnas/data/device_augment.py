@@ -22,16 +22,13 @@ import torch
 from torch import Tensor
 
 from ..config import Augmentation
-from .augment.crop import Windows, draw_boxes, resample, resample_labels, scale_boxes
-from .augment.layers import apply_layer, move_labels, with_matrices
+from .augment.crop import Windows, draw_boxes, resample, scale_boxes
+from .augment.layers import apply_layer, with_matrices
 from .augment.mixing import EraseMode, draw_erased, draw_mixed, erase, mix, one_hot
 from .augment.plan import Plan
 from .augment.policy import Policy, make_policy
 from .augment.tones import jitter
 from .loader import MEAN, STD
-
-# Of label maps, where no label comes from: segmentation ignores it.
-IGNORED = 255
 
 
 class DeviceAugment:
@@ -135,23 +132,6 @@ class DeviceAugment:
                 return out, labels
             targets = one_hot(labels, self._num_classes, self._label_smoothing)
             return mix(out, targets, plan.mixed[0])
-
-    @torch.no_grad()
-    def apply_pair(self, images: Tensor, masks: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
-        """Images as `apply` gives them, and label maps (B, R, R) that went through the same.
-
-        masks: (B, H, W), of any whole type. A label is its nearest neighbour's; where none comes
-        from it is IGNORED. Neither erased nor mixed: timm knows both for classes alone.
-        """
-        with torch.autocast(images.device.type, enabled=False):
-            windows = _windows(plan)
-            pixels = resample(images, windows, self.resolution)
-            masks = resample_labels(masks, windows, self.resolution, IGNORED)
-            for layer in plan.layers[0].unbind(1):
-                assert self._policy is not None
-                pixels = apply_layer(pixels, layer, self._policy)
-                masks = move_labels(masks, layer, self._policy, IGNORED)
-            return self._normal(self._jittered(pixels, plan)), masks
 
     def _draw_jitter(self, num_images: int, generator: torch.Generator | None) -> Tensor:
         size, place = torch.rand((2, num_images, 3), generator=generator, device=self._device)

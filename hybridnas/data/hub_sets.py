@@ -57,7 +57,9 @@ def _hugging_face(name: str, split: str) -> Split:
 class _HuggingFaceImages(Stored):
     def __init__(self, name: str, reader: Any) -> None:
         self._name, self._reader = name, reader
-        self._sizes = list(_sizes(reader.dataset))
+        self._files = list(_files(reader.dataset))
+        tables = [Path(table["filename"]) for table in reader.dataset.cache_files]
+        self._changed = max((_time(table) for table in tables), default=0)
 
     def __len__(self) -> int:
         return len(self._reader)
@@ -69,17 +71,26 @@ class _HuggingFaceImages(Stored):
         return f"hfds/{self._name}[{index}]"
 
     def identity(self, index: int) -> str:
-        return f"{index}:{self._sizes[index]}"
+        size, _ = self._files[index]
+        return f"{index}:{size}"
+
+    def changed(self, index: int) -> int:
+        _, path = self._files[index]
+        return self._changed if path is None else _time(path)
 
 
-def _sizes(dataset: Any) -> Iterable[int]:
-    """Bytes of each encoded image, which is in the table or a file that it names."""
+def _files(dataset: Any) -> Iterable[tuple[int, Path | None]]:
+    """Bytes of each encoded image, which is in the table (None) or a file that it names."""
     import pyarrow.compute as pc
 
     column = dataset.select_columns(["image"]).with_format("arrow")[:]["image"]
     inside = pc.binary_length(pc.struct_field(column, "bytes")).to_pylist()
     for size, path in zip(inside, pc.struct_field(column, "path").to_pylist(), strict=True):
-        yield os.path.getsize(path) if size is None else size
+        yield (os.path.getsize(path), Path(path)) if size is None else (size, None)
+
+
+def _time(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 @lru_cache(maxsize=8)
@@ -118,6 +129,10 @@ class _TorchvisionImages(Stored):
             return f"{path.name}:{path.stat().st_size}"
         pixels = np.ascontiguousarray(self._dataset.data[index])
         return hashlib.sha256(pixels.tobytes()).hexdigest()[:12]
+
+    def changed(self, index: int) -> int:
+        samples = getattr(self._dataset, "samples", None)
+        return 0 if samples is None else _time(Path(samples[index][0]))
 
 
 def _unopened(data: str, split: str, error: Exception) -> DataError:

@@ -53,10 +53,6 @@ def class_names(task: Task) -> tuple[str, ...]:
     return open_split(task, task.train).class_names
 
 
-def num_classes(task: Task) -> int:
-    return len(class_names(task))
-
-
 def data_digest(task: Task) -> str:
     """12 hex digits of what the task's data holds, wherever it lies.
 

@@ -40,7 +40,7 @@ def open_with_reader(task: Task, split: str) -> Split | None:
     if (path / f"{split}.tar").is_file():
         return _of_archives(path / split, [path / f"{split}.tar"])
     inner = _visible(path / split) if (path / split).is_dir() else []
-    archives = [entry for entry in inner if entry.suffix == ".tar"]
+    archives = [entry for entry in inner if entry.suffix == ".tar" and entry.is_file()]
     return _of_archives(path / split, archives) if archives else None
 
 
@@ -133,12 +133,16 @@ def _samples(folder: Path, split: str) -> tuple[list[Member], list[int]]:
 
 
 def _number(member: Member) -> int:
-    text = member.read().decode("ascii", "replace").strip()
+    path = member.archive.path
+    try:
+        text = member.read().decode("ascii", "replace").strip()
+    except OSError as error:
+        raise DataError(f"{path}: {member.name} cannot be read: {error}") from None
     try:
         return int(text)
     except ValueError:
         raise DataError(
-            f"{member.archive}: {member.name} must hold the number of a class, got {text[:20]!r}"
+            f"{path}: {member.name} must hold the number of a class, got {text[:20]!r}"
         ) from None
 
 

@@ -2,7 +2,9 @@
 
 Rule: on a CUDA device if the bytes are at most a quarter of what is free there (candidates that
 share a GPU each hold a copy); else on the host, if they are at most half of the memory that is
-free there; else not at all, and the split streams through ImageLoader. On the host nothing is
+free there; else not at all, and the split streams through ImageLoader. Splits of earlier candidates
+stay while all together take at most a quarter of the device's memory, or half of what is free on
+the host. On the host nothing is
 pinned but the batches in flight: processes then share one mapped file, and a batch is gathered by
 the CPU anyway.
 """
@@ -35,8 +37,8 @@ _DEVICE_SHARE = 0.25
 _HOST_SHARE = 0.5
 # Heads of files read to learn what a split will take, before any of it is decoded.
 _PROBES = 512
-# A worker sees a training and a validation split; two studies' worth stay.
-_MOST_KEPT = 4
+# A candidate's training and validation split always stay; two studies' worth if there is room.
+_FEWEST_KEPT, _MOST_KEPT = 2, 4
 
 _kept: OrderedDict[tuple[str, str], ResidentImages] = OrderedDict()
 _lock = threading.Lock()
@@ -158,8 +160,7 @@ def load_resident(
                 return None
             _kept[key, str(device)] = found
         _kept.move_to_end((key, str(device)))
-        while len(_kept) > _MOST_KEPT:
-            _kept.popitem(last=False)
+        _make_room(found.pixels.device)
     check_readable(split, found.unreadable, max_corrupt)
     return found
 
@@ -183,6 +184,20 @@ def placement(num_bytes: int, device: torch.device) -> Placement:
         if num_bytes <= _DEVICE_SHARE * free:
             return "device"
     return "host" if num_bytes <= _HOST_SHARE * free_host_memory() else "stream"
+
+
+def _make_room(place: torch.device) -> None:
+    """Drops what was used longest ago, where there are too many splits or bytes in this place."""
+    if place.type == "cuda":
+        room = _DEVICE_SHARE * torch.cuda.mem_get_info(place)[1]
+    else:
+        room = _HOST_SHARE * free_host_memory()
+
+    def taken() -> int:
+        return sum(each.pixels.nbytes for each in _kept.values() if each.pixels.device == place)
+
+    while len(_kept) > _FEWEST_KEPT and (len(_kept) > _MOST_KEPT or taken() > room):
+        _kept.popitem(last=False)
 
 
 def free_host_memory() -> int:

@@ -39,13 +39,15 @@ class Split:
     def fingerprint(self) -> str:
         """Of each file's name, size and time, or of the pixels, and of classes and labels.
 
-        Times count because a picture that was replaced may have the old one's size.
+        Times, in an archive its own, count because a picture that was replaced may have the old
+        one's size.
         """
         content = hashlib.sha256(json.dumps(self.class_names).encode() + self.labels.tobytes())
         if isinstance(self.sources, np.ndarray):
             content.update(repr(self.sources.shape).encode() + self.sources.tobytes())
         elif isinstance(self.sources, Stored):
-            content.update(f"{self.where}\n".encode() + self.identity())
+            times = [self.sources.changed(index) for index in range(len(self))]
+            content.update(f"{self.where}\n{times}\n".encode() + self.identity())
         else:
             for source in self.sources:
                 stat = os.stat(source)

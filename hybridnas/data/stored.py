@@ -26,6 +26,11 @@ class Stored(ABC):
     def identity(self, index: int) -> str:
         """What the digest of the data knows it by: its name and size, wherever it lies."""
 
+    @abstractmethod
+    def changed(self, index: int) -> int:
+        """When the file that it lies in was written, in nanoseconds; 0 where `identity` tells its
+        pixels."""
+
 
 class Chosen(Stored):
     """Some of them, in the order of `indices`."""
@@ -44,3 +49,6 @@ class Chosen(Stored):
 
     def identity(self, index: int) -> str:
         return self._images.identity(self._indices[index])
+
+    def changed(self, index: int) -> int:
+        return self._images.changed(self._indices[index])

@@ -11,7 +11,7 @@ import io
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -21,12 +21,24 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from ..errors import DataError
 from .stored import Stored
 
+# Of open archives, in each process; ImageNet's training set is a thousand, as many as a process may
+# commonly have open.
+_MOST_OPEN = 64
+
+
+class Archive(NamedTuple):
+    """A tar file as it was when it was listed: its size in bytes, and its time in nanoseconds."""
+
+    path: str
+    size: int
+    changed: int
+
 
 class Member(NamedTuple):
     """A file in an archive. name: its path in there, after that of an archive within the archive.
     start, size: bytes."""
 
-    archive: str
+    archive: Archive
     name: str
     start: int
     size: int
@@ -37,9 +49,10 @@ class Member(NamedTuple):
         return tuple(part for part in PurePosixPath(self.name).parent.parts if part != ".")
 
     def read(self) -> bytes:
-        found = os.pread(_descriptor(self.archive, os.getpid()), self.size, self.start)
+        opened = _opened(self.archive)  # held, so that no other thread's eviction closes it
+        found = os.pread(opened.descriptor, self.size, self.start)
         if len(found) != self.size:
-            raise OSError(f"{self.archive} ends within {self.name}")
+            raise OSError(f"{self.archive.path} ends within {self.name}")
         return found
 
 
@@ -55,11 +68,14 @@ class TarImages(Stored):
 
     def name(self, index: int) -> str:
         member = self._members[index]
-        return f"{member.archive}:{member.name}"
+        return f"{member.archive.path}:{member.name}"
 
     def identity(self, index: int) -> str:
         member = self._members[index]
         return f"{member.name}:{member.size}"
+
+    def changed(self, index: int) -> int:
+        return self._members[index].archive.changed
 
 
 def images_in(archives: Sequence[Path]) -> list[Member]:
@@ -76,32 +92,34 @@ def images_in(archives: Sequence[Path]) -> list[Member]:
 def members(path: Path, outer: str = "") -> tuple[Member, ...]:
     """All files of an archive, archives within it opened too. outer: a folder before all names."""
     stat = _stat(path)
-    return _scanned(str(path), outer, stat.st_size, stat.st_mtime_ns)
+    return _scanned(Archive(str(path), stat.st_size, stat.st_mtime_ns), outer)
 
 
 # Class names, digest and loaders ask one after the other.
 @lru_cache(maxsize=4096)
-def _scanned(path: str, outer: str, size: int, changed: int) -> tuple[Member, ...]:
+def _scanned(archive: Archive, outer: str) -> tuple[Member, ...]:
     try:
-        with tarfile.open(path) as archive:
-            return tuple(_members(archive, path, PurePosixPath(outer), 0))
+        with tarfile.open(archive.path, "r:") as tar:  # compressed, it has no places to read from
+            return tuple(_members(tar, archive, PurePosixPath(outer), 0))
     except (tarfile.TarError, EOFError) as error:
-        raise DataError(f"{path} is no tar file that can be read ({error})") from None
+        raise DataError(f"{archive.path} is no tar file that can be read ({error})") from None
+    except OSError as error:
+        raise DataError(f"{archive.path} cannot be read: {error.strerror or error}") from None
 
 
 def _members(
-    archive: tarfile.TarFile, path: str, outer: PurePosixPath, start: int
+    tar: tarfile.TarFile, archive: Archive, outer: PurePosixPath, start: int
 ) -> Iterator[Member]:
-    for entry in archive:
+    for entry in tar:
         inner = PurePosixPath(entry.name)
         if not entry.isfile() or inner.name.startswith("."):
             continue  # hidden files are an operating system's notes
         place = start + entry.offset_data
         if inner.suffix == ".tar":
-            with tarfile.open(fileobj=archive.extractfile(entry)) as within:
-                yield from _members(within, path, outer / inner.with_suffix(""), place)
+            with tarfile.open(fileobj=tar.extractfile(entry), mode="r:") as within:
+                yield from _members(within, archive, outer / inner.with_suffix(""), place)
         else:
-            yield Member(path, str(outer / inner), place, entry.size)
+            yield Member(archive, str(outer / inner), place, entry.size)
 
 
 def _stat(path: Path) -> os.stat_result:
@@ -115,7 +133,18 @@ def is_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in IMG_EXTENSIONS
 
 
-@cache
-def _descriptor(archive: str, process: int) -> int:
-    """Of the open file; each process has its own, and keeps it."""
-    return os.open(archive, os.O_RDONLY)
+class _Opened:
+    """An open file, closed with the last use of it."""
+
+    def __init__(self, path: str) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):  # it has none if it could not be opened
+            os.close(self.descriptor)
+
+
+@lru_cache(maxsize=_MOST_OPEN)
+def _opened(archive: Archive) -> _Opened:
+    """Known by size and time too: another archive may have taken the place of this one."""
+    return _Opened(archive.path)

@@ -12,7 +12,7 @@ from ..architecture import Architecture
 from ..config import Fidelity, Protocol, Task
 from ..cost import cost
 from ..errors import ConfigError
-from ..recipe import Fraction, Recipe, Value
+from ..recipe import Fraction, Recipe, Seed, Value
 from ..reference import reference
 from ..resources import find
 from ..strict_yaml import explain, override, read_yaml
@@ -40,7 +40,7 @@ class RunConfig(Value):
     init: Literal["none", "weights"] = "none"
     drop_paths: dict[str, Fraction] = Field(default_factory=dict)
     score_every: PositiveInt = 1
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     recipe: Recipe = Recipe()
 
     @model_validator(mode="after")
@@ -57,8 +57,8 @@ class RunConfig(Value):
             )
         if recipe.warmup_steps is None and recipe.warmup_epochs > epochs:
             raise ValueError(
-                f"recipe.warmup_epochs {recipe.warmup_epochs:g} must be less than the epochs, "
-                f"{epochs}; say how many with --set recipe.warmup_epochs=N"
+                f"recipe.warmup_epochs {recipe.warmup_epochs:g} must be no more than the "
+                f"epochs, {epochs}; say how many with --set recipe.warmup_epochs=N"
             )
         return self
 

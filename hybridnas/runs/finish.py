@@ -17,18 +17,23 @@ _NOT_MEASURED = ("epoch", "step", "loss", "lr", "seconds", "images_per_second")
 
 
 def write_export(
-    order: Order, protocol: Protocol, model: nn.Module, last: dict[str, Any], device: torch.device
+    order: Order,
+    protocol: Protocol,
+    model: nn.Module,
+    last: dict[str, Any],
+    device: torch.device,
+    eval_batch_size: int,
 ) -> None:
     """Puts what `hybridnas export` writes beside checkpoints and logs.
 
-    last: the last row of the log, whose score it tells.
+    last: the last row of the log, whose score it tells. eval_batch_size: of each process, in it.
     """
     origin = Origin(
         metrics={name: value for name, value in last.items() if name not in _NOT_MEASURED},
         recipe=order.recipe,
         protocol=protocol,
         class_names=protocol.class_names,
-        machine={**machine(device), "eval_batch_size": protocol.recipe.batch_size},
+        machine={**machine(device), "eval_batch_size": eval_batch_size},
         versions={name: str(version) for name, version in versions().items()},
         git_commit=git_commit(),
     )

@@ -61,7 +61,8 @@ def run_recipe(order: Order, view: View, stop: Callable[[], bool]) -> dict[str, 
             training.run(curves)
         last: dict[str, Any] = training.at.curve[-1]
         if share.rank == 0:
-            write_export(order, told.protocol, stepper.trained, last, device)
+            batch_size = told.loaders.val.batch_size
+            write_export(order, told.protocol, stepper.trained, last, device, batch_size)
         return last
 
 

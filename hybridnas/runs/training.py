@@ -18,15 +18,21 @@ from ..environment import seed_everything
 from ..errors import ConfigError
 from ..processes import Share, gathered, summed
 from ..tasks import Score
-from ..train import Diverged, Runner, Stepper, check_weights, random_state, restore_random_state
+from ..train import (
+    STEPS_BETWEEN_LOOKS,
+    Diverged,
+    Runner,
+    Stepper,
+    check_weights,
+    random_state,
+    restore_random_state,
+)
 from .curves import Curves
 from .folder import RunFolder
 from .order import Progress, View
 
 _log = logging.getLogger(__name__)
 
-# Looking at the loss waits for the GPU, so it is done once in so many steps.
-_STEPS_BETWEEN_LOOKS = 50
 # Several processes ask each other whether to stop, before torchrun loses its patience (30 s);
 # besides, at the end of an epoch.
 _STEPS_BETWEEN_TALKS = 10
@@ -170,7 +176,7 @@ class Training:
             at.done += 1
             at.num_images += num_images * self.share.num_ranks
             at.seconds = earlier + time.perf_counter() - started
-            if at.done % _STEPS_BETWEEN_LOOKS == 0:
+            if at.done % STEPS_BETWEEN_LOOKS == 0:
                 self._look(curves)
             if self._asked_to_stop():
                 self._save()

@@ -28,6 +28,7 @@ Distributions = dict[str, CategoricalDistribution]
 
 def make_sampler(config: Sampler, seed: int) -> BaseSampler:
     """The Optuna sampler that a study names."""
+    seed %= 2**32  # numpy knows no larger one, and callers add to a study's
     if config.name == "random":
         return RandomSampler(seed=seed)
     with warnings.catch_warnings():

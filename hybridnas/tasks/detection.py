@@ -32,20 +32,16 @@ def detection_loaders(
     device: torch.device,
     loader_workers: int,
     share: Share = ALONE,
-    *,
-    multi_scale: bool = False,
 ) -> Loaders:
     """The images of a protocol's task: task.train and task.val name splits as `open_coco` does.
 
     fidelity.resolution: the shorter side in pixels, 800 in published recipes. recipe.batch_size:
-    of all processes. multi_scale: as the 3x schedules (TrainingView).
+    of all processes.
     """
     task, recipe = protocol.task, protocol.recipe
     _check(recipe)
     train, val = open_coco_splits(task.data, task.train, task.val)
-    view = TrainingView(
-        protocol.fidelity.resolution, hflip=recipe.augmentation.hflip, multi_scale=multi_scale
-    )
+    view = TrainingView(protocol.fidelity.resolution, hflip=recipe.augmentation.hflip)
     shared: dict[str, Any] = {
         "seed": protocol.seed,
         "max_corrupt": task.max_corrupt,

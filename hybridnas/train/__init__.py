@@ -8,6 +8,7 @@ from .init import load_backbone as load_backbone
 from .init import network_of as network_of
 from .init import read_weights as read_weights
 from .init import start_from as start_from
+from .loop import STEPS_BETWEEN_LOOKS as STEPS_BETWEEN_LOOKS
 from .loop import Diverged as Diverged
 from .loop import EpochRecord as EpochRecord
 from .loop import Training as Training

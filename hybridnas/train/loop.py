@@ -17,7 +17,7 @@ from .runner import Runner
 from .stepper import Stepper
 
 # Looking at the loss waits for the GPU, so it is done once in so many steps.
-_STEPS_BETWEEN_CHECKS = 50
+STEPS_BETWEEN_LOOKS = 50
 
 
 class Diverged(Exception):
@@ -98,7 +98,7 @@ def _epoch(
     num_images = 0
     for step, number in enumerate(taken, start=1):
         num_images += number
-        if step % _STEPS_BETWEEN_CHECKS == 0 and step + _STEPS_BETWEEN_CHECKS <= num_steps:
+        if step % STEPS_BETWEEN_LOOKS == 0 and step + STEPS_BETWEEN_LOOKS <= num_steps:
             _check_loss(stepper.loss_sum, epoch)
     _check_loss(stepper.loss_sum, epoch)
     seconds = time.perf_counter() - started

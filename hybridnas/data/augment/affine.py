@@ -36,16 +36,6 @@ def transform(pixels: Tensor, matrix: Tensor, interpolation: Tensor, fill: Tenso
     return torch.where(inside.unsqueeze(1), moved, fill.view(1, -1, 1, 1))
 
 
-def transform_labels(labels: Tensor, matrix: Tensor, outside: int) -> Tensor:
-    """The same map for labels (B, H, W): the nearest one, `outside` where none comes from."""
-    height, width = labels.shape[1:]
-    x, y = _origins(matrix, height, width)
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    index = y.floor().clamp(0, height - 1).long() * width + x.floor().clamp(0, width - 1).long()
-    found = labels.flatten(1).gather(1, index.flatten(1)).view_as(labels)
-    return torch.where(inside, found, outside)
-
-
 def _origins(matrix: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """(B, H, W) twice: where each pixel's centre comes from; pixel i spans i ... i + 1."""
     a, b, c, d, e, f = (number.view(-1, 1, 1) for number in matrix.unbind(1))

@@ -89,21 +89,6 @@ def resample(pixels: Tensor, windows: Windows, size: int) -> Tensor:
     return _bytes(torch.matmul(rows.unsqueeze(1), narrow))
 
 
-def resample_labels(labels: Tensor, windows: Windows, size: int, outside: int) -> Tensor:
-    """The same windows of label maps (B, H, W): the nearest label, `outside` beyond the map."""
-    height, width = labels.shape[1:]
-    rows = _nearest(windows.top, windows.height, torch.zeros_like(windows.flip), size)
-    columns = _nearest(windows.left, windows.width, windows.flip, size)  # (B, size)
-    inside = ((rows >= 0) & (rows < height)).unsqueeze(2) & (
-        (columns >= 0) & (columns < width)
-    ).unsqueeze(1)
-    batch = torch.arange(len(labels), device=labels.device).view(-1, 1, 1)
-    found = labels[
-        batch, rows.clamp(0, height - 1).unsqueeze(2), columns.clamp(0, width - 1).unsqueeze(1)
-    ]
-    return torch.where(inside, found, outside)
-
-
 def _weights(
     start: Tensor, length: Tensor, cubic: Tensor, flip: Tensor, size_in: int, size_out: int
 ) -> Tensor:
@@ -119,13 +104,6 @@ def _weights(
     last = (start + length - 1e-3).ceil().view(-1, 1, 1)
     weights = weights * ((pixel > first) & (pixel < last))
     return weights / weights.sum(dim=2, keepdim=True)
-
-
-def _nearest(start: Tensor, length: Tensor, flip: Tensor, size: int) -> Tensor:
-    """(B, size) int64: the pixel of an axis under each centre of its window's pixels."""
-    # float64: a centre on the edge of two pixels belongs to the latter, as in Pillow.
-    step = (length.double() / size).unsqueeze(1)
-    return (start.double().unsqueeze(1) + _places(flip, size).double() * step).floor().long()
 
 
 def _places(flip: Tensor, size: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .affine import transform, transform_labels
+from .affine import transform
 from .policy import Policy
 from .tones import Kind, apply_tones, blur
 
@@ -50,10 +50,3 @@ def apply_layer(pixels: Tensor, layer: Tensor, policy: Policy) -> Tensor:
     if policy.moves:
         pixels = transform(pixels, layer[:, 3:], interpolation, policy.fill)
     return pixels
-
-
-def move_labels(labels: Tensor, layer: Tensor, policy: Policy, outside: int) -> Tensor:
-    """What the layer does to label maps (B, H, W): they move with their pictures."""
-    if not policy.moves:
-        return labels
-    return transform_labels(labels, layer[:, 3:], outside)
