@@ -104,12 +104,11 @@ def train(
     `hybridnas train caformer_s18 --recipe proxy_images64_30e --data photos --out runs/small
     --epochs 10 --set recipe.batch_size=64`
 
-    **Stopping.** Ctrl-C (or SIGTERM) saves and ends with code 130 (several processes save within
-    ten steps, and torchrun ends with a code of its own); the same command with `--resume` goes on
-    with the very next step, also after a crash (with what the last checkpoint had). **The folder**
-    holds config.yaml (all that repeats the training), log.csv (a row an epoch), tensorboard/,
-    checkpoints/, and at the end the model as `hybridnas export` writes it:
-    `timm.create_model("local-dir:DIR", pretrained=True)` and `hybridnas evaluate DIR` take it.
+    **Stopping.** Ctrl-C (or SIGTERM) saves and ends with code 130 (torchrun with a code of its
+    own); the same command with `--resume` goes on with the very next step, also after a crash (with
+    what the last checkpoint had). **The folder** holds config.yaml (all that repeats the training),
+    log.csv (a row an epoch), tensorboard/, checkpoints/, and at the end the model as `hybridnas
+    export` writes it: `hybridnas evaluate DIR` and timm ("local-dir:DIR") take it.
     """
     from ..runs import Order, load_recipe
     from ..runs.group import told_once
