@@ -13,16 +13,14 @@ from typing import Any
 import pytest
 import search_helpers as helpers
 from coco_helpers import draw
+from export_helpers import train_a_trial
 from mask_sets import write_set
 
 from hybridnas.cli.resolve import origin_of
-from hybridnas.evaluate import evaluate
 from hybridnas.export import export_model
-from hybridnas.search import weights
 from hybridnas.search.plan import make_plan
 from hybridnas.search.studies import read_study
 from hybridnas.search.view import Row, StudyView
-from hybridnas.search.worker import as_evaluation
 from hybridnas.store import Store
 
 STAGES = [{"depth": 1, "width": [8, 16], "mixer": mixer} for mixer in ("gated_conv", "ssm")]
@@ -70,19 +68,10 @@ def train_one(task: str, folder: Path) -> Trained:
     plan = make_plan(read_study(raw(task, data)))
     storage = f"sqlite:///{folder / 'study.db'}"
     with Store.open(storage) as store:
-        core = helpers.start(plan, store)
-        candidate = helpers.asked(core)
-        outcome = evaluate(candidate.architecture, plan.protocol, device="cpu")
-        assert outcome.state_dict is not None, outcome.message
-        kept = weights.save(outcome.state_dict, str(folder), "trial0")
-        found = as_evaluation(
-            outcome, candidate.digest, plan.protocol.digest, dict(candidate.costs), 0, kept
-        )
-        store.record(candidate.token, found)
-        core.settle(candidate.number)
+        state_dict = train_a_trial(plan, store, folder)
         view = StudyView(task, store)
     (row,) = view.finished
-    export_model(row.architecture, folder / "model", outcome.state_dict, origin_of(view, row))
+    export_model(row.architecture, folder / "model", state_dict, origin_of(view, row))
     return Trained(task, data, storage, view, row, folder / "model")
 
 

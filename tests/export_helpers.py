@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import search_helpers as helpers
+from torch import Tensor
 
 from hybridnas.architecture import Architecture
 from hybridnas.cli.resolve import origin_of
 from hybridnas.evaluate import evaluate
 from hybridnas.export import export_model
 from hybridnas.search import weights
-from hybridnas.search.plan import make_plan
+from hybridnas.search.plan import Plan, make_plan
 from hybridnas.search.studies import read_study
 from hybridnas.search.view import Row, StudyView
 from hybridnas.search.worker import as_evaluation
@@ -38,23 +39,29 @@ TINY = Architecture.from_dict(
 )
 
 
+def train_a_trial(plan: Plan, store: Store, folder: Path) -> dict[str, Tensor]:
+    """A study's first trial, really trained and recorded, its weights kept in `folder`; they are
+    returned, too."""
+    core = helpers.start(plan, store)
+    candidate = helpers.asked(core)
+    outcome = evaluate(candidate.architecture, plan.protocol, device="cpu")
+    assert outcome.state_dict is not None, outcome.message
+    kept = weights.save(outcome.state_dict, str(folder), "trial0")
+    found = as_evaluation(
+        outcome, candidate.digest, plan.protocol.digest, dict(candidate.costs), 0, kept
+    )
+    store.record(candidate.token, found)
+    core.settle(candidate.number)
+    return outcome.state_dict
+
+
 @pytest.fixture(scope="session")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A study's database with one trial that was really trained, for seconds on digits."""
     folder = tmp_path_factory.mktemp("study")
     url = f"sqlite:///{folder / 'study.db'}"
-    plan = make_plan(read_study(STUDY))
     with Store.open(url) as store:
-        core = helpers.start(plan, store)
-        candidate = helpers.asked(core)
-        outcome = evaluate(candidate.architecture, plan.protocol, device="cpu")
-        assert outcome.state_dict is not None, outcome.message
-        kept = weights.save(outcome.state_dict, str(folder), "trial0")
-        found = as_evaluation(
-            outcome, candidate.digest, plan.protocol.digest, dict(candidate.costs), 0, kept
-        )
-        store.record(candidate.token, found)
-        core.settle(candidate.number)
+        train_a_trial(make_plan(read_study(STUDY)), store, folder)
     return url
 
 

@@ -1,15 +1,20 @@
-"""A small folder of pictures of many sizes, and how tests keep it in memory."""
+"""A small folder of pictures of many sizes, and how tests keep it in memory: a plug-in of pytest.
+
+PYTEST_DONT_REWRITE: tests import from here before the plug-in loads.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 from hybridnas.config import Task
-from hybridnas.data import ResidentImages, Split, Whole, load_resident, open_split
+from hybridnas.data import ResidentImages, Split, Whole, load_resident, open_split, resident
 from hybridnas.data.decoding import Form
 
 CPU = torch.device("cpu")
@@ -44,3 +49,16 @@ def load(
     )
     assert found is not None
     return found
+
+
+@pytest.fixture
+def nothing_kept() -> Iterator[None]:
+    """This process keeps no images, before and after."""
+    resident.forget()
+    yield
+    resident.forget()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_pets(tmp_path)

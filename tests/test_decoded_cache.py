@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import tarfile
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,29 +15,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from resident_helpers import CPU, load, write_pets
+from resident_helpers import CPU, load
 
 from hybridnas.config import Task
 from hybridnas.data import open_split, resident
 from hybridnas.data.decoded_cache import cached
 from hybridnas.data.decoding import Decoded, Whole
 
+pytest_plugins = ["resident_helpers"]
+pytestmark = pytest.mark.usefixtures("nothing_kept")
+
 PACK = (
     Path(os.environ.get("HYBRIDNAS_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
     / "cls_tin20_64.tar.gz"
 )
-
-
-@pytest.fixture(autouse=True)
-def _nothing_kept() -> Iterator[None]:
-    resident.forget()
-    yield
-    resident.forget()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_pets(tmp_path)
 
 
 def test_a_process_decodes_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

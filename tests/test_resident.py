@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from resident_helpers import CPU, SIZES, load, split_of, write_pets
+from resident_helpers import CPU, SIZES, load, split_of
 
 from hybridnas.config import Task
 from hybridnas.data import decoding, open_split, resident
@@ -19,17 +18,8 @@ from hybridnas.data.resident import ScoringBatches
 from hybridnas.errors import DataError
 from hybridnas.tasks.classification import score, validation_loader
 
-
-@pytest.fixture(autouse=True)
-def _nothing_kept() -> Iterator[None]:
-    resident.forget()
-    yield
-    resident.forget()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_pets(tmp_path)
+pytest_plugins = ["resident_helpers"]
+pytestmark = pytest.mark.usefixtures("nothing_kept")
 
 
 def test_pictures_are_kept_as_they_are_or_shrunk_by_axis(folder: Path) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from resident_helpers import CPU, load, write_pets
+from resident_helpers import CPU, load
 from torch import Tensor
 
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
-from hybridnas.data import MEAN, STD, DeviceAugment, ImageLoader, ResidentImages, resident
+from hybridnas.data import MEAN, STD, DeviceAugment, ImageLoader, ResidentImages
 from hybridnas.data.batches import DeviceBatches
 from hybridnas.data.decoded_cache import cache_folder
 from hybridnas.data.images import open_splits
@@ -21,22 +20,13 @@ from hybridnas.data.resident_training import ResidentBatches
 from hybridnas.tasks.classification import classification_loaders
 from hybridnas.tasks.resident_data import resident_scoring, resident_training
 
+pytest_plugins = ["resident_helpers"]
+pytestmark = pytest.mark.usefixtures("nothing_kept")
+
 ALL = Augmentation(
     scale=(0.3, 1), auto_augment="rand-m9-mstd0.5-inc1", reprob=0.5, mixup=0.8, cutmix=1.0
 )
 WHOLE = Augmentation(scale=(1, 1), ratio=(1, 1), hflip=0)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_kept() -> Iterator[None]:
-    resident.forget()
-    yield
-    resident.forget()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_pets(tmp_path)
 
 
 @pytest.fixture
