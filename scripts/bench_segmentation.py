@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
+from plain_training import rate
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -94,13 +94,9 @@ def plain(protocol: Protocol, options: argparse.Namespace) -> dict[str, Any]:
     optimizer = torch.optim.AdamW(groups, lr=recipe.lr)
     steps, warmup = epochs * len(loader), round(recipe.warmup_epochs * len(loader))
 
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        cosine = 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-        return (recipe.min_lr + (recipe.lr - recipe.min_lr) * cosine) / recipe.lr
-
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: rate(step, warmup, steps, recipe.min_lr / recipe.lr)
+    )
     speeds = []
     for _ in range(epochs):
         began = time.perf_counter()
