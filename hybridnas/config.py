@@ -148,7 +148,8 @@ class Protocol(Value):
         return cls.model_validate_json(text)
 
 
-def _named(raw: object) -> object:
+def named(raw: object) -> object:
+    """For BeforeValidator: a name by itself stands for a value that has only that."""
     return {"name": raw} if isinstance(raw, str) else raw
 
 
@@ -172,13 +173,13 @@ class Study(Value):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
     description: str = ""
     space: str | dict[str, Any]
-    task: Annotated[Task, BeforeValidator(_named)] = Task()
+    task: Annotated[Task, BeforeValidator(named)] = Task()
     recipe: Recipe = Recipe()
     fidelities: Annotated[tuple[Fidelity, ...], Field(min_length=1)]
     objectives: dict[str, Direction]
     constraints: Constraints = Constraints()
     latency: Annotated[Latency | None, BeforeValidator(_file)] = None
-    sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
+    sampler: Annotated[Sampler, BeforeValidator(named)] = Sampler()
     budget: Budget
     resources: Resources = Resources()
     references: tuple[str, ...] | None = None

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .config import Protocol
+from .environment import first_line
 from .errors import ExportError, HybridnasError
 from .tasks import TASKS
 from .timm_entry import as_architecture
@@ -77,8 +78,8 @@ def protocol_of(folder: Path, config: Mapping[str, Any]) -> Protocol | None:
     try:
         return Protocol.model_validate(origin["protocol"])
     except (ValidationError, KeyError, TypeError) as error:
-        first = str(error).splitlines()[0]
-        raise ExportError(f"{folder / CONFIG}: its protocol cannot be read ({first})") from None
+        why = first_line(error)
+        raise ExportError(f"{folder / CONFIG}: its protocol cannot be read ({why})") from None
 
 
 def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:

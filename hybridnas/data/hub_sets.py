@@ -15,6 +15,7 @@ from PIL import Image
 from timm.data.dataset_factory import create_dataset
 
 from ..config import Task
+from ..environment import first_line
 from ..errors import DataError
 from .split import Split
 from .stored import Stored
@@ -136,8 +137,7 @@ class _TorchvisionImages(Stored):
 
 
 def _unopened(data: str, split: str, error: Exception) -> DataError:
-    first = (str(error).splitlines() or [""])[0]
     return DataError(
         f"task.data: {data} has no split {split!r} that can be opened "
-        f"({type(error).__name__}: {first:.200})"
+        f"({type(error).__name__}: {first_line(error):.200})"
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, model_validator
 
 from ..architecture import Architecture
-from ..config import Fidelity, Protocol, Task
+from ..config import Fidelity, Protocol, Task, named
 from ..cost import cost
 from ..errors import ConfigError
 from ..recipe import Fraction, Recipe, Seed, Value
@@ -17,10 +17,6 @@ from ..reference import reference
 from ..resources import find
 from ..strict_yaml import explain, override, read_yaml
 from ..train import check_recipe
-
-
-def _named(raw: object) -> object:
-    return {"name": raw} if isinstance(raw, str) else raw
 
 
 class RunConfig(Value):
@@ -33,7 +29,7 @@ class RunConfig(Value):
     """
 
     description: str = ""
-    task: Annotated[Task, BeforeValidator(_named)]
+    task: Annotated[Task, BeforeValidator(named)]
     resolution: PositiveInt
     epochs: PositiveInt | None = None
     iterations: PositiveInt | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -20,9 +19,9 @@ from ..processes import Share, gathered, summed
 from ..tasks import Score
 from ..train import (
     STEPS_BETWEEN_LOOKS,
-    Diverged,
     Runner,
     Stepper,
+    check_loss,
     check_weights,
     random_state,
     restore_random_state,
@@ -202,8 +201,7 @@ class Training:
     def _mean_loss(self) -> float:
         """Of the epoch so far, over all processes; Diverged where it is not finite."""
         loss: float = self._loss_sum().item() / max(1, self.at.done)
-        if not math.isfinite(loss):
-            raise Diverged(f"the training loss became {loss} in epoch {self.at.epoch}")
+        check_loss(loss, self.at.epoch)
         return loss
 
     def _loss_sum(self) -> Tensor:

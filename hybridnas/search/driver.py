@@ -23,6 +23,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 from ray import tune
 
+from ..environment import first_line
 from ..errors import ConfigError
 from ..store import Store
 from .calibration import CalibrationWork, Setting
@@ -202,7 +203,7 @@ def _ray(address: str | None) -> Iterator[None]:
             warnings.simplefilter("ignore", FutureWarning)
             ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        first = first_line(error) or type(error).__name__
         where = "" if address == "local" else f"at {address!r} "
         raise ConfigError(f"Ray {where}cannot be reached or started: {first}") from None
     try:

@@ -12,6 +12,7 @@ from .loop import STEPS_BETWEEN_LOOKS as STEPS_BETWEEN_LOOKS
 from .loop import Diverged as Diverged
 from .loop import EpochRecord as EpochRecord
 from .loop import Training as Training
+from .loop import check_loss as check_loss
 from .loop import check_weights as check_weights
 from .loop import train as train
 from .optimizer import check_recipe as check_recipe

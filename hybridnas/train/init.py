@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..checkpoint import KNOWN, checkpoint_filter_fn, unwrapped
 from ..config import Protocol
+from ..environment import first_line
 from ..errors import ConfigError, DataError
 from ..network import HybridNet
 
@@ -87,8 +88,7 @@ def read_weights(path: Path, network: HybridNet) -> dict[str, Tensor]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # whatever bytes that are no pickle make of themselves
-        first = (str(error).splitlines() or [""])[0]
-        what = f"{type(error).__name__}: {first}"
+        what = f"{type(error).__name__}: {first_line(error)}"
         raise DataError(f"{path} holds no weights that can be read ({what:.200})") from None
     named = unwrapped(loaded) if isinstance(loaded, Mapping) else {}
     if not named or not all(isinstance(value, Tensor) for value in named.values()):

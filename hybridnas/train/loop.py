@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..config import Protocol
 from ..data.batches import TrainingBatches
@@ -99,17 +100,18 @@ def _epoch(
     for step, number in enumerate(taken, start=1):
         num_images += number
         if step % STEPS_BETWEEN_LOOKS == 0 and step + STEPS_BETWEEN_LOOKS <= num_steps:
-            _check_loss(stepper.loss_sum, epoch)
-    _check_loss(stepper.loss_sum, epoch)
+            check_loss(stepper.loss_sum.item(), epoch)
+    loss_sum: float = stepper.loss_sum.item()
+    check_loss(loss_sum, epoch)
     seconds = time.perf_counter() - started
-    loss = stepper.loss_sum.item() / num_steps
     rate = stepper.schedule.rate
-    return EpochRecord(epoch, loss, rate, seconds, num_images / seconds, num_epochs)
+    return EpochRecord(epoch, loss_sum / num_steps, rate, seconds, num_images / seconds, num_epochs)
 
 
-def _check_loss(loss_sum: Tensor, epoch: int) -> None:
-    if not loss_sum.isfinite():
-        raise Diverged(f"the training loss became {loss_sum.item()} in epoch {epoch}")
+def check_loss(loss: float, epoch: int) -> None:
+    """Diverged where the loss, or a sum of it, is not finite."""
+    if not math.isfinite(loss):
+        raise Diverged(f"the training loss became {loss} in epoch {epoch}")
 
 
 def check_weights(model: nn.Module) -> None:

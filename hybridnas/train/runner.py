@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..capture import capture
 from ..data.batches import DeviceBatches, TrainingBatches
+from ..environment import first_line
 from .stepper import Stepper
 
 _log = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ class Runner:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            self._stay_eager(str(error).partition("\n")[0])
+            self._stay_eager(first_line(error))
         self.capture_s = time.perf_counter() - started
 
     def _stay_eager(self, why: str) -> None:
