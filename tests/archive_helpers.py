@@ -17,7 +17,7 @@ NUMBERS = {"train": 5, "val": 2}
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def three_classes(tmp_path: Path) -> Path:
     """Three classes: 5 images of each in train, 2 in val."""
     root = tmp_path / "source" / "pets"
     random = np.random.default_rng(0)

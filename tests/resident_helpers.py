@@ -60,5 +60,5 @@ def nothing_kept() -> Iterator[None]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def two_classes(tmp_path: Path) -> Path:
     return write_pets(tmp_path)

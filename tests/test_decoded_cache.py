@@ -31,51 +31,51 @@ PACK = (
 )
 
 
-def test_a_process_decodes_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = load(folder)
+def test_a_process_decodes_once(two_classes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load(two_classes)
     monkeypatch.setattr(resident, "decode", None)
-    assert load(folder) is first
+    assert load(two_classes) is first
     resident.forget()
     with pytest.raises(TypeError):
-        load(folder)
+        load(two_classes)
 
 
 def test_the_cache_gives_the_same_bytes(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = tmp_path / "cache"
-    first = load(folder, cache=cache)
+    first = load(two_classes, cache=cache)
     resident.forget()
     monkeypatch.setattr(resident, "decode", None)  # nothing may decode again
-    second = load(folder, cache=cache)
+    second = load(two_classes, cache=cache)
     assert first is not second
     assert torch.equal(first.pixels, second.pixels)
     assert torch.equal(first.sizes, second.sizes)
     second.pixels.zero_()  # mapped copy-on-write: the file stays what it is
     resident.forget()
-    assert torch.equal(load(folder, cache=cache).pixels, first.pixels)
+    assert torch.equal(load(two_classes, cache=cache).pixels, first.pixels)
 
 
-def test_a_replaced_picture_is_seen(folder: Path, tmp_path: Path) -> None:
-    before = load(folder, cache=tmp_path)
-    place = folder / "train" / "cat" / "0.png"
+def test_a_replaced_picture_is_seen(two_classes: Path, tmp_path: Path) -> None:
+    before = load(two_classes, cache=tmp_path)
+    place = two_classes / "train" / "cat" / "0.png"
     # Another picture in a file of the same size, as uncompressed formats have it.
     pixels = np.asarray(Image.open(place).convert("RGB"))
     Image.fromarray(pixels[::-1].copy()).save(place, format="BMP")
     os.utime(place, ns=(1, 1))
-    first = load(folder, cache=tmp_path)
+    first = load(two_classes, cache=tmp_path)
     Image.fromarray(pixels).save(place, format="BMP")
     os.utime(place, ns=(2, 2))
-    second = load(folder, cache=tmp_path)
+    second = load(two_classes, cache=tmp_path)
     assert torch.equal(first.pixels[0].flip(1)[:, -16:], second.pixels[0][:, :16])
     assert torch.equal(second.pixels, before.pixels)
 
 
 @pytest.mark.parametrize("damage", ["short", "index", "shape", "missing"])
 def test_a_broken_cache_is_made_anew(
-    folder: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+    two_classes: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = load(folder, cache=tmp_path / "cache")
+    first = load(two_classes, cache=tmp_path / "cache")
     wanted = first.pixels.clone()
     resident.forget()
     [pixels] = (tmp_path / "cache").glob("*/pixels.npy")
@@ -89,16 +89,16 @@ def test_a_broken_cache_is_made_anew(
     else:
         index.unlink()
     with caplog.at_level(logging.WARNING):
-        assert torch.equal(load(folder, cache=tmp_path / "cache").pixels, wanted)
+        assert torch.equal(load(two_classes, cache=tmp_path / "cache").pixels, wanted)
     assert "is broken and is made anew" in caplog.text
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(
-    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    two_classes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
     with caplog.at_level(logging.WARNING):
-        assert len(load(folder, cache=tmp_path / "file" / "cache")) == 10
+        assert len(load(two_classes, cache=tmp_path / "file" / "cache")) == 10
     assert "are not kept in" in caplog.text
 
 

@@ -35,12 +35,12 @@ pytest_plugins = ["archive_helpers"]
 # ---- WebDataset
 
 
-def shards(folder: Path, at: Path, info: bool) -> str:
+def shards(three_classes: Path, at: Path, info: bool) -> str:
     """Two shards a split, each sample a .png and a .cls."""
     at.mkdir()
     splits = {}
     for split in NUMBERS:
-        files = sorted((folder / split).rglob("*.png"))
+        files = sorted((three_classes / split).rglob("*.png"))
         names, lengths = [f"{split}-{i:04}.tar" for i in range(2)], []
         for name, part in zip(names, (files[::2], files[1::2]), strict=True):
             lengths.append(len(part))
@@ -64,8 +64,10 @@ def shards(folder: Path, at: Path, info: bool) -> str:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset's
 @pytest.mark.parametrize("info", [True, False])
-def test_webdataset_shards_hold_what_timm_reads(info: bool, folder: Path, tmp_path: Path) -> None:
-    data = shards(folder, tmp_path / "shards", info)
+def test_webdataset_shards_hold_what_timm_reads(
+    info: bool, three_classes: Path, tmp_path: Path
+) -> None:
+    data = shards(three_classes, tmp_path / "shards", info)
     split = open_split(Task(data=data), "val")
     assert split.class_names == ("0", "1", "2")
     described = "val" if info else "val-{0000..0001}.tar|6"
@@ -81,7 +83,7 @@ def test_webdataset_shards_hold_what_timm_reads(info: bool, folder: Path, tmp_pa
 
 
 def test_hugging_face_sets_hold_what_timm_reads(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    three_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
@@ -89,7 +91,7 @@ def test_hugging_face_sets_hold_what_timm_reads(
         image=datasets.Image(), label=datasets.ClassLabel(names=list(CLASSES))
     )
     for split in NUMBERS:
-        files = sorted((folder / split).rglob("*.png"))
+        files = sorted((three_classes / split).rglob("*.png"))
         rows = [
             {
                 "image": {"bytes": file.read_bytes(), "path": file.name},
@@ -102,7 +104,7 @@ def test_hugging_face_sets_hold_what_timm_reads(
     task = Task(data=f"hfds/{tmp_path / 'set'}", val="validation")
     train, val = open_splits(task)
     assert train.class_names == val.class_names == CLASSES
-    plain = open_split(Task(data=str(folder)), "train")
+    plain = open_split(Task(data=str(three_classes)), "train")
     assert train.labels.tolist() == plain.labels.tolist()
     for i in range(len(plain)):
         assert train.read(i).tobytes() == plain.read(i).tobytes()
@@ -140,8 +142,8 @@ def test_torchvision_sets_are_opened(tmp_path: Path) -> None:
     assert np.array_equal(pixels, first.reshape(3, 32, 32).transpose(1, 2, 0))
 
 
-def test_files_of_a_torchvision_set_that_were_replaced_are_noticed(folder: Path) -> None:
-    samples = [(str(path), 0) for path in sorted((folder / "train" / "cat").iterdir())]
+def test_files_of_a_torchvision_set_that_were_replaced_are_noticed(three_classes: Path) -> None:
+    samples = [(str(path), 0) for path in sorted((three_classes / "train" / "cat").iterdir())]
     images = _TorchvisionImages("pets", SimpleNamespace(samples=samples))
     split = Split("pets", ("cat",), np.zeros(len(samples), np.int64), images)
     before = replace(split).fingerprint
@@ -153,15 +155,19 @@ def test_files_of_a_torchvision_set_that_were_replaced_are_noticed(folder: Path)
 # ---- what is refused
 
 
-def test_a_folder_is_no_archive_whatever_its_name(folder: Path) -> None:
-    (folder / "train" / "cat").rename(folder / "train" / "cat.tar")
-    assert open_split(Task(data=str(folder)), "train").class_names == ("cat.tar", "dog", "emu")
+def test_a_folder_is_no_archive_whatever_its_name(three_classes: Path) -> None:
+    (three_classes / "train" / "cat").rename(three_classes / "train" / "cat.tar")
+    assert open_split(Task(data=str(three_classes)), "train").class_names == (
+        "cat.tar",
+        "dog",
+        "emu",
+    )
 
 
-def test_a_compressed_archive_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_compressed_archive_is_refused(three_classes: Path, tmp_path: Path) -> None:
     """Its pictures have no places of their own in the file."""
     with tarfile.open(tmp_path / "pets.tar", "w:gz") as tar:
-        tar.add(folder, "pets")
+        tar.add(three_classes, "pets")
     with pytest.raises(DataError, match=r"pets.tar is no tar file that can be read"):
         open_split(Task(data=str(tmp_path / "pets.tar")), "train")
 
@@ -181,25 +187,27 @@ def test_a_compressed_archive_is_refused(folder: Path, tmp_path: Path) -> None:
     ],
 )
 def test_data_that_is_not_there_is_named(
-    data: str, message: str, folder: Path, tmp_path: Path
+    data: str, message: str, three_classes: Path, tmp_path: Path
 ) -> None:
     at = tmp_path / "wrong"
     (at / "empty").mkdir(parents=True)
     (at / "text.tar").write_text("a text, and no archive at all" * 100)
-    packed(folder / "train", at / "flat.tar")
+    packed(three_classes / "train", at / "flat.tar")
     with pytest.raises(DataError, match=message):
         open_split(Task(data=data.format(at=at)), "train")
 
 
-def test_a_class_beyond_those_of_training_is_named(folder: Path, tmp_path: Path) -> None:
-    data = shards(folder, tmp_path / "shards", info=True)
+def test_a_class_beyond_those_of_training_is_named(three_classes: Path, tmp_path: Path) -> None:
+    data = shards(three_classes, tmp_path / "shards", info=True)
     (tmp_path / "shards" / "classes.txt").write_text("cat\ndog\n")
     with pytest.raises(DataError, match=r"found class 2 in val, allowed are 0 to 1"):
         open_split(Task(data=data), "val")
 
 
-def test_an_archive_that_was_cut_off_has_unreadable_images(folder: Path, tmp_path: Path) -> None:
-    path = Path(one_archive(folder, tmp_path / "packed"))
+def test_an_archive_that_was_cut_off_has_unreadable_images(
+    three_classes: Path, tmp_path: Path
+) -> None:
+    path = Path(one_archive(three_classes, tmp_path / "packed"))
     split = open_split(Task(data=str(path)), "train")
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(OSError, match=r"pets.tar ends within"):
@@ -207,9 +215,9 @@ def test_an_archive_that_was_cut_off_has_unreadable_images(folder: Path, tmp_pat
 
 
 def test_shards_that_cannot_be_read_are_named(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    three_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = shards(folder, tmp_path / "shards", info=True)
+    data = shards(three_classes, tmp_path / "shards", info=True)
 
     def refuse(*_: object) -> bytes:
         raise OSError(errno.EMFILE, "Too many open files")

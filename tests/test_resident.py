@@ -22,8 +22,8 @@ pytest_plugins = ["resident_helpers"]
 pytestmark = pytest.mark.usefixtures("nothing_kept")
 
 
-def test_pictures_are_kept_as_they_are_or_shrunk_by_axis(folder: Path) -> None:
-    images, split = load(folder), split_of(folder)
+def test_pictures_are_kept_as_they_are_or_shrunk_by_axis(two_classes: Path) -> None:
+    images, split = load(two_classes), split_of(two_classes)
     assert images.pixels.shape == (10, 3, 48, 48)
     assert images.sizes.tolist() == [list(size) for size in SIZES * 2]
     assert images.labels.tolist() == [0] * 5 + [1] * 5
@@ -63,10 +63,10 @@ def test_label_maps_keep_their_labels(tmp_path: Path) -> None:
     assert found.pixels[0, 0, 0].tolist() == list(range(1, 90, 2))
 
 
-def test_scored_pictures_are_the_loaders_batches(folder: Path) -> None:
-    task = Task(data=str(folder), val="train")
+def test_scored_pictures_are_the_loaders_batches(two_classes: Path) -> None:
+    task = Task(data=str(two_classes), val="train")
     loader = validation_loader(task, resolution=20, crop_pct=0.9, batch_size=4, device=CPU)
-    ours = ScoringBatches(load(folder, Scored(20, 0.9)), batch_size=4)
+    ours = ScoringBatches(load(two_classes, Scored(20, 0.9)), batch_size=4)
     assert (len(ours), ours.batch_size) == (len(loader), loader.batch_size)
     for (images, labels), (wanted, wanted_labels) in zip(ours, loader, strict=True):
         assert torch.equal(images, wanted)
@@ -75,8 +75,8 @@ def test_scored_pictures_are_the_loaders_batches(folder: Path) -> None:
     assert score(model, ours, CPU) == score(model, loader, CPU)
 
 
-def test_a_batch_is_what_its_indices_say(folder: Path) -> None:
-    images = load(folder)
+def test_a_batch_is_what_its_indices_say(two_classes: Path) -> None:
+    images = load(two_classes)
     batch = images.take(torch.tensor([7, 0, 7]))
     assert torch.equal(batch.images, images.pixels[[7, 0, 7]])
     assert batch.sizes.tolist() == [[24, 60], [16, 16], [24, 60]]
@@ -86,27 +86,27 @@ def test_a_batch_is_what_its_indices_say(folder: Path) -> None:
 # ---- pictures that cannot be read
 
 
-def test_unreadable_pictures_are_counted_and_replaced(folder: Path) -> None:
+def test_unreadable_pictures_are_counted_and_replaced(two_classes: Path) -> None:
     for name in ("cat/1.png", "dog/4.png"):
-        (folder / "train" / name).write_text("a text")
-    whole = (folder / "train" / "dog" / "3.png").read_bytes()
-    (folder / "train" / "dog" / "3.png").write_bytes(whole[: len(whole) // 2])
-    images = load(folder, allowed=0.3)
+        (two_classes / "train" / name).write_text("a text")
+    whole = (two_classes / "train" / "dog" / "3.png").read_bytes()
+    (two_classes / "train" / "dog" / "3.png").write_bytes(whole[: len(whole) // 2])
+    images = load(two_classes, allowed=0.3)
     assert sorted(images.unreadable) == [1, 8, 9]
     assert images.stand_ins.tolist() == [0, 2, 2, 3, 4, 5, 6, 7, 0, 0]
     assert images.readable.tolist() == [0, 2, 3, 4, 5, 6, 7]
-    scored = ScoringBatches(load(folder, Scored(16), allowed=0.3), batch_size=4)
+    scored = ScoringBatches(load(two_classes, Scored(16), allowed=0.3), batch_size=4)
     assert sum(len(labels) for _, labels in scored) == 7
     message = r"train: 3 or more of 10 images cannot be read, allowed are 2 .*1\.png "
     with pytest.raises(DataError, match=message):
-        load(folder, allowed=0.2)  # what is kept was allowed more
+        load(two_classes, allowed=0.2)  # what is kept was allowed more
 
 
-def test_too_many_unreadable_pictures_stop_the_decoding(folder: Path, tmp_path: Path) -> None:
-    for place in folder.glob("train/*/*.png"):
+def test_too_many_unreadable_pictures_stop_the_decoding(two_classes: Path, tmp_path: Path) -> None:
+    for place in two_classes.glob("train/*/*.png"):
         place.write_text("a text")
     with pytest.raises(DataError, match=r"train: 10 or more of 10 images cannot be read"):
-        load(folder, allowed=1.0, cache=tmp_path / "cache")
+        load(two_classes, allowed=1.0, cache=tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*/pixels.npy"))
 
 
@@ -114,11 +114,11 @@ def test_too_many_unreadable_pictures_stop_the_decoding(folder: Path, tmp_path: 
 
 
 def test_what_does_not_fit_streams(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    two_classes: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     needed = 10 * 3 * 48 * 48
     monkeypatch.setattr(resident, "free_host_memory", lambda: 2 * needed - 1)
-    split = split_of(folder)
+    split = split_of(two_classes)
     with caplog.at_level(logging.WARNING):
         assert resident.load_resident(split, Whole(48), device=CPU, max_corrupt=0.0) is None
     assert "streams instead" in caplog.text
@@ -140,23 +140,26 @@ def test_placement_follows_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_kept_is_bounded_by_its_bytes(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    two_classes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sets = [load(folder, Whole(side)) for side in (40, 41, 42)]
-    assert load(folder, Whole(40)) is sets[0]
-    assert load(folder, Whole(41)) is sets[1]
-    assert load(folder, Whole(42)) is sets[2]
+    sets = [load(two_classes, Whole(side)) for side in (40, 41, 42)]
+    assert load(two_classes, Whole(40)) is sets[0]
+    assert load(two_classes, Whole(41)) is sets[1]
+    assert load(two_classes, Whole(42)) is sets[2]
     room = 2 * (sets[0].pixels.nbytes + sets[1].pixels.nbytes)
     monkeypatch.setattr(resident, "free_host_memory", lambda: room)
-    last = load(folder, Whole(43))  # of four, only the two of one candidate stay
-    assert load(folder, Whole(43)) is last
-    assert load(folder, Whole(42)) is sets[2]
-    assert load(folder, Whole(41)) is not sets[1]
+    last = load(two_classes, Whole(43))  # of four, only the two of one candidate stay
+    assert load(two_classes, Whole(43)) is last
+    assert load(two_classes, Whole(42)) is sets[2]
+    assert load(two_classes, Whole(41)) is not sets[1]
 
 
-def test_progress_is_told(folder: Path) -> None:
+def test_progress_is_told(two_classes: Path) -> None:
     told: list[tuple[int, int]] = []
     decoding.decode(
-        split_of(folder), Whole(8), lambda bad: None, lambda done, num: told.append((done, num))
+        split_of(two_classes),
+        Whole(8),
+        lambda bad: None,
+        lambda done, num: told.append((done, num)),
     )
     assert told[-1] == (10, 10)

@@ -30,13 +30,13 @@ WHOLE = Augmentation(scale=(1, 1), ratio=(1, 1), hflip=0)
 
 
 @pytest.fixture
-def coloured(folder: Path) -> Path:
+def coloured(two_classes: Path) -> Path:
     """The same pictures, each of one level of red: 0, 20, ..., 180."""
-    for place, file in enumerate(sorted((folder / "train").glob("*/*.png"))):
+    for place, file in enumerate(sorted((two_classes / "train").glob("*/*.png"))):
         with Image.open(file) as image:
             size = image.size
         Image.new("RGB", size, (20 * place, 0, 0)).save(file)
-    return folder
+    return two_classes
 
 
 def batches(
@@ -83,8 +83,8 @@ def test_labels_stay_with_their_images(coloured: Path) -> None:
     assert sorted(found) == [(20 * place, place // 5) for place in range(10)]
 
 
-def test_an_epoch_follows_from_seed_and_number(folder: Path) -> None:
-    images = load(folder)
+def test_an_epoch_follows_from_seed_and_number(two_classes: Path) -> None:
+    images = load(two_classes)
     found = batches(images, ALL)
     first, second = one_pass(found, 1), one_pass(found, 2)
     assert not same(first, second)
@@ -93,15 +93,15 @@ def test_an_epoch_follows_from_seed_and_number(folder: Path) -> None:
     assert not same(one_pass(batches(images, ALL, seed=1), 1), first)
 
 
-def test_an_epoch_is_begun_at_any_batch(folder: Path) -> None:
-    images = load(folder)
+def test_an_epoch_is_begun_at_any_batch(two_classes: Path) -> None:
+    images = load(two_classes)
     plain = ALL.model_copy(update={"reprob": 0.0})  # noise is drawn batch by batch
     whole = one_pass(batches(images, plain), 2)
     assert same(one_pass(batches(images, plain), 2, 1), whole[1:])
 
 
-def test_looking_ahead_changes_no_batch(folder: Path) -> None:
-    images = load(folder)
+def test_looking_ahead_changes_no_batch(two_classes: Path) -> None:
+    images = load(two_classes)
     whole = one_pass(batches(images, ALL), 2)
     found = batches(images, ALL)
     one_pass(found, 1)
@@ -111,8 +111,8 @@ def test_looking_ahead_changes_no_batch(folder: Path) -> None:
     assert same(one_pass(found, 2), whole)
 
 
-def test_iterating_goes_on_with_the_next_epoch(folder: Path) -> None:
-    images = load(folder)
+def test_iterating_goes_on_with_the_next_epoch(two_classes: Path) -> None:
+    images = load(two_classes)
     found = batches(images)
     assert same(list(found), one_pass(batches(images), 1))
     assert same(list(found), one_pass(batches(images), 2))
@@ -126,8 +126,8 @@ def test_stand_ins_take_the_place_of_the_unreadable(coloured: Path) -> None:
     assert list(found.unreadable) == [1]
 
 
-def test_a_sample_begins_no_epoch_and_draws_from_nobody(folder: Path) -> None:
-    images = load(folder)
+def test_a_sample_begins_no_epoch_and_draws_from_nobody(two_classes: Path) -> None:
+    images = load(two_classes)
     found = batches(images, ALL)
     state = torch.get_rng_state()
     x, y = found.sample(4)
@@ -149,16 +149,18 @@ def test_a_sample_begins_no_epoch_and_draws_from_nobody(folder: Path) -> None:
 # ---- of a protocol
 
 
-def protocol(folder: Path, augmentation: Augmentation = WHOLE, batch_size: int = 5) -> Protocol:
+def protocol(
+    two_classes: Path, augmentation: Augmentation = WHOLE, batch_size: int = 5
+) -> Protocol:
     return Protocol(
-        task=Task(data=str(folder), val="train"),
+        task=Task(data=str(two_classes), val="train"),
         recipe=Recipe(batch_size=batch_size, augmentation=augmentation, crop_pct=0.9),
         fidelity=Fidelity(epochs=1, resolution=20),
     )
 
 
-def test_what_is_scored_is_what_a_stream_gives(folder: Path) -> None:
-    told = protocol(folder)
+def test_what_is_scored_is_what_a_stream_gives(two_classes: Path) -> None:
+    told = protocol(two_classes)
     train, val = open_splits(told.task)
     kept = resident_scoring(val, told, "bicubic", CPU)
     stream = classification_loaders(told, CPU, 0)
@@ -170,14 +172,14 @@ def test_what_is_scored_is_what_a_stream_gives(folder: Path) -> None:
     assert (len(found), found.batch_size) == (len(stream.train), stream.train.batch_size)
 
 
-def test_what_only_a_stream_can_do_streams(folder: Path) -> None:
-    told = protocol(folder, Augmentation(auto_augment="augmix-m3"))
+def test_what_only_a_stream_can_do_streams(two_classes: Path) -> None:
+    told = protocol(two_classes, Augmentation(auto_augment="augmix-m3"))
     train, _ = open_splits(told.task)
     assert resident_training(train, told, 5, CPU) is None
 
 
-def test_the_cpu_streams(folder: Path) -> None:
-    found = classification_loaders(protocol(folder), CPU, 0)
+def test_the_cpu_streams(two_classes: Path) -> None:
+    found = classification_loaders(protocol(two_classes), CPU, 0)
     assert isinstance(found.train, ImageLoader)
     assert found.train.placement == "stream"
 

@@ -34,11 +34,13 @@ FORMS = (one_archive, an_archive_a_split, an_archive_a_class, archives_in_an_arc
 
 @pytest.mark.parametrize("form", FORMS)
 def test_tar_files_hold_what_folders_do(
-    form: Callable[[Path, Path], str], folder: Path, tmp_path: Path
+    form: Callable[[Path, Path], str], three_classes: Path, tmp_path: Path
 ) -> None:
-    data = form(folder, tmp_path / "packed")
+    data = form(three_classes, tmp_path / "packed")
     for split, number in NUMBERS.items():
-        plain, stored = (open_split(Task(data=where), split) for where in (str(folder), data))
+        plain, stored = (
+            open_split(Task(data=where), split) for where in (str(three_classes), data)
+        )
         assert stored.class_names == CLASSES
         assert stored.counts() == dict.fromkeys(CLASSES, number)
         assert stored.labels.tolist() == plain.labels.tolist()
@@ -49,9 +51,9 @@ def test_tar_files_hold_what_folders_do(
 
 
 def test_tar_files_are_read_from_any_thread_and_after_pickling(
-    folder: Path, tmp_path: Path
+    three_classes: Path, tmp_path: Path
 ) -> None:
-    split = open_split(Task(data=one_archive(folder, tmp_path / "packed")), "train")
+    split = open_split(Task(data=one_archive(three_classes, tmp_path / "packed")), "train")
     wanted = [split.read(i).tobytes() for i in range(len(split))]
     with ThreadPoolExecutor(8) as pool:
         for _ in range(20):
@@ -60,17 +62,17 @@ def test_tar_files_are_read_from_any_thread_and_after_pickling(
     assert pickle.loads(pickle.dumps(split)).read(3).tobytes() == wanted[3]
 
 
-def test_the_digest_knows_a_tar_by_what_it_holds(folder: Path, tmp_path: Path) -> None:
-    here, there = (one_archive(folder, tmp_path / name) for name in ("a", "b"))
+def test_the_digest_knows_a_tar_by_what_it_holds(three_classes: Path, tmp_path: Path) -> None:
+    here, there = (one_archive(three_classes, tmp_path / name) for name in ("a", "b"))
     assert data_digest(Task(data=here)) == data_digest(Task(data=there))
-    Image.new("RGB", (30, 30)).save(folder / "val" / "cat" / "cat0.png")
-    other = one_archive(folder, tmp_path / "c")
+    Image.new("RGB", (30, 30)).save(three_classes / "val" / "cat" / "cat0.png")
+    other = one_archive(three_classes, tmp_path / "c")
     assert data_digest(Task(data=other)) != data_digest(Task(data=here))
 
 
-def test_the_cache_knows_when_an_archive_was_written(folder: Path, tmp_path: Path) -> None:
+def test_the_cache_knows_when_an_archive_was_written(three_classes: Path, tmp_path: Path) -> None:
     """Pictures of the same names and sizes may have other pixels."""
-    task = Task(data=one_archive(folder, tmp_path))
+    task = Task(data=one_archive(three_classes, tmp_path))
     before, digest = open_split(task, "train"), data_digest(task)
     assert open_split(task, "train").fingerprint == before.fingerprint
     os.utime(task.data, (1, 1))
@@ -80,7 +82,7 @@ def test_the_cache_knows_when_an_archive_was_written(folder: Path, tmp_path: Pat
     assert data_digest(task) == digest
 
 
-def test_batches_come_from_a_tar(folder: Path, tmp_path: Path) -> None:
+def test_batches_come_from_a_tar(three_classes: Path, tmp_path: Path) -> None:
     def batch(data: str) -> torch.Tensor:
         protocol = Protocol(
             task=Task(data=data),
@@ -90,7 +92,9 @@ def test_batches_come_from_a_tar(folder: Path, tmp_path: Path) -> None:
         loaders = TASKS["classification"].loaders(protocol, torch.device("cpu"), 0)
         return torch.cat([images for images, _ in loaders.train])
 
-    assert torch.equal(batch(str(folder)), batch(one_archive(folder, tmp_path / "packed")))
+    assert torch.equal(
+        batch(str(three_classes)), batch(one_archive(three_classes, tmp_path / "packed"))
+    )
 
 
 def test_more_archives_than_a_process_may_open_are_read(tmp_path: Path) -> None:
@@ -114,12 +118,14 @@ def test_more_archives_than_a_process_may_open_are_read(tmp_path: Path) -> None:
     assert found == {bytes((9, 8, 7)) * 16}
 
 
-def test_an_archive_that_took_the_place_of_another_is_read(folder: Path, tmp_path: Path) -> None:
-    path = one_archive(folder, tmp_path / "packed")
+def test_an_archive_that_took_the_place_of_another_is_read(
+    three_classes: Path, tmp_path: Path
+) -> None:
+    path = one_archive(three_classes, tmp_path / "packed")
     open_split(Task(data=path), "train").read(0)
-    Image.new("RGB", (4, 4)).save(folder / "train" / "cat" / "cat0.png")
-    Path(one_archive(folder, tmp_path / "new")).replace(path)
+    Image.new("RGB", (4, 4)).save(three_classes / "train" / "cat" / "cat0.png")
+    Path(one_archive(three_classes, tmp_path / "new")).replace(path)
     new = open_split(Task(data=path), "train")
-    plain = open_split(Task(data=str(folder)), "train")
+    plain = open_split(Task(data=str(three_classes)), "train")
     for i in range(len(plain)):
         assert new.read(i).tobytes() == plain.read(i).tobytes()
