@@ -128,19 +128,35 @@ class SearchSpace:
         """
         genome: Genome = {name: values[0] for name, values in self.genes.items()}
         if len(architecture.stages) == len(self.spec.stages):
-            found: dict[str, Option] = {}
-            for gene, parts, part in (
-                ("stem", self.spec.stems, architecture.stem),
-                ("downsample", self.spec.downsamples, architecture.downsample),
-                ("head", self.spec.heads, architecture.head),
-            ):
-                found[gene] = next((words for words, known in parts.items() if known == part), None)
-            for i, stage in enumerate(architecture.stages, 1):
-                self._read_stage(i, stage, found)
+            found = self._read(architecture)
             genome |= {n: v for n, v in found.items() if v in self.genes.get(n, ())}
             if self.decode(genome) == architecture:
                 return genome
         raise SpaceError(f"architecture {architecture.digest} is not in the space {self.name!r}")
+
+    def categories(self, genome: Mapping[str, Option]) -> tuple[int, ...]:
+        """The index of each gene's choice, in the order of `genes`; -1 where the gene does not
+        apply. Equal for two genomes exactly when they mean one architecture.
+        """
+        found = self._read(self.decode(genome))
+        return tuple(
+            values.index(found[name]) if name in found else -1
+            for name, values in self.genes.items()
+        )
+
+    def _read(self, architecture: Architecture) -> dict[str, Option]:
+        """The choices that an architecture shows; no more than those, and a None that is no
+        choice where a part is none of the space's."""
+        found: dict[str, Option] = {}
+        for gene, parts, part in (
+            ("stem", self.spec.stems, architecture.stem),
+            ("downsample", self.spec.downsamples, architecture.downsample),
+            ("head", self.spec.heads, architecture.head),
+        ):
+            found[gene] = next((words for words, known in parts.items() if known == part), None)
+        for i, stage in enumerate(architecture.stages, 1):
+            self._read_stage(i, stage, found)
+        return found
 
     def _read_stage(self, i: int, stage: Stage, found: dict[str, Option]) -> None:
         first, last = self._kind_of(i, stage.blocks[0]), self._kind_of(i, stage.blocks[-1])

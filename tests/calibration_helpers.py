@@ -40,7 +40,7 @@ def work(
 
 def score(candidate: Candidate) -> float:
     """Long trainings tell the truth, short ones see MACs alone; seeds differ a little."""
-    truth = helpers.score(candidate.architecture)
+    truth = helpers.score(helpers.network(candidate))
     if candidate.protocol.fidelity == SHORT:
         truth = 1 - 1 / (1 + candidate.costs["macs"] / 1e6)
     return truth + 1e-6 * candidate.protocol.seed

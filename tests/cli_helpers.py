@@ -113,7 +113,7 @@ def _populated(tmp_path_factory: pytest.TempPathFactory) -> Path:
             kept = None
             if number < 2:
                 torch.manual_seed(number)
-                state = build(candidate.architecture, num_classes=10).state_dict()
+                state = build(helpers.network(candidate), num_classes=10).state_dict()
                 kept = weights.save(state, str(folder), f"trial{number}")
             good = helpers.result(core, candidate, weights=kept)
             scored = {**good.metrics, "top1_se": 0.0123, "num_images": 497}

@@ -44,7 +44,7 @@ def train_a_trial(plan: Plan, store: Store, folder: Path) -> dict[str, Tensor]:
     returned, too."""
     core = helpers.start(plan, store)
     candidate = helpers.asked(core)
-    outcome = evaluate(candidate.architecture, plan.protocol, device="cpu")
+    outcome = evaluate(helpers.network(candidate), plan.protocol, device="cpu")
     assert outcome.state_dict is not None, outcome.message
     kept = weights.save(outcome.state_dict, str(folder), "trial0")
     found = as_evaluation(

@@ -17,6 +17,7 @@ from hybridnas.cost import cost
 from hybridnas.objectives import OF_THE_STUDY
 from hybridnas.search.core import SearchCore
 from hybridnas.search.feasibility import Feasibility
+from hybridnas.search.fresh import Proposal
 from hybridnas.search.observer import Candidate, Finished, Observer
 from hybridnas.search.plan import Plan
 from hybridnas.space import Genome, SearchSpace
@@ -78,6 +79,12 @@ def constrained(space: SearchSpace, **bounds: Bound) -> Feasibility:
     return Feasibility(space, bounds, cost_of)
 
 
+def network(of: Candidate | Proposal) -> Architecture:
+    """What is to be evaluated: of a search space, an architecture."""
+    assert isinstance(of.architecture, Architecture)
+    return of.architecture
+
+
 def score(architecture: Architecture) -> float:
     """A made-up accuracy: more blocks and more SSM are better, with some noise."""
     blocks = [block for stage in architecture.stages for block in stage.blocks]
@@ -96,7 +103,7 @@ def result(core: SearchCore, candidate: Candidate, **changes: Any) -> Evaluation
         seed=0,
         started_at=START,
         ended_at=START + timedelta(minutes=1),
-        metrics={"top1": score(candidate.architecture), "top5": 0.9, **costs},
+        metrics={"top1": score(network(candidate)), "top5": 0.9, **costs},
         timing={"total_s": 60.0, "gpu_s": 60.0},
         machine={"device": "cpu"},
     )

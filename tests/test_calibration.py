@@ -56,7 +56,10 @@ def test_the_answer_against_scipy(store: Store) -> None:
     assert (result["architectures"], result["failed"], result["between_seeds"]) == (12, 0, None)
     assert result["seconds"] == {"proxy": 1.0, "judge": 4.0}
     judge = np.array([row["judge"] for row in result["scores"]])
-    truth = [search_helpers.score(members[row["arch"]].architecture) for row in result["scores"]]
+    truth = [
+        search_helpers.score(search_helpers.network(members[row["arch"]]))
+        for row in result["scores"]
+    ]
     assert judge.tolist() == truth
     for name in ("macs", "params"):
         costs = [members[row["arch"]].costs[name] for row in result["scores"]]
@@ -145,7 +148,7 @@ def test_limits_hold_at_the_study_s_top_and_costs_are_those_of_each_fidelity(sto
     assert {c.protocol.fidelity for c in candidates} == {low, middle}
     for candidate in candidates:
         own, counted = (
-            cost(candidate.architecture, size, num_classes=10).macs
+            cost(search_helpers.network(candidate), size, num_classes=10).macs
             for size in (candidate.protocol.fidelity.resolution, 64)
         )
         assert counted <= limit

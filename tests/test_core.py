@@ -19,6 +19,7 @@ from search_helpers import (
     drive,
     finish,
     genomes,
+    network,
     optuna_trials,
     plan,
     result,
@@ -54,7 +55,7 @@ def test_a_study_runs_to_the_end_of_its_trials(study_store: Store) -> None:
     assert (notes.done_before, core.proposals) == (0, 8)
     for candidate, trial in zip(candidates, trials, strict=True):
         assert trial.state == TrialState.COMPLETE
-        assert trial.values == [candidate.costs["macs"], score(candidate.architecture)]
+        assert trial.values == [candidate.costs["macs"], score(network(candidate))]
         record = study_store.trial("shapes", trial.number)
         assert record is not None
         assert record.evaluation is not None

@@ -8,7 +8,17 @@ import time
 from collections.abc import Mapping
 
 import pytest
-from search_helpers import LISTED, constrained, drive, genomes, optuna_trials, plan, score, start
+from search_helpers import (
+    LISTED,
+    constrained,
+    drive,
+    genomes,
+    network,
+    optuna_trials,
+    plan,
+    score,
+    start,
+)
 
 from hybridnas.config import Bound, Sampler
 from hybridnas.errors import SpaceError
@@ -202,7 +212,7 @@ def test_a_thousand_proposals_keep_the_constraint(
         spent_s += time.perf_counter() - before
         assert proposal is not None
         proposer.link(proposal.mirror, number)
-        proposer.tell(number, [score(proposal.architecture), proposal.costs["macs"]])
+        proposer.tell(number, [score(network(proposal)), proposal.costs["macs"]])
         proposals.append(proposal)
     _log.info("%s: %.1f ms a proposal", sampler, 1000 * spent_s / NUM_PROPOSALS)
     assert spent_s / NUM_PROPOSALS < 0.2

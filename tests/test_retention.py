@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from search_helpers import FAILED, asked, drive, finish, plan, score, start
+from search_helpers import FAILED, asked, drive, finish, network, plan, score, start
 
 from hybridnas.search import weights
 from hybridnas.search.retention import prune_weights
@@ -25,7 +25,7 @@ def searched(store: Store, artifacts: Path, name: str, keep: int) -> dict[int, t
         tensors = {"w": torch.full((2,), float(number))}
         kept = weights.save(tensors, str(artifacts / name), candidate.token)
         finish(core, candidate, weights=kept)
-        found[number] = (score(candidate.architecture), candidate.costs["macs"])
+        found[number] = (score(network(candidate)), candidate.costs["macs"])
     return found
 
 

@@ -149,6 +149,7 @@ def test_size_is_the_number_of_different_architectures(name: str) -> None:
 def test_encoding_is_the_inverse_of_decoding(name: str) -> None:
     loaded = SearchSpace.load(TINY[name][0])
     seen: dict[Architecture, Genome] = {}
+    categories: dict[tuple[int, ...], Architecture] = {}
     for genome in genomes(loaded):
         architecture = loaded.decode(genome)
         encoded = loaded.encode(architecture)
@@ -156,6 +157,8 @@ def test_encoding_is_the_inverse_of_decoding(name: str) -> None:
         assert encoded.keys() == loaded.genes.keys()
         assert seen.setdefault(architecture, encoded) == encoded
         assert loaded.contains(architecture)
+        assert categories.setdefault(loaded.categories(genome), architecture) == architecture
+    assert len(categories) == len(seen) == loaded.size()
 
 
 @pytest.mark.parametrize("name", shipped("search_spaces"))

@@ -9,11 +9,11 @@ from typing import Any
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
-from ..architecture import Architecture
 from ..config import Study
 from ..errors import ConfigError
 from ..objectives import CLOSED_FORM, STANDARD_ERRORS
 from ..store import Evaluation
+from .feasibility import Subject
 
 
 def open_optuna_study(
@@ -46,9 +46,7 @@ def open_optuna_study(
     return opened
 
 
-def architecture_attributes(
-    architecture: Architecture, costs: Mapping[str, float]
-) -> dict[str, Any]:
+def architecture_attributes(architecture: Subject, costs: Mapping[str, float]) -> dict[str, Any]:
     """What the dashboard shows of a trial: its architecture in readable form, and its costs."""
     # The dashboard sorts by name and shows the first six lines: these are to be among them.
     stages = {f"arch stage {i}": line for i, line in enumerate(architecture.describe(), 1)}

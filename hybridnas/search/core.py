@@ -13,7 +13,6 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ..architecture import Architecture
 from ..objectives import CLOSED_FORM, OF_THE_STUDY
 from ..store import Evaluation, Store, TrialRecord
 from .attributes import (
@@ -22,6 +21,7 @@ from .attributes import (
     open_optuna_study,
     result_attributes,
 )
+from .feasibility import Subject
 from .fresh import FreshProposals
 from .leases import evaluation_of
 from .observer import Candidate, Finished, Observer, Silent
@@ -173,7 +173,7 @@ class SearchCore:
         return self._lease(trial.number, architecture, self._feasibility.cost_of(trial.params))
 
     def _lease(
-        self, number: int, architecture: Architecture, costs: Mapping[str, float]
+        self, number: int, architecture: Subject, costs: Mapping[str, float]
     ) -> Candidate | None:
         """A candidate under a new lease, or None when its evaluation is known and was told."""
         digest, protocol = architecture.digest, self.protocol.digest

@@ -3,15 +3,53 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from ..config import Bound
 from ..errors import SpaceError
-from ..space import Genome, SearchSpace
+from ..parts import Option
+from ..space import Genome
 
 Costs = Mapping[str, float]
 CostOf = Callable[[Genome], Costs]
+
+
+class Subject(Protocol):
+    """What a genome means: for a search space an Architecture."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def short(self) -> str: ...
+
+    def to_json(self) -> str: ...
+
+    def describe(self) -> list[str]: ...
+
+
+class Space(Protocol):
+    """What a search needs of a space; a SearchSpace is one, a table of results can be.
+
+    genes: the choices by decision. categories: the index of each gene's choice in their order, -1
+    where it does not apply; equal for two genomes exactly when they mean the same.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def genes(self) -> Mapping[str, Sequence[Option]]: ...
+
+    def decode(self, genome: Mapping[str, Option]) -> Subject: ...
+
+    def categories(self, genome: Mapping[str, Option]) -> tuple[int, ...]: ...
+
+    def random_genome(self, rng: random.Random) -> Genome: ...
+
+    def size(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -22,7 +60,7 @@ class Feasibility:
     counted: how MACs are counted, for messages.
     """
 
-    space: SearchSpace
+    space: Space
     bounds: Mapping[str, Bound]
     cost_of: CostOf
     counted: str = ""
@@ -110,7 +148,7 @@ class Feasibility:
         return sign * best
 
 
-def neighbours(space: SearchSpace, genome: Genome) -> Iterator[Genome]:
+def neighbours(space: Space, genome: Genome) -> Iterator[Genome]:
     """All genomes that differ in one gene."""
     for name, values in space.genes.items():
         for value in values:

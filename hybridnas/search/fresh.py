@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..architecture import Architecture
-from ..space import Genome, SearchSpace
-from .feasibility import Costs, Feasibility
+from ..space import Genome
+from .feasibility import Costs, Feasibility, Space, Subject
 from .proposer import Proposer
 
 # Where nearly all that is feasible was seen, looking on would hold the search up.
@@ -28,7 +27,7 @@ class Proposal:
 
     mirror: int
     genome: Genome
-    architecture: Architecture
+    architecture: Subject
     digest: str
     costs: Costs
     notes: Mapping[str, Any]
@@ -47,7 +46,7 @@ class FreshProposals:
     ) -> None:
         self.num_drawn = self.num_infeasible = 0  # of the sampler
         self._feasibility, self._proposer = feasibility, proposer
-        self._space: SearchSpace = feasibility.space
+        self._space: Space = feasibility.space
         self._size = self._space.size()
         self._references = deque(references)
         self._rng = random.Random(seed)

@@ -6,8 +6,8 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..architecture import Architecture
 from ..config import Protocol
+from .feasibility import Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Candidate:
 
     number: int
     token: str
-    architecture: Architecture
+    architecture: Subject
     digest: str
     costs: Mapping[str, float]
     protocol: Protocol
