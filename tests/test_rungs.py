@@ -260,6 +260,20 @@ def test_after_a_death_at_each_rung(study_store: Store) -> None:
     check_whole(study_store, 9)
 
 
+def test_a_result_that_comes_while_the_next_run_begins(study_store: Store) -> None:
+    """The worker outlived its driver: its lease is good until somebody takes the trial up."""
+    core = begin(study_store, budget=Budget(gpu_hours=8 / 60))
+    late = asked(core)
+    with reopened(study_store, budget=Budget(gpu_hours=8 / 60)) as (again, notes):
+        assert study_store.record(late.token, evaluated(late))
+        assert asked(again).number == 1
+        assert [(r.number, r.reused) for r in notes.results] == [(late.number, False)]
+        again.release()
+    with reopened(study_store, budget=Budget(gpu_hours=8 / 60)) as (again, _):
+        assert run_here(again, evaluated) == "gpu_hours"
+    assert reached(study_store) == [4, 1], "and it is paid: 4 minutes below, 4 at the top"
+
+
 def test_after_an_interruption(study_store: Store) -> None:
     core = begin(study_store, budget=Budget(trials=9))
     for _ in range(4):
