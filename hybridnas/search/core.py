@@ -14,7 +14,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ..objectives import CLOSED_FORM, OF_THE_STUDY
-from ..store import Evaluation, Store, TrialRecord
+from ..store import Assignment, Evaluation, Store, TrialRecord
 from .attributes import (
     architecture_attributes,
     gpu_seconds,
@@ -61,6 +61,7 @@ class SearchCore:
             self._feasibility, self._proposer, seed, fitting_references(plan)
         )
         self._count = len(trials)
+        self._ids = {trial.number: trial._trial_id for trial in trials}  # Optuna's
         for trial in trials:
             self._proposer.remember(trial)
             self._fresh.saw(trial.user_attrs["arch digest"])
@@ -135,9 +136,7 @@ class SearchCore:
         if record is not None and record.evaluation is not None:
             self._tell(number, record.evaluation, _reused(record))
             return True
-        self._storage.set_trial_state_values(self._trial_id(number), TrialState.WAITING)
-        if record is not None:  # else the search ended before it leased the trial
-            self.store.mark(self.study.name, number, "waiting")
+        self.store.put_back_trial(self.study.name, number, self._ids[number])
         return False
 
     def _new(self) -> Candidate | None:
@@ -154,12 +153,11 @@ class SearchCore:
             # The older list of constraints is what the dashboard reads, and Optuna 5 reads it too.
             system_attrs={**proposal.notes, "constraints": self._feasibility.slacks(costs)},
         )
-        self.store.put_architecture(proposal.digest, architecture.to_json())
-        trial_id = self._storage.create_new_trial(self._optuna._study_id, template)
-        number = self._storage.get_trial_number_from_id(trial_id)
-        self._proposer.link(proposal.mirror, number)
+        begun = self.store.begin_trial(self.study.name, template, self._wanted(architecture, costs))
+        self._ids[begun.number] = begun.trial_id
+        self._proposer.link(proposal.mirror, begun.number)
         self._count += 1
-        return self._lease(number, architecture, costs)
+        return self._leased(begun.number, architecture, costs, begun.lease)
 
     def _adopt(self, trial: FrozenTrial) -> Candidate | None:
         """A trial that an earlier run left, leased again; None when its result came after all."""
@@ -167,40 +165,54 @@ class SearchCore:
         if record is not None and record.evaluation is not None:
             self._tell(trial.number, record.evaluation, _reused(record))
             return None
-        self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
         architecture = self.space.decode(trial.params)
-        self.store.put_architecture(architecture.digest, architecture.to_json())
-        return self._lease(trial.number, architecture, self._feasibility.cost_of(trial.params))
+        costs = self._feasibility.cost_of(trial.params)
+        lease = self.store.resume_trial(
+            self.study.name, trial.number, trial._trial_id, self._wanted(architecture, costs)
+        )
+        return self._leased(trial.number, architecture, costs, lease)
 
-    def _lease(
-        self, number: int, architecture: Subject, costs: Mapping[str, float]
-    ) -> Candidate | None:
-        """A candidate under a new lease, or None when its evaluation is known and was told."""
-        digest, protocol = architecture.digest, self.protocol.digest
+    def _wanted(self, architecture: Subject, costs: Mapping[str, float]) -> Assignment:
         own = {name: costs[name] for name in OF_THE_STUDY if name in costs}
-        known = self.store.finished(digest, protocol)
-        if known is not None:
-            assert known.id is not None, "what the store gives has an id"
-            self.store.reuse(self.study.name, number, digest, protocol, known.id, own)
-            self._tell(number, known, reused=True)
+        return Assignment(
+            architecture_digest=architecture.digest,
+            architecture_json=architecture.to_json(),
+            protocol_digest=self.protocol.digest,
+            costs=own,
+        )
+
+    def _leased(
+        self,
+        number: int,
+        architecture: Subject,
+        costs: Mapping[str, float],
+        lease: str | Evaluation,
+    ) -> Candidate | None:
+        """A candidate under its lease, or None when its evaluation was known and is told."""
+        candidate = Candidate(
+            number, str(lease), architecture, architecture.digest, costs, self.protocol
+        )
+        if isinstance(lease, Evaluation):
+            self._tell(number, lease, reused=True)
             return None
-        token = self.store.lease(self.study.name, number, digest, protocol, own)
-        return Candidate(number, token, architecture, digest, costs, self.protocol)
+        return candidate
 
     def _tell(self, number: int, evaluation: Evaluation, reused: bool) -> None:
-        trial_id = self._trial_id(number)
-        trial = self._storage.get_trial(trial_id)
         candidate = self.running.pop(number, None)
-        attributes = trial.user_attrs
-        costs = {name: float(attributes[name]) for name in CLOSED_FORM if name in attributes}
+        known: Mapping[str, Any]
+        if candidate is None:
+            known = self._storage.get_trial(self._ids[number]).user_attrs
+            short = known["arch"]
+        else:
+            short, known = candidate.architecture.short, candidate.costs
+        costs = {name: float(known[name]) for name in CLOSED_FORM if name in known}
         values = self._values(evaluation, costs)
-        if not trial.state.is_finished():
-            ended = result_attributes(evaluation, self.study.objectives, reused)
-            patiently(lambda: self._finish(trial_id, ended, values))
+        ended = result_attributes(evaluation, self.study.objectives, reused)
+        state = TrialState.FAIL if values is None else TrialState.COMPLETE
+        if patiently(lambda: self.store.end_trial(self._ids[number], state, values, ended)):
             self._proposer.tell(number, values)
         if not reused:
             self._gpu_s += gpu_seconds(evaluation)
-        short = candidate.architecture.short if candidate else trial.user_attrs["arch"]
         self.observer.finished(
             Finished(
                 number,
@@ -214,16 +226,6 @@ class SearchCore:
             )
         )
 
-    def _finish(
-        self, trial_id: int, attributes: Mapping[str, Any], values: list[float] | None
-    ) -> None:
-        if self._storage.get_trial(trial_id).state.is_finished():
-            return  # an earlier try got through, though its answer did not
-        for name, value in attributes.items():
-            self._storage.set_trial_user_attr(trial_id, name, value)
-        state = TrialState.FAIL if values is None else TrialState.COMPLETE
-        self._storage.set_trial_state_values(trial_id, state, values)
-
     def _values(self, evaluation: Evaluation, costs: Mapping[str, float]) -> list[float] | None:
         if evaluation.status == "failed":
             return None
@@ -232,10 +234,6 @@ class SearchCore:
             for name in self.study.objectives
         ]
         return None if any(value is None for value in values) else values  # type: ignore[return-value]
-
-    def _trial_id(self, number: int) -> int:
-        study_id = self._optuna._study_id
-        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
 
 def _reused(record: TrialRecord) -> bool:

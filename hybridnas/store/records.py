@@ -81,6 +81,25 @@ class TrialRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What a trial is to evaluate. costs: known before training and the study's own."""
+
+    architecture_digest: str
+    architecture_json: str
+    protocol_digest: str
+    costs: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BegunTrial:
+    """A trial that was created. trial_id: Optuna's. lease: as of `Store.resume_trial`."""
+
+    number: int
+    trial_id: int
+    lease: str | Evaluation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecord:
     """One run of the search driver.
 

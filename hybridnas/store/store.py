@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 from . import calibrations, opening, studies, trials
 from .engine import Database
 from .models import ArchitectureRow, ProtocolRow
 from .optuna_storage import close_storage, open_storage
 from .records import (
+    Assignment,
+    BegunTrial,
     CalibrationRecord,
     Evaluation,
     FrontRecord,
@@ -23,6 +25,7 @@ from .urls import in_full, shown
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
+    from optuna.trial import FrozenTrial, TrialState
 
 
 @final
@@ -211,6 +214,68 @@ class Store:
     def mark(self, study: str, number: int, reason: str | None) -> None:
         """Sets a trial's reason, a word of the search ("waiting"); lease and reuse clear it."""
         self._database.write(partial(trials.mark, study=study, number=number, reason=reason))
+
+    def begin_trial(self, study: str, template: FrozenTrial, wanted: Assignment) -> BegunTrial:
+        """A new trial in Optuna's tables and in ours, as the template has it.
+
+        Optuna's study of that name, our study and the protocol must have been put before.
+        """
+        from . import optuna_trials
+
+        return self._database.write(
+            partial(optuna_trials.begin, study=study, template=template, wanted=wanted)
+        )
+
+    def resume_trial(
+        self, study: str, number: int, trial_id: int, wanted: Assignment
+    ) -> str | Evaluation:
+        """A trial that was left is RUNNING again: the token of its new lease; or the evaluation
+        of that architecture under that protocol that was known, and is the trial's now.
+
+        trial_id: Optuna's. Raises StoreError for a trial that has ended.
+        """
+        from . import optuna_trials
+
+        return self._database.write(
+            partial(
+                optuna_trials.resume, study=study, number=number, trial_id=trial_id, wanted=wanted
+            )
+        )
+
+    def put_back_trial(self, study: str, number: int, trial_id: int) -> None:
+        """A trial that nobody evaluates is WAITING with Optuna, and marked so.
+
+        Raises StoreError for a trial that has ended.
+        """
+        from . import optuna_trials
+
+        self._database.write(
+            partial(optuna_trials.put_back, study=study, number=number, trial_id=trial_id)
+        )
+
+    def end_trial(
+        self,
+        trial_id: int,
+        state: TrialState,
+        values: Sequence[float] | None,
+        attributes: Mapping[str, Any],
+    ) -> bool:
+        """Tells Optuna how a trial ended: COMPLETE with its values, PRUNED or FAIL.
+
+        attributes: what it is to carry besides (JSON). False, and nothing is written, where it
+        has ended before.
+        """
+        from . import optuna_trials
+
+        return self._database.write(
+            partial(
+                optuna_trials.finish,
+                trial_id=trial_id,
+                state=state,
+                values=values,
+                attributes=attributes,
+            )
+        )
 
     def finished(self, architecture_digest: str, protocol_digest: str) -> Evaluation | None:
         """The latest evaluation of both that is ok, of any study; None without one."""

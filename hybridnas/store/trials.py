@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 
 from ..errors import StoreError
 from .json_values import finite
-from .models import EvaluationRow, TrialRow
-from .records import Evaluation, Reason, Status, TrialRecord
+from .models import ArchitectureRow, EvaluationRow, TrialRow
+from .records import Assignment, Evaluation, Reason, Status, TrialRecord
+from .studies import put_text
 from .upsert import insert
 
 
@@ -110,6 +111,20 @@ def reuse(
     session.execute(
         row.on_conflict_do_update(index_elements=[TrialRow.study, TrialRow.number], set_=linked)
     )
+
+
+def lease_or_reuse(
+    session: Session, study: str, number: int, wanted: Assignment
+) -> str | Evaluation:
+    """A new lease's token, or the evaluation that was known and is the trial's now."""
+    put_text(session, ArchitectureRow, wanted.architecture_digest, wanted.architecture_json)
+    both = (wanted.architecture_digest, wanted.protocol_digest)
+    known = finished(session, *both)
+    if known is None:
+        return lease(session, study, number, *both, wanted.costs)
+    assert known.id is not None, "what is in the database has an id"
+    reuse(session, study, number, *both, known.id, wanted.costs)
+    return known
 
 
 def mark(session: Session, study: str, number: int, reason: str | None) -> None:
