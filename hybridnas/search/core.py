@@ -50,9 +50,8 @@ class SearchCore:
         anew = not store.trials(self.study.name)
         self._optuna = open_optuna_study(self._storage, plan.study, anew)
         trials = self._optuna.get_trials(deepcopy=False)
-        # A resumed search goes on with other random numbers than it began with.
         given = self.study.sampler.seed
-        seed = (self.study.seed if given is None else given) + 1_000_003 * len(trials)
+        seed = self.study.seed if given is None else given
         directions = list(self.study.objectives.values())
         sampler = make_sampler(self.study.sampler, seed)
         self._proposer = Proposer(self.space.genes, directions, sampler)

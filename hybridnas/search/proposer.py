@@ -7,6 +7,7 @@ then created with all its parameters at once.
 
 from __future__ import annotations
 
+import random
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from ..config import Sampler
 from ..objectives import Direction
 from ..parts import Option
 from ..space import Genome
+from .randomness import order_parents, reseed
 
 Distributions = dict[str, CategoricalDistribution]
 
@@ -54,6 +56,7 @@ class Proposer:
         }
         self._storage = InMemoryStorage()
         self._sampler = sampler
+        order_parents(sampler)
         self._study = optuna.create_study(
             storage=self._storage, sampler=sampler, directions=list(directions)
         )
@@ -65,6 +68,10 @@ class Proposer:
         if trial.state == TrialState.WAITING:  # else Optuna proposes it before it asks the sampler
             self._storage.set_trial_state_values(mirror, TrialState.RUNNING)
         self._ids[trial.number] = mirror
+
+    def reseed(self, rng: random.Random) -> None:
+        """The sampler draws on from these random numbers."""
+        reseed(self._sampler, rng)
 
     def propose(self) -> tuple[int, Genome]:
         """A genome of the sampler's choice, and the id to settle it with."""
