@@ -32,6 +32,7 @@ from .study_parts import Sampler as Sampler
 from .task_defaults import TASK_DEFAULTS, task_named, with_task_defaults
 
 LONGEST_NAME = 100  # characters of a study's name
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # of a study
 
 
 class Task(Value):
@@ -170,7 +171,7 @@ class Study(Value):
     latency: a table's file; latency_ms may then be an objective and a constraint.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
+    name: str = Field(pattern=NAME, max_length=LONGEST_NAME)
     description: str = ""
     space: str | dict[str, Any]
     task: Annotated[Task, BeforeValidator(named)] = Task()

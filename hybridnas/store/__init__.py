@@ -6,6 +6,7 @@ from .records import BegunTrial as BegunTrial
 from .records import CalibrationRecord as CalibrationRecord
 from .records import Evaluation as Evaluation
 from .records import FrontRecord as FrontRecord
+from .records import Merged as Merged
 from .records import Reason as Reason
 from .records import SessionRecord as SessionRecord
 from .records import Status as Status

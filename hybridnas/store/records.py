@@ -153,6 +153,16 @@ class CalibrationRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """What was taken in from another database, and what was here already. studies: names here."""
+
+    studies: tuple[str, ...]
+    known_studies: tuple[str, ...]
+    evaluations: int
+    known_evaluations: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreInfo:
     """What a database holds. url: without its password. rows: by table."""
 

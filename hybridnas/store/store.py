@@ -7,6 +7,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
+from ..errors import StoreError
 from . import calibrations, opening, studies, trials
 from .engine import Database
 from .models import ArchitectureRow, ProtocolRow
@@ -17,6 +18,7 @@ from .records import (
     CalibrationRecord,
     Evaluation,
     FrontRecord,
+    Merged,
     SessionRecord,
     StoreInfo,
     TrialRecord,
@@ -97,6 +99,25 @@ class Store:
             with self._database.explained():
                 self._optuna_storage = open_storage(self._database.url)
         return self._optuna_storage
+
+    def merge(self, other: Store, names: Mapping[str, str] | None = None) -> Merged:
+        """Takes the studies and evaluations of another database in, Optuna's trials too.
+
+        All of it or nothing; what is here already is left alone, so a second time changes
+        nothing. The other database is only read. names: what a study is to be called here, where
+        not as there. Raises StoreError for a name that is another study's here, and for studies
+        that are being searched there.
+        """
+        from . import merging
+
+        if self.url == other.url:
+            raise StoreError(f"{shown(self._database.url)} cannot be merged into itself")
+        self.optuna_storage()  # makes its tables
+        return self._database.write(
+            lambda session: other._database.read(
+                lambda there: merging.merge(session, there, names or {})
+            )
+        )
 
     def put_study(self, name: str, config: Mapping[str, object]) -> None:
         """Records a study, or its new config under the same name. NaN and infinities: error."""
