@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 from hybridnas.config import parse_study
 from hybridnas.search.core import SearchCore
 from hybridnas.search.fresh import FreshProposals
+from hybridnas.search.ladder import problem_of
 from hybridnas.search.observer import Candidate
 from hybridnas.search.plan import Plan
 from hybridnas.space import SearchSpace
@@ -77,14 +78,14 @@ def bench_plan(name: str, sampler: str) -> Plan:
     return Plan(study, SearchSpace.load(study.space), study.protocol("0" * 12, classes))
 
 
-def result(core: SearchCore, candidate: Candidate, rng: random.Random) -> Evaluation:
+def result(candidate: Candidate, rng: random.Random) -> Evaluation:
     """What a worker writes of a training."""
     now = datetime.now(UTC)
     return Evaluation(
         architecture_digest=candidate.digest,
         protocol_digest=candidate.protocol.digest,
         status="ok",
-        seed=core.study.seed,
+        seed=candidate.protocol.seed,
         started_at=now,
         ended_at=now,
         metrics={"top1": rng.random(), "top5": 0.9, "loss": 1.0, **candidate.costs},
@@ -114,7 +115,7 @@ def run(store: Store, sampler: str, workers: int, marks: list[int]) -> Iterator[
     """A row of the table a mark."""
     plan, clock, rng = bench_plan(f"bench-{workers}", sampler), Clock(), random.Random(0)
     store.put_study(plan.study.name, plan.config)
-    core = SearchCore(plan, store)
+    core = SearchCore(problem_of(plan), store)
     out: list[Candidate] = []
     first_ms = None
     with timing_proposals(clock):
@@ -126,7 +127,7 @@ def run(store: Store, sampler: str, workers: int, marks: list[int]) -> Iterator[
                 assert candidate is not None, core.stop_reason
                 out.append(candidate)
             ended = out.pop(rng.randrange(len(out)))
-            clock.timed("write", store.record, ended.token, result(core, ended, rng))
+            clock.timed("write", store.record, ended.token, result(ended, rng))
             clock.timed("settle", core.settle, ended.number)
             if settled + 1 - WINDOW in marks:
                 parts = {part: clock.median_ms(part) for part in PARTS}

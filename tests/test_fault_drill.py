@@ -57,7 +57,7 @@ def dying(after: int, committed: bool) -> Iterator[None]:
 def evaluate(core: SearchCore, candidate: Candidate) -> None:
     """As a worker would; some candidates fail, always the same."""
     fails = int(candidate.digest, 16) % 5 == 0
-    core.store.record(candidate.token, result(core, candidate, **(FAILED if fails else {})))
+    core.store.record(candidate.token, result(candidate, **(FAILED if fails else {})))
 
 
 def search(url: str, workers: int, rng: random.Random, **changes: Any) -> None:

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from search_helpers import FAILED, LISTED, SIX, asked, drive, finish, optuna_trials, plan, start
 
 from hybridnas.errors import StoreError
-from hybridnas.store import Merged, Store, TrialRecord, optuna_copy
+from hybridnas.store import Evaluation, Merged, Store, TrialRecord, optuna_copy
 
 pytest_plugins = ["store_databases", "cli_helpers"]
 
@@ -45,14 +45,13 @@ def source(tmp_path: Path) -> Iterator[Store]:
 def essence(store: Store, study: str) -> list[TrialRecord]:
     """A study's trials without what is numbered or drawn anew."""
 
+    def without_id(known: Evaluation | None) -> Evaluation | None:
+        return known and replace(known, id=None)
+
     def plain(record: TrialRecord) -> TrialRecord:
-        known = record.evaluation
-        return replace(
-            record,
-            study="",
-            token="",
-            evaluation=known and replace(known, id=None),
-        )
+        runs = [replace(run, evaluation=without_id(run.evaluation)) for run in record.runs]
+        known = without_id(record.evaluation)
+        return replace(record, study="", token="", evaluation=known, runs=runs)
 
     return [plain(record) for record in store.trials(study)]
 

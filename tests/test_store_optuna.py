@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from store_databases import ARCHITECTURE, EVALUATION, PROTOCOL, STUDY
 
 from hybridnas.errors import StoreError
-from hybridnas.store import Assignment, BegunTrial, Store
+from hybridnas.store import Assignment, BegunTrial, Evaluation, Store
 
 pytest_plugins = ["store_databases"]
 
@@ -91,7 +91,8 @@ def test_an_end_is_what_optuna_writes(
     storage = optuna_store.optuna_storage()
     found = {"top1": 0.5, "arch": "another", "message": "no room\n"}
     theirs, ours = begun(optuna_store).trial_id, begun(optuna_store).trial_id
-    for name, value in found.items():
+    optuna_store.note_trial(ours, {"top1": 0.1, "early": True})
+    for name, value in {"top1": 0.1, "early": True, **found}.items():
         storage.set_trial_user_attr(theirs, name, value)
     storage.set_trial_state_values(theirs, state, values)
     assert optuna_store.end_trial(ours, state, values, found)
@@ -113,16 +114,18 @@ def test_a_trial_waits_and_goes_on(optuna_store: Store) -> None:
     record = optuna_store.trial(STUDY, 0)
     assert record is not None
     assert (trials(optuna_store)[0].state, record.reason) == (TrialState.WAITING, "waiting")
-    lease = optuna_store.resume_trial(STUDY, 0, first.trial_id, WANTED)
+    optuna_store.resume_trial(first.trial_id)
+    assert trials(optuna_store)[0].state == TrialState.RUNNING
+    lease = optuna_store.lease_or_reuse(STUDY, 0, WANTED)
     assert isinstance(lease, str)
     record = optuna_store.trial(STUDY, 0)
     assert record is not None
-    assert (trials(optuna_store)[0].state, record.reason) == (TrialState.RUNNING, None)
+    assert (record.reason, record.attempt) == (None, 2)
     assert optuna_store.record(first.lease, EVALUATION) is None, "the first lease is void"
     optuna_store.record(lease, EVALUATION)
     optuna_store.end_trial(first.trial_id, TrialState.FAIL, None, {})
     with pytest.raises(StoreError, match="has ended as FAIL"):
-        optuna_store.resume_trial(STUDY, 0, first.trial_id, WANTED)
+        optuna_store.resume_trial(first.trial_id)
     with pytest.raises(StoreError, match="has ended as FAIL"):
         optuna_store.put_back_trial(STUDY, 0, first.trial_id)
 
@@ -136,8 +139,18 @@ def test_what_is_known_comes_with_the_trial(optuna_store: Store) -> None:
     record = optuna_store.trial(STUDY, second.number)
     assert record is not None
     assert (record.attempt, record.evaluation) == (0, second.lease)
-    third = begun(optuna_store)
-    assert optuna_store.resume_trial(STUDY, 2, third.trial_id, WANTED) == second.lease
+    optuna_store.put_protocol("next rung", "{}")
+    higher = replace(WANTED, protocol_digest="next rung", rung=1)
+    lease = optuna_store.lease_or_reuse(STUDY, second.number, higher)
+    assert isinstance(lease, str)
+    found = optuna_store.record(lease, replace(EVALUATION, protocol_digest="next rung"))
+    begun(optuna_store)
+    again = optuna_store.lease_or_reuse(STUDY, 2, higher)
+    assert isinstance(again, Evaluation)
+    assert again.id == found
+    record = optuna_store.trial(STUDY, 2)
+    assert record is not None
+    assert [(run.rung, run.reused) for run in record.runs] == [(0, True), (1, True)]
 
 
 def test_all_or_nothing(optuna_store: Store) -> None:

@@ -21,6 +21,7 @@ from .models import (
     Base,
     EvaluationRow,
     ProtocolRow,
+    RunRow,
     SessionRow,
     StudyRow,
     TrialRow,
@@ -97,17 +98,18 @@ def _fingerprint(session: Session, name: str, new: str) -> list[Any]:
     row = session.get(StudyRow, name)
     assert row is not None
     trials = session.execute(
-        select(
-            TrialRow.number,
-            TrialRow.architecture_digest,
-            TrialRow.protocol_digest,
-            EvaluationRow.token,
-        )
-        .outerjoin(EvaluationRow, TrialRow.evaluation_id == EvaluationRow.id)
+        select(TrialRow.number, TrialRow.architecture_digest, TrialRow.protocol_digest)
         .where(TrialRow.study == name)
         .order_by(TrialRow.number)
     )
-    return [_renamed(row.config, new), row.created_at, [tuple(trial) for trial in trials]]
+    runs = session.execute(
+        select(RunRow.number, RunRow.rung, RunRow.repeat, EvaluationRow.token)
+        .outerjoin(EvaluationRow, RunRow.evaluation_id == EvaluationRow.id)
+        .where(RunRow.study == name)
+        .order_by(RunRow.number, RunRow.rung, RunRow.repeat)
+    )
+    listed = [[tuple(row) for row in rows] for rows in (trials, runs)]
+    return [_renamed(row.config, new), row.created_at, *listed]
 
 
 def _renamed(config: Mapping[str, Any], new: str) -> Row:

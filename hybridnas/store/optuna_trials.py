@@ -29,9 +29,9 @@ from sqlalchemy import insert as plain_insert
 from sqlalchemy.orm import Session
 
 from ..errors import StoreError
-from . import trials
+from . import assignments, trials
 from .models import TrialRow
-from .records import Assignment, BegunTrial, Evaluation
+from .records import Assignment, BegunTrial
 from .upsert import insert
 
 _Attributes = type[TrialUserAttributeModel] | type[TrialSystemAttributeModel]
@@ -39,21 +39,18 @@ _Attributes = type[TrialUserAttributeModel] | type[TrialSystemAttributeModel]
 
 def begin(session: Session, study: str, template: FrozenTrial, wanted: Assignment) -> BegunTrial:
     trial_id, number = create(session, study, template)
-    lease = trials.lease_or_reuse(session, study, number, wanted)
+    lease = assignments.lease_or_reuse(session, study, number, wanted)
     return BegunTrial(number=number, trial_id=trial_id, lease=lease)
 
 
-def resume(
-    session: Session, study: str, number: int, trial_id: int, wanted: Assignment
-) -> str | Evaluation:
+def resume(session: Session, trial_id: int) -> None:
     set_unfinished(session, trial_id, TrialState.RUNNING)
-    return trials.lease_or_reuse(session, study, number, wanted)
 
 
 def put_back(session: Session, study: str, number: int, trial_id: int) -> None:
     set_unfinished(session, trial_id, TrialState.WAITING)
     if session.get(TrialRow, (study, number)) is not None:  # else it was never leased
-        trials.mark(session, study, number, "waiting")
+        trials.mark(session, study, [number], "waiting")
 
 
 def create(session: Session, study: str, template: FrozenTrial) -> tuple[int, int]:
@@ -95,6 +92,10 @@ def create(session: Session, study: str, template: FrozenTrial) -> tuple[int, in
     set_attributes(session, TrialUserAttributeModel, trial_id, template.user_attrs)
     set_attributes(session, TrialSystemAttributeModel, trial_id, template.system_attrs)
     return trial_id, number
+
+
+def note(session: Session, trial_id: int, attributes: Mapping[str, Any]) -> None:
+    set_attributes(session, TrialUserAttributeModel, trial_id, attributes)
 
 
 def set_attributes(

@@ -5,33 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, final
+from typing import TYPE_CHECKING, Self, final
 
 from ..errors import StoreError
-from . import calibrations, opening, studies, trials
+from . import calibrations, opening, studies
 from .engine import Database
 from .models import ArchitectureRow, ProtocolRow
 from .optuna_storage import close_storage, open_storage
 from .records import (
-    Assignment,
-    BegunTrial,
     CalibrationRecord,
-    Evaluation,
     FrontRecord,
     Merged,
     SessionRecord,
     StoreInfo,
-    TrialRecord,
 )
+from .trial_methods import TrialMethods
 from .urls import in_full, shown
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
-    from optuna.trial import FrozenTrial, TrialState
 
 
 @final
-class Store:
+class Store(TrialMethods):
     """An open database; close it, or use it in a `with`.
 
     Every method is one transaction, tried again a few times when the database was locked or
@@ -171,164 +167,6 @@ class Store:
     def protocol_json(self, digest: str) -> str | None:
         """A protocol's JSON; None for an unknown digest."""
         return self._database.read(partial(studies.text, table=ProtocolRow, digest=digest))
-
-    def lease(
-        self,
-        study: str,
-        number: int,
-        architecture_digest: str,
-        protocol_digest: str,
-        costs: Mapping[str, float] | None = None,
-    ) -> str:
-        """The token under which the trial's next evaluation may be recorded.
-
-        From now on every earlier token of the trial is void, and the trial has no evaluation.
-        Attempts count from 1 again when the architecture or protocol is another (a next rung).
-        Study, architecture and protocol must have been put before. costs: the study's own.
-        """
-        return self._database.write(
-            partial(
-                trials.lease,
-                study=study,
-                number=number,
-                architecture_digest=architecture_digest,
-                protocol_digest=protocol_digest,
-                costs=costs,
-            )
-        )
-
-    def record(self, token: str, evaluation: Evaluation) -> int | None:
-        """Writes the evaluation and links its trial to it; gives its id.
-
-        Only the holder of the trial's current token may: otherwise nothing is written and the
-        answer is None (an orphan of a dead driver). A token that has written already gets the
-        id of what it wrote, and nothing more is written. Raises StoreError for an evaluation of
-        another architecture or protocol than was leased.
-        """
-        return self._database.write(partial(trials.record, token=token, evaluation=evaluation))
-
-    def reuse(
-        self,
-        study: str,
-        number: int,
-        architecture_digest: str,
-        protocol_digest: str,
-        evaluation_id: int,
-        costs: Mapping[str, float] | None = None,
-    ) -> None:
-        """Gives a trial an earlier evaluation of the same architecture and protocol.
-
-        Earlier tokens of the trial are void. Raises StoreError if the evaluation is another's.
-        """
-        self._database.write(
-            partial(
-                trials.reuse,
-                study=study,
-                number=number,
-                architecture_digest=architecture_digest,
-                protocol_digest=protocol_digest,
-                evaluation_id=evaluation_id,
-                costs=costs,
-            )
-        )
-
-    def mark(self, study: str, number: int, reason: str | None) -> None:
-        """Sets a trial's reason, a word of the search ("waiting"); lease and reuse clear it."""
-        self._database.write(partial(trials.mark, study=study, number=number, reason=reason))
-
-    def begin_trial(self, study: str, template: FrozenTrial, wanted: Assignment) -> BegunTrial:
-        """A new trial in Optuna's tables and in ours, as the template has it.
-
-        Optuna's study of that name, our study and the protocol must have been put before.
-        """
-        from . import optuna_trials
-
-        return self._database.write(
-            partial(optuna_trials.begin, study=study, template=template, wanted=wanted)
-        )
-
-    def resume_trial(
-        self, study: str, number: int, trial_id: int, wanted: Assignment
-    ) -> str | Evaluation:
-        """A trial that was left is RUNNING again: the token of its new lease; or the evaluation
-        of that architecture under that protocol that was known, and is the trial's now.
-
-        trial_id: Optuna's. Raises StoreError for a trial that has ended.
-        """
-        from . import optuna_trials
-
-        return self._database.write(
-            partial(
-                optuna_trials.resume, study=study, number=number, trial_id=trial_id, wanted=wanted
-            )
-        )
-
-    def put_back_trial(self, study: str, number: int, trial_id: int) -> None:
-        """A trial that nobody evaluates is WAITING with Optuna, and marked so.
-
-        Raises StoreError for a trial that has ended.
-        """
-        from . import optuna_trials
-
-        self._database.write(
-            partial(optuna_trials.put_back, study=study, number=number, trial_id=trial_id)
-        )
-
-    def end_trial(
-        self,
-        trial_id: int,
-        state: TrialState,
-        values: Sequence[float] | None,
-        attributes: Mapping[str, Any],
-    ) -> bool:
-        """Tells Optuna how a trial ended: COMPLETE with its values, PRUNED or FAIL.
-
-        attributes: what it is to carry besides (JSON). False, and nothing is written, where it
-        has ended before.
-        """
-        from . import optuna_trials
-
-        return self._database.write(
-            partial(
-                optuna_trials.finish,
-                trial_id=trial_id,
-                state=state,
-                values=values,
-                attributes=attributes,
-            )
-        )
-
-    def finished(self, architecture_digest: str, protocol_digest: str) -> Evaluation | None:
-        """The latest evaluation of both that is ok, of any study; None without one."""
-        return self._database.read(
-            partial(
-                trials.finished,
-                architecture_digest=architecture_digest,
-                protocol_digest=protocol_digest,
-            )
-        )
-
-    def evaluation(self, evaluation_id: int) -> Evaluation | None:
-        """An evaluation; None for an unknown id."""
-        return self._database.read(partial(trials.evaluation, evaluation_id=evaluation_id))
-
-    def trial(self, study: str, number: int) -> TrialRecord | None:
-        """A trial with its evaluation; None for an unknown one."""
-        return self._database.read(partial(trials.trial, study=study, number=number))
-
-    def trials(self, study: str) -> list[TrialRecord]:
-        """A study's trials with their evaluations, by number."""
-        return self._database.read(partial(trials.trials, study=study))
-
-    def studies_of(self, evaluation_id: int) -> set[str]:
-        """The studies of which a trial has this evaluation, made for it or reused."""
-        return self._database.read(partial(trials.studies_of, evaluation_id=evaluation_id))
-
-    def set_weights(self, evaluation_id: int, weights: Mapping[str, str] | None) -> None:
-        """Says where an evaluation's weights are (path, sha256), or None: no longer kept."""
-        self._database.write(
-            partial(trials.set_weights, evaluation_id=evaluation_id, weights=weights)
-        )
 
     def put_front(
         self, study: str, members: Sequence[Mapping[str, object]], cost: Mapping[str, object]
