@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 import warnings
@@ -28,6 +29,7 @@ from ..environment import first_line
 from ..errors import ConfigError
 from ..store import Store
 from .calibration import CalibrationWork, Setting
+from .cluster import check_reach
 from .core import SearchCore
 from .ladder import problem_of
 from .machine import Share, fit
@@ -39,6 +41,11 @@ from .view import StudyView
 from .weights import absolute
 from .worker import WorkerContext, run_candidate
 
+EVALUATE = "hybridnas.evaluate:evaluate"
+
+# A database server may be restarted while a search runs.
+_WAIT_S = 300
+
 
 def run_study(
     plan: Plan,
@@ -47,18 +54,22 @@ def run_study(
     resume: bool = False,
     ray_address: str | None = None,
     observer: Observer | None = None,
+    evaluate: str = EVALUATE,
 ) -> str:
     """Runs or continues a study until its budget ends; returns why it ended.
 
     That is trials, hours, gpu_hours, exhausted, or interrupted (Ctrl-C: what was running is
     queued for --resume). Raises HybridnasError for bad input, also where it shows up only on a
     worker (broken data).
+
+    evaluate: import path of what evaluates candidates on the workers (`package.module:function`),
+    called as hybridnas.evaluate.evaluate is; another one than that is for simulations.
     """
     observer, folder = observer or Silent(), _folder(plan)
     register(plan, store, resume)
     with _session(plan, store) as (session, ended):
         core = SearchCore(problem_of(plan), store, observer)
-        ended.reason = _work(core, plan.study.resources, session, folder, ray_address)
+        ended.reason = _work(core, plan.study.resources, session, folder, ray_address, evaluate)
         if ended.reason != "interrupted":
             core.close()
         prune_weights(plan.study.name, store, folder)
@@ -110,6 +121,7 @@ def _session(plan: Plan, store: Store) -> Iterator[tuple[int, _Ended]]:
     if store.study_config(name) is None:
         store.put_study(name, plan.config)
     session = store.begin_session(name)
+    store.wait_for_it(_WAIT_S)
     try:
         store.put_study(name, plan.config)
         yield session, ended
@@ -121,23 +133,34 @@ def _session(plan: Plan, store: Store) -> Iterator[tuple[int, _Ended]]:
 
 
 def _work(
-    work: Work, resources: Resources, session: int, folder: str | None, ray_address: str | None
+    work: Work,
+    resources: Resources,
+    session: int,
+    folder: str | None,
+    ray_address: str | None,
+    evaluate: str = EVALUATE,
 ) -> str:
     """Has all the work done by Ray's workers; why it ended."""
     reason = work.stop_reason
     if reason is None:
         work.observer.note("starting Ray")
         with _ray(ray_address):
+            hosts = [node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]]
+            check_reach(work.store.url, socket.gethostname(), hosts)
             share = fit(resources, ray.cluster_resources())
             work.observer.note(share.words)
-            reason = _tune(work, resources.retries, session, share, folder)
+            reason = _tune(work, resources.retries, session, share, folder, evaluate)
     work.store.heartbeat(session, work.proposals, work.redrawn)
     return reason
 
 
-def _tune(work: Work, retries: int, session: int, share: Share, folder: str | None) -> str:
+def _tune(
+    work: Work, retries: int, session: int, share: Share, folder: str | None, evaluate: str
+) -> str:
     searcher = StudySearcher(work, session, folder)
     context = WorkerContext(
+        evaluate=evaluate,
+        host=socket.gethostname(),
         storage_url=work.store.url,
         artifacts=folder,
         loader_workers=share.loader_workers,
