@@ -26,7 +26,7 @@ from ray import tune
 
 from ..config import Resources
 from ..environment import first_line
-from ..errors import ConfigError
+from ..errors import ConfigError, StoreError
 from ..store import Store
 from .calibration import CalibrationWork, Setting
 from .cluster import check_reach
@@ -189,6 +189,8 @@ def _tune(
             ),
         )
         tuner.fit()
+    if isinstance(searcher.error, StoreError):
+        raise searcher.error  # a later run finds all as it is now
     work.release()
     if searcher.error is not None:
         raise searcher.error
