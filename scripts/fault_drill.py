@@ -64,7 +64,7 @@ def plan(trials: int) -> Plan:
                 "sampler": "random",
                 "seed": 5,
                 "budget": {"trials": trials},
-                "resources": {"concurrent": 3, "cpus": 1, "retries": 100},
+                "resources": {"concurrent": 2, "cpus": 1, "retries": 100},
             },
             NAME,
         )
@@ -145,7 +145,7 @@ class Drill:
             port = free.getsockname()[1]
         self._address = f"127.0.0.1:{port}"
         ray = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"]
-        options = ["--num-cpus=3", f"--port={port}", "--node-ip-address=127.0.0.1"]
+        options = ["--num-cpus=2", f"--port={port}", "--node-ip-address=127.0.0.1"]
         options += ["--include-dashboard=false", "--disable-usage-stats"]
         self._head = self._start([*ray, *options], "head.log")
         _wait("Ray's head", lambda: _listens(port))
