@@ -8,9 +8,12 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from .recipe import SearchSeed, Value
 
+# Known before training, so that a candidate that breaks them need not be trained.
+_HARD = ("macs", "params", "latency_ms")
+
 
 class Bound(Value):
-    """What a candidate must keep; decided in closed form before training, never violated."""
+    """The least and the most that a figure may be."""
 
     min: float | None = Field(default=None, ge=0)
     max: PositiveFloat | None = None
@@ -23,15 +26,48 @@ class Bound(Value):
             raise ValueError(f"min {self.min:g} is above max {self.max:g}")
         return self
 
+    def excess(self, value: float) -> list[float]:
+        """How far a value is outside, as shares of max and of min; not above 0 where it is kept."""
+        over = [] if self.max is None else [value / self.max - 1]
+        return over + ([1 - value / self.min] if self.min else [])
+
 
 class Constraints(Value):
+    """What a candidate must keep; units as in objectives.
+
+    Hard ones (macs, params, latency_ms) are decided in closed form before training and never
+    violated. Soft ones are of what is measured: a candidate that breaks one was trained, is told to
+    the sampler as infeasible, and is on no front.
+    """
+
     macs: Bound | None = None
     params: Bound | None = None
     latency_ms: Bound | None = None
+    top1: Bound | None = None
+    top5: Bound | None = None
+    miou: Bound | None = None
+    aacc: Bound | None = None
+    macc: Bound | None = None
+    box_ap: Bound | None = None
+    mask_ap: Bound | None = None
+    box_ap50: Bound | None = None
+    mask_ap50: Bound | None = None
+    box_ap75: Bound | None = None
+    mask_ap75: Bound | None = None
+    loss: Bound | None = None
+    memory_mb: Bound | None = None
+    train_hours: Bound | None = None
 
     def bounds(self) -> dict[str, Bound]:
-        """The bounds that were given, by the name of the cost that they limit."""
-        named = {"macs": self.macs, "params": self.params, "latency_ms": self.latency_ms}
+        """The hard bounds that were given, by the name of the cost that they limit."""
+        return {name: bound for name, bound in self._given().items() if name in _HARD}
+
+    def soft(self) -> dict[str, Bound]:
+        """The bounds on measured figures that were given, by name."""
+        return {name: bound for name, bound in self._given().items() if name not in _HARD}
+
+    def _given(self) -> dict[str, Bound]:
+        named = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: bound for name, bound in named.items() if bound is not None}
 
 

@@ -67,13 +67,8 @@ class Feasibility:
 
     def violation(self, costs: Costs) -> float:
         """How far costs are outside, relative to the bounds; 0: feasible."""
-        total = 0.0
-        for name, bound in self.bounds.items():
-            if bound.max is not None:
-                total += max(0.0, costs[name] / bound.max - 1)
-            if bound.min:
-                total += max(0.0, 1 - costs[name] / bound.min)
-        return total
+        excesses = (bound.excess(costs[name]) for name, bound in self.bounds.items())
+        return sum(max(0.0, excess) for each in excesses for excess in each)
 
     def slacks(self, costs: Costs) -> list[float]:
         """Each bound as a number that must not be positive: Optuna's form of a constraint."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal, TypeAlias, get_args
 
 from ..errors import StoreError
+from ..objectives import figure
 
 Status: TypeAlias = Literal["ok", "failed"]
 Reason: TypeAlias = Literal[
@@ -56,6 +57,10 @@ class Evaluation:
             raise StoreError(
                 f"a failed evaluation has a reason of {', '.join(_REASONS)}; got {self.reason!r}"
             )
+
+    def figure(self, name: str) -> float | None:
+        """An objective or a measured constraint by its name (objectives.figure)."""
+        return figure(name, self.metrics, self.timing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
