@@ -101,17 +101,34 @@ class Budget(Value):
 
 
 class Resources(Value):
-    """What one candidate gets, how many run at once; None: fitted to the machine.
+    """What one candidate gets, how many run at once; None: fitted to the nodes that there are.
 
+    concurrent: None: as many as find room, more and fewer as nodes come and go.
+    custom: Ray's custom resources by name, `{a100: 1}`: only nodes that have them train candidates.
     loader_workers: processes that load images for one candidate (0: in its own process).
     retries: how often a candidate whose process died is started again.
+    nodes: `fixed`: where no node can give all this, the study is refused; `elastic`: it waits for
+        nodes that can, as an autoscaler makes them; then cpus, gpus and concurrent, the most to
+        ask for, must be given, since there is nothing to fit them to.
     """
 
     concurrent: PositiveInt | None = None
     cpus: PositiveFloat | None = None
     gpus: float | None = Field(default=None, ge=0)
+    custom: dict[str, PositiveFloat] = Field(default_factory=dict)
     loader_workers: int | None = Field(default=None, ge=0)
     retries: int = Field(default=1, ge=0)
+    nodes: Literal["fixed", "elastic"] = "fixed"
+
+    @model_validator(mode="after")
+    def _can_be_given(self) -> Resources:
+        known = {"cpu": "cpus", "gpu": "gpus"}
+        for name in self.custom:
+            if name.lower() in known:
+                raise ValueError(f"custom.{name}: that is resources.{known[name.lower()]}")
+        if self.nodes == "elastic" and None in (self.concurrent, self.cpus, self.gpus):
+            raise ValueError("nodes: elastic needs concurrent, cpus and gpus")
+        return self
 
 
 class Latency(Value):
