@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import platform
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ray.tune.search import Searcher
@@ -53,10 +56,18 @@ class Work(Protocol):
 class StudySearcher(Searcher):
     """Tune's searcher over some work. The database holds the state; Tune's snapshots none."""
 
-    def __init__(self, core: Work, session: int, folder: str | None) -> None:
-        """folder: where the study's weights are; None: none are kept."""
+    def __init__(
+        self,
+        core: Work,
+        session: int,
+        folder: str | None,
+        room: Callable[[], float] = lambda: math.inf,
+    ) -> None:
+        """folder: where the study's weights are; None: none are kept. room: for how many candidates
+        there is, at this moment."""
         super().__init__(metric="number", mode="max")
         self._core, self._session, self._folder = core, session, folder
+        self._room = room
         self._settled = 0
         self._numbers: dict[str, int] = {}  # Tune's trial id -> the study's trial number
         self._last_seen = 0.0
@@ -66,8 +77,10 @@ class StudySearcher(Searcher):
         self.error: HybridnasError | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        """A candidate as Tune's config, or Searcher.FINISHED."""
+        """A candidate as Tune's config, or Searcher.FINISHED; None: ask again later."""
         self.beat()
+        if not self.stopping and len(self._numbers) >= self._room():
+            return None
         candidate = None if self.stopping else self._core.ask()
         if candidate is None:
             return Searcher.FINISHED
@@ -85,7 +98,7 @@ class StudySearcher(Searcher):
         number = self._numbers[trial_id]
         if "fatal" in result:
             kind = DataError if result["kind"] == "DataError" else ConfigError
-            self.error = kind(result["fatal"])
+            self.error = kind(result["fatal"] + _elsewhere(result))
             self.stopping = True
         elif "lost" in result:
             self._last_words = result["lost"]
@@ -130,6 +143,12 @@ class StudySearcher(Searcher):
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its searcher into the experiment's folder; the core holds the database.
         return {}
+
+
+def _elsewhere(result: dict[str, Any]) -> str:
+    """` (on HOST)` where Tune had the result from another machine."""
+    host = result.get("hostname", platform.node())
+    return "" if host == platform.node() else f" (on {host})"
 
 
 class StopWhenAsked(Stopper):
