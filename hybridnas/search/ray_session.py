@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +17,10 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# A head takes the token that it finds here for its own and refuses who does not show it; who joins
+# shows it only if told to.
+if "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file():
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray
 
@@ -58,7 +63,11 @@ def ray_session(address: str | None, own_modules: Iterable[str] = ()) -> Iterato
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         first = first_line(error) or type(error).__name__
         where = "" if address == LOCAL else f"at {address!r} "
-        raise ConfigError(f"Ray {where}cannot be reached or started: {first}") from None
+        token = "" if address == LOCAL else (
+            " (does it ask for a token? then RAY_AUTH_MODE=token and RAY_AUTH_TOKEN are to be set "
+            "here as on its head)"
+        )
+        raise ConfigError(f"Ray {where}cannot be reached or started: {first}{token}") from None
     try:
         yield
     finally:
