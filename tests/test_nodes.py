@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
 from PIL import Image
 
 from hybridnas.config import Fidelity, Protocol, Recipe, Task
+from hybridnas.errors import ConfigError
 from hybridnas.search import nodes as module
 from hybridnas.search.machine import Share
 from hybridnas.search.nodes import Needs, Room, check_nodes, complaint_about
@@ -83,9 +85,9 @@ def test_the_first_node_that_complains_is_named(
         asked.extend(str(node["NodeManagerHostname"]) for node in nodes)
         return [None, "no data"]
 
-    monkeypatch.setattr(module.ray, "nodes", lambda: known)
+    monkeypatch.setattr(ray, "nodes", lambda: known)
     monkeypatch.setattr(module, "_ask", ask)
-    with pytest.raises(module.ConfigError, match=r"^node bad \(10\.0\.0\.2\): no data$"):
+    with pytest.raises(ConfigError, match=r"^node bad \(10\.0\.0\.2\): no data$"):
         check_nodes(Protocol.from_json(needs.protocol), needs.artifacts, needs.storage_url, SHARE)
     assert (asked, seen) == (["good", "bad"], [True])
     assert needs.artifacts is not None

@@ -16,9 +16,11 @@ from .ray_session import LOCAL, address_of, environment, ray_session  # isort: s
 
 from ray import tune
 
+from ..config import Resources
 from ..store import Store
 from .calibration import CalibrationWork, Setting
 from .core import SearchCore
+from .ladder import problem_of
 from .machine import Share, fit
 from .nodes import Room, alive_nodes, check_nodes
 from .observer import Observer, Silent
@@ -50,8 +52,10 @@ def run_study(
     observer, folder = observer or Silent(), _folder(plan)
     register(plan, store, resume)
     with _session(plan, store) as (session, ended):
-        core = SearchCore(plan, store, observer)
+        core = SearchCore(problem_of(plan), store, observer)
         ended.reason = _work(core, plan, session, folder, ray_address)
+        if ended.reason != "interrupted":
+            core.close()
         prune_weights(plan.study.name, store, folder)
         _snapshot_front(plan.study.name, store)
     return ended.reason
@@ -117,18 +121,18 @@ def _work(work: Work, plan: Plan, session: int, folder: str | None, address: str
     if reason is None:
         work.observer.note("starting Ray")
         with ray_session(address, _own_modules(plan)):
-            share = fit(work.study.resources, alive_nodes())
+            share = fit(plan.study.resources, alive_nodes())
             if address_of(address) != LOCAL:
                 work.observer.note("looking at the nodes")
                 check_nodes(plan.protocol, folder, work.store.url, share)
             work.observer.note(share.words)
-            reason = _tune(work, session, share, folder)
+            reason = _tune(work, plan.study.resources, session, share, folder)
     work.store.heartbeat(session, work.proposals, work.redrawn)
     return reason
 
 
-def _tune(work: Work, session: int, share: Share, folder: str | None) -> str:
-    searcher = StudySearcher(work, session, folder, Room(share, work.study.resources.concurrent))
+def _tune(work: Work, resources: Resources, session: int, share: Share, folder: str | None) -> str:
+    searcher = StudySearcher(work, session, folder, Room(share, resources.concurrent))
     context = WorkerContext(
         storage_url=work.store.url,
         artifacts=folder,
@@ -153,10 +157,10 @@ def _tune(work: Work, session: int, share: Share, folder: str | None) -> str:
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                name=work.study.name,
+                name=work.name,
                 storage_path=scratch,
                 stop=StopWhenAsked(searcher),
-                failure_config=tune.FailureConfig(max_failures=work.study.resources.retries),
+                failure_config=tune.FailureConfig(max_failures=resources.retries),
                 verbose=0,
             ),
         )

@@ -76,6 +76,10 @@ class Feasibility:
         over = [value - bound.max for value, bound in pairs if bound.max is not None]
         return over + [bound.min - value for value, bound in pairs if bound.min is not None]
 
+    @property
+    def num_slacks(self) -> int:
+        return sum((b.max is not None) + (b.min is not None) for b in self.bounds.values())
+
     def repair(self, genome: Genome, rng: random.Random) -> Genome | None:
         """A feasible genome near this one; itself if it is feasible; None when none was reached.
 

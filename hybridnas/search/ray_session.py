@@ -28,6 +28,10 @@ from ..environment import first_line
 from ..errors import ConfigError
 
 LOCAL = "local"
+_TOKEN = (
+    " (does it ask for a token? then set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here as on its "
+    "head)"
+)
 
 
 def address_of(given: str | None) -> str:
@@ -63,10 +67,7 @@ def ray_session(address: str | None, own_modules: Iterable[str] = ()) -> Iterato
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         first = first_line(error) or type(error).__name__
         where = "" if address == LOCAL else f"at {address!r} "
-        token = "" if address == LOCAL else (
-            " (does it ask for a token? then RAY_AUTH_MODE=token and RAY_AUTH_TOKEN are to be set "
-            "here as on its head)"
-        )
+        token = "" if address == LOCAL else _TOKEN
         raise ConfigError(f"Ray {where}cannot be reached or started: {first}{token}") from None
     try:
         yield
