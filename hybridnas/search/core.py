@@ -8,12 +8,12 @@ the rungs of a ladder, one after the other as far as it gets, and perhaps again 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from optuna.trial import FrozenTrial, TrialState
 
 from ..objectives import CLOSED_FORM
-from ..store import Evaluation, Store
+from ..store import Evaluation, RunRecord, Store
 from .attributes import gpu_seconds, result_attributes
 from .fresh import FreshProposals
 from .leases import evaluation_of
@@ -22,7 +22,7 @@ from .observer import Candidate, Finished, Observer, Silent
 from .problem import Problem
 from .proposer import Proposer, make_sampler
 from .spending import Spending
-from .standing import Standing, Trial, last_run
+from .standing import Standing, Trial, rung_words, unsettled
 
 
 class SearchCore:
@@ -52,7 +52,10 @@ class SearchCore:
         for trial in trials:
             self._remember(trial)
         self._queue: deque[tuple[int, int]] = deque()  # number and rung
-        self._take_up([trial for trial in trials if not trial.state.is_finished()])
+        left = unsettled(trials, self._ledger.records)
+        at_their_first = sum(run is None or run.rung == 0 for run in left.values())
+        self.observer.began(len(trials) - at_their_first)
+        self._take_up(left)
         # Over all runs, and so with what was told just now.
         runs = (run for record in self._ledger.records.values() for run in record.runs)
         self._spending.gpu_s = sum(gpu_seconds(run.evaluation) for run in runs if not run.reused)
@@ -148,20 +151,9 @@ class SearchCore:
         self._fresh.saw(said["arch digest"])
         self._proposer.remember(trial, known.scores)
 
-    def _take_up(self, left: Sequence[FrozenTrial]) -> None:
+    def _take_up(self, left: Mapping[int, RunRecord | None]) -> None:
         """What an earlier run left: results that it missed are told, the rest is to be queued."""
-        last = {t.number: last_run(self._ledger.records.get(t.number)) for t in left}
-        between = {  # told before, and waiting for the next rung
-            trial.number
-            for trial in left
-            if (run := last[trial.number]) is not None
-            and run.evaluation is not None
-            and any(name.startswith(_words(run.rung)) for name in trial.user_attrs)
-        }
-        self.observer.began(len(self._standing.trials) - len(left) + len(between))
-        for number, run in last.items():
-            if number in between:
-                continue
+        for number, run in left.items():
             if run is not None and run.evaluation is not None:
                 self._tell(number, run.rung, 0, run.evaluation, run.reused)
                 continue
@@ -260,7 +252,7 @@ class SearchCore:
             self._standing.passed(number, rung, values)
             self._proposer.inform(number, trial.scores)
             named = zip(self.problem.measured, trial.scores[-1], strict=True)
-            self._ledger.note(number, {f"{_words(rung)}{name}": value for name, value in named})
+            self._ledger.note(number, {f"{rung_words(rung)}{name}": value for name, value in named})
         else:
             self._end(number, evaluation, values, reused)
         if not reused:
@@ -300,8 +292,3 @@ class SearchCore:
         self._standing.halving.leaves(number)
         if values is not None:
             self._standing.completed(number, values, evaluation)
-
-
-def _words(rung: int) -> str:
-    """What a rung's scores begin with on the dashboard."""
-    return f"rung {rung + 1} "
