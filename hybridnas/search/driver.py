@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 import sysconfig
 import tempfile
@@ -19,10 +20,11 @@ from ray import tune
 from ..config import Resources
 from ..store import Store
 from .calibration import CalibrationWork, Setting
+from .cluster import check_reach
 from .core import SearchCore
 from .ladder import problem_of
 from .machine import Share, fit
-from .nodes import Room, alive_nodes, check_nodes
+from .nodes import Room, alive_hosts, alive_nodes, check_nodes
 from .observer import Observer, Silent
 from .plan import Plan, register
 from .retention import prune_weights
@@ -31,6 +33,10 @@ from .view import StudyView
 from .weights import absolute
 from .worker import WorkerContext, run_candidate
 
+EVALUATE = "hybridnas.evaluate:evaluate"
+
+# A database server may be restarted while a search runs.
+_WAIT_S = 300
 # The searcher says how many candidates there are; Tune, by itself, would start one at a time.
 _MOST_STARTING = 10_000
 
@@ -42,18 +48,22 @@ def run_study(
     resume: bool = False,
     ray_address: str | None = None,
     observer: Observer | None = None,
+    evaluate: str = EVALUATE,
 ) -> str:
     """Runs or continues a study until its budget ends; returns why it ended.
 
     That is trials, hours, gpu_hours, exhausted, or interrupted (Ctrl-C: what was running is
     queued for --resume). Raises HybridnasError for bad input, also where it shows up only on a
     worker (broken data).
+
+    evaluate: import path of what evaluates candidates on the workers (`package.module:function`),
+    called as hybridnas.evaluate.evaluate is; another one than that is for simulations.
     """
     observer, folder = observer or Silent(), _folder(plan)
     register(plan, store, resume)
     with _session(plan, store) as (session, ended):
         core = SearchCore(problem_of(plan), store, observer)
-        ended.reason = _work(core, plan, session, folder, ray_address)
+        ended.reason = _work(core, plan, session, folder, ray_address, evaluate)
         if ended.reason != "interrupted":
             core.close()
         prune_weights(plan.study.name, store, folder)
@@ -105,6 +115,7 @@ def _session(plan: Plan, store: Store) -> Iterator[tuple[int, _Ended]]:
     if store.study_config(name) is None:
         store.put_study(name, plan.config)
     session = store.begin_session(name)
+    store.wait_for_it(_WAIT_S)
     try:
         store.put_study(name, plan.config)
         yield session, ended
@@ -115,25 +126,37 @@ def _session(plan: Plan, store: Store) -> Iterator[tuple[int, _Ended]]:
         store.end_session(session, ended.reason)
 
 
-def _work(work: Work, plan: Plan, session: int, folder: str | None, address: str | None) -> str:
+def _work(
+    work: Work,
+    plan: Plan,
+    session: int,
+    folder: str | None,
+    address: str | None,
+    evaluate: str = EVALUATE,
+) -> str:
     """Has all the work done by Ray's workers; why it ended."""
     reason = work.stop_reason
     if reason is None:
         work.observer.note("starting Ray")
         with ray_session(address, _own_modules(plan)):
+            check_reach(work.store.url, socket.gethostname(), alive_hosts())
             share = fit(plan.study.resources, alive_nodes())
             if address_of(address) != LOCAL:
                 work.observer.note("looking at the nodes")
                 check_nodes(plan.protocol, folder, work.store.url, share)
             work.observer.note(share.words)
-            reason = _tune(work, plan.study.resources, session, share, folder)
+            reason = _tune(work, plan.study.resources, session, share, folder, evaluate)
     work.store.heartbeat(session, work.proposals, work.redrawn)
     return reason
 
 
-def _tune(work: Work, resources: Resources, session: int, share: Share, folder: str | None) -> str:
+def _tune(
+    work: Work, resources: Resources, session: int, share: Share, folder: str | None, evaluate: str
+) -> str:
     searcher = StudySearcher(work, session, folder, Room(share, resources.concurrent))
     context = WorkerContext(
+        evaluate=evaluate,
+        host=socket.gethostname(),
         storage_url=work.store.url,
         artifacts=folder,
         loader_workers=share.loader_workers,

@@ -46,6 +46,11 @@ def alive_nodes() -> list[Node]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
+def alive_hosts() -> list[str]:
+    """The names of the machines of nodes that are up."""
+    return [node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]]
+
+
 class Room:
     """How many candidates find room: as many as the study says, else as the nodes that are up have
     room for, now."""

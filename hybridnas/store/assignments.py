@@ -14,13 +14,15 @@ from .studies import put_text
 
 
 def lease_or_reuse(
-    session: Session, study: str, number: int, wanted: Assignment
+    session: Session, study: str, number: int, wanted: Assignment, token: str
 ) -> str | Evaluation:
+    """token: of the new lease, should there be one."""
     put_text(session, ArchitectureRow, wanted.architecture_digest, wanted.architecture_json)
     both = (wanted.architecture_digest, wanted.protocol_digest)
+    costs, run = wanted.costs, (wanted.rung, wanted.repeat)
     known = trials.finished(session, *both)
     if known is None or any(known.figure(name) is None for name in wanted.figures):
-        return trials.lease(session, study, number, *both, wanted.costs, wanted.rung, wanted.repeat)
+        return trials.lease(session, study, number, *both, costs, *run, token)
     assert known.id is not None, "what is in the database has an id"
-    trials.reuse(session, study, number, *both, known.id, wanted.costs, wanted.rung, wanted.repeat)
+    trials.reuse(session, study, number, *both, known.id, costs, *run, token)
     return known

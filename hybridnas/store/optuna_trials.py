@@ -37,10 +37,27 @@ from .upsert import insert
 _Attributes = type[TrialUserAttributeModel] | type[TrialSystemAttributeModel]
 
 
-def begin(session: Session, study: str, template: FrozenTrial, wanted: Assignment) -> BegunTrial:
+def begin(
+    session: Session, study: str, template: FrozenTrial, wanted: Assignment, token: str
+) -> BegunTrial:
+    """token: of this call, for its trial's lease."""
+    begun = session.scalar(select(TrialRow).where(TrialRow.token == token))
+    if begun is not None:  # committed by an earlier try whose connection broke just then
+        return _as_begun(session, begun)
     trial_id, number = create(session, study, template)
-    lease = assignments.lease_or_reuse(session, study, number, wanted)
+    lease = assignments.lease_or_reuse(session, study, number, wanted, token)
     return BegunTrial(number=number, trial_id=trial_id, lease=lease)
+
+
+def _as_begun(session: Session, row: TrialRow) -> BegunTrial:
+    trial_id = session.scalar(
+        select(TrialModel.trial_id)
+        .join(StudyModel, StudyModel.study_id == TrialModel.study_id)
+        .where(StudyModel.study_name == row.study, TrialModel.number == row.number)
+    )
+    assert trial_id is not None, "both tables were written in one transaction"
+    known = None if row.evaluation_id is None else trials.evaluation(session, row.evaluation_id)
+    return BegunTrial(number=row.number, trial_id=trial_id, lease=known or row.token)
 
 
 def resume(session: Session, trial_id: int) -> None:

@@ -81,6 +81,12 @@ class Store(TrialMethods):
         """What opens this database from any folder, PASSWORD INCLUDED: `redact` it to show it."""
         return in_full(self._database.url)
 
+    def wait_for_it(self, seconds: float) -> None:
+        """From now on a method waits so long where the database is away (0 at first), so that a
+        restart of its server is no error.
+        """
+        self._database.wait_s = seconds
+
     def info(self) -> StoreInfo:
         """Version, size, and rows by table."""
         return opening.info(self._database)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from . import assignments, trials
 from .engine import Database
@@ -46,8 +47,14 @@ class TrialMethods:
                 costs=costs,
                 rung=rung,
                 repeat=repeat,
+                token=uuid4().hex,
             )
         )
+
+    def is_open(self, token: str) -> bool:
+        """Whether an evaluation under the token would be written: it is a trial's current one,
+        and nothing was written under it."""
+        return self._database.read(partial(trials.is_open, token=token))
 
     def record(self, token: str, evaluation: Evaluation) -> int | None:
         """Writes the evaluation and links its trial to it; gives its id.
@@ -85,6 +92,7 @@ class TrialMethods:
                 costs=costs,
                 rung=rung,
                 repeat=repeat,
+                token=uuid4().hex,
             )
         )
 
@@ -100,7 +108,13 @@ class TrialMethods:
         from . import optuna_trials
 
         return self._database.write(
-            partial(optuna_trials.begin, study=study, template=template, wanted=wanted)
+            partial(
+                optuna_trials.begin,
+                study=study,
+                template=template,
+                wanted=wanted,
+                token=uuid4().hex,
+            )
         )
 
     def resume_trial(self, trial_id: int) -> None:
@@ -119,7 +133,13 @@ class TrialMethods:
         Study, trial and protocol must have been put before; the architecture need not.
         """
         return self._database.write(
-            partial(assignments.lease_or_reuse, study=study, number=number, wanted=wanted)
+            partial(
+                assignments.lease_or_reuse,
+                study=study,
+                number=number,
+                wanted=wanted,
+                token=uuid4().hex,
+            )
         )
 
     def put_back_trial(self, study: str, number: int, trial_id: int) -> None:
