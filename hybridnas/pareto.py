@@ -37,3 +37,35 @@ def hypervolume(losses: Floats, reference: Floats) -> float:
         for i, height in enumerate(floors)
         if height > 0
     )
+
+
+def layers(losses: Floats) -> NDArray[np.int64]:
+    """The number of each row's non-dominated layer, from 0: what is left of the rows when those of
+    lower layers are taken out (Deb et al., NSGA-II, 2002, section III.A).
+
+    losses: (n, m), no NaN. Returns (n,).
+    """
+    found = np.zeros(len(losses), dtype=np.int64)
+    left = np.arange(len(losses))
+    number = 0
+    while len(left):
+        best = non_dominated(losses[left])
+        found[left[best]] = number
+        left, number = left[~best], number + 1
+    return found
+
+
+def crowding(losses: Floats) -> Floats:
+    """The crowding distance of each row of one layer: over objectives, the sum of the gap between
+    its neighbours, in parts of the layer's range; infinite at the ends (NSGA-II, section III.B).
+
+    losses: (n, m). Returns (n,).
+    """
+    distance = np.zeros(len(losses))
+    for column in losses.T if len(losses) else ():
+        order = np.argsort(column, kind="stable")
+        extent = column[order[-1]] - column[order[0]]
+        distance[order[[0, -1]]] = np.inf
+        if extent > 0:
+            distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / extent
+    return distance

@@ -1,12 +1,10 @@
-"""What a study may spend, must keep and proposes by: parts of its YAML, as frozen values."""
+"""What a study may spend, and must keep: parts of its YAML, as frozen values."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from .recipe import SearchSeed, Value
+from .recipe import Value
 
 
 class Bound(Value):
@@ -33,18 +31,6 @@ class Constraints(Value):
         """The bounds that were given, by the name of the cost that they limit."""
         named = {"macs": self.macs, "params": self.params, "latency_ms": self.latency_ms}
         return {name: bound for name, bound in named.items() if bound is not None}
-
-
-class Sampler(Value):
-    """Who proposes. `startup_trials` are random (tpe); `population_size` is nsga2's.
-
-    seed: of the proposals; None: the study's, which is also that of the trainings.
-    """
-
-    name: Literal["tpe", "nsga2", "random"] = "tpe"
-    seed: SearchSeed | None = None
-    startup_trials: PositiveInt = 10
-    population_size: int = Field(default=20, ge=2)
 
 
 class Budget(Value):

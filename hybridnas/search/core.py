@@ -27,7 +27,8 @@ from .leases import evaluation_of
 from .observer import Candidate, Finished, Observer, Silent
 from .patience import patiently
 from .plan import Plan, feasibility, fitting_references
-from .proposer import Proposer, make_sampler
+from .proposer import Proposer
+from .samplers import make_sampler
 
 
 class SearchCore:
@@ -53,10 +54,10 @@ class SearchCore:
         # A resumed search goes on with other random numbers than it began with.
         given = self.study.sampler.seed
         seed = (self.study.seed if given is None else given) + 1_000_003 * len(trials)
-        directions = list(self.study.objectives.values())
-        sampler = make_sampler(self.study.sampler, seed)
-        self._proposer = Proposer(self.space.genes, directions, sampler)
         self._feasibility = feasibility(plan)
+        objectives = self.study.objectives
+        sampler = make_sampler(self.study.sampler, self._feasibility, objectives, seed)
+        self._proposer = Proposer(self.space.genes, list(objectives.values()), sampler)
         self._fresh = FreshProposals(
             self._feasibility, self._proposer, seed, fitting_references(plan)
         )

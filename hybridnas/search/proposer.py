@@ -7,37 +7,21 @@ then created with all its parameters at once.
 
 from __future__ import annotations
 
-import warnings
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseGASampler, BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ..config import Sampler
 from ..objectives import Direction
 from ..parts import Option
 from ..space import Genome
 
 Distributions = dict[str, CategoricalDistribution]
-
-
-def make_sampler(config: Sampler, seed: int) -> BaseSampler:
-    """The Optuna sampler that a study names."""
-    seed %= 2**32  # numpy knows no larger one, and callers add to a study's
-    if config.name == "random":
-        return RandomSampler(seed=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        if config.name == "nsga2":
-            return NSGAIISampler(population_size=config.population_size, seed=seed)
-        return TPESampler(
-            n_startup_trials=config.startup_trials, multivariate=True, constant_liar=True, seed=seed
-        )
 
 
 class Proposer:
@@ -61,7 +45,10 @@ class Proposer:
 
     def remember(self, trial: FrozenTrial) -> None:
         """Mirrors a trial of the database, finished or still running."""
-        mirror = self._storage.create_new_trial(self._study._study_id, trial)
+        # All keep the hard constraints, which the list is of; GPSampler fails where some have one.
+        template = copy.copy(trial)
+        template.system_attrs = {k: v for k, v in trial.system_attrs.items() if k != "constraints"}
+        mirror = self._storage.create_new_trial(self._study._study_id, template)
         if trial.state == TrialState.WAITING:  # else Optuna proposes it before it asks the sampler
             self._storage.set_trial_state_values(mirror, TrialState.RUNNING)
         self._ids[trial.number] = mirror
