@@ -9,9 +9,10 @@ from pydantic import Field, PositiveInt, model_validator
 
 from .recipe import SearchSeed, Value
 
-DEFAULT_SAMPLER = "tpe"
+DEFAULT_SAMPLER = "ehvi"
 # The options that each sampler takes, at their defaults.
 SAMPLER_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "ehvi": {"startup_trials": 10},
     "tpe": {"startup_trials": 10},
     "gp": {"startup_trials": 10},
     "nsga2": {"population_size": 20},

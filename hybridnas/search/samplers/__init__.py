@@ -18,6 +18,7 @@ from optuna.samplers import (
 from ...config import Sampler
 from ...objectives import Direction
 from ..feasibility import Feasibility
+from .ehvi_sampler import EhviSampler
 from .evolution import EvolutionSampler
 from .grid import GridSampler
 from .imported import imported_sampler
@@ -65,6 +66,9 @@ def _evolution(config: Sampler, hard: Feasibility, seed: int) -> BaseSampler:
 
 
 MAKERS: Mapping[str, Maker] = {
+    "ehvi": lambda config, hard, objectives, seed: EhviSampler(
+        hard, objectives, seed, _startup(config)
+    ),
     "tpe": lambda config, hard, objectives, seed: _tpe(config, seed),
     "gp": lambda config, hard, objectives, seed: GPSampler(
         n_startup_trials=_startup(config), seed=seed
