@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+from typing import Annotated
+
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from .recipe import Value
@@ -36,7 +40,9 @@ class Constraints(Value):
 class Budget(Value):
     """When the search starts no more candidates: whichever comes first, over all resumes.
 
-    hours: wall-clock of the search; gpu_hours: summed over candidates, by the GPU share of each.
+    trials: proposals, at however many rungs each is trained. hours: wall-clock of the search;
+    gpu_hours: summed over all trainings, by the GPU share of each. The final retraining is no
+    trial; of hours and GPU hours the search leaves it what it will take.
     """
 
     trials: PositiveInt | None = None
@@ -48,6 +54,44 @@ class Budget(Value):
         if self.trials is None and self.hours is None and self.gpu_hours is None:
             raise ValueError("give at least one of trials, hours, gpu_hours")
         return self
+
+
+class Halving(Value):
+    """How a study of several rungs spends its compute (successive halving).
+
+    shares: of the compute, a number a rung, the lowest first, 1 in total; None: 0.3 below the top,
+    in equal parts. They and what a training costs at each rung decide how many candidates go on.
+    """
+
+    shares: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Halving:
+        if self.shares is not None and abs(sum(self.shares) - 1) > 1e-6:
+            raise ValueError(f"shares must be 1 in total, got {sum(self.shares):g}")
+        return self
+
+    def rates(self, works: Sequence[float]) -> tuple[float, ...]:
+        """Of each rung but the top: the part of its candidates that go on, at most 1.
+
+        works: what a training costs at each rung, the lowest first, in any unit. A rung with share
+        s and work w sees s / w candidates for each unit of compute.
+        """
+        below = len(works) - 1
+        shares = self.shares or (*(0.3 / below for _ in range(below)), 0.7)
+        seen = [share / work for share, work in zip(shares, works, strict=True)]
+        return tuple(min(1.0, high / low) for low, high in itertools.pairwise(seen))
+
+
+class Final(Value):
+    """At the end of the search its best are trained again before the front is declared.
+
+    retrain: so many candidates, the front first. seeds: how often each, with a fresh seed every
+    time; the front's values are the means over these, without the score that chose them.
+    """
+
+    retrain: PositiveInt
+    seeds: PositiveInt = 3
 
 
 class Resources(Value):

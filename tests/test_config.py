@@ -36,7 +36,7 @@ def without(key: str) -> dict[str, Any]:
 def test_what_a_study_leaves_out() -> None:
     plain = study()
     assert plain.objectives == {"top1": "maximize", "macs": "minimize"}
-    assert (plain.task, plain.recipe, plain.sampler.name) == (Task(), Recipe(), "tpe")
+    assert (plain.task, plain.recipe, plain.sampler.name) == (Task(), Recipe(), "ehvi")
     assert plain.constraints.bounds() == {}
     assert plain.references is None
     assert plain.fidelity == Fidelity(epochs=2, resolution=32)

@@ -63,8 +63,8 @@ def test_after_a_death(study_store: Store) -> None:
     first = start(plan(**WIDE), study_store)
     finish(first, asked(first))
     recorded, failed, lost = asked(first), asked(first), asked(first)
-    assert study_store.record(recorded.token, result(first, recorded))
-    assert study_store.record(failed.token, result(first, failed, **FAILED))
+    assert study_store.record(recorded.token, result(recorded))
+    assert study_store.record(failed.token, result(failed, **FAILED))
     assert states(study_store) == ["COMPLETE"] + ["RUNNING"] * 3
     with reopened(study_store) as (again, notes):
         assert notes.done_before == 1
@@ -75,7 +75,7 @@ def test_after_a_death(study_store: Store) -> None:
         assert candidate.costs == lost.costs
         assert candidate.token != lost.token
         assert states(study_store)[3] == "RUNNING"
-        orphan = result(first, lost, metrics={"top1": 0.99})
+        orphan = result(lost, metrics={"top1": 0.99})
         assert study_store.record(lost.token, orphan) is None, "the old lease is void"
         finish(again, candidate)
         assert [c.number for c in drive(again)] == [4, 5, 6, 7]
@@ -89,7 +89,7 @@ def test_after_an_interruption(study_store: Store) -> None:
     first = start(plan(**WIDE), study_store)
     finish(first, asked(first))
     recorded, *left = [asked(first) for _ in range(3)]
-    assert study_store.record(recorded.token, result(first, recorded))
+    assert study_store.record(recorded.token, result(recorded))
     first.release()
     assert first.running == {}
     assert states(study_store) == ["COMPLETE", "COMPLETE", "WAITING", "WAITING"]
@@ -166,7 +166,7 @@ def test_nothing_stays_running_when_the_budget_is_spent(study_store: Store) -> N
     core = start(plan(**WIDE), study_store)
     recorded = asked(core)
     asked(core)
-    assert study_store.record(recorded.token, result(core, recorded))
+    assert study_store.record(recorded.token, result(recorded))
     with reopened(study_store, budget={"hours": 1e-9}) as (again, _):
         assert (again.ask(), again.stop_reason) == (None, "hours")
     assert states(study_store) == ["COMPLETE", "WAITING"]
@@ -227,7 +227,7 @@ def test_any_chain_of_deaths_and_interruptions(seed: int, study_store: Store) ->
             for candidate in rng.sample(candidates, rng.randrange(len(candidates) + 1)):
                 finish(core, candidate, **(FAILED if rng.random() < 0.2 else {}))
             for candidate in core.running.values():
-                evaluation = result(core, candidate)
+                evaluation = result(candidate)
                 if rng.random() < 0.3:
                     assert study_store.record(candidate.token, evaluation)
                 else:

@@ -17,13 +17,12 @@ from search_helpers import LISTED, constrained, genomes
 from hybridnas.config import Bound, Sampler
 from hybridnas.errors import ConfigError
 from hybridnas.objectives import Direction
-from hybridnas.pareto import non_dominated
 from hybridnas.sampler_config import SAMPLER_OPTIONS
 from hybridnas.search.feasibility import Feasibility
 from hybridnas.search.fresh import FreshProposals, Proposal
 from hybridnas.search.proposer import Proposer
 from hybridnas.search.samplers import MAKERS, make_sampler
-from hybridnas.search.samplers.evolution import EvolutionSampler, Member, best_first, mutated
+from hybridnas.search.samplers.evolution import EvolutionSampler, mutated
 from hybridnas.search.samplers.imported import imported_sampler
 from hybridnas.space import Genome, SearchSpace
 
@@ -76,7 +75,7 @@ def test_none_trains_what_breaks_a_constraint_and_none_twice(name: str, tight: F
     assert len({proposal.digest for proposal in found}) == number
     assert all(tight.violation(tight.cost_of(p.genome)) == 0 for p in found)
     assert fresh.num_drawn == number
-    if name in ("evolution", "grid"):  # they know the constraint
+    if name in ("ehvi", "evolution", "grid"):  # they know the constraint
         assert fresh.num_infeasible == 0
     else:
         assert fresh.num_infeasible > number / 8
@@ -144,20 +143,6 @@ def test_a_mutation_is_any_single_change_that_means_something() -> None:
         name for child in drawn if child for name in parent if child[name] != parent[name]
     )
     assert max(genes.values()) < 1.5 * min(genes.values()), "every gene as often"
-
-
-def test_best_first_is_by_layers_then_by_crowding() -> None:
-    rng = np.random.default_rng(0)
-    members = [Member({}, tuple(row)) for row in rng.integers(0, 6, (40, 2)).astype(float)]
-    order = best_first(members)
-    assert sorted(order) == list(range(40))
-    losses = np.array([members[i].losses for i in order])
-    while len(losses):
-        number = int(non_dominated(losses).sum())
-        assert non_dominated(losses)[:number].all(), "a layer stands before the next"
-        ends = {tuple(losses[:number][losses[:number, 0].argmin()])}
-        assert tuple(losses[0]) in ends | {tuple(losses[:number][losses[:number, 0].argmax()])}
-        losses = losses[number:]
 
 
 @pytest.mark.parametrize(("survival", "left"), [("age", {2, 3, 4, 5}), ("rank", {0, 1, 3, 5})])

@@ -35,7 +35,7 @@ def searched(store: Store, **changes: Any) -> StudyView:
     finish(core, asked(core), **FAILED)
     finish(core, asked(core), metrics={"macs": 1.0, "params": 1.0})
     asked(core)
-    store.mark("shapes", asked(core).number, "waiting")
+    store.mark("shapes", [asked(core).number], "waiting")
     return StudyView("shapes", store)
 
 

@@ -9,15 +9,17 @@ from typing import Any
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
-from ..config import Study
 from ..errors import ConfigError
-from ..objectives import CLOSED_FORM, STANDARD_ERRORS
+from ..objectives import CLOSED_FORM, STANDARD_ERRORS, Direction
 from ..store import Evaluation
 from .feasibility import Subject
 
 
 def open_optuna_study(
-    storage: optuna.storages.BaseStorage, study: Study, anew: bool
+    storage: optuna.storages.BaseStorage,
+    name: str,
+    objectives: Mapping[str, Direction],
+    anew: bool,
 ) -> optuna.Study:
     """The study in Optuna's tables, made where there is none; objectives go by their names.
 
@@ -25,24 +27,24 @@ def open_optuna_study(
     Raises ConfigError where that name is a study of somebody else's.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # who searches has a view of his own
-    if study.name in optuna.get_all_study_names(storage):
-        known = optuna.load_study(study_name=study.name, storage=storage)
+    if name in optuna.get_all_study_names(storage):
+        known = optuna.load_study(study_name=name, storage=storage)
         if not all("arch digest" in t.user_attrs for t in known.get_trials(deepcopy=False)):
             raise ConfigError(
-                f"the database has an Optuna study {study.name!r} that hybridnas did not make: "
+                f"the database has an Optuna study {name!r} that hybridnas did not make: "
                 f"give this one another name (--set name=...)"
             )
         if anew:
-            optuna.delete_study(study_name=study.name, storage=storage)
+            optuna.delete_study(study_name=name, storage=storage)
     opened = optuna.create_study(
-        study_name=study.name,
+        study_name=name,
         storage=storage,
-        directions=list(study.objectives.values()),
+        directions=list(objectives.values()),
         load_if_exists=True,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        opened.set_metric_names(list(study.objectives))
+        opened.set_metric_names(list(objectives))
     return opened
 
 

@@ -23,11 +23,13 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 from ray import tune
 
+from ..config import Resources
 from ..environment import first_line
 from ..errors import ConfigError
 from ..store import Store
 from .calibration import CalibrationWork, Setting
 from .core import SearchCore
+from .ladder import problem_of
 from .machine import Share, fit
 from .observer import Observer, Silent
 from .plan import Plan, register
@@ -55,8 +57,10 @@ def run_study(
     observer, folder = observer or Silent(), _folder(plan)
     register(plan, store, resume)
     with _session(plan, store) as (session, ended):
-        core = SearchCore(plan, store, observer)
-        ended.reason = _work(core, session, folder, ray_address)
+        core = SearchCore(problem_of(plan), store, observer)
+        ended.reason = _work(core, plan.study.resources, session, folder, ray_address)
+        if ended.reason != "interrupted":
+            core.close()
         prune_weights(plan.study.name, store, folder)
         _snapshot_front(plan.study.name, store)
     return ended.reason
@@ -86,7 +90,7 @@ def run_calibration(
             calibration = last.id
         else:
             calibration = store.begin_calibration(study.name, *wanted[2:], asked)
-        ended.reason = _work(work, session, None, ray_address)
+        ended.reason = _work(work, study.resources, session, None, ray_address)
         if ended.reason == "interrupted":
             return None
         result = work.result()
@@ -116,20 +120,22 @@ def _session(plan: Plan, store: Store) -> Iterator[tuple[int, _Ended]]:
         store.end_session(session, ended.reason)
 
 
-def _work(work: Work, session: int, folder: str | None, ray_address: str | None) -> str:
+def _work(
+    work: Work, resources: Resources, session: int, folder: str | None, ray_address: str | None
+) -> str:
     """Has all the work done by Ray's workers; why it ended."""
     reason = work.stop_reason
     if reason is None:
         work.observer.note("starting Ray")
         with _ray(ray_address):
-            share = fit(work.study.resources, ray.cluster_resources())
+            share = fit(resources, ray.cluster_resources())
             work.observer.note(share.words)
-            reason = _tune(work, session, share, folder)
+            reason = _tune(work, resources.retries, session, share, folder)
     work.store.heartbeat(session, work.proposals, work.redrawn)
     return reason
 
 
-def _tune(work: Work, session: int, share: Share, folder: str | None) -> str:
+def _tune(work: Work, retries: int, session: int, share: Share, folder: str | None) -> str:
     searcher = StudySearcher(work, session, folder)
     context = WorkerContext(
         storage_url=work.store.url,
@@ -152,10 +158,10 @@ def _tune(work: Work, session: int, share: Share, folder: str | None) -> str:
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                name=work.study.name,
+                name=work.name,
                 storage_path=scratch,
                 stop=StopWhenAsked(searcher),
-                failure_config=tune.FailureConfig(max_failures=work.study.resources.retries),
+                failure_config=tune.FailureConfig(max_failures=retries),
                 verbose=0,
             ),
         )

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 from ..config import Fidelity, Protocol
 from ..cost import cost
+from ..space import Genome
 from ..tasks import TASKS
-from .plan import Plan, feasibility
+from .feasibility import Costs
+from .plan import Plan, counted_costs, feasibility, fitting_references
+from .problem import Problem
 from .strata import feasible
 
 _DRAWN = 200
@@ -52,6 +55,31 @@ def ladder(plan: Plan) -> list[Rung]:
             images = min(images, fidelity.iterations * study.recipe.batch_size)
         rungs.append(Rung(fidelity, images, macs))
     return rungs
+
+
+def problem_of(plan: Plan) -> Problem:
+    """A study as the search core sees it."""
+    study, top = plan.study, plan.study.fidelity
+
+    def recorded(genome: Genome, rung: int) -> Costs:
+        # Of an evaluation's own resolution, which another study may read.
+        resolution = study.fidelities[rung].resolution
+        return counted_costs(plan, plan.space.decode(genome), resolution)
+
+    one_size = all(f.resolution == top.resolution for f in study.fidelities)
+    return Problem(
+        name=study.name,
+        feasibility=feasibility(plan),
+        objectives=study.objectives,
+        terms=lambda rung, repeat: rung_protocol(plan, study.fidelities[rung], study.seed + repeat),
+        budget=study.budget,
+        rates=study.rates,
+        final=study.final,
+        sampler=study.sampler,
+        seed=study.seed if study.sampler.seed is None else study.sampler.seed,
+        references=fitting_references(plan),
+        recorded=None if one_size else recorded,
+    )
 
 
 def rung_protocol(plan: Plan, fidelity: Fidelity, seed: int | None = None) -> Protocol:

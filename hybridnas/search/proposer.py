@@ -21,6 +21,8 @@ from ..objectives import Direction
 from ..parts import Option
 from ..space import Genome
 
+RUNGS = "hybridnas:rungs"
+
 Distributions = dict[str, CategoricalDistribution]
 
 
@@ -43,12 +45,14 @@ class Proposer:
         )
         self._ids: dict[int, int] = {}  # number of the real trial -> id of its mirror
 
-    def remember(self, trial: FrozenTrial) -> None:
-        """Mirrors a trial of the database, finished or still running."""
+    def remember(self, trial: FrozenTrial, rungs: Sequence[Sequence[float]] = ()) -> None:
+        """Mirrors a trial of the database, finished or still running. rungs: see `inform`."""
+        mirrored = copy.copy(trial)
         # All keep the hard constraints, which the list is of; GPSampler fails where some have one.
-        template = copy.copy(trial)
-        template.system_attrs = {k: v for k, v in trial.system_attrs.items() if k != "constraints"}
-        mirror = self._storage.create_new_trial(self._study._study_id, template)
+        mirrored.system_attrs = {k: v for k, v in trial.system_attrs.items() if k != "constraints"}
+        if rungs:
+            mirrored.system_attrs[RUNGS] = [list(rung) for rung in rungs]
+        mirror = self._storage.create_new_trial(self._study._study_id, mirrored)
         if trial.state == TrialState.WAITING:  # else Optuna proposes it before it asks the sampler
             self._storage.set_trial_state_values(mirror, TrialState.RUNNING)
         self._ids[trial.number] = mirror
@@ -88,6 +92,18 @@ class Proposer:
     def forget(self, mirror: int) -> None:
         """A proposal that becomes no trial."""
         self._storage.set_trial_state_values(mirror, TrialState.FAIL)
+
+    def inform(self, number: int, rungs: Sequence[Sequence[float]]) -> None:
+        """What lower rungs said of a trial that has not ended: the values of its measured
+        objectives, in their order, a row a rung from the lowest.
+
+        A sampler finds them in the trial's system attribute RUNGS.
+        """
+        self._storage.set_trial_system_attr(self._ids[number], RUNGS, [list(r) for r in rungs])
+
+    def prune(self, number: int) -> None:
+        """A trial that will not reach the top rung."""
+        self._storage.set_trial_state_values(self._ids[number], TrialState.PRUNED)
 
     def tell(self, number: int, values: Sequence[float] | None) -> None:
         """How a trial ended; None: it failed, and samplers do not learn from it."""

@@ -8,9 +8,7 @@ from typing import Any, Protocol
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from ..config import Study
 from ..errors import ConfigError, DataError, HybridnasError
-from ..objectives import OF_THE_STUDY
 from ..store import Store
 from .observer import Candidate, Observer
 from .retention import prune_weights
@@ -26,7 +24,7 @@ class Work(Protocol):
     running: what was asked for and not settled, by number.
     """
 
-    study: Study
+    name: str  # of the study
     store: Store
     observer: Observer
     running: dict[int, Candidate]
@@ -41,7 +39,8 @@ class Work(Protocol):
     def stop_reason(self) -> str | None:
         """Why there is nothing more to ask for; None while there may be."""
 
-    def ask(self) -> Candidate | None: ...
+    def ask(self) -> Candidate | None:
+        """What to evaluate next; None: nothing, or nothing until something that runs has ended."""
 
     def settle(self, number: int) -> str | None:
         """Takes in what the store holds of a candidate; the reason of a failure."""
@@ -66,18 +65,20 @@ class StudySearcher(Searcher):
         self.error: HybridnasError | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        """A candidate as Tune's config, or Searcher.FINISHED."""
+        """A candidate as Tune's config; Searcher.FINISHED after the last; None: none for now."""
         self.beat()
         candidate = None if self.stopping else self._core.ask()
         if candidate is None:
-            return Searcher.FINISHED
+            last = self.stopping or self._core.stop_reason is not None
+            return Searcher.FINISHED if last else None
         self._numbers[trial_id] = candidate.number
         return {
             "number": candidate.number,
             "token": candidate.token,
             "architecture": candidate.architecture.to_json(),
             "protocol": candidate.protocol.to_json(),
-            "costs": {n: v for n, v in candidate.costs.items() if n not in OF_THE_STUDY},
+            "costs": dict(candidate.recorded),
+            "keep_weights": candidate.keeps_weights,
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -106,7 +107,7 @@ class StudySearcher(Searcher):
         lost = self._core.settle(number) == "node_lost"
         self._settled += 1
         if self._folder is not None and self._settled % _SETTLED_BETWEEN_PRUNINGS == 0:
-            prune_weights(self._core.study.name, self._core.store, self._folder)
+            prune_weights(self._core.name, self._core.store, self._folder)
         self._lost_in_a_row = self._lost_in_a_row + 1 if lost else 0
         if self._lost_in_a_row >= _LOST_AT_MOST:
             self.stopping = True

@@ -40,7 +40,8 @@ class WorkerContext:
 
 
 def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
-    """Tune's trainable. config: number, token, architecture and protocol (JSON), costs.
+    """Tune's trainable. config: number, token, architecture and protocol (JSON), costs,
+    keep_weights.
 
     Reports epochs, of quick ones some. DataError and ConfigError end the search: they are reported
     as `fatal`.
@@ -62,7 +63,7 @@ def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
             loader_workers=context.loader_workers,
             on_epoch=seldom(report, _SECONDS_BETWEEN_REPORTS),
         )
-        kept = _save_weights(outcome, context.artifacts)
+        kept = _save_weights(outcome, context.artifacts if config["keep_weights"] else None)
         evaluation = as_evaluation(
             outcome, architecture.digest, protocol.digest, config["costs"], context.gpus, kept
         )

@@ -5,6 +5,7 @@ from .records import CalibrationRecord as CalibrationRecord
 from .records import Evaluation as Evaluation
 from .records import FrontRecord as FrontRecord
 from .records import Reason as Reason
+from .records import RunRecord as RunRecord
 from .records import SessionRecord as SessionRecord
 from .records import Status as Status
 from .records import StoreInfo as StoreInfo

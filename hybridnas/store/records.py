@@ -59,13 +59,29 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One evaluation of a trial: at a rung of the study's ladder, 0 the lowest.
+
+    repeat: 0 is the search's own, the others are retrainings with fresh seeds.
+    evaluation: None until it has ended. reused: it was known before.
+    """
+
+    rung: int
+    repeat: int
+    protocol_digest: str
+    evaluation: Evaluation | None
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRecord:
-    """A trial of Optuna as the store knows it.
+    """A trial of Optuna as the store knows it: what was leased last, and all its runs.
 
     attempt: how many leases were taken on this architecture under this protocol; 0 if reused.
     reason: a word about the trial that the search gave it (`Store.mark`).
     evaluation: None while it is being evaluated, or when nobody is left to do so.
     costs: known before training and the study's own, not the evaluation's (latency by its table).
+    runs: by rung, then by repeat.
     """
 
     study: str
@@ -78,6 +94,7 @@ class TrialRecord:
     reason: str | None
     evaluation: Evaluation | None
     costs: Mapping[str, float]
+    runs: Sequence[RunRecord]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

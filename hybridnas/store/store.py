@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
@@ -155,12 +155,15 @@ class Store:
         architecture_digest: str,
         protocol_digest: str,
         costs: Mapping[str, float] | None = None,
+        rung: int = 0,
+        repeat: int = 0,
     ) -> str:
         """The token under which the trial's next evaluation may be recorded.
 
         From now on every earlier token of the trial is void, and the trial has no evaluation.
         Attempts count from 1 again when the architecture or protocol is another (a next rung).
         Study, architecture and protocol must have been put before. costs: the study's own.
+        rung, repeat: which of the trial's runs this is (RunRecord).
         """
         return self._database.write(
             partial(
@@ -170,6 +173,8 @@ class Store:
                 architecture_digest=architecture_digest,
                 protocol_digest=protocol_digest,
                 costs=costs,
+                rung=rung,
+                repeat=repeat,
             )
         )
 
@@ -191,8 +196,10 @@ class Store:
         protocol_digest: str,
         evaluation_id: int,
         costs: Mapping[str, float] | None = None,
+        rung: int = 0,
+        repeat: int = 0,
     ) -> None:
-        """Gives a trial an earlier evaluation of the same architecture and protocol.
+        """Gives a run of a trial an earlier evaluation of the same architecture and protocol.
 
         Earlier tokens of the trial are void. Raises StoreError if the evaluation is another's.
         """
@@ -205,12 +212,14 @@ class Store:
                 protocol_digest=protocol_digest,
                 evaluation_id=evaluation_id,
                 costs=costs,
+                rung=rung,
+                repeat=repeat,
             )
         )
 
-    def mark(self, study: str, number: int, reason: str | None) -> None:
-        """Sets a trial's reason, a word of the search ("waiting"); lease and reuse clear it."""
-        self._database.write(partial(trials.mark, study=study, number=number, reason=reason))
+    def mark(self, study: str, numbers: Collection[int], reason: str | None) -> None:
+        """Sets the reason of trials, a word of the search ("waiting"); lease and reuse clear it."""
+        self._database.write(partial(trials.mark, study=study, numbers=numbers, reason=reason))
 
     def finished(self, architecture_digest: str, protocol_digest: str) -> Evaluation | None:
         """The latest evaluation of both that is ok, of any study; None without one."""

@@ -8,7 +8,6 @@ archive of the best (steady state, as in Beume et al., SMS-EMOA, 2007, with NSGA
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ...pareto import crowding, layers
+from ...pareto import best_first
 from ...space import Genome
 from ..feasibility import Feasibility, Space
 from .genomes import GenomeSampler
@@ -59,7 +58,7 @@ class EvolutionSampler(GenomeSampler):
         self._take_in(study)
         if len(self._population) < self._size:
             return self._random()
-        order = best_first(self._population)
+        order = self._best_first()
         for _ in range(_TRIES):
             drawn = self._rng.sample(range(len(order)), min(self._tournament, len(order)))
             child = mutated(self._population[order[min(drawn)]].genome, self._space, self._rng)
@@ -77,18 +76,11 @@ class EvolutionSampler(GenomeSampler):
             if trial.state == TrialState.COMPLETE:
                 self._population.append(Member(dict(trial.params), _losses(trial, study)))
                 if len(self._population) > self._size:
-                    oldest, worst = 0, best_first(self._population)[-1]
+                    oldest, worst = 0, self._best_first()[-1]
                     self._population.pop(oldest if self._survival == "age" else worst)
 
-
-def best_first(members: Sequence[Member]) -> list[int]:
-    """Their indices by layer, those of a layer by crowding; older ones first where both tie."""
-    losses = np.array([member.losses for member in members])
-    layer = layers(losses)
-    space = np.empty(len(members))
-    for number in range(layer.max() + 1):
-        space[layer == number] = crowding(losses[layer == number])
-    return [int(i) for i in np.lexsort((-space, layer))]
+    def _best_first(self) -> list[int]:
+        return best_first(np.array([member.losses for member in self._population]))
 
 
 def mutated(genome: Genome, space: Space, rng: random.Random) -> Genome | None:
