@@ -27,6 +27,7 @@ class Judge:
         self._reference = np.array(
             [_loss(table, name, table.reference[name]) for name in table.objectives]
         )
+        self.num_feasible = int(self._feasible.sum())
         self.best = self._volume(front_of(self._true[self._feasible]))
 
     def curve(self, rows: Sequence[int], seed: int) -> Floats:
