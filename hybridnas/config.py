@@ -22,6 +22,7 @@ from .recipe import Augmentation as Augmentation
 from .recipe import Fraction, SearchSeed, Seed, Value
 from .recipe import Recipe as Recipe
 from .recipe_files import with_named_recipe
+from .sampler_config import Sampler as Sampler
 from .strict_yaml import explain
 from .study_parts import Bound as Bound
 from .study_parts import Budget as Budget
@@ -30,7 +31,6 @@ from .study_parts import Final as Final
 from .study_parts import Halving as Halving
 from .study_parts import Latency as Latency
 from .study_parts import Resources as Resources
-from .study_parts import Sampler as Sampler
 from .task_defaults import TASK_DEFAULTS, task_named, with_task_defaults
 
 LONGEST_NAME = 100  # characters of a study's name

@@ -1,4 +1,4 @@
-"""What a study may spend, must keep and proposes by: parts of its YAML, as frozen values."""
+"""What a study may spend, and must keep: parts of its YAML, as frozen values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from .recipe import SearchSeed, Value
+from .recipe import Value
 
 # Known before training, so that a candidate that breaks them need not be trained.
 _HARD = ("macs", "params", "latency_ms")
@@ -71,18 +71,6 @@ class Constraints(Value):
     def _given(self) -> dict[str, Bound]:
         named = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: bound for name, bound in named.items() if bound is not None}
-
-
-class Sampler(Value):
-    """Who proposes. `startup_trials` are random (tpe); `population_size` is nsga2's.
-
-    seed: of the proposals; None: the study's, which is also that of the trainings.
-    """
-
-    name: Literal["tpe", "nsga2", "random"] = "tpe"
-    seed: SearchSeed | None = None
-    startup_trials: PositiveInt = 10
-    population_size: int = Field(default=20, ge=2)
 
 
 class Budget(Value):

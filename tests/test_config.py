@@ -37,7 +37,7 @@ def without(key: str) -> dict[str, Any]:
 def test_what_a_study_leaves_out() -> None:
     plain = study()
     assert plain.objectives == {"top1": "maximize", "macs": "minimize"}
-    assert (plain.task, plain.recipe, plain.sampler.name) == (Task(), Recipe(), "tpe")
+    assert (plain.task, plain.recipe, plain.sampler.name) == (Task(), Recipe(), "ehvi")
     assert plain.constraints.bounds() == {}
     assert plain.references is None
     assert plain.fidelity == Fidelity(epochs=2, resolution=32)
@@ -98,7 +98,7 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ),
         (
             {"sampler": {"name": "tpe", "gamma": 1}},
-            r"'sampler.gamma'; allowed: name, seed, start",
+            r"sampler: tpe has no option 'gamma'; allowed: startup_trials, seed",
         ),
         ({"name": "two words"}, r"tiny.yaml: name: string should match pattern .*got 'two words'"),
         ({"name": "-x"}, r"name: string should match pattern"),
@@ -160,7 +160,16 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
             r"constraints.macs: min 2 is above max 1",
         ),
         ({"constraints": {"macs": {"max": "4.5 G"}}}, r"constraints.macs.max: .*got '4.5 G'"),
-        ({"sampler": "cmaes"}, r"sampler.name: input should be 'tpe', 'nsga2' or 'random', got"),
+        (
+            {"sampler": "cmaes"},
+            r"sampler: no sampler 'cmaes'; allowed: .*tpe, .*, or any of Optuna",
+        ),
+        (
+            {"sampler": {"name": "nsga2", "startup_trials": 5}},
+            r"sampler: nsga2 has no option 'startup_trials'; allowed: population_size, seed",
+        ),
+        ({"sampler": {"name": "a:B", "n": 5}}, r"a:B has no option 'n'; allowed: options, seed"),
+        ({"sampler": {"name": "evolution", "survival": "x"}}, r"survival: .*'age' or 'rank', got"),
         ({"budget": {}}, r"budget: give at least one of trials, hours, gpu_hours"),
         ({"budget": {"trials": True}}, r"budget.trials: no key here is true or false, got True"),
         ({"seed": -1}, r"seed: input should be greater than or equal to 0, got -1"),

@@ -31,6 +31,7 @@ from ..train import (
     read_weights,
 )
 from .feasibility import Feasibility
+from .samplers import make_sampler
 
 # What a resumed study may change: when to stop, where to run, who proposes.
 _FREE = {
@@ -86,7 +87,9 @@ def make_plan(study: Study) -> Plan:
     )
     plan = Plan(study, space, protocol, latency)
     _check_networks(plan)
-    feasibility(plan).check()
+    hard = feasibility(plan)
+    hard.check()
+    make_sampler(study.sampler, hard, study.objectives, 0)  # refuses what it cannot search
     fitting_references(plan)
     return plan
 

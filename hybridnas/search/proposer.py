@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import copy
 import random
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseGASampler, BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ..config import Sampler
 from ..objectives import Direction
 from ..parts import Option
 from ..space import Genome
@@ -32,20 +29,6 @@ RUNGS = "hybridnas:rungs"
 CONSTRAINTS = "constraints"
 
 Distributions = dict[str, CategoricalDistribution]
-
-
-def make_sampler(config: Sampler, seed: int) -> BaseSampler:
-    """The Optuna sampler that a study names."""
-    seed %= 2**32  # numpy knows no larger one, and callers add to a study's
-    if config.name == "random":
-        return RandomSampler(seed=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        if config.name == "nsga2":
-            return NSGAIISampler(population_size=config.population_size, seed=seed)
-        return TPESampler(
-            n_startup_trials=config.startup_trials, multivariate=True, constant_liar=True, seed=seed
-        )
 
 
 class Proposer:
@@ -74,6 +57,7 @@ class Proposer:
     def remember(self, trial: FrozenTrial, rungs: Sequence[Sequence[float]] = ()) -> None:
         """Mirrors a trial of the database, finished or still running. rungs: see `inform`."""
         mirrored = copy.copy(trial)
+        # All keep the hard constraints, so that no sampler is bothered with them.
         known = trial.system_attrs
         told = {RUNGS: [list(rung) for rung in rungs]} if rungs else {}
         if excesses := known.get(CONSTRAINTS, [])[self._num_hard :]:
