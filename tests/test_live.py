@@ -40,7 +40,7 @@ def study(**changes: Any) -> Study:
 
 def candidate(number: int, **changes: Any) -> Candidate:
     protocol = study(**changes).protocol("0123456789ab", ("a", "b"))
-    return Candidate(number, "token", TINY, TINY.digest, COSTS, protocol)
+    return Candidate(number, "token", TINY, TINY.digest, COSTS, protocol, COSTS)
 
 
 def finished(number: int, top1: float | None = None, **changes: Any) -> Finished:

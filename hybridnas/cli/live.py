@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..config import Study
+from ..config import Protocol, Study
 from ..objectives import STANDARD_ERRORS
 from ..search.observer import Candidate, Finished
 from .common import in_units
@@ -87,6 +87,7 @@ class LiveView:
         self._before = self._done = done
 
     def started(self, candidate: Candidate) -> None:
+        assert isinstance(candidate.protocol, Protocol)
         fidelity = candidate.protocol.fidelity
         total = fidelity.epochs if fidelity.iterations is None else None
         self._running[candidate.number] = _Running(candidate, time.monotonic(), total)

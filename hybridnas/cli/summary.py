@@ -12,7 +12,8 @@ import typer
 from ..counting import pixels
 from ..objectives import STANDARD_ERRORS
 from ..search.plan import counted_size
-from ..search.view import Row, StudyView
+from ..search.rows import Row
+from ..search.view import StudyView
 from .common import fidelity_words, in_units, objective_text, print_facts, print_table
 from .proxy_words import proxy_lines
 
