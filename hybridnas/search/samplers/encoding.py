@@ -7,11 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ...architecture import Architecture
-from ...mixers import Mixer
 from ...parts import Option
 from ...space import Genome, SearchSpace
-from ..feasibility import Costs, Feasibility, Space, Subject
+from ..feasibility import Costs, Feasibility, Space
 from .gp import Inputs
 
 Floats = NDArray[np.float64]
@@ -35,9 +33,9 @@ class Encoder:
         self.num_choices: Ints = np.array([len(v) for v in self._genes.values()], dtype=np.int64)
         self._costs: dict[bytes, Costs] = {}
         self._inputs: dict[bytes, tuple[tuple[int, ...], list[float]]] = {}
-        self._mixers = _mixer_types(hard.space)
+        self._block_counts = _BlockCounts(hard.space)
         some = {name: values[0] for name, values in self._genes.items()}
-        self._num_regressors = len(hard.cost_of(some)) + len(self._mixers)
+        self._num_regressors = len(hard.cost_of(some)) + self._block_counts.number
 
     def choices(self, genomes: Iterable[Mapping[str, Option]]) -> Ints:
         """(n, d), of genomes that name every gene."""
@@ -91,8 +89,8 @@ class Encoder:
                 self._inputs.clear()
             genome = self.genome(row)
             sizes = [float(np.log(max(cost, 1e-12))) for cost in self._costs_of(row).values()]
-            counts = _block_counts(self._space.decode(genome), self._mixers)
-            known = self._inputs[key] = (self._space.categories(genome), sizes + counts)
+            found = self._space.categories(genome), sizes + self._block_counts(genome)
+            known = self._inputs[key] = found
         return known
 
 
@@ -100,16 +98,21 @@ def _key(value: Option) -> tuple[str, Option]:
     return type(value).__name__, value  # 1, 1.0 and True are different choices
 
 
-def _mixer_types(space: Space) -> list[type[Mixer]]:
-    """The mixers that a search space chooses between; none of a space of another kind."""
-    if not isinstance(space, SearchSpace):
-        return []
-    return list(dict.fromkeys(kind.mixer for kind in space.spec.kinds.values()))
+class _BlockCounts:
+    """How many blocks of each mixer the architectures of a search space have; nothing of a space
+    of another kind."""
 
+    def __init__(self, space: Space) -> None:
+        self._space = space if isinstance(space, SearchSpace) else None
+        kinds = self._space.spec.kinds if self._space else {}
+        mixers = list(dict.fromkeys(kind.mixer for kind in kinds.values()))
+        self._column = {name: mixers.index(kind.mixer) for name, kind in kinds.items()}
+        self.number = len(mixers)
 
-def _block_counts(subject: Subject, mixers: list[type[Mixer]]) -> list[float]:
-    """How many blocks an architecture has of each mixer."""
-    if not isinstance(subject, Architecture):
-        return []
-    runs = [run for stage in subject.stages for run in stage.runs()]
-    return [float(sum(n for block, n in runs if type(block.mixer) is mixer)) for mixer in mixers]
+    def __call__(self, genome: Genome) -> list[float]:
+        counts = [0.0] * self.number
+        if self._space:
+            for stage in self._space.layout(genome).stages:
+                for run in stage.runs:
+                    counts[self._column[run.kind]] += run.number
+        return counts
