@@ -57,6 +57,10 @@ class SearchSpace:
         """What a genome says of the network, without building any of its parts."""
         return self._layouts.layout(genome)
 
+    def kinds(self, genome: Mapping[str, Option]) -> Iterator[tuple[str, int]]:
+        """The kinds of block in a genome's network, with how many are in a row."""
+        return self._layouts.kinds(genome)
+
     def decode(self, genome: Mapping[str, Option]) -> Architecture:
         """The architecture of a genome; genes that it leaves out take their first choice."""
         layout, spec = self.layout(genome), self.spec

@@ -55,6 +55,7 @@ class LayoutReader:
             for name, kind in spec.kinds.items()
         }
         self.choices: dict[str, Values] = dict(self._all_choices())
+        self._first = {name: values[0] for name, values in self.choices.items()}
         self._genes: dict[tuple[int, int, str], list[str]] = {}
         self._getters: dict[tuple[int, int, str], Callable[[Mapping[str, Any]], Values]] = {}
         for i, stage in enumerate(spec.stages, 1):
@@ -99,7 +100,7 @@ class LayoutReader:
 
     def full(self, genome: Mapping[str, Option]) -> dict[str, Any]:
         """Every gene's value; genes that a genome leaves out take their first choice."""
-        return {name: genome.get(name, values[0]) for name, values in self.choices.items()}
+        return {**self._first, **genome}
 
     def layout(self, genome: Mapping[str, Option]) -> Layout:
         full = self.full(genome)
@@ -118,6 +119,14 @@ class LayoutReader:
             if depth > 1:
                 runs += (Run(late, self._getters[i, 0, late](full), depth // 2),)
         return StageLayout(width, window, runs)
+
+    def kinds(self, genome: Mapping[str, Option]) -> Iterator[tuple[str, int]]:
+        """Kinds of block, and how many blocks in a row are of each."""
+        full = self.full(genome)
+        for plain in self._plain:
+            depth, _, first, second, _ = plain(full)
+            yield first, depth - depth // 2
+            yield first if second == SAME else second, depth // 2
 
     def applying(self, genome: Mapping[str, Option]) -> dict[str, Option]:
         """The genes that decide something in this network, with what they decide: a change of mixer

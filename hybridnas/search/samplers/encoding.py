@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,18 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-_MAX_KEPT = 200_000  # genomes that are remembered; each takes about a kilobyte
+_MAX_KEPT = 100_000  # genomes that are remembered; each takes a few kilobytes
+
+
+class _Known:
+    """A genome with its costs and, once asked for, what the model is told of it."""
+
+    __slots__ = ("categories", "costs", "genome", "regressors")
+
+    def __init__(self, genome: Genome, costs: Costs) -> None:
+        self.genome, self.costs = genome, costs
+        self.categories: tuple[int, ...] | None = None
+        self.regressors: list[float] = []
 
 
 class Encoder:
@@ -31,8 +43,7 @@ class Encoder:
         self._genes = {name: tuple(values) for name, values in hard.space.genes.items()}
         self._index = {n: {_key(v): i for i, v in enumerate(vs)} for n, vs in self._genes.items()}
         self.num_choices: Ints = np.array([len(v) for v in self._genes.values()], dtype=np.int64)
-        self._costs: dict[bytes, Costs] = {}
-        self._inputs: dict[bytes, tuple[tuple[int, ...], list[float]]] = {}
+        self._known: dict[bytes, _Known] = {}
         self._block_counts = _BlockCounts(hard.space)
         some = {name: values[0] for name, values in self._genes.items()}
         self._num_regressors = len(hard.cost_of(some)) + self._block_counts.number
@@ -53,44 +64,41 @@ class Encoder:
 
     def feasible(self, choices: Ints) -> Bools:
         """Which rows keep the hard constraints, (n,)."""
-        violations = (self._hard.violation(self._costs_of(row)) for row in choices)
+        violations = (self._hard.violation(known.costs) for known in self._of(choices))
         return np.array([violation == 0 for violation in violations], dtype=bool)
 
     def costs(self, choices: Ints, names: Sequence[str]) -> Floats:
         """The named costs, (n, number of names)."""
-        found = [[self._costs_of(row)[name] for name in names] for row in choices]
+        found = [[known.costs[name] for name in names] for known in self._of(choices)]
         return np.array(found, dtype=float).reshape(len(choices), len(names))
 
     def inputs(self, choices: Ints) -> Inputs:
         """What the model is told: categories, and as regressors the logarithm of every cost and
         the number of blocks of each mixer, where the space has mixers."""
-        found = [self._inputs_of(row) for row in choices]
-        categories = np.array([pair[0] for pair in found], dtype=np.int64)
-        regressors = np.array([pair[1] for pair in found], dtype=float)
+        found = [self._described(known) for known in self._of(choices)]
+        categories = np.array([known.categories for known in found], dtype=np.int64)
+        regressors = np.array([known.regressors for known in found], dtype=float)
         return Inputs(
             categories.reshape(len(found), len(self._genes)),
             regressors.reshape(len(found), self._num_regressors),
         )
 
-    def _costs_of(self, row: Ints) -> Costs:
-        key = row.tobytes()
-        known = self._costs.get(key)
-        if known is None:
-            if len(self._costs) >= _MAX_KEPT:
-                self._costs.clear()
-            known = self._costs[key] = self._hard.cost_of(self.genome(row))
-        return known
+    def _of(self, choices: Ints) -> Iterator[_Known]:
+        for row in choices:
+            key = row.tobytes()
+            known = self._known.get(key)
+            if known is None:
+                if len(self._known) >= _MAX_KEPT:
+                    self._known.clear()
+                genome = self.genome(row)
+                known = self._known[key] = _Known(genome, self._hard.cost_of(genome))
+            yield known
 
-    def _inputs_of(self, row: Ints) -> tuple[tuple[int, ...], list[float]]:
-        key = row.tobytes()
-        known = self._inputs.get(key)
-        if known is None:
-            if len(self._inputs) >= _MAX_KEPT:
-                self._inputs.clear()
-            genome = self.genome(row)
-            sizes = [float(np.log(max(cost, 1e-12))) for cost in self._costs_of(row).values()]
-            found = self._space.categories(genome), sizes + self._block_counts(genome)
-            known = self._inputs[key] = found
+    def _described(self, known: _Known) -> _Known:
+        if known.categories is None:
+            known.categories = self._space.categories(known.genome)
+            sizes = [math.log(max(cost, 1e-12)) for cost in known.costs.values()]
+            known.regressors = sizes + self._block_counts(known.genome)
         return known
 
 
@@ -112,7 +120,6 @@ class _BlockCounts:
     def __call__(self, genome: Genome) -> list[float]:
         counts = [0.0] * self.number
         if self._space:
-            for stage in self._space.layout(genome).stages:
-                for run in stage.runs:
-                    counts[self._column[run.kind]] += run.number
+            for kind, number in self._space.kinds(genome):
+                counts[self._column[kind]] += number
         return counts
