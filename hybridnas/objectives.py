@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from .task_defaults import TASK_DEFAULTS
@@ -21,6 +21,11 @@ BEST: Mapping[str, Direction] = {
 }
 # Of measured ones, where a score says how sure it is: the name of its standard error.
 STANDARD_ERRORS: Mapping[str, str] = {"top1": "top1_se"}
+
+
+def measured_first(objectives: Iterable[str]) -> list[str]:
+    """The names in their order, those of costs after all others."""
+    return sorted(objectives, key=lambda name: name in CLOSED_FORM)
 
 
 def check_objectives(objectives: Mapping[str, Direction], task: str) -> None:

@@ -59,8 +59,9 @@ class Budget(Value):
 class Halving(Value):
     """How a study of several rungs spends its compute (successive halving).
 
-    shares: of the compute, a number a rung, the lowest first, 1 in total; None: 0.3 below the top,
-    in equal parts. They and what a training costs at each rung decide how many candidates go on.
+    shares: of the compute, a number a rung, the lowest first, 1 in total; None: each rung gets 0.3
+    of what it and those above it get (two rungs: 0.3 and 0.7). They and what a training costs at
+    each rung decide how many candidates go on.
     """
 
     shares: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] | None = None
@@ -78,7 +79,7 @@ class Halving(Value):
         s and work w sees s / w candidates for each unit of compute.
         """
         below = len(works) - 1
-        shares = self.shares or (*(0.3 / below for _ in range(below)), 0.7)
+        shares = self.shares or (*(0.3 * 0.7**rung for rung in range(below)), 0.7**below)
         seen = [share / work for share, work in zip(shares, works, strict=True)]
         return tuple(min(1.0, high / low) for low, high in itertools.pairwise(seen))
 

@@ -18,8 +18,9 @@ from hybridnas.cost import cost
 from hybridnas.data import open_split
 from hybridnas.errors import ConfigError
 from hybridnas.evaluate import evaluate
-from hybridnas.search.ladder import ladder, rung_protocol
+from hybridnas.search.ladder import ladder
 from hybridnas.search.observer import Silent
+from hybridnas.search.plan import rung_protocol
 from hybridnas.search.searcher import StudySearcher
 from hybridnas.store import Store
 from hybridnas.tasks import TASKS

@@ -110,6 +110,7 @@ def test_the_json_of_a_front(view: StudyView) -> None:
     front = view.front_json()
     # The contract's keys, and the standard error beside them.
     keys = ["trial", "arch", "values", "params", "top1_se", "stages"]
+    keys += ["seeds", "spread", "reused"]
     assert [list(member) for member in front] == [keys, keys]
     assert [member["trial"] for member in front] == [1, 0]
     assert front[1] == {
@@ -119,6 +120,9 @@ def test_the_json_of_a_front(view: StudyView) -> None:
         "params": 300,
         "top1_se": 0.01,
         "stages": view.rows[0].architecture.short,
+        "seeds": 1,
+        "spread": {"top1": None},
+        "reused": False,
     }
     assert front[0]["top1_se"] is None
 

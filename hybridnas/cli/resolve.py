@@ -12,8 +12,9 @@ from ..errors import ArchitectureError, ConfigError, NoDatabaseError
 from ..export import Origin
 from ..reference import REFERENCES
 from ..resources import shipped
+from ..search.rows import Row
 from ..search.studies import read_study
-from ..search.view import Row, StudyView
+from ..search.view import StudyView
 from ..store import Store
 from ..strict_yaml import override, read_yaml
 

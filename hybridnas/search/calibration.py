@@ -19,10 +19,9 @@ from ..rank_correlation import FEWEST
 from ..store import Evaluation, Store
 from .agreement import Judged, agreement
 from .feasibility import Costs
-from .ladder import rung_protocol
 from .leases import evaluation_of
 from .observer import Candidate, Finished, Observer, Silent
-from .plan import Plan, counted_costs, feasibility
+from .plan import Plan, counted_costs, feasibility, rung_protocol
 from .strata import stratified
 
 SUFFIX = ".calibration"
@@ -129,7 +128,8 @@ class CalibrationWork:
         key = (job.digest, job.protocol.digest)
         number = self._numbers.setdefault(key, max(self._numbers.values(), default=-1) + 1)
         self.store.put_architecture(job.digest, job.architecture.to_json())
-        token = self.store.lease(self.study.name, number, *key)
+        top = len(self.study.fidelities) - 1  # a trial here has one run, which ends it
+        token = self.store.lease(self.study.name, number, *key, rung=top)
         recorded = {name: v for name, v in job.costs.items() if name not in OF_THE_STUDY}
         candidate = Candidate(
             number, token, job.architecture, job.digest, job.costs, job.protocol, recorded

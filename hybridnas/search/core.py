@@ -8,12 +8,12 @@ the rungs of a ladder, one after the other as far as it gets, and perhaps again 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from optuna.trial import FrozenTrial, TrialState
 
 from ..objectives import CLOSED_FORM
-from ..store import Evaluation, Store
+from ..store import Evaluation, RunRecord, Store
 from .attributes import gpu_seconds, result_attributes
 from .fresh import FreshProposals
 from .leases import evaluation_of
@@ -23,7 +23,7 @@ from .problem import Problem
 from .proposer import Proposer
 from .samplers import make_sampler
 from .spending import Spending
-from .standing import Standing, Trial, last_run
+from .standing import Standing, Trial, rung_words, unsettled
 
 
 class SearchCore:
@@ -54,7 +54,10 @@ class SearchCore:
         for trial in trials:
             self._remember(trial)
         self._queue: deque[tuple[int, int]] = deque()  # number and rung
-        self._take_up([trial for trial in trials if not trial.state.is_finished()])
+        left = unsettled(trials, self._ledger.records)
+        at_their_first = sum(run is None or run.rung == 0 for run in left.values())
+        self.observer.began(len(trials) - at_their_first)
+        self._take_up(left)
         # Over all runs, and so with what was told just now.
         runs = (run for record in self._ledger.records.values() for run in record.runs)
         self._spending.gpu_s = sum(gpu_seconds(run.evaluation) for run in runs if not run.reused)
@@ -81,8 +84,7 @@ class SearchCore:
         over = None if self._queue else self._search_is_over()
         if over is None or self.problem.final is None:
             return over
-        searching = any(not candidate.repeat for candidate in self.running.values())
-        return None if searching or self._standing.finals.left() else over
+        return None if self._searching or self._standing.finals.left() else over
 
     def ask(self) -> Candidate | None:
         """The next candidate to evaluate, or None: there is none (see `stop_reason`), or none
@@ -149,20 +151,9 @@ class SearchCore:
         self._fresh.saw(said["arch digest"])
         self._proposer.remember(trial, known.scores)
 
-    def _take_up(self, left: Sequence[FrozenTrial]) -> None:
+    def _take_up(self, left: Mapping[int, RunRecord | None]) -> None:
         """What an earlier run left: results that it missed are told, the rest is to be queued."""
-        last = {t.number: last_run(self._ledger.records.get(t.number)) for t in left}
-        between = {  # told before, and waiting for the next rung
-            trial.number
-            for trial in left
-            if (run := last[trial.number]) is not None
-            and run.evaluation is not None
-            and any(name.startswith(_words(run.rung)) for name in trial.user_attrs)
-        }
-        self.observer.began(len(self._standing.trials) - len(left) + len(between))
-        for number, run in last.items():
-            if number in between:
-                continue
+        for number, run in left.items():
             if run is not None and run.evaluation is not None:
                 self._tell(number, run.rung, 0, run.evaluation, run.reused)
                 continue
@@ -185,6 +176,11 @@ class SearchCore:
         return "exhausted" if self._exhausted and not self._all_proposed else "trials"
 
     @property
+    def _searching(self) -> bool:
+        """Whether something runs whose score may decide who is trained again."""
+        return any(not candidate.repeat for candidate in self.running.values())
+
+    @property
     def _all_proposed(self) -> bool:
         trials = self.problem.budget.trials
         return trials is not None and len(self._standing.trials) >= trials
@@ -200,7 +196,7 @@ class SearchCore:
             self._ledger.take_up(number)
             return number, rung, 0
         if self._search_is_over() is not None:
-            left = self._standing.finals.left()
+            left = [] if self._searching else self._standing.finals.left()
             jobs = ((n, self.problem.top, repeat) for n, repeat in left if n not in self.running)
             return next(jobs, None)
         goes_on = self._standing.halving.next()
@@ -263,7 +259,7 @@ class SearchCore:
             self._standing.passed(number, rung, values)
             self._proposer.inform(number, trial.scores)
             named = zip(self.problem.measured, trial.scores[-1], strict=True)
-            self._ledger.note(number, {f"{_words(rung)}{name}": value for name, value in named})
+            self._ledger.note(number, {f"{rung_words(rung)}{name}": value for name, value in named})
         else:
             self._end(number, evaluation, values, reused)
         if not reused:
@@ -301,8 +297,3 @@ class SearchCore:
         self._standing.halving.leaves(number)
         if values is not None:
             self._standing.completed(number, values)
-
-
-def _words(rung: int) -> str:
-    """What a rung's scores begin with on the dashboard."""
-    return f"rung {rung + 1} "

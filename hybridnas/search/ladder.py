@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import statistics
 from dataclasses import dataclass
+from functools import partial
 
-from ..config import Fidelity, Protocol
+from ..config import Fidelity
 from ..cost import cost
 from ..space import Genome
 from ..tasks import TASKS
 from .feasibility import Costs
-from .plan import Plan, counted_costs, feasibility, fitting_references
+from .plan import Plan, counted_costs, feasibility, fitting_references, run_protocol
 from .problem import Problem
 from .strata import feasible
 
@@ -71,7 +72,7 @@ def problem_of(plan: Plan) -> Problem:
         name=study.name,
         feasibility=feasibility(plan),
         objectives=study.objectives,
-        terms=lambda rung, repeat: rung_protocol(plan, study.fidelities[rung], study.seed + repeat),
+        terms=partial(run_protocol, plan),
         budget=study.budget,
         rates=study.rates,
         final=study.final,
@@ -80,9 +81,3 @@ def problem_of(plan: Plan) -> Problem:
         references=fitting_references(plan),
         recorded=None if one_size else recorded,
     )
-
-
-def rung_protocol(plan: Plan, fidelity: Fidelity, seed: int | None = None) -> Protocol:
-    """What an evaluation at a rung is made under; seed None: the study's."""
-    update = {"fidelity": fidelity, "seed": plan.study.seed if seed is None else seed}
-    return plan.protocol.model_copy(update=update)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..config import Budget, Final, Sampler
-from ..objectives import CLOSED_FORM, OF_THE_STUDY, Direction
+from ..objectives import CLOSED_FORM, OF_THE_STUDY, Direction, measured_first
 from ..space import Genome
 from .feasibility import Costs, Feasibility
 
@@ -80,9 +80,10 @@ class Problem:
         return tuple(v for v in found if v is not None) if None not in found else None
 
     def losses(self, values: Sequence[float]) -> tuple[float, ...]:
-        """The same with signs such that lower is better."""
-        pairs = zip(values, self.objectives.values(), strict=True)
-        return tuple(value if way == "minimize" else -value for value, way in pairs)
+        """The same with signs such that lower is better, and the measured ones first."""
+        named = zip(self.objectives.items(), values, strict=True)
+        signed = {name: v if way == "minimize" else -v for (name, way), v in named}
+        return tuple(signed[name] for name in measured_first(self.objectives))
 
     def recorded_costs(self, genome: Genome, costs: Costs, rung: int) -> Costs:
         """What an evaluation at a rung is to hold of a genome with these costs."""

@@ -5,7 +5,10 @@ In memory only. After a resume it is told again what the database holds of every
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+from optuna.trial import FrozenTrial
 
 from ..space import Genome
 from ..store import Evaluation, RunRecord, TrialRecord
@@ -77,7 +80,22 @@ class Standing:
             self.halving.leaves(number)
 
 
-def last_run(record: TrialRecord | None) -> RunRecord | None:
-    """The highest rung that a trial has come to; None before its first lease."""
-    runs = [run for run in record.runs if not run.repeat] if record else []
-    return runs[-1] if runs else None
+def rung_words(rung: int) -> str:
+    """What the names of a rung's scores begin with on the dashboard."""
+    return f"rung {rung + 1} "
+
+
+def unsettled(
+    trials: Iterable[FrozenTrial], records: Mapping[int, TrialRecord]
+) -> dict[int, RunRecord | None]:
+    """What an earlier run left: its unfinished trials, without those that wait between two rungs,
+    each with its latest run; None: it was never leased."""
+    found: dict[int, RunRecord | None] = {}
+    for trial in trials:
+        record = records.get(trial.number)
+        runs = [run for run in record.runs if not run.repeat] if record else []
+        run = runs[-1] if runs else None
+        told = run is not None and any(n.startswith(rung_words(run.rung)) for n in trial.user_attrs)
+        if not (trial.state.is_finished() or told):
+            found[trial.number] = run
+    return found
