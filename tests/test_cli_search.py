@@ -132,7 +132,10 @@ BAD_STUDIES: list[tuple[dict[str, Any], str]] = [
     ({"task": {"val": "dev"}}, r"digits have no split 'dev'; allowed: train, val, test"),
     ({"task": "tracking"}, r"task.name: .*'classification', .*, got 'tracking'"),
     ({"budget": {"trials": 0}}, r"budget.trials: .* greater than 0, got 0"),
-    ({"objectives": {"macs": "minimize"}}, r"name at least one that is measured \(top1, top5\)"),
+    (
+        {"objectives": {"macs": "minimize"}},
+        r"name at least one that is scored \(top1, top5, loss\)",
+    ),
 ]
 
 
@@ -244,7 +247,8 @@ def test_status_of_an_empty_study(populated: Cli) -> None:
 
 def test_pareto(populated: Cli) -> None:
     found = populated.json("pareto", "shapes")
-    assert found[0].keys() == {"trial", "arch", "values", "params", "top1_se", "stages"}
+    known = {"trial", "arch", "values", "params", "top1_se", "stages"}
+    assert found[0].keys() == known | {"seeds", "spread", "reused"}
     macs = [member["values"]["macs"] for member in found]
     top1 = [member["values"]["top1"] for member in found]
     assert macs == sorted(macs)

@@ -13,14 +13,18 @@ import search_helpers as helpers
 from search_helpers import FAILED, optuna_trials
 from table_helpers import evaluated, problem, table_score
 
+from hybridnas.cli.resolve import origin_of
 from hybridnas.config import Budget, Final
+from hybridnas.cost import cost
 from hybridnas.errors import ConfigError
+from hybridnas.export.card import model_card
 from hybridnas.pareto import layers, non_dominated
 from hybridnas.search.core import SearchCore
 from hybridnas.search.finals import finalists
 from hybridnas.search.local import run_here
 from hybridnas.search.observer import Candidate
 from hybridnas.search.plan import check_registered
+from hybridnas.search.rows import Row
 from hybridnas.search.view import StudyView
 from hybridnas.store import Evaluation, Store
 
@@ -160,6 +164,11 @@ def again(candidate: Candidate) -> float:
     return helpers.score(helpers.network(candidate)) - 0.1 * candidate.repeat
 
 
+def card(view: StudyView, row: Row) -> str:
+    known = cost(row.architecture, 32, num_classes=10)
+    return model_card(row.architecture, known, origin_of(view, row), None, {})
+
+
 def test_means_over_fresh_seeds_are_the_front(study_store: Store) -> None:
     core = helpers.start(helpers.plan(**STUDY), study_store)
     for _ in range(6):
@@ -191,6 +200,11 @@ def test_means_over_fresh_seeds_are_the_front(study_store: Store) -> None:
     row = view.row(view.front()[0].number)
     assert row.evaluation is not None
     assert row.evaluation.metrics["top1"] == helpers.score(row.architecture), "what is exported"
+    mean, spread = fmean(scores[row.number]), stdev(scores[row.number])
+    words = f"Trained again with 3 fresh seeds, it had top1 {mean:.4f} +- {spread:.4f}."
+    assert words in card(view, row)
+    other = next(row for row in view.finished if not row.fresh)
+    assert "Trained again" not in card(view, other)
 
 
 def test_a_finalist_whose_retrainings_all_failed_is_out(study_store: Store) -> None:

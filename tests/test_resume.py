@@ -24,6 +24,7 @@ from search_helpers import (
 )
 
 from hybridnas.errors import StoreError
+from hybridnas.sampler_config import SAMPLER_OPTIONS
 from hybridnas.search.core import SearchCore
 from hybridnas.store import Evaluation, Store
 from hybridnas.store import trials as store_trials
@@ -106,9 +107,11 @@ def test_after_an_interruption(study_store: Store) -> None:
     check_whole(study_store, 8)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+@pytest.mark.parametrize("sampler", SAMPLER_OPTIONS)
 def test_every_sampler_goes_on(sampler: str, study_store: Store) -> None:
-    options = {"name": sampler, "startup_trials": 3, "population_size": 3}
+    takes = SAMPLER_OPTIONS[sampler]
+    few = {name: 3 for name in ("startup_trials", "population_size") if name in takes}
+    options = {"name": sampler, **few}
     core = start(plan(**WIDE, sampler=options), study_store)
     for _ in range(5):
         finish(core, asked(core))

@@ -136,7 +136,8 @@ class LiveView:
         left = []
         if budget.hours:
             left.append(max(0.0, budget.hours * 3600 - elapsed))
-        if budget.trials and here:
+        one_training_each = len(self._study.fidelities) == 1 and self._study.final is None
+        if budget.trials and here and one_training_each:
             left.append(elapsed / here * max(0, budget.trials - self._done))
         return f", about {_clock(min(left))} left" if left else ""
 

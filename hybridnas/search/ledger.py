@@ -18,7 +18,7 @@ from .feasibility import Costs, Subject
 from .fresh import Proposal
 from .patience import patiently
 from .problem import Problem, Terms
-from .proposer import Distributions
+from .proposer import CONSTRAINTS, Distributions
 
 
 class Ledger:
@@ -46,8 +46,7 @@ class Ledger:
             params=dict(proposal.genome),
             distributions=dict(distributions),
             user_attrs=architecture_attributes(architecture, proposal.costs),
-            # The older list of constraints is what the dashboard reads, and Optuna 5 reads it too.
-            system_attrs={**proposal.notes, "constraints": list(slacks)},
+            system_attrs={**proposal.notes, CONSTRAINTS: list(slacks)},
         )
         wanted = self._wanted(architecture, proposal.costs, self._problem.terms(0, 0), 0, 0)
         begun = self._store.begin_trial(self._name, template, wanted)
@@ -84,6 +83,7 @@ class Ledger:
             costs={name: costs[name] for name in OF_THE_STUDY if name in costs},
             rung=rung,
             repeat=repeat,
+            figures=tuple(self._problem.figures),
         )
 
     def record(self, number: int) -> TrialRecord | None:
@@ -112,7 +112,11 @@ class Ledger:
         state: TrialState,
         values: Sequence[float] | None = None,
         attributes: Mapping[str, Any] | None = None,
+        slacks: Sequence[float] | None = None,
     ) -> None:
-        """Ends a trial in Optuna's tables; waits for a database that is away for a while."""
-        trial_id = self._ids[number]
-        patiently(lambda: self._store.end_trial(trial_id, state, values, attributes or {}))
+        """Ends a trial in Optuna's tables; waits for a database that is away for a while.
+
+        slacks: of all constraints, hard ones first; None: of those the trial was made with.
+        """
+        trial_id, system = self._ids[number], {} if slacks is None else {CONSTRAINTS: slacks}
+        patiently(lambda: self._store.end_trial(trial_id, state, values, attributes or {}, system))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import platform
 import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
@@ -55,10 +57,18 @@ class Work(Protocol):
 class StudySearcher(Searcher):
     """Tune's searcher over some work. The database holds the state; Tune's snapshots none."""
 
-    def __init__(self, core: Work, session: int, folder: str | None) -> None:
-        """folder: where the study's weights are; None: none are kept."""
+    def __init__(
+        self,
+        core: Work,
+        session: int,
+        folder: str | None,
+        room: Callable[[], float] = lambda: math.inf,
+    ) -> None:
+        """folder: where the study's weights are; None: none are kept. room: for how many candidates
+        there is, at this moment."""
         super().__init__(metric="number", mode="max")
         self._core, self._session, self._folder = core, session, folder
+        self._room = room
         self._settled = 0
         self._numbers: dict[str, int] = {}  # Tune's trial id -> the study's trial number
         self._last_seen = 0.0
@@ -70,6 +80,9 @@ class StudySearcher(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """A candidate as Tune's config; Searcher.FINISHED after the last; None: none for now."""
         self.beat()
+        goes_on = not self.stopping and self._core.stop_reason is None
+        if goes_on and len(self._numbers) >= self._room():
+            return None
         candidate = None if self.stopping else self._told(self._core.ask)
         if candidate is None:
             last = self.stopping or self._core.stop_reason is not None
@@ -89,7 +102,7 @@ class StudySearcher(Searcher):
         number = self._numbers[trial_id]
         if "fatal" in result:
             kind = DataError if result["kind"] == "DataError" else ConfigError
-            self.error = kind(result["fatal"])
+            self.error = kind(result["fatal"] + _elsewhere(result))
             self.stopping = True
         elif "lost" in result:
             self._last_words = result["lost"]
@@ -143,6 +156,12 @@ class StudySearcher(Searcher):
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its searcher into the experiment's folder; the core holds the database.
         return {}
+
+
+def _elsewhere(result: dict[str, Any]) -> str:
+    """` (on HOST)` where Tune had the result from another machine."""
+    host = result.get("hostname", platform.node())
+    return "" if host == platform.node() else f" (on {host})"
 
 
 class StopWhenAsked(Stopper):

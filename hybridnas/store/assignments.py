@@ -21,7 +21,7 @@ def lease_or_reuse(
     both = (wanted.architecture_digest, wanted.protocol_digest)
     costs, run = wanted.costs, (wanted.rung, wanted.repeat)
     known = trials.finished(session, *both)
-    if known is None:
+    if known is None or any(known.figure(name) is None for name in wanted.figures):
         return trials.lease(session, study, number, *both, costs, *run, token)
     assert known.id is not None, "what is in the database has an id"
     trials.reuse(session, study, number, *both, known.id, costs, *run, token)

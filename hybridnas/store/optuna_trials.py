@@ -139,11 +139,13 @@ def finish(
     state: TrialState,
     values: Sequence[float] | None,
     attributes: Mapping[str, Any],
+    system_attributes: Mapping[str, Any],
 ) -> bool:
     """Whether the trial ended now; one that has ended before stays as it is."""
     if _locked_state(session, trial_id).is_finished():
         return False
     set_attributes(session, TrialUserAttributeModel, trial_id, attributes)
+    set_attributes(session, TrialSystemAttributeModel, trial_id, system_attributes)
     if values is not None:
         rows = []
         for objective, value in enumerate(values):

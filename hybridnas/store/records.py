@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal, TypeAlias, get_args
 
 from ..errors import StoreError
+from ..objectives import figure
 
 Status: TypeAlias = Literal["ok", "failed"]
 Reason: TypeAlias = Literal[
@@ -57,6 +58,10 @@ class Evaluation:
                 f"a failed evaluation has a reason of {', '.join(_REASONS)}; got {self.reason!r}"
             )
 
+    def figure(self, name: str) -> float | None:
+        """An objective or a measured constraint by its name (objectives.figure)."""
+        return figure(name, self.metrics, self.timing)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
@@ -101,7 +106,8 @@ class TrialRecord:
 class Assignment:
     """What a trial is to evaluate.
 
-    costs: known before training and the study's own. rung, repeat: as of RunRecord.
+    costs: known before training and the study's own. rung, repeat: as of RunRecord. figures: that
+    it must have measured; an evaluation that lacks one is made again.
     """
 
     architecture_digest: str
@@ -110,6 +116,7 @@ class Assignment:
     costs: Mapping[str, float] | None = None
     rung: int = 0
     repeat: int = 0
+    figures: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

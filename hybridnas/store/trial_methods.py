@@ -181,11 +181,12 @@ class TrialMethods:
         state: TrialState,
         values: Sequence[float] | None,
         attributes: Mapping[str, Any],
+        system_attributes: Mapping[str, Any] | None = None,
     ) -> bool:
         """Tells Optuna how a trial ended: COMPLETE with its values, PRUNED or FAIL.
 
-        attributes: what it is to carry besides (JSON). False, and nothing is written, where it
-        has ended before.
+        attributes: what it is to carry besides (JSON); system_attributes: what Optuna reads. False,
+        and nothing is written, where it has ended before.
         """
         from . import optuna_trials
 
@@ -196,6 +197,7 @@ class TrialMethods:
                 state=state,
                 values=values,
                 attributes=attributes,
+                system_attributes=system_attributes or {},
             )
         )
 
