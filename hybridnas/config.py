@@ -17,11 +17,12 @@ from pydantic import (
 )
 
 from .errors import ConfigError
-from .objectives import CLOSED_FORM, Direction, check_objectives
+from .objectives import SHARES, Direction, check_measured, check_objectives
 from .recipe import Augmentation as Augmentation
 from .recipe import Fraction, SearchSeed, Seed, Value
 from .recipe import Recipe as Recipe
 from .recipe_files import with_named_recipe
+from .sampler_config import Sampler as Sampler
 from .strict_yaml import explain
 from .study_parts import Bound as Bound
 from .study_parts import Budget as Budget
@@ -30,10 +31,10 @@ from .study_parts import Final as Final
 from .study_parts import Halving as Halving
 from .study_parts import Latency as Latency
 from .study_parts import Resources as Resources
-from .study_parts import Sampler as Sampler
 from .task_defaults import TASK_DEFAULTS, task_named, with_task_defaults
 
 LONGEST_NAME = 100  # characters of a study's name
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # of a study
 
 
 class Task(Value):
@@ -175,7 +176,7 @@ class Study(Value):
     latency: a table's file; latency_ms may then be an objective and a constraint.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
+    name: str = Field(pattern=NAME, max_length=LONGEST_NAME)
     description: str = ""
     space: str | dict[str, Any]
     task: Annotated[Task, BeforeValidator(named)] = Task()
@@ -203,6 +204,12 @@ class Study(Value):
     @model_validator(mode="after")
     def _objectives_make_sense(self) -> Study:
         check_objectives(self.objectives, self.task.name)
+        soft = self.constraints.soft()
+        check_measured("constraints", soft, self.task.name)
+        for name in soft.keys() & SHARES:
+            for word, value in (("min", soft[name].min), ("max", soft[name].max)):
+                if value is not None and value > 1:
+                    raise ValueError(f"constraints.{name}.{word}: a share of 1, got {value:g}")
         if self.latency is None and {"latency_ms"} & {*self.objectives, *self.constraints.bounds()}:
             raise ValueError(
                 "latency_ms needs a table: latency: FILE, which `hybridnas latency SPACE --out "
@@ -229,8 +236,9 @@ class Study(Value):
 
     @property
     def measured(self) -> str:
-        """The first objective that is measured: what "best" means."""
-        return next(name for name in self.objectives if name not in CLOSED_FORM)
+        """The first objective that the task scores: what "best" means."""
+        scored = TASK_DEFAULTS[self.task.name].scored
+        return next(name for name in self.objectives if name in scored)
 
     @property
     def fidelity(self) -> Fidelity:

@@ -99,5 +99,6 @@ def problem(places: int = 4, max_macs: float = 4000, **changes: Any) -> Problem:
 
 def begin(store: Store, **changes: Any) -> SearchCore:
     """A search of the table, in the database."""
-    store.put_study("tabular", {})
-    return SearchCore(problem(**changes), store)
+    wanted = problem(**changes)
+    store.put_study(wanted.name, {})
+    return SearchCore(wanted, store)

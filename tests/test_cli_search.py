@@ -132,7 +132,10 @@ BAD_STUDIES: list[tuple[dict[str, Any], str]] = [
     ({"task": {"val": "dev"}}, r"digits have no split 'dev'; allowed: train, val, test"),
     ({"task": "tracking"}, r"task.name: .*'classification', .*, got 'tracking'"),
     ({"budget": {"trials": 0}}, r"budget.trials: .* greater than 0, got 0"),
-    ({"objectives": {"macs": "minimize"}}, r"name at least one that is measured \(top1, top5\)"),
+    (
+        {"objectives": {"macs": "minimize"}},
+        r"name at least one that is scored \(top1, top5, loss\)",
+    ),
 ]
 
 

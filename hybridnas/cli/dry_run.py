@@ -21,7 +21,7 @@ def share_of(plan: Plan, ray: str | None) -> str:
     """What a candidate would get here; unknown of a cluster."""
     from ..search.machine import fit, this_machine
 
-    return "that of the cluster" if ray else fit(plan.study.resources, this_machine()).words
+    return "that of the cluster" if ray else fit(plan.study.resources, [this_machine()]).words
 
 
 def place_of(plan: Plan, storage: str, resume: bool) -> str:

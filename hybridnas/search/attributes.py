@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
 from ..errors import ConfigError
-from ..objectives import CLOSED_FORM, STANDARD_ERRORS, Direction
+from ..objectives import STANDARD_ERRORS, Direction
 from ..store import Evaluation
 from .feasibility import Subject
 
@@ -62,14 +62,13 @@ def architecture_attributes(architecture: Subject, costs: Mapping[str, float]) -
 
 
 def result_attributes(
-    evaluation: Evaluation, objectives: Iterable[str], reused: bool
+    evaluation: Evaluation, figures: Sequence[str], reused: bool
 ) -> dict[str, Any]:
-    """What the dashboard shows of how an evaluation ended. objectives: of the study."""
-    # Each is a transaction of its own, so only what people sort and filter by.
-    metrics, timing = evaluation.metrics, evaluation.timing
-    scored = [name for name in objectives if name not in CLOSED_FORM]
-    scored += [STANDARD_ERRORS[name] for name in scored if name in STANDARD_ERRORS]
-    found: dict[str, Any] = {name: metrics.get(name) for name in scored}
+    """What the dashboard shows of how an evaluation ended. figures: that the study asks for."""
+    # Only what people sort and filter by.
+    timing = evaluation.timing
+    scored = [*figures, *(STANDARD_ERRORS[name] for name in figures if name in STANDARD_ERRORS)]
+    found: dict[str, Any] = {name: evaluation.figure(name) for name in scored}
     found |= {name: timing.get(name) for name in ("total_s", "train_images_per_second")}
     found |= {"reason": evaluation.reason, "message": evaluation.message}
     kept = {name: value for name, value in found.items() if value is not None}

@@ -20,7 +20,8 @@ from .leases import evaluation_of
 from .ledger import Ledger
 from .observer import Candidate, Finished, Observer, Silent
 from .problem import Problem
-from .proposer import Proposer, make_sampler
+from .proposer import Proposer
+from .samplers import make_sampler
 from .spending import Spending
 from .standing import Standing, Trial, last_run, rung_words, unsettled
 
@@ -40,13 +41,12 @@ class SearchCore:
         self._spent: str | None = None
         self._width = 1  # candidates at once
         trials = self._ledger.trials
-        # A resumed search goes on with other random numbers than it began with.
-        seed = problem.seed + 1_000_003 * len(trials)
-        sampler = make_sampler(problem.sampler, seed)
-        directions = list(problem.objectives.values())
-        self._proposer = Proposer(self.space.genes, directions, sampler)
+        seed, hard, objectives = problem.seed, problem.feasibility, problem.objectives
+        sampler = make_sampler(problem.sampler, hard, objectives, seed)
+        directions = list(objectives.values())
+        self._proposer = Proposer(self.space.genes, directions, sampler, hard.num_slacks)
         self._seeds = {self.space.decode(genome).digest for genome in problem.references}
-        self._fresh = FreshProposals(problem.feasibility, self._proposer, seed, problem.references)
+        self._fresh = FreshProposals(hard, self._proposer, seed, problem.references)
         sessions = store.sessions(self.name)
         before_s = sum(session.duration_s for session in sessions if session.ended_at)
         self._spending = Spending(problem.budget, before_s)
@@ -129,9 +129,10 @@ class SearchCore:
             if run.evaluation is not None:
                 self._tell(number, *place, run.evaluation, run.reused)
                 continue
-            if not candidate.repeat:
+            if candidate.repeat:
+                self._ledger.mark([number], "waiting")
+            else:
                 self._ledger.put_back(number)
-            self._ledger.mark([number], "waiting")
             del self.running[number]
 
     def close(self) -> None:
@@ -159,8 +160,6 @@ class SearchCore:
                 self._tell(number, run.rung, 0, run.evaluation, run.reused)
                 continue
             self._ledger.put_back(number)
-            if run is not None:  # else the search ended before it leased the trial
-                self._ledger.mark([number], "waiting")
             self._queue.append((number, run.rung if run else 0))
 
     def _search_is_over(self) -> str | None:
@@ -292,9 +291,11 @@ class SearchCore:
     ) -> None:
         """Ends a trial: with its values at the top, or because it failed."""
         state = TrialState.FAIL if values is None else TrialState.COMPLETE
-        said = result_attributes(evaluation, self.problem.objectives, reused)
-        self._ledger.end(number, state, values, said)
-        self._proposer.tell(number, values)
+        said = result_attributes(evaluation, self.problem.figures, reused)
+        costs = self._standing.trials[number].costs
+        slacks = None if values is None else self.problem.slacks(evaluation, costs)
+        self._ledger.end(number, state, values, said, slacks)
+        self._proposer.tell(number, values, slacks)
         self._standing.halving.leaves(number)
         if values is not None:
-            self._standing.completed(number, values)
+            self._standing.completed(number, values, evaluation)

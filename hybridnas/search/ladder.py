@@ -72,6 +72,7 @@ def problem_of(plan: Plan) -> Problem:
         name=study.name,
         feasibility=feasibility(plan),
         objectives=study.objectives,
+        soft=study.constraints.soft(),
         terms=partial(run_protocol, plan),
         budget=study.budget,
         rates=study.rates,

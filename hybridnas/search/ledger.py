@@ -12,13 +12,13 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ..objectives import OF_THE_STUDY
-from ..store import Evaluation, Store, TrialRecord
+from ..store import Assignment, Evaluation, Store, TrialRecord
 from .attributes import architecture_attributes, open_optuna_study
 from .feasibility import Costs, Subject
 from .fresh import Proposal
 from .patience import patiently
 from .problem import Problem, Terms
-from .proposer import Distributions
+from .proposer import CONSTRAINTS, Distributions
 
 
 class Ledger:
@@ -26,32 +26,33 @@ class Ledger:
 
     def __init__(self, problem: Problem, store: Store) -> None:
         """Opens the study in Optuna's tables, or makes it."""
-        self._name, self._store = problem.name, store
-        self._storage = store.optuna_storage()
+        self._problem, self._name, self._store = problem, problem.name, store
         self.records: Mapping[int, TrialRecord] = {t.number: t for t in store.trials(self._name)}
         anew = not self.records
-        self._study = open_optuna_study(self._storage, self._name, problem.objectives, anew)
-        self.trials: Sequence[FrozenTrial] = self._study.get_trials(deepcopy=False)
+        storage = store.optuna_storage()
+        study = open_optuna_study(storage, self._name, problem.objectives, anew)
+        self.trials: Sequence[FrozenTrial] = study.get_trials(deepcopy=False)
         self._ids = {trial.number: trial._trial_id for trial in self.trials}
+        self._first_leases: dict[int, str | Evaluation] = {}
         self._put: set[str] = set()  # digests of terms
 
     def create(
         self, proposal: Proposal, distributions: Distributions, slacks: Sequence[float]
     ) -> int:
-        """A trial of a proposal, complete but for its values; its number."""
+        """A trial of a proposal, complete but for its values, and its first lease; its number."""
         architecture = proposal.architecture
         template = create_trial(
             state=TrialState.RUNNING,
             params=dict(proposal.genome),
             distributions=dict(distributions),
             user_attrs=architecture_attributes(architecture, proposal.costs),
-            # The older list of constraints is what the dashboard reads, and Optuna 5 reads it too.
-            system_attrs={**proposal.notes, "constraints": list(slacks)},
+            system_attrs={**proposal.notes, CONSTRAINTS: list(slacks)},
         )
-        trial_id = self._storage.create_new_trial(self._study._study_id, template)
-        number = self._storage.get_trial_number_from_id(trial_id)
-        self._ids[number] = trial_id
-        return number
+        wanted = self._wanted(architecture, proposal.costs, self._problem.terms(0, 0), 0, 0)
+        begun = self._store.begin_trial(self._name, template, wanted)
+        self._ids[begun.number] = begun.trial_id
+        self._first_leases[begun.number] = begun.lease
+        return begun.number
 
     def lease(
         self,
@@ -63,31 +64,39 @@ class Ledger:
         repeat: int,
     ) -> str | Evaluation:
         """The token of a new lease; or the evaluation, given to the trial, where it is known."""
-        digest = architecture.digest
-        known = self._store.finished(digest, terms.digest)
-        own = {name: costs[name] for name in OF_THE_STUDY if name in costs}
-        place = (self._name, number, digest, terms.digest)
-        if known is not None:
-            assert known.id is not None, "what the store gives has an id"
-            self._store.reuse(*place, known.id, own, rung, repeat)
-            return known
+        first = self._first_leases.pop(number, None)
+        if first is not None:  # it came with the trial
+            return first
+        wanted = self._wanted(architecture, costs, terms, rung, repeat)
+        return self._store.lease_or_reuse(self._name, number, wanted)
+
+    def _wanted(
+        self, architecture: Subject, costs: Costs, terms: Terms, rung: int, repeat: int
+    ) -> Assignment:
         if terms.digest not in self._put:
             self._store.put_protocol(terms.digest, terms.to_json())
             self._put.add(terms.digest)
-        self._store.put_architecture(digest, architecture.to_json())
-        return self._store.lease(*place, own, rung, repeat)
+        return Assignment(
+            architecture_digest=architecture.digest,
+            architecture_json=architecture.to_json(),
+            protocol_digest=terms.digest,
+            costs={name: costs[name] for name in OF_THE_STUDY if name in costs},
+            rung=rung,
+            repeat=repeat,
+            figures=tuple(self._problem.figures),
+        )
 
     def record(self, number: int) -> TrialRecord | None:
         """A trial in our tables as it is now; None before its first lease."""
         return self._store.trial(self._name, number)
 
     def put_back(self, number: int) -> None:
-        """Nobody evaluates it any more: a later run is to."""
-        self._storage.set_trial_state_values(self._ids[number], TrialState.WAITING)
+        """Nobody evaluates it any more: a later run is to; so it waits, and is marked."""
+        self._store.put_back_trial(self._name, number, self._ids[number])
 
     def take_up(self, number: int) -> None:
         """It is to be evaluated after all."""
-        self._storage.set_trial_state_values(self._ids[number], TrialState.RUNNING)
+        self._store.resume_trial(self._ids[number])
 
     def mark(self, numbers: Collection[int], word: str) -> None:
         """Says in our tables what trials wait for, or why they ended."""
@@ -95,8 +104,7 @@ class Ledger:
 
     def note(self, number: int, attributes: Mapping[str, Any]) -> None:
         """Shows something on the dashboard of a trial that goes on."""
-        for name, value in attributes.items():
-            self._storage.set_trial_user_attr(self._ids[number], name, value)
+        self._store.note_trial(self._ids[number], attributes)
 
     def end(
         self,
@@ -104,18 +112,11 @@ class Ledger:
         state: TrialState,
         values: Sequence[float] | None = None,
         attributes: Mapping[str, Any] | None = None,
+        slacks: Sequence[float] | None = None,
     ) -> None:
-        """Ends a trial in Optuna's tables; waits for a database that is away for a while."""
-        patiently(lambda: self._end(number, state, values, attributes or {}))
+        """Ends a trial in Optuna's tables; waits for a database that is away for a while.
 
-    def _end(
-        self,
-        number: int,
-        state: TrialState,
-        values: Sequence[float] | None,
-        attributes: Mapping[str, Any],
-    ) -> None:
-        if self._storage.get_trial(self._ids[number]).state.is_finished():
-            return  # an earlier try got through, though its answer did not
-        self.note(number, attributes)
-        self._storage.set_trial_state_values(self._ids[number], state, values)
+        slacks: of all constraints, hard ones first; None: of those the trial was made with.
+        """
+        trial_id, system = self._ids[number], {} if slacks is None else {CONSTRAINTS: slacks}
+        patiently(lambda: self._store.end_trial(trial_id, state, values, attributes or {}, system))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import platform
 import time
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from ..errors import ConfigError, DataError, HybridnasError
+from ..errors import ConfigError, DataError, HybridnasError, StoreError
 from ..store import Store
 from .observer import Candidate, Observer
 from .retention import prune_weights
@@ -16,6 +19,8 @@ from .retention import prune_weights
 _HEARTBEAT_S = 15.0
 _SETTLED_BETWEEN_PRUNINGS = 10
 _LOST_AT_MOST = 4  # in a row, before the workers are held to be at fault, not the candidates
+
+_T = TypeVar("_T")
 
 
 class Work(Protocol):
@@ -52,10 +57,18 @@ class Work(Protocol):
 class StudySearcher(Searcher):
     """Tune's searcher over some work. The database holds the state; Tune's snapshots none."""
 
-    def __init__(self, core: Work, session: int, folder: str | None) -> None:
-        """folder: where the study's weights are; None: none are kept."""
+    def __init__(
+        self,
+        core: Work,
+        session: int,
+        folder: str | None,
+        room: Callable[[], float] = lambda: math.inf,
+    ) -> None:
+        """folder: where the study's weights are; None: none are kept. room: for how many candidates
+        there is, at this moment."""
         super().__init__(metric="number", mode="max")
         self._core, self._session, self._folder = core, session, folder
+        self._room = room
         self._settled = 0
         self._numbers: dict[str, int] = {}  # Tune's trial id -> the study's trial number
         self._last_seen = 0.0
@@ -67,7 +80,10 @@ class StudySearcher(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """A candidate as Tune's config; Searcher.FINISHED after the last; None: none for now."""
         self.beat()
-        candidate = None if self.stopping else self._core.ask()
+        goes_on = not self.stopping and self._core.stop_reason is None
+        if goes_on and len(self._numbers) >= self._room():
+            return None
+        candidate = None if self.stopping else self._told(self._core.ask)
         if candidate is None:
             last = self.stopping or self._core.stop_reason is not None
             return Searcher.FINISHED if last else None
@@ -86,7 +102,7 @@ class StudySearcher(Searcher):
         number = self._numbers[trial_id]
         if "fatal" in result:
             kind = DataError if result["kind"] == "DataError" else ConfigError
-            self.error = kind(result["fatal"])
+            self.error = kind(result["fatal"] + _elsewhere(result))
             self.stopping = True
         elif "lost" in result:
             self._last_words = result["lost"]
@@ -104,7 +120,7 @@ class StudySearcher(Searcher):
             return
         if self.stopping and not (result or {}).get("recorded"):
             return  # stopped half way: the core puts it back into the queue
-        lost = self._core.settle(number) == "node_lost"
+        lost = self._told(lambda: self._core.settle(number)) == "node_lost"
         self._settled += 1
         if self._folder is not None and self._settled % _SETTLED_BETWEEN_PRUNINGS == 0:
             prune_weights(self._core.name, self._core.store, self._folder)
@@ -120,7 +136,16 @@ class StudySearcher(Searcher):
         """A sign of life in the database, now and then."""
         if time.monotonic() - self._last_seen > _HEARTBEAT_S:
             self._last_seen = time.monotonic()
-            self._core.store.heartbeat(self._session, self._core.proposals, self._core.redrawn)
+            counts = self._core.proposals, self._core.redrawn
+            self._told(lambda: self._core.store.heartbeat(self._session, *counts))
+
+    def _told(self, work: Callable[[], _T]) -> _T | None:
+        """What work returns; where the database refuses it, None, and the search ends."""
+        try:
+            return work()
+        except StoreError as error:
+            self.error, self.stopping = error, True
+            return None
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: a search is resumed from the database."""
@@ -131,6 +156,12 @@ class StudySearcher(Searcher):
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its searcher into the experiment's folder; the core holds the database.
         return {}
+
+
+def _elsewhere(result: dict[str, Any]) -> str:
+    """` (on HOST)` where Tune had the result from another machine."""
+    host = result.get("hostname", platform.node())
+    return "" if host == platform.node() else f" (on {host})"
 
 
 class StopWhenAsked(Stopper):

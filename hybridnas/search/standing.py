@@ -51,7 +51,7 @@ class Standing:
         """A trial's objectives; None where the evaluation failed or has no number for one."""
         if evaluation.status == "failed":
             return None
-        return self._problem.values(evaluation.metrics, self.trials[number].costs)
+        return self._problem.values(evaluation, self.trials[number].costs)
 
     def passed(self, number: int, rung: int, values: tuple[float, ...]) -> None:
         """A run below the top ended well."""
@@ -62,9 +62,10 @@ class Standing:
         losses, size = self._problem.losses(values), self._problem.size(trial.costs)
         self.halving.ended(rung, Ended(number, losses, size, trial.seeded))
 
-    def completed(self, number: int, values: tuple[float, ...]) -> None:
+    def completed(self, number: int, values: tuple[float, ...], evaluation: Evaluation) -> None:
         """A run at the top ended well."""
-        self.finals.completed(number, self._problem.losses(values))
+        if self._problem.is_kept(evaluation):
+            self.finals.completed(number, self._problem.losses(values))
 
     def recall(self, number: int, trial: Trial, record: TrialRecord | None, over: bool) -> None:
         """A trial that an earlier run made. over: it has ended in Optuna's tables."""
@@ -76,12 +77,12 @@ class Standing:
                 continue
             self.halving.begins(run.rung, number)
             values = self.values(number, run.evaluation) if run.evaluation else None
-            if values is None:
+            if values is None or run.evaluation is None:
                 continue
             if run.rung < self._problem.top:
                 self.passed(number, run.rung, values)
             elif over:  # else it is still to be told
-                self.completed(number, values)
+                self.completed(number, values, run.evaluation)
         if over:
             self.halving.leaves(number)
 

@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import cast
-from uuid import uuid4
 
 from sqlalchemy import ColumnElement, and_, case, select, update
 from sqlalchemy.orm import Session
@@ -30,8 +29,8 @@ def lease(
     costs: Mapping[str, float] | None,
     rung: int,
     repeat: int,
+    token: str,
 ) -> str:
-    token = uuid4().hex
     row = insert(session, TrialRow).values(
         study=study,
         number=number,
@@ -122,6 +121,11 @@ def record(session: Session, token: str, evaluation: Evaluation) -> int | None:
     return row.id
 
 
+def is_open(session: Session, token: str) -> bool:
+    found = select(TrialRow.evaluation_id).where(TrialRow.token == token)
+    return any(evaluation_id is None for evaluation_id in session.scalars(found))
+
+
 def reuse(
     session: Session,
     study: str,
@@ -132,6 +136,7 @@ def reuse(
     costs: Mapping[str, float] | None,
     rung: int,
     repeat: int,
+    token: str,
 ) -> None:
     earlier = session.get(EvaluationRow, evaluation_id)
     wanted = (architecture_digest, protocol_digest)
@@ -142,7 +147,7 @@ def reuse(
     linked = {
         "architecture_digest": architecture_digest,
         "protocol_digest": protocol_digest,
-        "token": uuid4().hex,
+        "token": token,
         "attempt": 0,
         "evaluation_id": evaluation_id,
         "reason": None,

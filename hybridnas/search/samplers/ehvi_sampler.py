@@ -1,0 +1,147 @@
+"""The sampler `ehvi`: a Gaussian process of what is measured, exact costs, closed-form improvement.
+
+Costs (MACs, parameters, latency by table) are known before training, so the process models what is
+measured only, and the expected hypervolume improvement is closed (`ehvi`). Proposals keep the hard
+constraints and mean something not seen; results that are awaited are believed to be what the model
+expects. The front that is to be improved is that of the model's means, not of noisy results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial
+
+from ...objectives import Direction
+from ...pareto import non_dominated
+from ..feasibility import Feasibility
+from .acquisition import cost_limits
+from .candidates import Acquisition, Candidates
+from .ehvi import expected_hypervolume_improvement
+from .encoding import Encoder
+from .gp import Floats, Inputs, Ints
+from .history import Goals, Result, read_history
+from .surrogate import RungResults, Surrogate, SurrogateFactory
+
+_MIN_RESULTS = 5  # with fewer at a rung, there is no model of it
+
+
+class EhviSampler(BaseSampler):
+    """Proposes the architecture with the largest expected hypervolume improvement.
+
+    State is a cache only: proposals follow from the seed and the study's trials. The first
+    startup_trials are random.
+    """
+
+    def __init__(
+        self,
+        hard: Feasibility,
+        objectives: Mapping[str, Direction],
+        seed: int,
+        startup_trials: int = 10,
+    ) -> None:
+        """Raises ConfigError where nothing of the objectives is measured."""
+        self._hard, self._goals, self._startup = hard, Goals.of(objectives), startup_trials
+        self._encoder = Encoder(hard)
+        self._candidates = Candidates(self._encoder, seed)
+        self._factory = SurrogateFactory(self._encoder.num_choices)
+        self._rows: dict[int, Ints] = {}  # of finished trials, which do not change
+        self._random = RandomSampler(seed=seed % 2**32)
+        self._distributions: dict[str, BaseDistribution] = {
+            name: CategoricalDistribution(tuple(values))
+            for name, values in hard.space.genes.items()
+        }
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return dict(self._distributions)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """A whole genome; nothing where all that is feasible seems to have been seen."""
+        others = (t for t in study.get_trials(deepcopy=False) if t.number != trial.number)
+        row = self._propose(read_history(others, self._goals))
+        return {} if row is None else self._encoder.genome(row)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+    def _propose(self, results: list[Result]) -> Ints | None:
+        step, rows = len(results), self._rows_of(results)
+        inputs = self._encoder.inputs(rows)
+        seen = {categories.tobytes() for categories in inputs.categories}
+        rungs = self._rungs(results, inputs, 0)
+        live = np.array([not result.failed for result in results], dtype=bool)
+        if live.sum() < self._startup or not rungs:
+            drawn, _ = self._candidates.drawn(step, seen)
+            return drawn[0] if len(drawn) else None
+        surrogate = self._factory.build(rungs)
+        mean = surrogate.mean(inputs[live])
+        costs = self._costs(rows[live])
+        front = non_dominated(np.column_stack([mean, costs]))
+        acquisition = self._improvement(surrogate, mean, costs, front)
+        return self._candidates.best(acquisition, rows[live][front], step, seen)
+
+    def _improvement(
+        self, surrogate: Surrogate, mean: Floats, costs: Floats, front: NDArray[np.bool_]
+    ) -> Acquisition:
+        """The acquisition, given means and costs of what was proposed."""
+        limits = cost_limits(self._goals, costs, self._hard.bounds)
+
+        def improvement(rows: Ints, inputs: Inputs) -> Floats:
+            expected, variance = surrogate.predict(inputs)
+            return expected_hypervolume_improvement(
+                expected,
+                np.sqrt(variance),
+                self._costs(rows),
+                mean[front],
+                costs[front],
+                mean.max(),
+                limits,
+            )
+
+        return improvement
+
+    def _costs(self, rows: Ints) -> Floats:
+        """The costs that are objectives, as losses, (n, k)."""
+        return self._encoder.costs(rows, self._goals.costs) * np.array(self._goals.cost_signs)
+
+    def _rows_of(self, results: list[Result]) -> Ints:
+        """Choices of every trial, (n, d)."""
+        found = []
+        for result in results:
+            row = self._rows.get(result.number)
+            if row is None:
+                row = self._encoder.choices([result.genome])[0]
+                if not result.running:
+                    self._rows[result.number] = row
+            found.append(row)
+        return np.array(found, dtype=np.int64).reshape(len(found), len(self._encoder.num_choices))
+
+    def _rungs(self, results: list[Result], inputs: Inputs, objective: int) -> list[RungResults]:
+        """What is known at each rung, from the lowest up to where too little is known."""
+        top = max((len(result.rungs) for result in results), default=0)
+        found = []
+        for rung in range(top + 1):
+            losses = [result.loss(rung, top, objective) for result in results]
+            known = [i for i, loss in enumerate(losses) if loss is not None]
+            if len(known) < _MIN_RESULTS:
+                break
+            awaited = [i for i, r in enumerate(results) if r.running and losses[i] is None]
+            values = np.array([losses[i] for i in known], dtype=float)
+            found.append(RungResults(inputs[known], values, inputs[awaited]))
+        return found
