@@ -172,7 +172,7 @@ def test_gpu_hours_count_every_rung(study_store: Store) -> None:
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
 def test_samplers_live_with_what_waits_and_was_pruned(sampler: str, study_store: Store) -> None:
-    options = Sampler(name=sampler, startup_trials=3, population_size=3)  # type: ignore[arg-type]
+    options = Sampler(name=sampler, startup_trials=3, population_size=3)
     run_here(begin(study_store, sampler=options, budget=Budget(trials=16)), evaluated)
     with reopened(study_store, sampler=options, budget=Budget(trials=24)) as (more, _):
         assert run_here(more, evaluated) == "trials"
