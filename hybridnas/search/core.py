@@ -42,9 +42,8 @@ class SearchCore:
         self._width = 1  # candidates at once
         trials = self._ledger.trials
         seed, hard, objectives = problem.seed, problem.feasibility, problem.objectives
-        sampler = make_sampler(problem.sampler, hard, objectives, seed)
-        directions = list(objectives.values())
-        self._proposer = Proposer(self.space.genes, directions, sampler, hard.num_slacks)
+        sampler, ways = make_sampler(problem.sampler, hard, objectives, seed), objectives.values()
+        self._proposer = Proposer(self.space.genes, list(ways), sampler, hard.num_slacks)
         self._seeds = {self.space.decode(genome).digest for genome in problem.references}
         self._fresh = FreshProposals(hard, self._proposer, seed, problem.references)
         sessions = store.sessions(self.name)
@@ -53,10 +52,7 @@ class SearchCore:
         for trial in trials:
             self._remember(trial)
         self._queue: deque[tuple[int, int]] = deque()  # number and rung
-        left = unsettled(trials, self._ledger.records)
-        at_their_first = sum(run is None or run.rung == 0 for run in left.values())
-        self.observer.began(len(trials) - at_their_first)
-        self._take_up(left)
+        self._take_up(unsettled(trials, self._ledger.records))
         # Over all runs, and so with what was told just now.
         runs = (run for record in self._ledger.records.values() for run in record.runs)
         self._spending.gpu_s = sum(gpu_seconds(run.evaluation) for run in runs if not run.reused)
@@ -155,6 +151,8 @@ class SearchCore:
 
     def _take_up(self, left: Mapping[int, RunRecord | None]) -> None:
         """What an earlier run left: results that it missed are told, the rest is to be queued."""
+        at_their_first = sum(run is None or run.rung == 0 for run in left.values())
+        self.observer.began(len(self._standing.trials) - at_their_first)
         for number, run in left.items():
             if run is not None and run.evaluation is not None:
                 self._tell(number, run.rung, 0, run.evaluation, run.reused)
