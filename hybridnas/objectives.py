@@ -49,6 +49,11 @@ def figure(
     return metrics.get(name)
 
 
+def measured_first(objectives: Iterable[str]) -> list[str]:
+    """The names in their order, those of costs after all others."""
+    return sorted(objectives, key=lambda name: name in CLOSED_FORM)
+
+
 def check_objectives(objectives: Mapping[str, Direction], task: str) -> None:
     """Raises ValueError for what the task does not measure, a wrong direction, or no score."""
     check_measured("objectives", objectives, task)

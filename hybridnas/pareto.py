@@ -56,14 +56,15 @@ def crowding(losses: Floats) -> Floats:
 
 
 def best_first(losses: Floats) -> list[int]:
-    """Rows by layer; within a layer the least crowded first, of equals the earlier one.
+    """Rows by layer; within a layer the least crowded first, of equals (both ends of a layer are)
+    the one with less of the first loss, then of the next, then the earlier one.
 
     losses: (n, m), no NaN.
     """
     layer, room = layers(losses), np.zeros(len(losses))
     for number in range(layer.max(initial=-1) + 1):
         room[layer == number] = crowding(losses[layer == number])
-    return sorted(range(len(losses)), key=lambda row: (layer[row], -room[row], row))
+    return sorted(range(len(losses)), key=lambda row: (layer[row], -room[row], *losses[row], row))
 
 
 def hypervolume(losses: Floats, reference: Floats) -> float:

@@ -247,7 +247,8 @@ def test_status_of_an_empty_study(populated: Cli) -> None:
 
 def test_pareto(populated: Cli) -> None:
     found = populated.json("pareto", "shapes")
-    assert found[0].keys() == {"trial", "arch", "values", "params", "top1_se", "stages"}
+    known = {"trial", "arch", "values", "params", "top1_se", "stages"}
+    assert found[0].keys() == known | {"seeds", "spread", "reused"}
     macs = [member["values"]["macs"] for member in found]
     top1 = [member["values"]["top1"] for member in found]
     assert macs == sorted(macs)

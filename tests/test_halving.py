@@ -57,7 +57,8 @@ def test_the_best_come_first(seed: int) -> None:
         if layer[before] == layer[after]:
             peers = np.flatnonzero(layer == layer[before])
             room = dict(zip(peers.tolist(), crowding(losses[peers]), strict=True))
-            assert (-room[before], before) < (-room[after], after)
+            keys = [(-room[row], *losses[row], row) for row in (before, after)]
+            assert keys[0] < keys[1]
 
 
 # ---------------------------------------------------------------- bins and turns

@@ -54,9 +54,16 @@ def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
         "classes": plan.num_classes,
         "protocol": plan.protocol.digest,
         "fidelities": [
-            {**rung.fidelity.model_dump(), "images": rung.images, "image_macs": rung.image_macs}
-            for rung in rungs
+            {
+                **rung.fidelity.model_dump(),
+                "images": rung.images,
+                "image_macs": rung.image_macs,
+                "candidates": number,
+            }
+            for rung, number in zip(rungs, candidates(study), strict=True)
         ],
+        "rates": list(study.rates),
+        "final": study.final and study.final.model_dump(),
         "latency": study.latency and study.latency.model_dump(),
         "budget": study.budget.model_dump(exclude_none=True),
         "sampler": study.sampler.name,
@@ -98,16 +105,40 @@ def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
     )
 
 
+def candidates(study: Study) -> list[int | None]:
+    """How many candidates each rung sees, the lowest first, when the trials are what ends the
+    search; references left aside, which are trained at every rung. None: nobody can tell."""
+    if study.budget.trials is None:
+        return [None] * len(study.fidelities)
+    from ..search.halving import quota
+
+    seen = [study.budget.trials]
+    for rate in study.rates:
+        seen.append(quota(rate, seen[-1]))
+    return [*seen]
+
+
 def _training(study: Study, rungs: Sequence[Rung]) -> str:
-    """A line a rung, and which of them a search evaluates at."""
+    """A line a rung, how many candidates it sees, and the retraining at the end."""
     lines = [
         f"{fidelity_words(rung.fidelity)}, batches of {study.recipe.batch_size}: "
         f"{rung.images:,} images x {in_units(rung.macs)} MACs (median) = "
-        f"{in_units(rung.image_macs)}"
-        for rung in rungs
+        f"{in_units(rung.image_macs)}{_goes_on(study, place)}"
+        for place, rung in enumerate(rungs)
     ]
-    if len(rungs) > 1:
+    if study.final is not None:
         lines.append(
-            "a search evaluates at the last of these; the others serve `hybridnas calibrate`"
+            f"at the end the best {study.final.retrain} again with {study.final.seeds} fresh "
+            f"seeds each, on top of the trials, within hours and gpu_hours"
         )
     return "\n".join(lines)
+
+
+def _goes_on(study: Study, rung: int) -> str:
+    if len(study.fidelities) == 1:
+        return ""
+    number = candidates(study)[rung]
+    words = [] if number is None else [f"{number} candidate{'s' * (number != 1)}"]
+    last = rung == len(study.rates)
+    words.append("whose scores count" if last else f"{100 * study.rates[rung]:.0f} % go on")
+    return f"; {', '.join(words)}"

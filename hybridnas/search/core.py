@@ -83,8 +83,7 @@ class SearchCore:
         over = None if self._queue else self._search_is_over()
         if over is None or self.problem.final is None:
             return over
-        searching = any(not candidate.repeat for candidate in self.running.values())
-        return None if searching or self._standing.finals.left() else over
+        return None if self._searching or self._standing.finals.left() else over
 
     def ask(self) -> Candidate | None:
         """The next candidate to evaluate, or None: there is none (see `stop_reason`), or none
@@ -175,6 +174,11 @@ class SearchCore:
         return "exhausted" if self._exhausted and not self._all_proposed else "trials"
 
     @property
+    def _searching(self) -> bool:
+        """Whether something runs whose score may decide who is trained again."""
+        return any(not candidate.repeat for candidate in self.running.values())
+
+    @property
     def _all_proposed(self) -> bool:
         trials = self.problem.budget.trials
         return trials is not None and len(self._standing.trials) >= trials
@@ -190,7 +194,7 @@ class SearchCore:
             self._ledger.take_up(number)
             return number, rung, 0
         if self._search_is_over() is not None:
-            left = self._standing.finals.left()
+            left = [] if self._searching else self._standing.finals.left()
             jobs = ((n, self.problem.top, repeat) for n, repeat in left if n not in self.running)
             return next(jobs, None)
         goes_on = self._standing.halving.next()

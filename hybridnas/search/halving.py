@@ -102,6 +102,11 @@ class Halving:
         return promotable(field, gone, taken, rung.rate)
 
 
+def quota(rate: float, number: int) -> int:
+    """How many of so many go on."""
+    return math.floor(rate * number + _ROUNDING)
+
+
 def promotable(field: Sequence[Ended], gone: set[int], taken: set[int], rate: float) -> int | None:
     """Whose turn it is to leave a rung; None while rate x as many as ended have gone.
 
@@ -109,18 +114,17 @@ def promotable(field: Sequence[Ended], gone: set[int], taken: set[int], rate: fl
     is cut into bins of equal numbers by size; the bin that has most to catch up comes first, and
     in it the best by layers and crowding.
     """
-    quota = math.floor(rate * len(field) + _ROUNDING)
-    if len(gone) >= quota:
+    places = quota(rate, len(field))
+    if len(gone) >= places:
         return None
-    bins = by_size(field, min(_BINS, quota))
+    bins = by_size(field, min(_BINS, places))
     lacking = [rate * len(members) - sum(m.number in gone for m in members) for members in bins]
     for place in sorted(range(len(bins)), key=lambda place: -lacking[place]):
         members = bins[place]
         if lacking[place] <= _ROUNDING:
             return None
         best = best_first(np.array([member.losses for member in members]))
-        places = math.ceil(rate * len(members) - _ROUNDING)
-        for row in best[:places]:
+        for row in best[: math.ceil(rate * len(members) - _ROUNDING)]:
             if members[row].number not in taken:
                 return members[row].number
     return None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..config import Bound, Budget, Final, Sampler
-from ..objectives import CLOSED_FORM, OF_THE_STUDY, Direction
+from ..objectives import CLOSED_FORM, OF_THE_STUDY, Direction, measured_first
 from ..space import Genome
 from ..store import Evaluation
 from .feasibility import Costs, Feasibility
@@ -105,9 +105,10 @@ class Problem:
         return [excess for v, bound in found if v is not None for excess in bound.excess(v)]
 
     def losses(self, values: Sequence[float]) -> tuple[float, ...]:
-        """The same with signs such that lower is better."""
-        pairs = zip(values, self.objectives.values(), strict=True)
-        return tuple(value if way == "minimize" else -value for value, way in pairs)
+        """The same with signs such that lower is better, and the measured ones first."""
+        named = zip(self.objectives.items(), values, strict=True)
+        signed = {name: v if way == "minimize" else -v for (name, way), v in named}
+        return tuple(signed[name] for name in measured_first(self.objectives))
 
     def recorded_costs(self, genome: Genome, costs: Costs, rung: int) -> Costs:
         """What an evaluation at a rung is to hold of a genome with these costs."""

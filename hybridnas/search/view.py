@@ -14,7 +14,7 @@ import numpy as np
 from ..architecture import Architecture
 from ..config import Protocol, Study, parse_study
 from ..errors import ConfigError
-from ..objectives import BEST, CLOSED_FORM, STANDARD_ERRORS
+from ..objectives import BEST, CLOSED_FORM, STANDARD_ERRORS, measured_first
 from ..pareto import hypervolume, non_dominated
 from ..store import CalibrationRecord, RunRecord, SessionRecord, Store, TrialRecord, is_alive
 from .attributes import gpu_seconds
@@ -84,8 +84,9 @@ class StudyView:
         final = self.study.final
         if final is None:
             return []
+        ordered = measured_first(self.objectives)  # as the search orders them
         numbers = (row.number for row in self.finished)
-        completed = dict(zip(numbers, self._losses(self.finished), strict=True))
+        completed = dict(zip(numbers, self._losses(self.finished, ordered), strict=True))
         chosen = set(finalists(completed, final.retrain))
         fresh = {
             row.number: [run.evaluation for run in row.runs if run.repeat and run.evaluation]
@@ -101,12 +102,14 @@ class StudyView:
 
     def losses(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """(judged trials, objectives), signs turned so that lower is better."""
-        return self._losses(self.judged)
+        return self._losses(self.judged, self.objectives)
 
-    def _losses(self, rows: Sequence[Row]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        signs = np.array([1.0 if BEST[name] == "minimize" else -1.0 for name in self.objectives])
-        table = [[row.value(name) for name in self.objectives] for row in rows]
-        return np.array(table).reshape(-1, len(self.objectives)) * signs
+    def _losses(
+        self, rows: Sequence[Row], names: Sequence[str]
+    ) -> np.ndarray[Any, np.dtype[np.float64]]:
+        signs = np.array([1.0 if BEST[name] == "minimize" else -1.0 for name in names])
+        table = [[row.value(name) for name in names] for row in rows]
+        return np.array(table).reshape(-1, len(names)) * signs
 
     def front(self) -> list[Row]:
         """The non-dominated trials, cheapest first where a cost is an objective."""
