@@ -13,10 +13,12 @@ def non_dominated(losses: Floats) -> NDArray[np.bool_]:
 
     losses: (n, m), no NaN. Returns (n,) bool. Equal rows do not dominate each other: all stay.
     """
-    no_worse = (losses[:, None, :] <= losses[None, :, :]).all(axis=2)  # [i, j]: i at most j
-    better = (losses[:, None, :] < losses[None, :, :]).any(axis=2)
-    dominated = (no_worse & better).any(axis=0)
-    return np.logical_not(np.atleast_1d(dominated))
+    n = len(losses)
+    no_worse, better = np.ones((n, n), dtype=bool), np.zeros((n, n), dtype=bool)
+    for column in losses.T:  # [i, j]: i at most j in all of them, and below it in one
+        no_worse &= column[:, None] <= column
+        better |= column[:, None] < column
+    return np.logical_not((no_worse & better).any(axis=0))
 
 
 def layers(losses: Floats) -> NDArray[np.intp]:

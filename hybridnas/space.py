@@ -12,7 +12,7 @@ import itertools
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from .architecture import Architecture, Block, Stage
 from .errors import ArchitectureError, SpaceError
 from .parts import Option
 from .resources import find
-from .space_spec import SAME, SCOPES, SpaceSpec, read_space
+from .space_layout import Layout, LayoutReader, StageLayout, Values
+from .space_spec import SAME, SpaceSpec, read_space
 
 Genome = dict[str, Option]
 
@@ -30,12 +31,7 @@ class SearchSpace:
 
     def __init__(self, spec: SpaceSpec) -> None:
         self.spec = spec
-        self._scoped = {scope: spec.scoped(scope) for scope in SCOPES}
-        self._takes = {
-            name: [option for option in spec.options if kind.takes(option)]
-            for name, kind in spec.kinds.items()
-        }
-        self._choices = dict(self._all_choices())
+        self._layouts = LayoutReader(spec)
         self._check_buildable()
 
     @classmethod
@@ -55,71 +51,42 @@ class SearchSpace:
     @functools.cached_property
     def genes(self) -> dict[str, tuple[Option, ...]]:
         """What there is to decide: choices by gene, in the order of the network."""
-        return {name: values for name, values in self._choices.items() if len(values) > 1}
+        return {name: values for name, values in self._layouts.choices.items() if len(values) > 1}
 
-    def _all_choices(self) -> Iterator[tuple[str, tuple[Option, ...]]]:
-        spec = self.spec
-        yield from (("stem", tuple(spec.stems)), ("downsample", tuple(spec.downsamples)))
-        for i, stage in enumerate(spec.stages, 1):
-            for name in ("depth", "width", "mixer", "second_half", "window"):
-                yield f"stage{i}.{name}", getattr(stage, name)
-            taken = {option for kind in self._kinds_in(i) for option in self._takes[kind]}
-            for scope, blocks in (("stage", 1), ("block", max(stage.depth))):
-                for block, option in itertools.product(range(blocks), spec.options):
-                    if spec.scopes[option] == scope and option in taken:
-                        yield self._gene(i, block, option), spec.options[option]
-        for option in spec.options:
-            if spec.scopes[option] == "network":
-                yield option, spec.options[option]
-        yield "head", tuple(spec.heads)
+    def layout(self, genome: Mapping[str, Option]) -> Layout:
+        """What a genome says of the network, without building any of its parts."""
+        return self._layouts.layout(genome)
+
+    def kinds(self, genome: Mapping[str, Option]) -> Iterator[tuple[str, int]]:
+        """The kinds of block in a genome's network, with how many are in a row."""
+        return self._layouts.kinds(genome)
 
     def decode(self, genome: Mapping[str, Option]) -> Architecture:
         """The architecture of a genome; genes that it leaves out take their first choice."""
-        full: dict[str, Any] = {
-            name: genome.get(name, values[0]) for name, values in self._choices.items()
-        }
+        layout, spec = self.layout(genome), self.spec
         return Architecture(
-            tuple(self._stage(i, full) for i in range(1, len(self.spec.stages) + 1)),
-            self.spec.stems[full["stem"]],
-            self.spec.downsamples[full["downsample"]],
-            self.spec.heads[full["head"]],
+            tuple(self._stage(stage) for stage in layout.stages),
+            spec.stems[layout.stem],
+            spec.downsamples[layout.downsample],
+            spec.heads[layout.head],
         )
 
-    def _stage(self, i: int, full: Mapping[str, Any]) -> Stage:
-        depth, first, second = (full[f"stage{i}.{n}"] for n in ("depth", "mixer", "second_half"))
-        early = depth - depth // 2
-        late = first if second == SAME else second
-        if self._scoped["block"]:
-            blocks = tuple(
-                self._block_at(i, j, first if j < early else late, full) for j in range(depth)
-            )
-        else:
-            ends = (self._block_at(i, 0, kind, full) for kind in (first, late))
-            blocks = tuple(
-                block
-                for block, repeat in zip(ends, (early, depth // 2), strict=True)
-                for _ in range(repeat)
-            )
-        return Stage(full[f"stage{i}.width"], blocks, full[f"stage{i}.window"])
-
-    def _block_at(self, i: int, j: int, kind: str, full: Mapping[str, Option]) -> Block:
-        """Block j (from 0) of stage i (from 1)."""
-        taken = tuple((n, full[self._gene(i, j, n)]) for n in self._takes[kind])
-        return self._cached_block(kind, taken)
-
-    def _gene(self, stage: int, block: int, option: str) -> str:
-        """The gene that decides an option there; stages count from 1, blocks from 0 here."""
-        scope = self.spec.scopes[option]
-        if scope == "network":
-            return option
-        return f"stage{stage}.{option if scope == 'stage' else f'block{block + 1}.{option}'}"
+    def _stage(self, layout: StageLayout) -> Stage:
+        runs = ((self.block(run.kind, run.values), run.number) for run in layout.runs)
+        blocks = tuple(block for block, number in runs for _ in range(number))
+        return Stage(layout.width, blocks, layout.window)
 
     @functools.cached_property
-    def _cached_block(self) -> Any:
+    def block(self) -> Callable[[str, Values], Block]:
+        """The block of a kind, from the values of the options that it takes."""
+
         # Bound to the instance: a cache on the class would keep every space alive.
-        return functools.lru_cache(maxsize=None)(
-            lambda kind, taken: self.spec.kinds[kind].build(dict(taken))
-        )
+        @functools.cache
+        def build(kind: str, values: Values) -> Block:
+            taken = zip(self._layouts.takes[kind], values, strict=True)
+            return self.spec.kinds[kind].build(dict(taken))
+
+        return build
 
     def encode(self, architecture: Architecture) -> Genome:
         """The genome of an architecture, genes that do not apply at their first choice.
@@ -138,7 +105,7 @@ class SearchSpace:
         """The index of each gene's choice, in the order of `genes`; -1 where the gene does not
         apply. Equal for two genomes exactly when they mean one architecture.
         """
-        found = self._read(self.decode(genome))
+        found = self._layouts.applying(genome)
         return tuple(
             values.index(found[name]) if name in found else -1
             for name, values in self.genes.items()
@@ -169,32 +136,27 @@ class SearchSpace:
             kind = first if j < early else last
             options = self.spec.kinds[kind].read(block) if kind else None
             for name, value in (options or {}).items():
-                if kind and name in self._takes[kind]:
-                    found[self._gene(i, j, name)] = value
+                if kind and name in self._layouts.takes[kind]:
+                    found[self._layouts.gene(i, j, name)] = value
 
     def blocks_in(self, i: int) -> Iterator[Block]:
         """Every block that stage i (from 1) may hold, with every choice of its options."""
-        for kind in self._kinds_in(i):
-            names = self._takes[kind]
+        for kind in self._layouts.kinds_in(i):
+            names = self._layouts.takes[kind]
             for values in itertools.product(*(self.spec.options[n] for n in names)):
-                yield self._cached_block(kind, tuple(zip(names, values, strict=True)))
-
-    def _kinds_in(self, i: int) -> list[str]:
-        """The kinds of block that a stage may have."""
-        stage = self.spec.stages[i - 1]
-        return list(dict.fromkeys(k for k in (*stage.mixer, *stage.second_half) if k != SAME))
+                yield self.block(kind, values)
 
     def _kind_of(self, i: int, block: Block) -> str | None:
-        return next((kind for kind in self._kinds_in(i) if self._makes(kind, block)), None)
+        return next((kind for kind in self._layouts.kinds_in(i) if self._makes(kind, block)), None)
 
     def _makes(self, kind: str, block: Block) -> bool:
         """Whether some choice of the options makes that block of the kind."""
         found = self.spec.kinds[kind].read(block)
         if found is None:
             return False
-        taken = tuple((name, found[name]) for name in self._takes[kind])
-        known = all(value in self.spec.options[name] for name, value in taken)
-        return known and bool(self._cached_block(kind, taken) == block)
+        names = self._layouts.takes[kind]
+        known = all(found[name] in self.spec.options[name] for name in names)
+        return known and self.block(kind, tuple(found[name] for name in names)) == block
 
     def contains(self, architecture: Architecture) -> bool:
         try:
@@ -244,7 +206,7 @@ class SearchSpace:
             by_used = step
         spec = self.spec
         around = len(spec.stems) * len(spec.downsamples) * len(spec.heads)
-        shared = self._scoped["network"]
+        shared = self._layouts.scoped["network"]
         return around * sum(n * self._option_ways(shared, used) for used, n in by_used.items())
 
     def _stage_ways(self, i: int) -> Counter[frozenset[str]]:
@@ -255,16 +217,17 @@ class SearchSpace:
             changes = depth > 1 and second not in (SAME, first)
             layouts.add((depth, first, second if changes else first))
         ways: Counter[frozenset[str]] = Counter()
+        of_blocks, of_stages = self._layouts.scoped["block"], self._layouts.scoped["stage"]
         for depth, first, second in layouts:
             kinds = frozenset((first, second))
             shapes = len(stage.width) * len(stage.window)
             for kind, blocks in ((first, depth - depth // 2), (second, depth // 2)):
-                shapes *= self._option_ways(self._scoped["block"], frozenset((kind,))) ** blocks
-            ways[kinds] += shapes * self._option_ways(self._scoped["stage"], kinds)
+                shapes *= self._option_ways(of_blocks, frozenset((kind,))) ** blocks
+            ways[kinds] += shapes * self._option_ways(of_stages, kinds)
         return ways
 
     def _option_ways(self, names: Set[str], kinds: frozenset[str]) -> int:
-        active = (n for n in names if any(n in self._takes[kind] for kind in kinds))
+        active = (n for n in names if any(n in self._layouts.takes[kind] for kind in kinds))
         return math.prod(len(self.spec.options[n]) for n in active)
 
     def _check_buildable(self) -> None:
@@ -272,8 +235,8 @@ class SearchSpace:
         for i, stage in enumerate(self.spec.stages, 1):
             where = f"space {self.name!r}, stage {i}"
             made_by: dict[Block, str] = {}
-            for kind in self._kinds_in(i):
-                names = self._takes[kind]
+            for kind in self._layouts.kinds_in(i):
+                names = self._layouts.takes[kind]
                 for values in itertools.product(*(self.spec.options[n] for n in names)):
                     options = dict(zip(names, values, strict=True))
                     for width in stage.width:
@@ -285,8 +248,7 @@ class SearchSpace:
 
     def _check_around(self) -> None:
         """Every stem with every width and window of the first stage."""
-        full = {name: values[0] for name, values in self._choices.items()}
-        first, *others = (self._stage(i, full) for i in range(1, len(self.spec.stages) + 1))
+        first, *others = (self._stage(stage) for stage in self.layout({}).stages)
         for stem, width, window in itertools.product(
             self.spec.stems.values(), self.spec.stages[0].width, self.spec.stages[0].window
         ):
@@ -299,7 +261,7 @@ class SearchSpace:
 
     def _check_block(self, kind: str, options: dict[str, Option], width: int, where: str) -> Block:
         try:
-            block: Block = self._cached_block(kind, tuple(options.items()))
+            block = self.block(kind, tuple(options.values()))
             Stage(width, (block,))
             return block
         except (ArchitectureError, TypeError) as error:  # TypeError: an option without a value

@@ -52,7 +52,8 @@ class BlockKind:
         """The options of a block of this kind; None when it is of another kind."""
         if type(block.form) is not self.form or type(block.mixer) is not self.mixer:
             return None
-        found = {**dataclasses.asdict(block.mixer), **dataclasses.asdict(block.form)}
+        parts: tuple[Part, ...] = (block.mixer, block.form)
+        found = {name: getattr(part, name) for part in parts for name in part.option_types()}
         fits = all(found[name] == value for name, value in self.fixed.items())
         return found if fits else None
 

@@ -7,7 +7,8 @@ in milliseconds a trial:
 - propose: the sampler, with decoding and counting of costs (not the driver's);
 - ask: the trial, its parameters and its lease written to the database;
 - write: the worker's part, apart as well;
-- settle: the result read, and Optuna's trial ended.
+- settle: the result read, and Optuna's trial ended;
+- driver: ask and settle; of it CPU time of this process (the rest is the disk, or the server).
 
 `workers` candidates are out at a time. Run from the repository:
 
@@ -21,7 +22,7 @@ import argparse
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -42,23 +43,36 @@ _T = TypeVar("_T")
 
 
 class Clock:
-    """Seconds of each part of the trials since the last `reset`."""
+    """Seconds of each part of the trials since the last `reset`: on the wall, and of CPU."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, list[float]] = {part: [] for part in PARTS}
+        self.reset()
 
     def reset(self) -> None:
-        for known in self.seconds.values():
-            known.clear()
+        self.seconds: dict[str, list[float]] = {part: [] for part in PARTS}
+        self.cpu: dict[str, list[float]] = {part: [] for part in PARTS}
 
     def timed(self, part: str, work: Callable[..., _T], *arguments: Any) -> _T:
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.process_time()
         result = work(*arguments)
         self.seconds[part].append(time.perf_counter() - began)
+        self.cpu[part].append(time.process_time() - began_cpu)
         return result
 
-    def median_ms(self, part: str) -> float:
-        return 1e3 * statistics.median(self.seconds[part])
+    @property
+    def wall_ms(self) -> dict[str, float]:
+        return _medians_ms(self.seconds)
+
+    @property
+    def cpu_ms(self) -> dict[str, float]:
+        return _medians_ms(self.cpu)
+
+
+def _medians_ms(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Of each part; `propose` is not counted in `ask`. driver: ask and settle."""
+    found = {part: 1e3 * statistics.median(values) for part, values in seconds.items()}
+    found["ask"] -= found["propose"]
+    return {**found, "driver": found["ask"] + found["settle"]}
 
 
 def bench_plan(name: str, sampler: str) -> Plan:
@@ -97,12 +111,12 @@ def result(candidate: Candidate, rng: random.Random) -> Evaluation:
 
 
 @contextmanager
-def timing_proposals(clock: Clock) -> Iterator[None]:
+def timing_proposals(search: Search) -> Iterator[None]:
     """Counts the sampler's part of `ask` apart."""
     real = FreshProposals.next
 
     def timed(self: FreshProposals) -> Any:
-        return clock.timed("propose", real, self)
+        return search.clock.timed("propose", real, self)
 
     FreshProposals.next = timed  # type: ignore[method-assign]
     try:
@@ -111,37 +125,57 @@ def timing_proposals(clock: Clock) -> Iterator[None]:
         FreshProposals.next = real  # type: ignore[method-assign]
 
 
-def run(store: Store, sampler: str, workers: int, marks: list[int]) -> Iterator[list[str]]:
-    """A row of the table a mark."""
-    plan, clock, rng = bench_plan(f"bench-{workers}", sampler), Clock(), random.Random(0)
-    store.put_study(plan.study.name, plan.config)
-    core = SearchCore(problem_of(plan), store)
-    out: list[Candidate] = []
-    first_ms = None
-    with timing_proposals(clock):
-        for settled in range(marks[-1] + WINDOW):
-            if settled in marks:
-                clock.reset()
-            while len(out) < workers:
-                candidate = clock.timed("ask", core.ask)
-                assert candidate is not None, core.stop_reason
-                out.append(candidate)
-            ended = out.pop(rng.randrange(len(out)))
-            clock.timed("write", store.record, ended.token, result(ended, rng))
-            clock.timed("settle", core.settle, ended.number)
-            if settled + 1 - WINDOW in marks:
-                parts = {part: clock.median_ms(part) for part in PARTS}
-                parts["ask"] -= parts["propose"]
-                driver_ms = parts["ask"] + parts["settle"]
-                first_ms = first_ms or driver_ms
-                yield [
-                    str(workers),
-                    str(settled + 1 - WINDOW),
-                    *(f"{parts[part]:.1f}" for part in PARTS),
-                    f"{driver_ms:.1f}",
-                    f"{1e3 / (driver_ms + parts['propose']):.0f}",
-                    f"{driver_ms / first_ms:.2f}",
-                ]
+class Search:
+    """A search that never ends."""
+
+    def __init__(self, store: Store, sampler: str) -> None:
+        plan = bench_plan("bench", sampler)
+        store.put_study(plan.study.name, plan.config)
+        self.core, self.clock = SearchCore(problem_of(plan), store), Clock()
+        self._store, self._rng = store, random.Random(0)
+        self._out: list[Candidate] = []
+        self.settled = 0
+
+    def go_on(self, trials: int, workers: int) -> None:
+        """Settles so many trials, with so many out at a time."""
+        for _ in range(trials):
+            while len(self._out) < workers:
+                candidate = self.clock.timed("ask", self.core.ask)
+                assert candidate is not None, self.core.stop_reason
+                self._out.append(candidate)
+            ended = self._out.pop(self._rng.randrange(len(self._out)))
+            evaluation = result(ended, self._rng)
+            self.clock.timed("write", self._store.record, ended.token, evaluation)
+            self.clock.timed("settle", self.core.settle, ended.number)
+            self.settled += 1
+
+    def rest(self) -> None:
+        """Settles what is out."""
+        self.go_on(len(self._out) - 1, 1)
+
+
+def rows(search: Search, marks: list[int], workers: list[int]) -> Iterator[list[str]]:
+    """Of the table: one a mark and number of workers."""
+    first: dict[int, tuple[float, float]] = {}
+    for mark in marks:
+        search.go_on(mark - search.settled, 1)
+        for number in workers:
+            search.go_on(1, number)
+            search.clock.reset()
+            search.go_on(WINDOW, number)
+            wall, cpu = search.clock.wall_ms, search.clock.cpu_ms
+            base = first.setdefault(number, (wall["driver"], cpu["driver"]))
+            yield [
+                str(number),
+                str(mark),
+                *(f"{wall[part]:.1f}" for part in PARTS),
+                f"{wall['driver']:.1f}",
+                f"{cpu['driver']:.1f}",
+                f"{1e3 / (wall['driver'] + wall['propose']):.0f}",
+                f"{wall['driver'] / base[0]:.2f}",
+                f"{cpu['driver'] / base[1]:.2f}",
+            ]
+            search.rest()
 
 
 def main() -> None:
@@ -152,14 +186,16 @@ def main() -> None:
     arguments.add_argument("--sampler", default="random")
     given = arguments.parse_args()
     marks = [int(mark) for mark in given.marks.split(",")]
-    heads = ["workers", "trials", *PARTS, "driver ms", "trials/s", "growth"]
+    heads = ["workers", "trials", *PARTS, "driver", "of it CPU", "trials/s", "growth", "of CPU"]
+    workers = [int(number) for number in given.workers.split(",")]
     for url in given.storage:
         print(f"\n{redact(url)}, sampler {given.sampler}; ms a trial\n" + "  ".join(heads))
-        with Store.open(url) as store:
-            for workers in map(int, given.workers.split(",")):
-                for row in run(store, given.sampler, workers, marks):
-                    cells = zip(row, heads, strict=True)
-                    print("  ".join(cell.rjust(len(head)) for cell, head in cells), flush=True)
+        began = time.perf_counter()
+        with Store.open(url) as store, timing_proposals(search := Search(store, given.sampler)):
+            for row in rows(search, marks, workers):
+                cells = zip(row, heads, strict=True)
+                print("  ".join(cell.rjust(len(head)) for cell, head in cells), flush=True)
+        print(f"{search.settled} trials in {time.perf_counter() - began:.0f} s")
 
 
 if __name__ == "__main__":

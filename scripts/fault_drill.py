@@ -6,6 +6,7 @@
 Kinds, taken in turn:
 
 - driver: SIGKILL of the search's process; the next one resumes;
+- interrupt: Ctrl-C twice, the second one within a second;
 - worker: SIGKILL of a process of Ray's that evaluates;
 - head: SIGKILL of Ray's head with all its processes; a driver that does not end by itself within
   a while is killed too; then both start again;
@@ -21,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import random
 import signal
@@ -37,46 +37,15 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import ray
+from drill_study import NAME, WORKERS, undisturbed
 from postgres_server import Server
 
-from hybridnas.config import parse_study
-from hybridnas.search.core import SearchCore
-from hybridnas.search.driver import run_study
-from hybridnas.search.ladder import problem_of
-from hybridnas.search.plan import Plan, make_plan
 from hybridnas.store import Store
 
 ROOT = Path(__file__).parent.parent
 PATHS = [str(ROOT / part) for part in (".", "kernels", "scripts", "tests")]
-NAME = "drill"
 PATIENCE_S = 180  # for anything to happen
 HEAD_GRACE_S = 45  # for a driver to notice that its head is gone
-
-
-def plan(trials: int) -> Plan:
-    return make_plan(
-        parse_study(
-            {
-                "name": NAME,
-                "space": "hybrid_small",
-                "fidelities": [{"epochs": 1, "resolution": 32}],
-                "sampler": "random",
-                "seed": 5,
-                "budget": {"trials": trials},
-                "resources": {"concurrent": 3, "cpus": 1, "retries": 100},
-            },
-            NAME,
-        )
-    )
-
-
-def drive(url: str, trials: int, address: str) -> None:
-    """The driver's process."""
-    # Its workers have the head's environment: nothing is to be sent to them.
-    ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-    with Store.open(url) as store:
-        run_study(plan(trials), store, resume=True, evaluate="simulated_evaluator:evaluate")
 
 
 class Drill:
@@ -124,8 +93,9 @@ class Drill:
         if self._driver is None or self._driver.poll() is not None:
             if self._driver is not None and self._driver.returncode > 0:
                 self.counts["drivers that ended with an error"] += 1
-            command = [sys.executable, __file__, "--drive", self.url, self._address]
-            self._driver = self._start([*command, "--trials", str(self.trials)], "driver.log")
+            script = str(Path(__file__).with_name("drill_study.py"))
+            command = [sys.executable, script, self.url, self._address, str(self.trials)]
+            self._driver = self._start(command, "driver.log")
             self.counts["drivers started"] += 1
 
     def finish(self) -> None:
@@ -145,7 +115,7 @@ class Drill:
             port = free.getsockname()[1]
         self._address = f"127.0.0.1:{port}"
         ray = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"]
-        options = ["--num-cpus=3", f"--port={port}", "--node-ip-address=127.0.0.1"]
+        options = [f"--num-cpus={WORKERS}", f"--port={port}", "--node-ip-address=127.0.0.1"]
         options += ["--include-dashboard=false", "--disable-usage-stats"]
         self._head = self._start([*ray, *options], "head.log")
         _wait("Ray's head", lambda: _listens(port))
@@ -178,6 +148,13 @@ class Drill:
 
     def _kill_driver(self, rng: random.Random) -> None:
         _kill(self._driver)
+
+    def _kill_interrupt(self, rng: random.Random) -> None:
+        assert self._driver is not None
+        for _ in range(2):
+            self._driver.send_signal(signal.SIGINT)
+            time.sleep(rng.uniform(0, 1))
+        self._driver.wait(timeout=PATIENCE_S)
 
     def _kill_worker(self, rng: random.Random) -> None:
         _wait("a worker", lambda: bool(self.evaluating()) or self._has_ended())
@@ -224,18 +201,6 @@ def _wait(what: str, enough: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def undisturbed(trials: int) -> list[str]:
-    """The digests that a search proposes when nothing happens to it, in turn."""
-    with tempfile.TemporaryDirectory() as folder, Store.open(f"sqlite:///{folder}/x.db") as store:
-        given = plan(trials)
-        store.put_study(NAME, given.config)
-        core = SearchCore(problem_of(given), store)
-        found = []
-        while (candidate := core.ask()) is not None:
-            found.append(candidate.digest)
-        return found
-
-
 def findings(drill: Drill) -> dict[str, Any]:
     """What is to be checked, and the figures. An empty list of faults: all is well."""
     with Store.open(drill.url, create=False) as store:
@@ -274,11 +239,7 @@ def main() -> None:
     arguments.add_argument("--trials", type=int, default=60)
     arguments.add_argument("--postgres", action="store_true", help="instead of SQLite")
     arguments.add_argument("--seed", type=int, default=0)
-    arguments.add_argument("--drive", nargs=2, metavar=("URL", "RAY"), help="for the drill itself")
     given = arguments.parse_args()
-    if given.drive:
-        drive(given.drive[0], given.trials, given.drive[1])
-        return
     kinds, rng = given.kinds.split(","), random.Random(given.seed)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hybridnas-drill-")))

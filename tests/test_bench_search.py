@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bench_helpers import made_up_table
 from cli_helpers import Cli
 from coco_helpers import PACKS
 
-from hybridnas.config import Bound
 from hybridnas.errors import ConfigError
 from hybridnas.pareto import hypervolume
 from hybridnas.search.bench.arms import PLAIN_SAMPLERS, read_arm
@@ -18,34 +18,14 @@ from hybridnas.search.bench.quality import Judge, front_of
 from hybridnas.search.bench.replay import feasibility_of, first_points, observed_scores, replay
 from hybridnas.search.bench.results import Result, Results, summarise
 from hybridnas.search.bench.statistics import mean_curve, paired_difference, trainings_to_equal
-from hybridnas.tables import Table, Trainings, read_table
+from hybridnas.tables import read_table
 
 pytest_plugins = ["cli_helpers"]
 
 NB_MACRO = PACKS / "nb_macro" / "nb_macro.parquet"
 
 
-def made_up(genes: int = 5, runs: int = 3) -> Table:
-    """3^genes architectures: what costs more is better, with noise; half of them are allowed."""
-    rows = np.array(list(np.ndindex(*[3] * genes)))
-    weights = np.arange(1, genes + 1)
-    macs = 1e6 * (1.0 + rows @ weights)
-    truth = rows @ np.sqrt(weights)
-    noise = np.random.default_rng(0).normal(0, 0.3, (len(rows), runs))
-    return Table(
-        "made_up",
-        {f"g{i}": (0, 1, 2) for i in range(genes)},
-        rows,
-        {"macs": macs},
-        [Trainings(1.0, truth[:, None] + noise)],
-        "top1",
-        "maximize",
-        {"macs": Bound(max=float(np.median(macs)))},
-        {"top1": -1.0, "macs": float(np.median(macs))},
-    )
-
-
-TABLE = made_up()
+TABLE = made_up_table()
 
 
 @pytest.mark.parametrize("name", ["random", "nsga2+population_size=6", "evolution", "grid"])

@@ -69,6 +69,7 @@ def search(url: str, workers: int, rng: random.Random, **changes: Any) -> None:
             while len(out) < workers and (candidate := core.ask()) is not None:
                 out.append(candidate)
             if not out:
+                core.close()
                 return
             candidate = out.pop(rng.randrange(len(out)))
             evaluate(core, candidate)
@@ -92,9 +93,9 @@ def outcome(url: str) -> list[tuple[str, str, Any]]:
     """Digest, state and values of each trial."""
     with Store.open(url, create=False) as store:
         trials = optuna_trials(store)
-        records = store.trials("shapes")
-        evaluated = [r.evaluation.id for r in records if r.evaluation is not None]
-        assert len(set(evaluated)) == len(trials) == store.info().rows["nas_evaluation"]
+        runs = [run for record in store.trials("shapes") for run in record.runs]
+        evaluated = {run.evaluation.id for run in runs if run.evaluation is not None}
+        assert len(evaluated) == len(runs) == store.info().rows["nas_evaluation"]
     return [(t.user_attrs["arch digest"], t.state.name, t.values) for t in trials]
 
 
@@ -106,6 +107,16 @@ def test_one_worker_goes_on_as_if_nothing_had_happened(sampler: str, tmp_path: P
     search(whole, 1, rng, sampler=options)
     assert killed(cut, 6, rng, 1, sampler=options) >= 4
     assert outcome(cut) == outcome(whole)
+
+
+def test_a_ladder_of_rungs_goes_on_as_well(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    rungs = [{"epochs": epochs, "resolution": 32} for epochs in (1, 3)]
+    whole, cut = (f"sqlite:///{tmp_path / name}.db" for name in ("whole", "cut"))
+    search(whole, 1, rng, fidelities=rungs)
+    assert killed(cut, 8, rng, 1, fidelities=rungs) >= 6
+    assert outcome(cut) == outcome(whole)
+    assert "PRUNED" in {state for _, state, _ in outcome(cut)}
 
 
 def test_several_workers_lose_nothing(url: str, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from hybridnas.config import Bound
 from hybridnas.errors import ConfigError, DataError
 from hybridnas.resources import shipped
 from hybridnas.search.feasibility import Space
+from hybridnas.space import Genome
 from hybridnas.tables import read_table
 
 CARD: dict[str, Any] = {
@@ -30,7 +31,7 @@ CARD: dict[str, Any] = {
     "reference": {"top1": 0.5, "macs": 30},
 }
 COLUMNS = ["mixer", "depth", "macs", "quick", "run0", "run1"]
-ROWS = [
+ROWS: list[list[Any]] = [
     ["ssm", 1, 10, 0.5, 0.6, 0.8],
     ["ssm", 2, 20, 0.5, 0.7, 0.7],
     ["conv", 1, 30, 0.4, 0.9, 0.8],
@@ -59,7 +60,7 @@ def test_a_table_says_what_its_file_holds(suffix: str, tmp_path: Path) -> None:
     assert table.objectives == {"top1": "maximize", "macs": "minimize"}
     assert table.bounds == {"macs": Bound(max=30)}
     for mixer, depth, macs, quick, run0, run1 in ROWS:
-        genome = {"depth": depth, "mixer": mixer}
+        genome: Genome = {"depth": depth, "mixer": mixer}
         assert table.cost_of(genome) == {"macs": macs}
         assert table.truth[table.row(genome)] == pytest.approx((run0 + run1) / 2)
         assert [table.evaluate(genome, run) for run in (0, 1)] == [run0, run1]

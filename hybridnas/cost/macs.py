@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..architecture import Architecture, Block
 from ..counting import Count, Size
 from ..errors import ConfigError
+from ..layers import Head
 from ..windows import windows_of
 from .dense import DENSE_HEADS, Map
 
@@ -99,13 +101,19 @@ def cost(
         )
         maps.append((width, at))
         total += spent
-    if task in DENSE_HEADS:
-        width_given = {} if head_width is None else {"width": head_width}
-        head = DENSE_HEADS[task](maps, classes, **width_given)
-    else:
-        head = architecture.head.count(width, classes, at)
+    head = head_count(architecture.head, task, maps, classes, head_width)
     total += head
     return Cost(total.params, total.macs, stem, tuple(stages), head, size, classes)
+
+
+def head_count(
+    own: Head, task: str | None, maps: Sequence[Map], num_classes: int, width: int | None = None
+) -> Count:
+    """The cost of a task's head on the stages' maps, finest first; own: the architecture's, for
+    classification. width: as `head_width` of `cost`."""
+    if task not in DENSE_HEADS:
+        return own.count(maps[-1][0], num_classes, maps[-1][1])
+    return DENSE_HEADS[task](maps, num_classes, **({} if width is None else {"width": width}))
 
 
 def input_size(task: str, resolution: int) -> Size:

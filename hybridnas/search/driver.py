@@ -18,6 +18,7 @@ from .ray_session import LOCAL, address_of, environment, ray_session  # isort: s
 from ray import tune
 
 from ..config import Resources
+from ..errors import StoreError
 from ..store import Store
 from .calibration import CalibrationWork, Setting
 from .cluster import check_reach
@@ -188,6 +189,8 @@ def _tune(
             ),
         )
         tuner.fit()
+    if isinstance(searcher.error, StoreError):
+        raise searcher.error  # a later run finds all as it is now
     work.release()
     if searcher.error is not None:
         raise searcher.error

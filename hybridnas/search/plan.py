@@ -31,6 +31,7 @@ from ..train import (
     read_weights,
 )
 from .feasibility import Feasibility
+from .genome_cost import GenomeCost
 from .samplers import make_sampler
 
 # What a resumed study may change: when to stop, where to run, who proposes.
@@ -183,14 +184,7 @@ def counted_costs(plan: Plan, architecture: Architecture, resolution: int) -> di
 def feasibility(plan: Plan) -> Feasibility:
     """The study's hard constraints over its space, costs counted at its resolution."""
     size, task = counted_size(plan.study), plan.study.task
-
-    def costs(genome: Genome) -> dict[str, float]:
-        architecture = plan.space.decode(genome)
-        found = counted_costs(plan, architecture, plan.study.fidelity.resolution)
-        if plan.latency is not None:
-            found["latency_ms"] = plan.latency.latency_ms(architecture)
-        return found
-
+    costs = GenomeCost(plan.space, size, task.name, plan.num_classes, task.head_width, plan.latency)
     dense = f"with the head of {task.name}, at {pixels(size)}" if len(set(size)) > 1 else ""
     return Feasibility(plan.space, plan.study.constraints.bounds(), costs, dense)
 

@@ -6,12 +6,12 @@ import math
 import platform
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from ..errors import ConfigError, DataError, HybridnasError
+from ..errors import ConfigError, DataError, HybridnasError, StoreError
 from ..store import Store
 from .observer import Candidate, Observer
 from .retention import prune_weights
@@ -19,6 +19,8 @@ from .retention import prune_weights
 _HEARTBEAT_S = 15.0
 _SETTLED_BETWEEN_PRUNINGS = 10
 _LOST_AT_MOST = 4  # in a row, before the workers are held to be at fault, not the candidates
+
+_T = TypeVar("_T")
 
 
 class Work(Protocol):
@@ -81,7 +83,7 @@ class StudySearcher(Searcher):
         goes_on = not self.stopping and self._core.stop_reason is None
         if goes_on and len(self._numbers) >= self._room():
             return None
-        candidate = None if self.stopping else self._core.ask()
+        candidate = None if self.stopping else self._told(self._core.ask)
         if candidate is None:
             last = self.stopping or self._core.stop_reason is not None
             return Searcher.FINISHED if last else None
@@ -118,7 +120,7 @@ class StudySearcher(Searcher):
             return
         if self.stopping and not (result or {}).get("recorded"):
             return  # stopped half way: the core puts it back into the queue
-        lost = self._core.settle(number) == "node_lost"
+        lost = self._told(lambda: self._core.settle(number)) == "node_lost"
         self._settled += 1
         if self._folder is not None and self._settled % _SETTLED_BETWEEN_PRUNINGS == 0:
             prune_weights(self._core.name, self._core.store, self._folder)
@@ -134,7 +136,16 @@ class StudySearcher(Searcher):
         """A sign of life in the database, now and then."""
         if time.monotonic() - self._last_seen > _HEARTBEAT_S:
             self._last_seen = time.monotonic()
-            self._core.store.heartbeat(self._session, self._core.proposals, self._core.redrawn)
+            counts = self._core.proposals, self._core.redrawn
+            self._told(lambda: self._core.store.heartbeat(self._session, *counts))
+
+    def _told(self, work: Callable[[], _T]) -> _T | None:
+        """What work returns; where the database refuses it, None, and the search ends."""
+        try:
+            return work()
+        except StoreError as error:
+            self.error, self.stopping = error, True
+            return None
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: a search is resumed from the database."""

@@ -38,6 +38,7 @@ class Store(TrialMethods):
     def __init__(self, database: Database) -> None:
         """For `Store.open`."""
         self._database = database
+        self._sessions = {}
         self._optuna_storage: RDBStorage | None = None
 
     @staticmethod
@@ -138,18 +139,25 @@ class Store(TrialMethods):
 
         Raises StoreError for an unknown study, and while another session is alive: its process
         runs on this host, or it was seen within two minutes on another. Sessions found dead
-        are ended as "lost", at their last sign of life.
+        are ended as "lost", at their last sign of life. Where such a one was not dead after all,
+        its store can begin and lease no trials of the study any more: StoreError.
         """
-        return self._database.write(partial(studies.begin_session, study=study))
+        session_id = self._database.write(partial(studies.begin_session, study=study))
+        self._sessions[study] = session_id
+        return session_id
 
     def heartbeat(self, session_id: int, proposals: int, redrawn: int) -> None:
-        """A session's sign of life, with its counts so far. At least once a minute."""
+        """A session's sign of life, with its counts so far. At least once a minute.
+
+        Raises StoreError where another run took it for dead.
+        """
         self._database.write(
             partial(studies.heartbeat, session_id=session_id, proposals=proposals, redrawn=redrawn)
         )
 
     def end_session(self, session_id: int, reason: str) -> None:
-        """Ends a session now."""
+        """Ends a session now; one that was taken for dead stays so."""
+        self._sessions = {name: id_ for name, id_ in self._sessions.items() if id_ != session_id}
         self._database.write(partial(studies.end_session, session_id=session_id, reason=reason))
 
     def sessions(self, study: str) -> list[SessionRecord]:

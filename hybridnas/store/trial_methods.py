@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from sqlalchemy.orm import Session
+
 from . import assignments, trials
-from .engine import Database
+from .engine import Database, Result
 from .records import Assignment, BegunTrial, Evaluation, TrialRecord
+from .studies import check_session
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, TrialState
@@ -19,6 +22,17 @@ class TrialMethods:
     """Part of `Store`, which says what holds for every method."""
 
     _database: Database
+    _sessions: dict[str, int]  # by study: what this store's process runs
+
+    def _write_as_owner(self, study: str, work: Callable[[Session], Result]) -> Result:
+        """A write of a run of the search, which must not have lost the study to another run."""
+
+        def checked(session: Session) -> Result:
+            if study in self._sessions:
+                check_session(session, self._sessions[study])
+            return work(session)
+
+        return self._database.write(checked)
 
     def lease(
         self,
@@ -107,14 +121,15 @@ class TrialMethods:
         """
         from . import optuna_trials
 
-        return self._database.write(
+        return self._write_as_owner(
+            study,
             partial(
                 optuna_trials.begin,
                 study=study,
                 template=template,
                 wanted=wanted,
                 token=uuid4().hex,
-            )
+            ),
         )
 
     def resume_trial(self, trial_id: int) -> None:
@@ -132,14 +147,15 @@ class TrialMethods:
 
         Study, trial and protocol must have been put before; the architecture need not.
         """
-        return self._database.write(
+        return self._write_as_owner(
+            study,
             partial(
                 assignments.lease_or_reuse,
                 study=study,
                 number=number,
                 wanted=wanted,
                 token=uuid4().hex,
-            )
+            ),
         )
 
     def put_back_trial(self, study: str, number: int, trial_id: int) -> None:
@@ -149,8 +165,8 @@ class TrialMethods:
         """
         from . import optuna_trials
 
-        self._database.write(
-            partial(optuna_trials.put_back, study=study, number=number, trial_id=trial_id)
+        self._write_as_owner(
+            study, partial(optuna_trials.put_back, study=study, number=number, trial_id=trial_id)
         )
 
     def note_trial(self, trial_id: int, attributes: Mapping[str, Any]) -> None:

@@ -52,7 +52,7 @@ class Results:
     def of(self, arm: str) -> list[Result]:
         """By seed, as far as there is none missing between."""
         by_seed = {known.seed: known for known in self.replays if known.arm == arm}
-        found = []
+        found: list[Result] = []
         while len(found) in by_seed:
             found.append(by_seed[len(found)])
         return found

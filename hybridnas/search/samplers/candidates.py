@@ -14,9 +14,9 @@ import numpy as np
 from .encoding import Encoder
 from .gp import Floats, Inputs, Ints
 
-_DRAWS, _POOL_BLOCKS = 32, 16  # random rows a block, and blocks in the pool
-_BRED = 512
-_ROUNDS, _STARTS, _MAX_NEIGHBOURS = 2, 8, 384
+_DRAWS, _POOL_BLOCKS = 32, 8  # random rows a block, and blocks in the pool
+_BRED = 256
+_ROUNDS, _STARTS, _NEIGHBOURS = 4, (2, 8), 128
 
 Acquisition = Callable[[Ints, Inputs], Floats]
 
@@ -38,22 +38,25 @@ class Candidates:
     def best(
         self, acquisition: Acquisition, parents: Ints, step: int, seen: set[bytes]
     ) -> Ints | None:
-        """The row with the largest acquisition of: random ones, children of the parents, and in
-        rounds the neighbours of the best so far. None where nothing unseen is left."""
+        """The row with the largest acquisition of: random ones, children of the parents, and round
+        by round all neighbours of the best few so far. None where nothing unseen is left."""
         rng, encoder = np.random.default_rng((self._seed, 1, step)), self._encoder
         children = bred(parents, _BRED, encoder.num_choices, rng)
         seen = set(seen)
         found = [self.drawn(step, seen), self._fresh(children, seen)]
         rows = np.concatenate([part for part, _ in found])
         values = np.concatenate([acquisition(*part) for part in found])
+        # Few starts and more rounds reach more than many starts: neighbours cost the same.
+        around = _NEIGHBOURS // max(1, int((encoder.num_choices - 1).sum()))
+        starts = min(max(around, _STARTS[0]), _STARTS[1])
         for _ in range(_ROUNDS):
-            starts = rows[np.argsort(-values, kind="stable")[:_STARTS]]
-            near = [neighbours(row, encoder.num_choices) for row in starts]
-            around = np.concatenate([rows[:0], *near])
-            around = around[rng.permutation(len(around))[:_MAX_NEIGHBOURS]]
-            part = self._fresh(around, seen)
-            rows = np.concatenate([rows, part[0]])
-            values = np.concatenate([values, acquisition(*part)])
+            best = rows[np.argsort(-values, kind="stable")[:starts]]
+            near = [neighbours(row, encoder.num_choices) for row in best]
+            part = self._fresh(np.concatenate([rows[:0], *near]), seen)
+            gained = acquisition(*part)
+            if not len(gained) or gained.max() <= values.max():
+                break
+            rows, values = np.concatenate([rows, part[0]]), np.concatenate([values, gained])
         return rows[np.argmax(values)] if len(rows) else None
 
     def _block(self, number: int) -> Ints:

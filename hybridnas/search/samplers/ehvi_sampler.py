@@ -90,7 +90,7 @@ class EhviSampler(BaseSampler):
             drawn, _ = self._candidates.drawn(step, seen)
             return drawn[0] if len(drawn) else None
         surrogate = self._factory.build(rungs)
-        mean, _ = surrogate.predict(inputs[live])
+        mean = surrogate.mean(inputs[live])
         costs = self._costs(rows[live])
         front = non_dominated(np.column_stack([mean, costs]))
         acquisition = self._improvement(surrogate, mean, costs, front)

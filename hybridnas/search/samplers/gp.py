@@ -235,14 +235,23 @@ class Posterior:
 
     def predict(self, inputs: Inputs) -> tuple[Floats, Floats]:
         """Mean and variance of y without noise, (n,) each, in the targets' units."""
-        rows = self._kernel.one_hot(inputs.categories)
-        features = self._scaling.regressors(inputs.regressors)
-        cross = self._covariance(rows, features)
+        cross, features = self._cross(inputs)
         half = solve_triangular(self._factor, cross, lower=True, check_finite=False)
         prior = self._kernel.variance(self._hyper) + np.einsum("np,np->n", features, features)
         variance = np.maximum(prior - np.einsum("mn,mn->n", half, half), 0.0)
-        scale = self._scaling.target_scale
-        return self._scaling.target_mean + scale * (self._solved @ cross), scale**2 * variance
+        return self._mean(cross), self._scaling.target_scale**2 * variance
+
+    def mean(self, inputs: Inputs) -> Floats:
+        """The mean alone, for less."""
+        return self._mean(self._cross(inputs)[0])
+
+    def _mean(self, cross: Floats) -> Floats:
+        return self._scaling.target_mean + self._scaling.target_scale * (self._solved @ cross)
+
+    def _cross(self, inputs: Inputs) -> tuple[Floats, Floats]:
+        """Covariance of what was seen and these, and the features of these."""
+        features = self._scaling.regressors(inputs.regressors)
+        return self._covariance(self._kernel.one_hot(inputs.categories), features), features
 
     def slopes(self) -> Floats:
         """The expected change of y with each regressor by itself, (p,), in their units."""

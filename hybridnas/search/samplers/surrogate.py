@@ -44,6 +44,13 @@ class Surrogate:
             variance += below
         return mean, variance
 
+    def mean(self, inputs: Inputs) -> Floats:
+        first, *others = self._posteriors
+        mean = first.mean(inputs)
+        for posterior in others:
+            mean = posterior.mean(_with_column(inputs, mean))
+        return mean
+
 
 class SurrogateFactory:
     """Fits surrogates to growing results; hyper-parameters are kept between two refits."""
@@ -59,8 +66,8 @@ class SurrogateFactory:
             inputs, believed = results.inputs, results.believed
             if posteriors:
                 below = Surrogate(posteriors)
-                inputs = _with_column(inputs, below.predict(inputs)[0])
-                believed = _with_column(believed, below.predict(believed)[0])
+                inputs = _with_column(inputs, below.mean(inputs))
+                believed = _with_column(believed, below.mean(believed))
             hyper = self._hyperparameters(rung, inputs, results.losses)
             losses = clipped(results.losses)
             posteriors.append(Posterior(inputs, losses, self._num_choices, hyper, believed))
@@ -87,10 +94,11 @@ def refit_size(number: int) -> int:
 
 
 def clipped(losses: Floats) -> Floats:
-    """Losses (n,) above Q3 + 1.5 IQR brought down to it (Tukey's fence): a training that went wrong
-    says little about how good the rest is."""
+    """Losses (n,) above Q3 + 3 IQR brought down to it (Tukey's outer fence): a training that went
+    wrong says little about how good the rest is. The inner fence, at 1.5, also cuts off what is
+    small and no worse than its size, so that the cheap end of the front is not looked for."""
     lower, upper = np.percentile(losses, [25, 75])
-    return np.minimum(losses, upper + 1.5 * (upper - lower))
+    return np.minimum(losses, upper + 3 * (upper - lower))
 
 
 def _with_column(inputs: Inputs, column: Floats) -> Inputs:
