@@ -19,6 +19,7 @@ from table_helpers import evaluated, problem, table_score
 
 from hybridnas.config import Budget, Sampler
 from hybridnas.errors import StoreError
+from hybridnas.sampler_config import SAMPLER_OPTIONS
 from hybridnas.search.core import SearchCore
 from hybridnas.search.ledger import Ledger
 from hybridnas.search.local import run_here
@@ -170,9 +171,10 @@ def test_gpu_hours_count_every_rung(study_store: Store) -> None:
     assert states(study_store) == {"COMPLETE": 1, "PRUNED": 7}
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+@pytest.mark.parametrize("sampler", ["ehvi", "tpe", "nsga2", "random", "grid"])
 def test_samplers_live_with_what_waits_and_was_pruned(sampler: str, study_store: Store) -> None:
-    options = Sampler(name=sampler, startup_trials=3, population_size=3)  # type: ignore[arg-type]
+    few = dict.fromkeys(SAMPLER_OPTIONS[sampler], 3)
+    options = Sampler.model_validate({"name": sampler, **few})
     run_here(begin(study_store, sampler=options, budget=Budget(trials=16)), evaluated)
     with reopened(study_store, sampler=options, budget=Budget(trials=24)) as (more, _):
         assert run_here(more, evaluated) == "trials"
