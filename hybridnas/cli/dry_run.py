@@ -9,7 +9,7 @@ from ..config import Study
 from ..counting import pixels
 from ..errors import NoDatabaseError
 from ..store import Store
-from .common import fidelity_words, in_units, objective_text, print_facts, print_json
+from .common import bound_words, fidelity_words, in_units, print_facts, print_json
 from .costs import HEADS
 
 if TYPE_CHECKING:
@@ -73,13 +73,7 @@ def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    bounds = study.constraints.bounds()
-    limits = [
-        f"{name} {word} {objective_text(name, value)}"
-        for name, bound in bounds.items()
-        for word, value in (("at least", bound.min), ("at most", bound.max))
-        if value is not None
-    ]
+    limits, soft = bound_words(study.constraints.bounds()), bound_words(study.constraints.soft())
     kept = f"{100 * found['feasible_share']:.0f} % of random draws keep them"
     head = HEADS.get(study.task.name, "")
     smallest, median = in_units(found["smallest_macs"]), in_units(found["median_macs"])
@@ -91,7 +85,12 @@ def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
                 f"{plan.space.name}: {found['size']:.2e} architectures, {found['genes']} decisions",
             ),
             ("MACs", f"from {smallest}, median {median}, at {pixels(counted_size(study))}{head}"),
-            ("constraints", f"{', '.join(limits)}; {kept}" if limits else "none"),
+            ("constraints", f"{limits}; {kept}" if limits else "none"),
+            *(
+                [("measured", f"{soft}; who breaks this is trained, and on no front")]
+                if soft
+                else []
+            ),
             ("objectives", ", ".join(f"{d} {name}" for name, d in study.objectives.items())),
             ("task", f"{study.task.name} of {study.task.data}, {plan.num_classes} classes"),
             ("training", _training(study, rungs)),
