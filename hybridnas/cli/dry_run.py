@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ..search.plan import Plan
 
 
-def share_of(plan: Plan, ray: str | None) -> str:
+def share_words(plan: Plan, ray: str | None) -> str:
     """What a candidate would get here; unknown of a cluster."""
-    from ..search.machine import fit, this_machine
+    from ..search.machine import share_of, this_machine
 
-    return "that of the cluster" if ray else fit(plan.study.resources, [this_machine()]).words
+    return "that of the cluster" if ray else share_of(plan.study, [this_machine()]).words
 
 
 def place_of(plan: Plan, storage: str, resume: bool) -> str:
@@ -37,7 +37,7 @@ def place_of(plan: Plan, storage: str, resume: bool) -> str:
 
 
 def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
-    """What `hybridnas search --dry-run` says. share, place: see share_of and place_of."""
+    """What `hybridnas search --dry-run` says. share, place: see share_words and place_of."""
     from ..search.ladder import ladder
     from ..search.plan import counted_size, survey
 

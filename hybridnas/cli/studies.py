@@ -21,7 +21,7 @@ from .common import (
     console,
     print_json,
 )
-from .dry_run import place_of, print_plan, share_of
+from .dry_run import place_of, print_plan, share_words
 from .resolve import known_study, study_to_run
 from .summary import print_end, print_front, print_status, status_json, write_csv
 
@@ -66,7 +66,7 @@ def search(
     plan = make_plan(study_to_run(study, storage, resume, settings or []))
     check_reachable(ray)  # before a database is made
     if dry_run:
-        print_plan(plan, share_of(plan, ray), place_of(plan, storage, resume), as_json)
+        print_plan(plan, share_words(plan, ray), place_of(plan, storage, resume), as_json)
         return
     from ..search.driver import run_study
     from .live import Lines, LiveView
