@@ -58,7 +58,10 @@ def search(
 
     MACs are counted with the head of the study's task: of classification on a square image of the
     study's resolution; of segmentation (UperNet) and detection (Mask R-CNN) on an image of papers'
-    proportions, 512x2048 for a resolution of 512 and 800x1280 for one of 800.
+    proportions, 512x2048 for a resolution of 512 and 800x1280 for one of 800. Scores are shares of
+    1, loss is in nats, latency_ms is of a batch by the study's table, memory_mb is 10^6 bytes at
+    the peak of a training on its GPU, train_hours its wall-clock. `hybridnas init` explains
+    objectives and constraints.
     """
     from ..search.cluster import check_reachable
     from ..search.plan import make_plan
