@@ -134,5 +134,6 @@ def test_best_first_is_by_layers_then_by_crowding() -> None:
         if layer[before] == layer[after]:
             mates = np.flatnonzero(layer == layer[before])
             room = dict(zip(mates.tolist(), crowding(losses[mates]).tolist(), strict=True))
-            assert (room[before], -before) >= (room[after], -after)
+            keys = [(-room[row], *losses[row], row) for row in (before, after)]
+            assert keys[0] < keys[1]
     assert best_first(losses[:0]) == []
