@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from search_helpers import plan
 
 from hybridnas.config import Resources
 from hybridnas.errors import ConfigError
-from hybridnas.search.machine import Share, fit
+from hybridnas.search.machine import Share, fit, share_of
 
 
 def machine(cpus: float, gpus: float = 0) -> dict[str, float]:
@@ -137,3 +138,17 @@ def test_resources_that_make_no_sense(given: dict[str, Any], message: str) -> No
 
 def test_threads_are_what_the_loaders_leave() -> None:
     assert [Share(1, cpus, 0, 3).threads for cpus in (8, 4, 2, 0.5)] == [5, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objectives": {"top1": "maximize", "memory_mb": "minimize"}},
+        {"constraints": {"memory_mb": {"max": 100}}},
+    ],
+)
+def test_memory_needs_a_gpu(changes: dict[str, Any]) -> None:
+    study = plan(**changes).study
+    assert share_of(study, [machine(16, 1)]) == fit(study.resources, [machine(16, 1)])
+    with pytest.raises(ConfigError, match="memory_mb is measured on GPUs, and candidates get none"):
+        share_of(study, [machine(16)])

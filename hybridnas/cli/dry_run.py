@@ -9,7 +9,7 @@ from ..config import Study
 from ..counting import pixels
 from ..errors import NoDatabaseError
 from ..store import Store
-from .common import fidelity_words, in_units, objective_text, print_facts, print_json
+from .common import bound_words, fidelity_words, in_units, print_facts, print_json
 from .costs import HEADS
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ..search.plan import Plan
 
 
-def share_of(plan: Plan, ray: str | None) -> str:
+def share_words(plan: Plan, ray: str | None) -> str:
     """What a candidate would get here; unknown of a cluster."""
-    from ..search.machine import fit, this_machine
+    from ..search.machine import share_of, this_machine
 
-    return "that of the cluster" if ray else fit(plan.study.resources, [this_machine()]).words
+    return "that of the cluster" if ray else share_of(plan.study, [this_machine()]).words
 
 
 def place_of(plan: Plan, storage: str, resume: bool) -> str:
@@ -37,7 +37,7 @@ def place_of(plan: Plan, storage: str, resume: bool) -> str:
 
 
 def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
-    """What `hybridnas search --dry-run` says. share, place: see share_of and place_of."""
+    """What `hybridnas search --dry-run` says. share, place: see share_words and place_of."""
     from ..search.ladder import ladder
     from ..search.plan import counted_size, survey
 
@@ -73,13 +73,7 @@ def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    bounds = study.constraints.bounds()
-    limits = [
-        f"{name} {word} {objective_text(name, value)}"
-        for name, bound in bounds.items()
-        for word, value in (("at least", bound.min), ("at most", bound.max))
-        if value is not None
-    ]
+    limits, soft = bound_words(study.constraints.bounds()), bound_words(study.constraints.soft())
     kept = f"{100 * found['feasible_share']:.0f} % of random draws keep them"
     head = HEADS.get(study.task.name, "")
     smallest, median = in_units(found["smallest_macs"]), in_units(found["median_macs"])
@@ -91,7 +85,12 @@ def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
                 f"{plan.space.name}: {found['size']:.2e} architectures, {found['genes']} decisions",
             ),
             ("MACs", f"from {smallest}, median {median}, at {pixels(counted_size(study))}{head}"),
-            ("constraints", f"{', '.join(limits)}; {kept}" if limits else "none"),
+            ("constraints", f"{limits}; {kept}" if limits else "none"),
+            *(
+                [("measured", f"{soft}; who breaks this is trained, and on no front")]
+                if soft
+                else []
+            ),
             ("objectives", ", ".join(f"{d} {name}" for name, d in study.objectives.items())),
             ("task", f"{study.task.name} of {study.task.data}, {plan.num_classes} classes"),
             ("training", _training(study, rungs)),

@@ -14,7 +14,7 @@ from ..objectives import CLOSED_FORM, STANDARD_ERRORS
 from ..search.plan import counted_size
 from ..search.rows import Row
 from ..search.view import StudyView
-from .common import fidelity_words, in_units, objective_text, print_facts, print_table
+from .common import bound_words, fidelity_words, in_units, objective_text, print_facts, print_table
 from .proxy_words import proxy_lines
 
 _ENDED = {
@@ -131,6 +131,14 @@ def print_front(view: StudyView) -> None:
     if not view.finished:
         typer.echo(f"Study {name} has no results yet; its trials: {_counts(view.counts())}.")
         return
+    soft = view.study.constraints.soft()
+    if not view.judged:
+        best = _one_line(view, view.best(1)[0])
+        typer.echo(
+            f"None of the {len(view.finished)} results of {name} keeps {bound_words(soft)}; the "
+            f"best of all: {best}"
+        )
+        return
     rows = []
     for row in view.front():
         member = view.as_json(row)
@@ -154,6 +162,9 @@ def print_front(view: StudyView) -> None:
             "scores: means over fresh seeds, +- the standard deviation between them (of one seed: "
             "the standard error of its score)"
         )
+    if soft:
+        judged = len(view.retrained or view.finished)
+        typer.echo(f"{len(view.judged)} of {judged} keep {bound_words(soft)}")
     if view.study.latency is not None:
         typer.echo(f"latency_ms: of one batch by table, {view.study.latency.setting}")
     for line in proxy_lines(view):

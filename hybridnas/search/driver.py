@@ -24,7 +24,7 @@ from .calibration import CalibrationWork, Setting
 from .cluster import check_reach
 from .core import SearchCore
 from .ladder import problem_of
-from .machine import Share, fit
+from .machine import Share, share_of
 from .nodes import Room, alive_hosts, alive_nodes, check_nodes
 from .observer import Observer, Silent
 from .plan import Plan, register
@@ -141,7 +141,7 @@ def _work(
         work.observer.note("starting Ray")
         with ray_session(address, _own_modules(plan)):
             check_reach(work.store.url, socket.gethostname(), alive_hosts())
-            share = fit(plan.study.resources, alive_nodes())
+            share = share_of(plan.study, alive_nodes())
             if address_of(address) != LOCAL:
                 work.observer.note("looking at the nodes")
                 check_nodes(plan.protocol, folder, work.store.url, share)

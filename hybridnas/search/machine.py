@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import torch
 
-from ..config import Resources
+from ..config import Resources, Study
 from ..errors import ConfigError
 
 # While one builds, captures or scores, others train; eager steps of small networks gained almost
@@ -52,6 +52,20 @@ class Share:
 def this_machine() -> dict[str, float]:
     """What Ray would find here."""
     return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+
+
+def share_of(study: Study, nodes: Sequence[Node]) -> Share:
+    """What a study's candidates get (`fit`).
+
+    Raises ConfigError, also where it asks for what only GPUs measure, and there are none.
+    """
+    share = fit(study.resources, nodes)
+    if not share.gpus and "memory_mb" in {*study.objectives, *study.constraints.soft()}:
+        raise ConfigError(
+            "memory_mb is measured on GPUs, and candidates get none here: leave it out of "
+            "objectives and constraints"
+        )
+    return share
 
 
 def fit(resources: Resources, nodes: Sequence[Node]) -> Share:

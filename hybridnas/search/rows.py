@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from ..architecture import Architecture
+from ..config import Bound
 from ..store import Evaluation, RunRecord
 
 STATES = ("ok", "failed", "queued", "running", "waiting", "pruned")
@@ -47,7 +48,14 @@ class Row:
         """An objective, or None where there is no number for it."""
         if name in self.costs:
             return self.costs[name]
-        return self.metrics.get(name)
+        if self.fresh:
+            return _mean(self._scores(name))
+        return None if self.evaluation is None else self.evaluation.figure(name)
+
+    def keeps(self, bounds: Mapping[str, Bound]) -> bool:
+        """Whether each figure is known and within its bounds."""
+        pairs = [(self.known(name), bound) for name, bound in bounds.items()]
+        return all(v is not None and max(b.excess(v), default=0) <= 0 for v, b in pairs)
 
     @property
     def metrics(self) -> Mapping[str, float | None]:
@@ -67,7 +75,7 @@ class Row:
         return stdev(scores) if len(scores) > 1 else None
 
     def _scores(self, name: str) -> list[float]:
-        found = (evaluation.metrics.get(name) for evaluation in self.fresh)
+        found = (evaluation.figure(name) for evaluation in self.fresh)
         return [value for value in found if value is not None]
 
 

@@ -75,8 +75,12 @@ class StudyView:
     @property
     def judged(self) -> list[Row]:
         """Those that the front is drawn among: the retrained ones once all of them are, before
-        that all that are finished."""
-        return self.retrained or self.finished
+        that all that are finished; as far as they keep the soft constraints."""
+        return self._keeping(self.retrained or self.finished)
+
+    def _keeping(self, rows: Sequence[Row]) -> list[Row]:
+        soft = self.study.constraints.soft()
+        return [row for row in rows if row.keeps(soft)]
 
     def _retrain(self) -> list[Row]:
         """The finalists with their fresh scores, which count from now on; none while one of them
@@ -85,8 +89,9 @@ class StudyView:
         if final is None:
             return []
         ordered = measured_first(self.objectives)  # as the search orders them
-        numbers = (row.number for row in self.finished)
-        completed = dict(zip(numbers, self._losses(self.finished, ordered), strict=True))
+        kept = self._keeping(self.finished)
+        numbers = (row.number for row in kept)
+        completed = dict(zip(numbers, self._losses(kept, ordered), strict=True))
         chosen = set(finalists(completed, final.retrain))
         fresh = {
             row.number: [run.evaluation for run in row.runs if run.repeat and run.evaluation]
@@ -113,7 +118,7 @@ class StudyView:
 
     def front(self) -> list[Row]:
         """The non-dominated trials, cheapest first where a cost is an objective."""
-        if not self.finished:
+        if not self.judged:
             return []
         keep = non_dominated(self.losses())
         members = [row for row, kept in zip(self.judged, keep, strict=True) if kept]
@@ -121,13 +126,15 @@ class StudyView:
         return sorted(members, key=lambda row: row.value(cheap))
 
     def best(self, number: int) -> list[Row]:
-        """The trials that are best in the first measured objective; of equals the cheaper ones."""
+        """The trials that are best in the first objective that is scored; of equals the cheaper
+        ones. Where none keeps the soft constraints, of all that are finished."""
         costs = [name for name in self.objectives if name in CLOSED_FORM]
+        sign = 1 if BEST[self.study.measured] == "minimize" else -1
 
         def rank(row: Row) -> list[float]:
-            return [-row.value(self.study.measured), *(row.value(name) for name in costs)]
+            return [sign * row.value(self.study.measured), *(row.value(name) for name in costs)]
 
-        return sorted(self.judged, key=rank)[:number]
+        return sorted(self.judged or self.finished, key=rank)[:number]
 
     def hypervolume(self) -> float | None:
         """What the front dominates, as a share of the box up to the reference point.
@@ -135,9 +142,10 @@ class StudyView:
         The reference is accuracy 0 and, for a cost, its constraint's maximum or else the largest
         finished value; so it is comparable within a study only. None before the first result.
         """
-        if not self.finished:
+        if not self.judged:
             return None
-        bounds = self.study.constraints.bounds()
+        limits = self.study.constraints
+        bounds = limits.bounds() | limits.soft()
         losses = self.losses()
         reference = []
         for i, name in enumerate(self.objectives):
