@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from table_helpers import begin, evaluated, problem
 
-from hybridnas.config import Bound, Final, Sampler
+from hybridnas.config import Bound, Budget, Final, Sampler
 from hybridnas.pareto import non_dominated
 from hybridnas.search.core import SearchCore
 from hybridnas.search.local import run_here
@@ -29,8 +30,8 @@ def measured(candidate: Candidate) -> Evaluation:
     return replace(evaluation, timing=timing)
 
 
-def trials_of(store: Store) -> list[FrozenTrial]:
-    return optuna.load_study(study_name="tabular", storage=store.optuna_storage()).trials
+def trials_of(store: Store, study: str = "tabular") -> list[FrozenTrial]:
+    return optuna.load_study(study_name=study, storage=store.optuna_storage()).trials
 
 
 def mirrored(core: SearchCore) -> list[tuple[TrialState, list[float]]]:
@@ -107,3 +108,24 @@ def test_an_evaluation_that_lacks_a_figure_is_made_again_not_reused(
 def test_a_trial_without_a_figure_that_is_asked_for_failed(study_store: Store) -> None:
     run_here(begin(study_store, soft=SOFT), evaluated)  # no memory was measured
     assert {trial.state for trial in trials_of(study_store)} == {TrialState.FAIL}
+
+
+def test_a_sampler_that_can_learns_to_keep_them(study_store: Store) -> None:
+    """Of the last 40 of 60 trials, summed over two seeds."""
+    kept = {"random": 0, "tpe": 0}
+    for name, seed in itertools.product(kept, range(2)):
+        study = f"{name} {seed}"
+        core = begin(
+            study_store,
+            name=study,
+            places=5,
+            max_macs=1e9,
+            soft={"memory_mb": Bound(max=1500)},
+            budget=Budget(trials=60),
+            sampler=Sampler(name=name),
+            seed=seed,
+        )
+        run_here(core, measured)
+        last = trials_of(study_store, study)[20:]
+        kept[name] += sum(max(trial.constraints.values()) <= 0 for trial in last)
+    assert kept["tpe"] > 1.3 * kept["random"]
