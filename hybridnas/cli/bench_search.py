@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.progress import track
@@ -15,50 +15,55 @@ from ..search.bench.results import Results, json_value, summarise
 from .common import AsJson, console, print_json
 from .samplers_view import check_plot, plot_curves, print_summary, write_summary
 
-_SAMPLERS = "ehvi,tpe,evolution,nsga2,random,plain-nsga2"
-_TRAININGS = "25,50,100,200"
 _TARGET = 50  # trainings of the first sampler, which the others are to equal
 
 
+TableName = Annotated[
+    str,
+    typer.Argument(
+        metavar="TABLE", help="digits (shipped), nas_bench_macro, or a card's YAML file."
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The table's figures, CSV or Parquet, if not shipped."),
+]
+Samplers = Annotated[
+    str,
+    typer.Option(
+        metavar="A,B,...",
+        help="As a study names them, with options behind a plus, nsga2+population_size=50. "
+        "plain-NAME: Optuna's own at its defaults, without repair. NAME@5: with 5 seeds only. "
+        "The others are compared with the first.",
+    ),
+]
+Looks = Annotated[str, typer.Option(metavar="N,...", help="When to look; the last ends a replay.")]
+Seeds = Annotated[int, typer.Option(min=1, metavar="N", help="Replays of each sampler.")]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Processes. Default: one a core.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help=".json: every replay, written as they come; .csv: the summary."
+    ),
+]
+Keep = Annotated[bool, typer.Option("--keep", help="Go on with the replays in FILE (.json).")]
+Plot = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Curves over trainings (.svg, .png, .pdf).")
+]
+
+
 def search(
-    table: Annotated[
-        str,
-        typer.Argument(
-            metavar="TABLE", help="digits (shipped), nas_bench_macro, or a card's YAML file."
-        ),
-    ] = "digits",
-    data: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The table's figures, CSV or Parquet, if not shipped."),
-    ] = None,
-    samplers: Annotated[
-        str,
-        typer.Option(
-            metavar="A,B,...",
-            help="As a study names them, with options behind a plus, nsga2+population_size=50. "
-            "plain-NAME: Optuna's own at its defaults, without repair. NAME@5: with 5 seeds only. "
-            "The others are compared with the first.",
-        ),
-    ] = _SAMPLERS,
-    trainings: Annotated[
-        str, typer.Option(metavar="N,...", help="When to look; a replay ends at the last.")
-    ] = _TRAININGS,
-    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Replays of each sampler.")] = 10,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Processes. Default: one a core.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help=".json: every replay, written as they come; .csv: the summary."
-        ),
-    ] = None,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Go on with the replays that FILE (.json) holds.")
-    ] = False,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Curves over trainings (.svg, .png, .pdf).")
-    ] = None,
+    table: TableName = "digits",
+    data: Data = None,
+    samplers: Samplers = "ehvi,tpe,evolution,nsga2,random,plain-nsga2",
+    trainings: Looks = "25,50,100,200",
+    seeds: Seeds = 10,
+    jobs: Jobs = None,
+    out: Out = None,
+    keep: Keep = False,
+    plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
     """Replay samplers on a table in which every architecture was trained: milliseconds a training.
@@ -71,34 +76,24 @@ def search(
     nb_macro.parquet --seeds 50 --out samplers.json`. A table of your own is a card of some ten
     lines beside a CSV file (hybridnas/tables/digits.yaml).
     """
-    from ..search.bench.contest import Source, replays
+    from ..search.bench.contest import Source, missing, replays
 
+    _check(out, keep, plot)
     arms = [read_arm(text) for text in samplers.split(",")]
     source = Source(table, data)
-    found = Results(source.describe(), 0)
-    looks = _looks(trainings, found.table["feasible"])
-    found.trainings = looks[-1]
-    _check(out, keep, plot)
+    facts = source.describe()
+    looks = _looks(trainings, facts["feasible"])
+    found = Results(facts, looks[-1])
     if keep and out is not None and out.is_file():
         found = _kept(out, found)
-    names = [arm.name for arm in arms]
-    first, target = names[0], _TARGET if looks[-1] >= _TARGET else looks[-1]
-    tasks = [
-        (arm, seed)
-        for seed in range(seeds)
-        for arm in arms
-        if seed < (arm.num_seeds or seeds) and not found.has(arm.name, seed)
-    ]
-
-    def summary() -> list[dict[str, Any]]:
-        return summarise(found, looks, first, target)
-
+    tasks = missing(arms, seeds, found)
     coming = replays(source, tasks, looks[-1], jobs or os.cpu_count() or 1)
     for result in track(coming, "replays", len(tasks), console=console(stderr=True)):
         found.replays.append(result)
         if out is not None and out.suffix == ".json":
             found.write(out, [])
-    rows = summary()
+    first, target = arms[0].name, min(_TARGET, looks[-1])
+    rows = summarise(found, looks, first, target)
     if out is not None:
         found.write(out, rows) if out.suffix == ".json" else write_summary(out, rows, looks)
     if plot is not None:

@@ -23,7 +23,7 @@ from .problem import Problem
 from .proposer import Proposer
 from .samplers import make_sampler
 from .spending import Spending
-from .standing import Standing, Trial, rung_words, unsettled
+from .standing import Standing, Trial, last_run, rung_words, unsettled
 
 
 class SearchCore:
@@ -42,9 +42,8 @@ class SearchCore:
         self._width = 1  # candidates at once
         trials = self._ledger.trials
         seed, hard, objectives = problem.seed, problem.feasibility, problem.objectives
-        sampler = make_sampler(problem.sampler, hard, objectives, seed)
-        directions = list(objectives.values())
-        self._proposer = Proposer(self.space.genes, directions, sampler, hard.num_slacks)
+        sampler, ways = make_sampler(problem.sampler, hard, objectives, seed), objectives.values()
+        self._proposer = Proposer(self.space.genes, list(ways), sampler, hard.num_slacks)
         self._seeds = {self.space.decode(genome).digest for genome in problem.references}
         self._fresh = FreshProposals(hard, self._proposer, seed, problem.references)
         sessions = store.sessions(self.name)
@@ -53,10 +52,7 @@ class SearchCore:
         for trial in trials:
             self._remember(trial)
         self._queue: deque[tuple[int, int]] = deque()  # number and rung
-        left = unsettled(trials, self._ledger.records)
-        at_their_first = sum(run is None or run.rung == 0 for run in left.values())
-        self.observer.began(len(trials) - at_their_first)
-        self._take_up(left)
+        self._take_up(unsettled(trials, self._ledger.records))
         # Over all runs, and so with what was told just now.
         runs = (run for record in self._ledger.records.values() for run in record.runs)
         self._spending.gpu_s = sum(gpu_seconds(run.evaluation) for run in runs if not run.reused)
@@ -94,12 +90,14 @@ class SearchCore:
         is known already is told at once and not returned.
         """
         while self.stop_reason is None:
-            job = self._job()
-            if job is None:
-                if self.running:
-                    return None
+            if self._queue:
+                candidate = self._adopt(*self._queue.popleft())
+            elif (job := self._job()) is not None:
+                candidate = self._begin(*job)
+            elif self.running:
+                return None
+            else:
                 continue  # just now it was found that nothing is left to propose
-            candidate = self._begin(*job)
             if candidate is not None:
                 self.running[candidate.number] = candidate
                 self._width = max(self._width, len(self.running))
@@ -153,6 +151,8 @@ class SearchCore:
 
     def _take_up(self, left: Mapping[int, RunRecord | None]) -> None:
         """What an earlier run left: results that it missed are told, the rest is to be queued."""
+        at_their_first = sum(run is None or run.rung == 0 for run in left.values())
+        self.observer.began(len(self._standing.trials) - at_their_first)
         for number, run in left.items():
             if run is not None and run.evaluation is not None:
                 self._tell(number, run.rung, 0, run.evaluation, run.reused)
@@ -171,7 +171,7 @@ class SearchCore:
         top = self.problem.top
         if any(not c.repeat and c.rung < top for c in self.running.values()):
             return None
-        return "exhausted" if self._exhausted and not self._all_proposed else "trials"
+        return "exhausted" if self._exhausted and not self._standing.all_proposed else "trials"
 
     @property
     def _searching(self) -> bool:
@@ -179,20 +179,11 @@ class SearchCore:
         return any(not candidate.repeat for candidate in self.running.values())
 
     @property
-    def _all_proposed(self) -> bool:
-        trials = self.problem.budget.trials
-        return trials is not None and len(self._standing.trials) >= trials
-
-    @property
     def _may_propose(self) -> bool:
-        return not self._exhausted and not self._all_proposed
+        return not (self._exhausted or self._standing.all_proposed)
 
     def _job(self) -> tuple[int, int, int] | None:
         """What to evaluate next, as trial, rung and repeat; None: nothing, or nothing yet."""
-        if self._queue:
-            number, rung = self._queue.popleft()
-            self._ledger.take_up(number)
-            return number, rung, 0
         if self._search_is_over() is not None:
             left = [] if self._searching else self._standing.finals.left()
             jobs = ((n, self.problem.top, repeat) for n, repeat in left if n not in self.running)
@@ -219,6 +210,15 @@ class SearchCore:
             proposal.digest in self._seeds,
         )
         return number
+
+    def _adopt(self, number: int, rung: int) -> Candidate | None:
+        """What an earlier run left, leased again; None when its result came after all."""
+        run = last_run(self._ledger.record(number))
+        if run is not None and run.evaluation is not None:
+            self._tell(number, run.rung, 0, run.evaluation, run.reused)
+            return None
+        self._ledger.take_up(number)
+        return self._begin(number, rung, 0)
 
     def _begin(self, number: int, rung: int, repeat: int) -> Candidate | None:
         """A candidate under a new lease, or None when its evaluation is known and was told."""

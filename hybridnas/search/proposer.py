@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ..objectives import Direction
 from ..parts import Option
 from ..space import Genome
-from .randomness import order_parents, reseed
+from .randomness import reseed, settle_parents
 
 RUNGS = "hybridnas:rungs"
 # A trial's constraints as a list, of numbers that must not be positive: the older form, which the
@@ -48,7 +48,7 @@ class Proposer:
         }
         self._storage = InMemoryStorage()
         self._sampler = sampler
-        order_parents(sampler)
+        settle_parents(sampler)
         self._study = optuna.create_study(
             storage=self._storage, sampler=sampler, directions=list(directions)
         )

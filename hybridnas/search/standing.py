@@ -41,6 +41,12 @@ class Standing:
         self.halving = Halving(problem.rates)
         self.finals = Finals(problem.final)
 
+    @property
+    def all_proposed(self) -> bool:
+        """Whether the budget of trials is spent."""
+        budget = self._problem.budget.trials
+        return budget is not None and len(self.trials) >= budget
+
     def values(self, number: int, evaluation: Evaluation) -> tuple[float, ...] | None:
         """A trial's objectives; None where the evaluation failed or has no number for one."""
         if evaluation.status == "failed":
@@ -86,6 +92,12 @@ def rung_words(rung: int) -> str:
     return f"rung {rung + 1} "
 
 
+def last_run(record: TrialRecord | None) -> RunRecord | None:
+    """The highest rung that a trial has come to; None before its first lease."""
+    runs = [run for run in record.runs if not run.repeat] if record else []
+    return runs[-1] if runs else None
+
+
 def unsettled(
     trials: Iterable[FrozenTrial], records: Mapping[int, TrialRecord]
 ) -> dict[int, RunRecord | None]:
@@ -93,9 +105,7 @@ def unsettled(
     each with its latest run; None: it was never leased."""
     found: dict[int, RunRecord | None] = {}
     for trial in trials:
-        record = records.get(trial.number)
-        runs = [run for run in record.runs if not run.repeat] if record else []
-        run = runs[-1] if runs else None
+        run = last_run(records.get(trial.number))
         told = run is not None and any(n.startswith(rung_words(run.rung)) for n in trial.user_attrs)
         if not (trial.state.is_finished() or told):
             found[trial.number] = run

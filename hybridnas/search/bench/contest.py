@@ -18,7 +18,7 @@ from ...tables import Table, read_table
 from .arms import Arm
 from .quality import Judge
 from .replay import replay
-from .results import Result
+from .results import Result, Results
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,17 @@ class Source:
             "constraints": bounds,
             "reference": table.reference,
         }
+
+
+def missing(arms: Sequence[Arm], num_seeds: int, known: Results) -> list[tuple[Arm, int]]:
+    """Samplers with the seeds that the results lack; a seed of all before the next, so that
+    results can be compared while they come."""
+    return [
+        (arm, seed)
+        for seed in range(num_seeds)
+        for arm in arms
+        if seed < (arm.num_seeds or num_seeds) and not known.has(arm.name, seed)
+    ]
 
 
 def replays(

@@ -8,6 +8,7 @@ expects. The front that is to be improved is that of the model's means, not of n
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
 
-from ...objectives import Direction
+from ...errors import ConfigError
+from ...objectives import CLOSED_FORM, Direction
 from ...pareto import non_dominated
 from ..feasibility import Feasibility
 from .acquisition import cost_limits
@@ -46,11 +48,18 @@ class EhviSampler(BaseSampler):
         seed: int,
         startup_trials: int = 10,
     ) -> None:
-        """Raises ConfigError where nothing of the objectives is measured."""
+        """Raises ConfigError where nothing of the objectives is measured, or where more than one is
+        and BoTorch is missing."""
         self._hard, self._goals, self._startup = hard, Goals.of(objectives), startup_trials
+        if len(self._goals.signs) > 1 and importlib.util.find_spec("botorch") is None:
+            measured = ", ".join(name for name in objectives if name not in CLOSED_FORM)
+            raise ConfigError(
+                f"sampler ehvi needs BoTorch for more than one measured objective ({measured}): "
+                f"pip install 'hybridnas[botorch]', or take another sampler"
+            )
         self._encoder = Encoder(hard)
         self._candidates = Candidates(self._encoder, seed)
-        self._factory = SurrogateFactory(self._encoder.num_choices)
+        self._factories = [SurrogateFactory(self._encoder.num_choices) for _ in self._goals.signs]
         self._rows: dict[int, Ints] = {}  # of finished trials, which do not change
         self._random = RandomSampler(seed=seed % 2**32)
         self._distributions: dict[str, BaseDistribution] = {
@@ -84,23 +93,33 @@ class EhviSampler(BaseSampler):
         step, rows = len(results), self._rows_of(results)
         inputs = self._encoder.inputs(rows)
         seen = {categories.tobytes() for categories in inputs.categories}
-        rungs = self._rungs(results, inputs, 0)
         live = np.array([not result.failed for result in results], dtype=bool)
-        if live.sum() < self._startup or not rungs:
+        rungs = [self._rungs(results, inputs, i) for i in range(len(self._factories))]
+        if live.sum() < self._startup or not all(rungs):
             drawn, _ = self._candidates.drawn(step, seen)
             return drawn[0] if len(drawn) else None
-        surrogate = self._factory.build(rungs)
-        mean = surrogate.mean(inputs[live])
+        surrogates = [
+            factory.build(known) for factory, known in zip(self._factories, rungs, strict=True)
+        ]
+        means = np.column_stack([surrogate.mean(inputs[live]) for surrogate in surrogates])
         costs = self._costs(rows[live])
-        front = non_dominated(np.column_stack([mean, costs]))
-        acquisition = self._improvement(surrogate, mean, costs, front)
+        front = non_dominated(np.hstack([means, costs]))
+        limits = cost_limits(self._goals, costs, self._hard.bounds)
+        if len(surrogates) == 1:
+            acquisition = self._closed_form(surrogates[0], means[:, 0], costs, front, limits)
+        else:
+            acquisition = self._monte_carlo(surrogates, inputs[live], means, costs, limits, step)
         return self._candidates.best(acquisition, rows[live][front], step, seen)
 
-    def _improvement(
-        self, surrogate: Surrogate, mean: Floats, costs: Floats, front: NDArray[np.bool_]
+    def _closed_form(
+        self,
+        surrogate: Surrogate,
+        mean: Floats,
+        costs: Floats,
+        front: NDArray[np.bool_],
+        limits: Floats,
     ) -> Acquisition:
         """The acquisition, given means and costs of what was proposed."""
-        limits = cost_limits(self._goals, costs, self._hard.bounds)
 
         def improvement(rows: Ints, inputs: Inputs) -> Floats:
             expected, variance = surrogate.predict(inputs)
@@ -115,6 +134,21 @@ class EhviSampler(BaseSampler):
             )
 
         return improvement
+
+    def _monte_carlo(
+        self,
+        surrogates: list[Surrogate],
+        proposed: Inputs,
+        means: Floats,
+        costs: Floats,
+        limits: Floats,
+        seed: int,
+    ) -> Acquisition:
+        """Likewise, where several objectives are random."""
+        from .noisy_ehvi import NoisyImprovement  # BoTorch, which not everybody has
+
+        improvement = NoisyImprovement(surrogates, proposed, costs, means.max(axis=0), limits, seed)
+        return lambda rows, inputs: improvement(inputs, self._costs(rows))
 
     def _costs(self, rows: Ints) -> Floats:
         """The costs that are objectives, as losses, (n, k)."""

@@ -91,9 +91,10 @@ class Kernel:
         return one_hot(categories, self.num_choices)
 
     def parts(self, hyper: Hyperparameters, left: Floats, right: Floats) -> tuple[Floats, Floats]:
-        """Additive and exponential part between one-hot rows: two of (n, m)."""
-        additive = (left * self._spread(hyper.additive)) @ right.T
-        exponent = (left * self._spread(hyper.rates)) @ right.T
+        """Additive and exponential part between one-hot rows: two of (..., n, m)."""
+        turned = right.swapaxes(-1, -2)
+        additive = (left * self._spread(hyper.additive)) @ turned
+        exponent = (left * self._spread(hyper.rates)) @ turned
         exponent -= hyper.rates.sum()
         np.exp(exponent, out=exponent)
         return additive, np.multiply(exponent, hyper.amplitude, out=exponent)
@@ -240,6 +241,19 @@ class Posterior:
         prior = self._kernel.variance(self._hyper) + np.einsum("np,np->n", features, features)
         variance = np.maximum(prior - np.einsum("mn,mn->n", half, half), 0.0)
         return self._mean(cross), self._scaling.target_scale**2 * variance
+
+    def joint(self, inputs: Inputs, group: int) -> tuple[Floats, Floats]:
+        """Mean (n,) and covariances (n / group, group, group) of neighbours in groups, without
+        noise."""
+        cross, features = self._cross(inputs)
+        half = solve_triangular(self._factor, cross, lower=True, check_finite=False)
+        rows = self._kernel.one_hot(inputs.categories).reshape(-1, group, self._rows.shape[1])
+        features = features.reshape(-1, group, features.shape[1])
+        halves = half.T.reshape(-1, group, len(half))
+        additive, exponential = self._kernel.parts(self._hyper, rows, rows)
+        covariance = additive + exponential + features @ features.swapaxes(1, 2)
+        covariance -= halves @ halves.swapaxes(1, 2)
+        return self._mean(cross), self._scaling.target_scale**2 * covariance
 
     def mean(self, inputs: Inputs) -> Floats:
         """The mean alone, for less."""

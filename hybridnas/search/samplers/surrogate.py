@@ -44,6 +44,16 @@ class Surrogate:
             variance += below
         return mean, variance
 
+    def joint(self, inputs: Inputs, group: int) -> tuple[Floats, Floats]:
+        """Mean (n,) and covariances (n / group, group, group) of neighbours in groups."""
+        first, *others = self._posteriors
+        mean, covariance = first.joint(inputs, group)
+        for posterior in others:
+            below = covariance * posterior.slopes()[-1] ** 2
+            mean, covariance = posterior.joint(_with_column(inputs, mean), group)
+            covariance += below
+        return mean, covariance
+
     def mean(self, inputs: Inputs) -> Floats:
         first, *others = self._posteriors
         mean = first.mean(inputs)
