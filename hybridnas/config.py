@@ -17,21 +17,24 @@ from pydantic import (
 )
 
 from .errors import ConfigError
-from .objectives import CLOSED_FORM, Direction, check_objectives
+from .objectives import SHARES, Direction, check_measured, check_objectives
 from .recipe import Augmentation as Augmentation
 from .recipe import Fraction, SearchSeed, Seed, Value
 from .recipe import Recipe as Recipe
 from .recipe_files import with_named_recipe
+from .sampler_config import Sampler as Sampler
 from .strict_yaml import explain
 from .study_parts import Bound as Bound
 from .study_parts import Budget as Budget
 from .study_parts import Constraints as Constraints
+from .study_parts import Final as Final
+from .study_parts import Halving as Halving
 from .study_parts import Latency as Latency
 from .study_parts import Resources as Resources
-from .study_parts import Sampler as Sampler
 from .task_defaults import TASK_DEFAULTS, task_named, with_task_defaults
 
 LONGEST_NAME = 100  # characters of a study's name
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # of a study
 
 
 class Task(Value):
@@ -95,10 +98,11 @@ class Fidelity(Value):
     iterations: PositiveInt | None = None
     share: float = Field(default=1.0, gt=0, le=1)
 
-    def is_cheaper_than(self, other: Fidelity) -> bool:
-        """By epochs x share, or iterations where both have them, x resolution^2."""
-        mine, its = ((f.iterations or f.epochs * f.share) * f.resolution**2 for f in (self, other))
-        return mine < its
+    @property
+    def work(self) -> float:
+        """What a training costs beside others of one ladder: epochs x share, or iterations, x
+        resolution^2."""
+        return (self.iterations or self.epochs * self.share) * self.resolution**2
 
     def num_steps(self, steps_per_epoch: int) -> int:
         """Of the whole training."""
@@ -160,7 +164,9 @@ def _file(raw: object) -> object:
 class Study(Value):
     """A study's YAML: space + task + fidelities + objectives + constraints + sampler + budget.
 
-    fidelities: a ladder, each rung a training with its own full schedule, rising in cost.
+    fidelities: a ladder, each rung a training with its own full schedule, rising in cost. A
+        candidate begins at the lowest; who goes on is decided by successive halving.
+    final: who is trained again at the end; None: nobody.
     recipe, objectives: what is not given is the task's (task_defaults); a recipe may be named
         (recipe_files).
     references: the reference architectures to try first; None: all that fit space and constraints.
@@ -170,12 +176,14 @@ class Study(Value):
     latency: a table's file; latency_ms may then be an objective and a constraint.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
+    name: str = Field(pattern=NAME, max_length=LONGEST_NAME)
     description: str = ""
     space: str | dict[str, Any]
     task: Annotated[Task, BeforeValidator(named)] = Task()
     recipe: Recipe = Recipe()
     fidelities: Annotated[tuple[Fidelity, ...], Field(min_length=1)]
+    halving: Halving = Halving()
+    final: Final | None = None
     objectives: dict[str, Direction]
     constraints: Constraints = Constraints()
     latency: Annotated[Latency | None, BeforeValidator(_file)] = None
@@ -196,6 +204,12 @@ class Study(Value):
     @model_validator(mode="after")
     def _objectives_make_sense(self) -> Study:
         check_objectives(self.objectives, self.task.name)
+        soft = self.constraints.soft()
+        check_measured("constraints", soft, self.task.name)
+        for name in soft.keys() & SHARES:
+            for word, value in (("min", soft[name].min), ("max", soft[name].max)):
+                if value is not None and value > 1:
+                    raise ValueError(f"constraints.{name}.{word}: a share of 1, got {value:g}")
         if self.latency is None and {"latency_ms"} & {*self.objectives, *self.constraints.bounds()}:
             raise ValueError(
                 "latency_ms needs a table: latency: FILE, which `hybridnas latency SPACE --out "
@@ -208,24 +222,33 @@ class Study(Value):
         if len({f.iterations is None for f in self.fidelities}) > 1:
             raise ValueError("fidelities: give iterations for every rung, or for none")
         for number, (low, high) in enumerate(itertools.pairwise(self.fidelities), 1):
-            if not low.is_cheaper_than(high):
+            if low.work >= high.work:
                 raise ValueError(
                     f"fidelities.{number}: a rung must cost more (epochs x share x resolution^2) "
                     f"than the one before"
                 )
+        shares, rungs = self.halving.shares, len(self.fidelities)
+        if shares is not None and len(shares) != rungs:
+            raise ValueError(f"halving.shares: give one a rung ({rungs}), got {len(shares)}")
         if self.task.name != "classification" and any(f.share < 1 for f in self.fidelities):
             raise ValueError(f"fidelities: share is of classification only, not {self.task.name}")
         return self
 
     @property
     def measured(self) -> str:
-        """The first objective that is measured: what "best" means."""
-        return next(name for name in self.objectives if name not in CLOSED_FORM)
+        """The first objective that the task scores: what "best" means."""
+        scored = TASK_DEFAULTS[self.task.name].scored
+        return next(name for name in self.objectives if name in scored)
 
     @property
     def fidelity(self) -> Fidelity:
         """The top of the ladder: where costs are counted and the front is drawn."""
         return self.fidelities[-1]
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Of each rung but the top: the part of its candidates that go on."""
+        return self.halving.rates([fidelity.work for fidelity in self.fidelities])
 
     def protocol(
         self, data_digest: str, class_names: tuple[str, ...], init_digest: str = ""

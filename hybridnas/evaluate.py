@@ -38,7 +38,8 @@ class Outcome:
         task's score, num_images, num_corrupt (of validation), num_corrupt_train, params.
     curve: a record an epoch (train.EpochRecord), as far as training came.
     timing: seconds of data_s, build_s, check_s, train_s, score_s (those that were reached) and
-        total_s; train_images_per_second, of all of train_s. On CUDA gpu_peak_mib; capture_s: the
+        total_s; train_images_per_second, of all of train_s. On CUDA gpu_peak_mib (once images are
+        there, from then on), gpu_images_mib of it that are images; capture_s: the
         part of train_s before the first captured step; gpu_busy_share: the part of train_s in
         which captured steps ran on the GPU, with what other processes ran there meanwhile.
     machine: host, device, device_type, cpu_count, torch_threads, eval_batch_size; stepping:
@@ -148,6 +149,9 @@ class _Run:
             loaders = task.loaders(protocol, device, self._loader_workers)
         if device.type == "cuda":
             self.allocated = torch.cuda.memory_allocated(device)
+            self.timing["gpu_images_mib"] = self.allocated / 2**20
+            # Decoding happens once in a process, to whichever candidate comes first.
+            torch.cuda.reset_peak_memory_stats(device)
         seed_everything(protocol.seed)
         with self._timed("build_s"):
             model = task.network(architecture, loaders.num_classes, protocol)

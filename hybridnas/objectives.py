@@ -1,8 +1,14 @@
-"""What can be an objective: figures that a task's score measures, and costs in closed form."""
+"""What can be an objective or a constraint: figures of a task's score and of a training, which are
+measured, and costs in closed form.
+
+Units: top1, top5, miou, aacc, macc, box_ap, mask_ap, ... are shares of 1; loss is in nats; macs are
+of one image, params a number; latency_ms is of one batch by the study's table; memory_mb and
+train_hours as `figure` says.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from .task_defaults import TASK_DEFAULTS
@@ -13,26 +19,58 @@ Direction = Literal["maximize", "minimize"]
 CLOSED_FORM: frozenset[str] = frozenset({"macs", "params", "latency_ms"})
 # Of these, what is no property of an evaluation but by the study's own table.
 OF_THE_STUDY: frozenset[str] = frozenset({"latency_ms"})
+# Measured of every training, whatever it learns.
+OF_TRAINING: tuple[str, ...] = ("memory_mb", "train_hours")
 BEST: Mapping[str, Direction] = {
     **{name: "maximize" for task in TASK_DEFAULTS.values() for name in task.measures},
-    "macs": "minimize",
-    "params": "minimize",
-    "latency_ms": "minimize",
+    **{name: "minimize" for task in TASK_DEFAULTS.values() for name in task.losses},
+    **dict.fromkeys(("macs", "params", "latency_ms", *OF_TRAINING), "minimize"),
 }
+SHARES: frozenset[str] = frozenset(n for n, direction in BEST.items() if direction == "maximize")
 # Of measured ones, where a score says how sure it is: the name of its standard error.
 STANDARD_ERRORS: Mapping[str, str] = {"top1": "top1_se"}
 
 
+def figure(
+    name: str, metrics: Mapping[str, float | None], timing: Mapping[str, float | None]
+) -> float | None:
+    """An objective of an evaluation's metrics and timing, or None where it was not measured.
+
+    memory_mb: 10^6 bytes of GPU memory at the peak of training and scoring, without the images that
+    are kept there. train_hours: wall-clock of the training alone, on the share of the machine that
+    the evaluation had.
+    """
+    if name == "memory_mb":
+        peak, images = timing.get("gpu_peak_mib"), timing.get("gpu_images_mib")
+        return None if peak is None or images is None else (peak - images) * 2**20 / 1e6
+    if name == "train_hours":
+        seconds = timing.get("train_s")
+        return None if seconds is None else seconds / 3600
+    return metrics.get(name)
+
+
+def measured_first(objectives: Iterable[str]) -> list[str]:
+    """The names in their order, those of costs after all others."""
+    return sorted(objectives, key=lambda name: name in CLOSED_FORM)
+
+
 def check_objectives(objectives: Mapping[str, Direction], task: str) -> None:
-    """Raises ValueError for what the task does not measure, a wrong direction, or costs alone."""
-    measures = TASK_DEFAULTS[task].measures
+    """Raises ValueError for what the task does not measure, a wrong direction, or no score."""
+    check_measured("objectives", objectives, task)
     for name, direction in objectives.items():
-        if name not in CLOSED_FORM and name not in measures:
-            raise ValueError(
-                f"objectives: {task} measures {', '.join(measures)} (and counts "
-                f"{', '.join(sorted(CLOSED_FORM))}); got {name}"
-            )
         if direction != BEST[name]:
             raise ValueError(f"objectives.{name}: got {direction!r}, allowed is {BEST[name]!r}")
-    if all(name in CLOSED_FORM for name in objectives):
-        raise ValueError(f"objectives: name at least one that is measured ({', '.join(measures)})")
+    scored = TASK_DEFAULTS[task].scored
+    if not objectives.keys() & set(scored):
+        raise ValueError(f"objectives: name at least one that is scored ({', '.join(scored)})")
+
+
+def check_measured(key: str, names: Iterable[str], task: str) -> None:
+    """Raises ValueError for what is no figure of the task's score, a training, or a network."""
+    known = (*TASK_DEFAULTS[task].scored, *OF_TRAINING)
+    for name in names:
+        if name not in CLOSED_FORM and name not in known:
+            raise ValueError(
+                f"{key}: {task} measures {', '.join(known)} (and counts "
+                f"{', '.join(sorted(CLOSED_FORM))}); got {name}"
+            )

@@ -21,6 +21,54 @@ def non_dominated(losses: Floats) -> NDArray[np.bool_]:
     return np.logical_not((no_worse & better).any(axis=0))
 
 
+def layers(losses: Floats) -> NDArray[np.intp]:
+    """The layer of each row: 0 for the front, 1 for the front of what is left without it, ...
+
+    losses: (n, m), no NaN. Returns (n,). Non-dominated sorting (Deb et al., 2002, section III.A).
+    """
+    no_worse = np.ones((len(losses), len(losses)), dtype=bool)  # [i, j]: i at most j
+    for column in losses.T:
+        no_worse &= column[:, None] <= column[None, :]
+    dominates = no_worse & ~no_worse.T  # [i, j]: i dominates j
+    above = dominates.sum(axis=0)
+    found = np.zeros(len(losses), dtype=np.intp)
+    left, layer = np.ones(len(losses), dtype=bool), 0
+    while left.any():
+        front = left & (above == 0)
+        found[front] = layer
+        above -= dominates[front].sum(axis=0)
+        left, layer = left & ~front, layer + 1
+    return found
+
+
+def crowding(losses: Floats) -> Floats:
+    """How much room the neighbours of each row leave it, among rows of one layer.
+
+    losses: (n, m). Returns (n,): the sum over objectives of the distance between the two
+    neighbours as a share of the range; infinite at the ends (Deb et al., 2002, section III.B).
+    """
+    room = np.zeros(len(losses))
+    for column in losses.T:
+        order = np.argsort(column, kind="stable")
+        room[order[[0, -1]]] = np.inf
+        span = column[order[-1]] - column[order[0]]
+        if span > 0:
+            room[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
+    return room
+
+
+def best_first(losses: Floats) -> list[int]:
+    """Rows by layer; within a layer the least crowded first, of equals (both ends of a layer are)
+    the one with less of the first loss, then of the next, then the earlier one.
+
+    losses: (n, m), no NaN.
+    """
+    layer, room = layers(losses), np.zeros(len(losses))
+    for number in range(layer.max(initial=-1) + 1):
+        room[layer == number] = crowding(losses[layer == number])
+    return sorted(range(len(losses)), key=lambda row: (layer[row], -room[row], *losses[row], row))
+
+
 def hypervolume(losses: Floats, reference: Floats) -> float:
     """The volume that the rows dominate below the reference point, exactly.
 

@@ -7,13 +7,14 @@ from typing import Literal
 
 from .errors import ConfigError
 
-Kind = Literal["search_spaces", "studies", "recipes", "bench", "bench_training"]
+Kind = Literal["search_spaces", "studies", "recipes", "tables", "bench", "bench_training"]
 
 _PACKAGE = Path(__file__).resolve().parent
 _IN_CHECKOUT: dict[Kind, str] = {
     "search_spaces": "search_spaces/*.yaml",
     "studies": "studies/*.yaml",
     "recipes": "hybridnas/recipes/*.yaml",
+    "tables": "hybridnas/tables/*.yaml",
     "bench": "kernels/bench/*.py",
     "bench_training": "scripts/*_training.py",
 }
@@ -40,7 +41,7 @@ def find(kind: Kind, name_or_path: str | Path) -> Path:
     path = Path(text).expanduser()
     if path.is_file():
         return path
-    what = {"search_spaces": "search space", "studies": "study", "recipes": "recipe"}[kind]
+    what = {"search_spaces": "search space", "studies": "study"}.get(kind, kind.rstrip("s"))
     raise ConfigError(
         f"no {what} {text!r}: it is neither a file nor one of the shipped ones ({', '.join(names)})"
     )

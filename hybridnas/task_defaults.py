@@ -10,12 +10,18 @@ from typing import Any
 @dataclass(frozen=True)
 class TaskDefaults:
     """measures: figures of its score that can be objectives, shares of 1 that grow as a model gets
-    better; the first is the usual one. task, recipe: keys of these where they differ from
-    classification's, which are the defaults of config.Task and config.Recipe."""
+    better; the first is the usual one. losses: those that fall. task, recipe: keys of these where
+    they differ from classification's, which are the defaults of config.Task and config.Recipe."""
 
     measures: tuple[str, ...]
+    losses: tuple[str, ...] = ()
     task: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """All figures of its score that can be objectives."""
+        return self.measures + self.losses
 
     @property
     def objectives(self) -> dict[str, str]:
@@ -23,9 +29,10 @@ class TaskDefaults:
 
 
 TASK_DEFAULTS: Mapping[str, TaskDefaults] = {
-    "classification": TaskDefaults(("top1", "top5")),
+    "classification": TaskDefaults(("top1", "top5"), losses=("loss",)),
     "segmentation": TaskDefaults(
         ("miou", "aacc", "macc"),
+        losses=("loss",),
         task={"train": "training", "val": "validation"},
         recipe={"batch_size": 16, "lr": 5e-4, "label_smoothing": 0.0},
     ),

@@ -41,7 +41,7 @@ def work(
 def score(candidate: Candidate) -> float:
     """Long trainings tell the truth, short ones see MACs alone; seeds differ a little."""
     truth = helpers.score(helpers.network(candidate))
-    if candidate.protocol.fidelity == SHORT:
+    if helpers.protocol(candidate).fidelity == SHORT:
         truth = 1 - 1 / (1 + candidate.costs["macs"] / 1e6)
     return truth + 1e-6 * candidate.protocol.seed
 
@@ -56,7 +56,7 @@ def evaluation(candidate: Candidate, **changes: Any) -> Evaluation:
         started_at=helpers.START,
         ended_at=helpers.START,
         metrics={"top1": score(candidate), **candidate.costs},
-        timing={"total_s": float(candidate.protocol.fidelity.epochs)},
+        timing={"total_s": float(helpers.protocol(candidate).fidelity.epochs)},
     )
     return replace(good, **changes)
 

@@ -19,8 +19,9 @@ from mask_sets import write_set
 from hybridnas.cli.resolve import origin_of
 from hybridnas.export import export_model
 from hybridnas.search.plan import make_plan
+from hybridnas.search.rows import Row
 from hybridnas.search.studies import read_study
-from hybridnas.search.view import Row, StudyView
+from hybridnas.search.view import StudyView
 from hybridnas.store import Store
 
 STAGES = [{"depth": 1, "width": [8, 16], "mixer": mixer} for mixer in ("gated_conv", "ssm")]

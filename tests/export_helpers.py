@@ -17,8 +17,9 @@ from hybridnas.evaluate import evaluate
 from hybridnas.export import export_model
 from hybridnas.search import weights
 from hybridnas.search.plan import Plan, make_plan
+from hybridnas.search.rows import Row
 from hybridnas.search.studies import read_study
-from hybridnas.search.view import Row, StudyView
+from hybridnas.search.view import StudyView
 from hybridnas.search.worker import as_evaluation
 from hybridnas.store import Evaluation, Store
 

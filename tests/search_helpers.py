@@ -12,12 +12,12 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from hybridnas.architecture import Architecture
-from hybridnas.config import Bound, parse_study
+from hybridnas.config import Bound, Protocol, parse_study
 from hybridnas.cost import cost
-from hybridnas.objectives import OF_THE_STUDY
 from hybridnas.search.core import SearchCore
 from hybridnas.search.feasibility import Feasibility
 from hybridnas.search.fresh import Proposal
+from hybridnas.search.ladder import problem_of
 from hybridnas.search.observer import Candidate, Finished, Observer
 from hybridnas.search.plan import Plan
 from hybridnas.space import Genome, SearchSpace
@@ -85,6 +85,12 @@ def network(of: Candidate | Proposal) -> Architecture:
     return of.architecture
 
 
+def protocol(of: Candidate) -> Protocol:
+    """What a candidate of a study is to be evaluated under."""
+    assert isinstance(of.protocol, Protocol)
+    return of.protocol
+
+
 def score(architecture: Architecture) -> float:
     """A made-up accuracy: more blocks and more SSM are better, with some noise."""
     blocks = [block for stage in architecture.stages for block in stage.blocks]
@@ -93,17 +99,16 @@ def score(architecture: Architecture) -> float:
     return 1 - 1 / (2 + len(blocks) + ssm + noise)
 
 
-def result(core: SearchCore, candidate: Candidate, **changes: Any) -> Evaluation:
+def result(candidate: Candidate, **changes: Any) -> Evaluation:
     """What a worker would have recorded of a candidate, after a minute on a GPU of its own."""
-    costs = {n: v for n, v in candidate.costs.items() if n not in OF_THE_STUDY}
     good = Evaluation(
         architecture_digest=candidate.digest,
-        protocol_digest=core.protocol.digest,
+        protocol_digest=candidate.protocol.digest,
         status="ok",
-        seed=0,
+        seed=candidate.protocol.seed,
         started_at=START,
         ended_at=START + timedelta(minutes=1),
-        metrics={"top1": score(network(candidate)), "top5": 0.9, **costs},
+        metrics={"top1": score(network(candidate)), "top5": 0.9, **candidate.recorded},
         timing={"total_s": 60.0, "gpu_s": 60.0},
         machine={"device": "cpu"},
     )
@@ -120,7 +125,7 @@ FAILED: dict[str, Any] = {
 
 def start(plan: Plan, store: Store, observer: Observer | None = None) -> SearchCore:
     store.put_study(plan.study.name, plan.config)
-    return SearchCore(plan, store, observer)
+    return SearchCore(problem_of(plan), store, observer)
 
 
 def asked(core: SearchCore) -> Candidate:
@@ -131,7 +136,7 @@ def asked(core: SearchCore) -> Candidate:
 
 def finish(core: SearchCore, candidate: Candidate, **changes: Any) -> str | None:
     """Records a candidate's result and settles it; the reason of a failure."""
-    written = core.store.record(candidate.token, result(core, candidate, **changes))
+    written = core.store.record(candidate.token, result(candidate, **changes))
     assert written is not None, "the candidate holds no lease"
     return core.settle(candidate.number)
 

@@ -6,11 +6,6 @@ PYTEST_DONT_REWRITE: nothing is asserted here, and tests import from here before
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +14,8 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy
+from postgres_server import PASSWORD as PASSWORD
+from postgres_server import Server, is_installed
 
 from hybridnas.store import Evaluation, Store
 
@@ -42,42 +39,14 @@ EVALUATION = Evaluation(
 )
 FAILED = replace(EVALUATION, status="failed", reason="diverged", message="loss is nan", metrics={})
 
-# Holds every character that a URL, a template or a shell could stumble over.
-PASSWORD = "s3{cret}/@:%'"
-_PASSWORD_IN_URL = "s3%7Bcret%7D%2F%40%3A%25%27"
-
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URL of a throw-away PostgreSQL server, up to the name of the database."""
-    if shutil.which("initdb") is None or shutil.which("pg_ctl") is None:
+    if not is_installed():
         pytest.skip("needs PostgreSQL's initdb and pg_ctl on the PATH")
-    folder = Path(tempfile.mkdtemp(prefix="hybridnas-postgres-"))
-    # PostgreSQL refuses to run as root.
-    user = "nobody" if os.geteuid() == 0 else None
-    if user is not None:
-        shutil.chown(folder, user)
-    data, log = folder / "data", folder / "log"
-    try:
-        (folder / "password").write_text(PASSWORD)
-        (folder / "password").chmod(0o644)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        options = (
-            f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-        )
-        for command in (
-            f"initdb -D {data} -U tester -A scram-sha-256 --pwfile={folder / 'password'} "
-            "--no-locale -E UTF8 --no-sync".split(),
-            ["pg_ctl", "-D", str(data), "-l", str(log), "-w", "-o", options, "start"],
-        ):
-            subprocess.run(command, cwd=folder, user=user, stdout=subprocess.DEVNULL, check=True)
-        yield f"postgresql+psycopg://tester:{_PASSWORD_IN_URL}@127.0.0.1:{port}/"
-    finally:
-        stop = ["pg_ctl", "-D", str(data), "-m", "immediate", "stop"]
-        subprocess.run(stop, cwd=folder, user=user, capture_output=True, check=False)
-        shutil.rmtree(folder)
+    with Server() as server:
+        yield server.url
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from calibration_helpers import (
     work,
 )
 from scipy.stats import kendalltau
-from search_helpers import FAILED, Notes
+from search_helpers import FAILED, Notes, protocol
 
 from hybridnas.config import Fidelity
 from hybridnas.cost import cost
@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def test_every_architecture_is_trained_at_both_fidelities(store: Store) -> None:
     notes = Notes()
     found = drive(work(store, archs=9, seeds=2, observer=notes))
-    trained = {(c.digest, c.protocol.fidelity.epochs, c.protocol.seed) for c in found}
+    trained = {(c.digest, protocol(c).fidelity.epochs, c.protocol.seed) for c in found}
     archs = {c.digest for c in found}
     assert len(archs) == 9
     assert trained == {
@@ -79,7 +79,7 @@ def test_the_answer_against_scipy(store: Store) -> None:
 
 def test_several_seeds_give_the_mean_and_their_agreement(store: Store) -> None:
     calibration = work(store, archs=9, seeds=2)
-    last = {(c.digest, c.protocol.fidelity): score(c) for c in drive(calibration)}
+    last = {(c.digest, protocol(c).fidelity): score(c) for c in drive(calibration)}
     result = calibration.result()
     assert result["between_seeds"]["tau"] == 1
     for row in result["scores"]:
@@ -145,11 +145,11 @@ def test_limits_hold_at_the_study_s_top_and_costs_are_those_of_each_fidelity(sto
     store.put_study(plan.study.name, plan.config)
     calibration = CalibrationWork(plan, store, setting)
     candidates = drive(calibration)
-    assert {c.protocol.fidelity for c in candidates} == {low, middle}
+    assert {protocol(c).fidelity for c in candidates} == {low, middle}
     for candidate in candidates:
         own, counted = (
             cost(search_helpers.network(candidate), size, num_classes=10).macs
-            for size in (candidate.protocol.fidelity.resolution, 64)
+            for size in (protocol(candidate).fidelity.resolution, 64)
         )
         assert counted <= limit
         known = store.finished(candidate.digest, candidate.protocol.digest)
@@ -162,9 +162,10 @@ def test_a_search_looks_up_what_a_calibration_trained(store: Store) -> None:
     drive(calibration)
     raw = {"space": search_helpers.LISTED, "fidelities": [SHORT.model_dump(), LONG.model_dump()]}
     core = search_helpers.start(search_helpers.plan(**raw), store)
-    assert core.protocol.digest == calibration.judges[0].digest
+    terms = [core.problem.terms(rung, 0).digest for rung in (0, 1)]
+    assert terms == [calibration.proxies[0].digest, calibration.judges[0].digest]
     architecture, _ = calibration.members[0]
-    assert store.finished(architecture.digest, core.protocol.digest) is not None
+    assert all(store.finished(architecture.digest, digest) for digest in terms)
 
 
 def test_a_view_knows_the_calibrations_of_its_fidelity(store: Store) -> None:

@@ -16,6 +16,7 @@ from hybridnas.cli.common import in_units
 from hybridnas.cli.resolve import study_to_run
 from hybridnas.search import driver
 from hybridnas.search.core import SearchCore
+from hybridnas.search.ladder import problem_of
 from hybridnas.search.observer import Observer
 from hybridnas.search.plan import Plan, register
 from hybridnas.search.studies import read_study
@@ -36,7 +37,7 @@ def search_without_ray(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
         observer: Observer,
     ) -> str:
         register(plan, store, resume)
-        helpers.drive(SearchCore(plan, store, observer))
+        helpers.drive(SearchCore(problem_of(plan), store, observer))
         return reason
 
     monkeypatch.setattr(driver, "run_study", run_study)
@@ -102,10 +103,10 @@ def test_dry_run_takes_no_bad_database_for_a_new_one(
         ("127.0.0.1:1", "postgresql+psycopg://u:p@127.0.0.1:1/x"),
     ):
         assert words in populated.refused("search", "quickstart", "--dry-run", "--storage", url)
-    monkeypatch.setattr(schema, "revisions", lambda: ["0001", "0002", "0003"])
+    monkeypatch.setattr(schema, "revisions", lambda: ["0001", "0002", "0003", "0004"])
     for more in ([], ["--resume"]):
         message = populated.refused("search", "quickstart", "--dry-run", *more)
-        assert "this program needs 0003; run: hybridnas db upgrade" in message
+        assert "this program needs 0004; run: hybridnas db upgrade" in message
     new = ("--storage", "sqlite:///new.db")
     assert "database a new database (no " in populated.shown(
         "search", "quickstart", "--dry-run", *new
@@ -131,7 +132,10 @@ BAD_STUDIES: list[tuple[dict[str, Any], str]] = [
     ({"task": {"val": "dev"}}, r"digits have no split 'dev'; allowed: train, val, test"),
     ({"task": "tracking"}, r"task.name: .*'classification', .*, got 'tracking'"),
     ({"budget": {"trials": 0}}, r"budget.trials: .* greater than 0, got 0"),
-    ({"objectives": {"macs": "minimize"}}, r"name at least one that is measured \(top1, top5\)"),
+    (
+        {"objectives": {"macs": "minimize"}},
+        r"name at least one that is scored \(top1, top5, loss\)",
+    ),
 ]
 
 
@@ -243,7 +247,8 @@ def test_status_of_an_empty_study(populated: Cli) -> None:
 
 def test_pareto(populated: Cli) -> None:
     found = populated.json("pareto", "shapes")
-    assert found[0].keys() == {"trial", "arch", "values", "params", "top1_se", "stages"}
+    known = {"trial", "arch", "values", "params", "top1_se", "stages"}
+    assert found[0].keys() == known | {"seeds", "spread", "reused"}
     macs = [member["values"]["macs"] for member in found]
     top1 = [member["values"]["top1"] for member in found]
     assert macs == sorted(macs)

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from hybridnas.config import Fidelity, Protocol, Recipe, Study, Task, parse_study
 from hybridnas.errors import ConfigError
-from hybridnas.objectives import BEST, CLOSED_FORM, STANDARD_ERRORS
+from hybridnas.objectives import BEST, CLOSED_FORM, OF_TRAINING, STANDARD_ERRORS
 from hybridnas.strict_yaml import override
+from hybridnas.study_parts import Constraints
 from hybridnas.task_defaults import TASK_DEFAULTS
 
 RAW: dict[str, Any] = {
@@ -36,7 +37,7 @@ def without(key: str) -> dict[str, Any]:
 def test_what_a_study_leaves_out() -> None:
     plain = study()
     assert plain.objectives == {"top1": "maximize", "macs": "minimize"}
-    assert (plain.task, plain.recipe, plain.sampler.name) == (Task(), Recipe(), "tpe")
+    assert (plain.task, plain.recipe, plain.sampler.name) == (Task(), Recipe(), "ehvi")
     assert plain.constraints.bounds() == {}
     assert plain.references is None
     assert plain.fidelity == Fidelity(epochs=2, resolution=32)
@@ -93,11 +94,11 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ),
         (
             {"constraints": {"latency": {"max": 1}}},
-            r"'constraints.latency'; allowed: macs, params, latency_ms$",
+            r"'constraints.latency'; allowed: macs, params, latency_ms, top1, .*, train_hours$",
         ),
         (
             {"sampler": {"name": "tpe", "gamma": 1}},
-            r"'sampler.gamma'; allowed: name, seed, start",
+            r"sampler: tpe has no option 'gamma'; allowed: startup_trials, seed",
         ),
         ({"name": "two words"}, r"tiny.yaml: name: string should match pattern .*got 'two words'"),
         ({"name": "-x"}, r"name: string should match pattern"),
@@ -107,11 +108,12 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ({"task": "segmentation"}, r"task: segmentation needs data, a folder \(--set task.data="),
         (
             {"task": {"name": "segmentation", "data": "x"}, "objectives": {"top1": "maximize"}},
-            r"segmentation measures miou, aacc, macc \(and counts latency_ms, macs, .*; got top1$",
+            r"segmentation measures miou, aacc, macc, loss, memory_mb, train_hours \(and counts lat"
+            r"ency_ms, macs, params\); got top1$",
         ),
         (
             {"task": {"name": "detection", "data": "x"}, "objectives": {"macs": "minimize"}},
-            r"name at least one that is measured \(box_ap, mask_ap, ",
+            r"name at least one that is scored \(box_ap, mask_ap, ",
         ),
         (
             {"task": {"max_corrupt": 2}},
@@ -131,13 +133,22 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ),
         (
             {"objectives": {"speed": "maximize"}},
-            r"classification measures top1, top5 .*; got speed",
+            r"classification measures top1, top5, .*; got speed",
         ),
         (
-            {"objectives": {"macs": "minimize"}},
-            r"name at least one that is measured \(top1, top5\)",
+            {"objectives": {"macs": "minimize", "train_hours": "minimize"}},
+            r"name at least one that is scored \(top1, top5, loss\)",
         ),
-        ({"objectives": {}}, r"objectives: name at least one that is measured"),
+        ({"objectives": {}}, r"objectives: name at least one that is scored"),
+        (
+            {"task": {"name": "detection", "data": "x"}, "objectives": {"loss": "minimize"}},
+            r"detection measures box_ap, .*; got loss",
+        ),
+        (
+            {"constraints": {"miou": {"min": 0.3}}},
+            r"constraints: classification measures top1, .*; got miou",
+        ),
+        ({"constraints": {"top1": {"min": 70}}}, r"constraints.top1.min: a share of 1, got 70"),
         ({"objectives": {"top1": "up"}}, r"objectives.top1: input should be 'maximize' or 'mini"),
         (
             {"objectives": {"top1": "minimize"}},
@@ -149,7 +160,16 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
             r"constraints.macs: min 2 is above max 1",
         ),
         ({"constraints": {"macs": {"max": "4.5 G"}}}, r"constraints.macs.max: .*got '4.5 G'"),
-        ({"sampler": "cmaes"}, r"sampler.name: input should be 'tpe', 'nsga2' or 'random', got"),
+        (
+            {"sampler": "cmaes"},
+            r"sampler: no sampler 'cmaes'; allowed: .*tpe, .*, or any of Optuna",
+        ),
+        (
+            {"sampler": {"name": "nsga2", "startup_trials": 5}},
+            r"sampler: nsga2 has no option 'startup_trials'; allowed: population_size, seed",
+        ),
+        ({"sampler": {"name": "a:B", "n": 5}}, r"a:B has no option 'n'; allowed: options, seed"),
+        ({"sampler": {"name": "evolution", "survival": "x"}}, r"survival: .*'age' or 'rank', got"),
         ({"budget": {}}, r"budget: give at least one of trials, hours, gpu_hours"),
         ({"budget": {"trials": True}}, r"budget.trials: no key here is true or false, got True"),
         ({"seed": -1}, r"seed: input should be greater than or equal to 0, got -1"),
@@ -185,12 +205,13 @@ def test_settings_of_the_command_line_reach_the_study() -> None:
 def test_every_objective_has_a_best_direction() -> None:
     for task, known in TASK_DEFAULTS.items():
         given = {"name": task, "data": "x"}
-        for name in (*known.measures, *CLOSED_FORM):
+        for name in (*known.scored, *OF_TRAINING, *CLOSED_FORM):
             objectives = {known.measures[0]: "maximize", name: BEST[name]}
             known_study = study(task=given, objectives=objectives, latency="table.json")
             assert known_study.objectives[name] == BEST[name]
-            assert (BEST[name] == "minimize") == (name in CLOSED_FORM)
-    assert BEST.keys() == {n for t in TASK_DEFAULTS.values() for n in t.measures} | CLOSED_FORM
+            assert (BEST[name] == "maximize") == (name in known.measures)
+    scored = {name for task in TASK_DEFAULTS.values() for name in task.scored}
+    assert BEST.keys() == scored | CLOSED_FORM | {*OF_TRAINING} == Constraints.model_fields.keys()
     assert STANDARD_ERRORS.keys() <= BEST.keys()
 
 

@@ -30,7 +30,7 @@ from search_helpers import (
 from hybridnas.architecture import Architecture
 from hybridnas.cost import cost
 from hybridnas.reference import REFERENCES, reference
-from hybridnas.search import core as core_module
+from hybridnas.search import spending
 from hybridnas.search.plan import fitting_references
 from hybridnas.space import SearchSpace
 from hybridnas.store import SessionRecord, Store
@@ -59,14 +59,15 @@ def test_a_study_runs_to_the_end_of_its_trials(study_store: Store) -> None:
         record = study_store.trial("shapes", trial.number)
         assert record is not None
         assert record.evaluation is not None
-        assert record.evaluation == replace(result(core, candidate), id=record.evaluation.id)
+        assert record.evaluation == replace(result(candidate), id=record.evaluation.id)
         json = study_store.architecture_json(candidate.digest)
         assert json == candidate.architecture.to_json()
         told = {"top1", "total_s", "evaluation"}
         assert told <= trial.user_attrs.keys()
         assert trial.user_attrs["evaluation"] == record.evaluation.id
         assert "reused" not in trial.user_attrs
-    assert study_store.protocol_json(core.protocol.digest) == core.protocol.to_json()
+    protocol = candidates[0].protocol
+    assert study_store.protocol_json(protocol.digest) == protocol.to_json()
 
 
 def test_a_trial_is_complete_when_it_is_created(study_store: Store) -> None:
@@ -76,6 +77,7 @@ def test_a_trial_is_complete_when_it_is_created(study_store: Store) -> None:
     assert trial.state == TrialState.RUNNING
     assert trial.params.keys() == trial.distributions.keys() == core.space.genes.keys()
     architecture = core.space.decode(trial.params)
+    assert isinstance(architecture, Architecture)
     assert (candidate.architecture, candidate.digest) == (architecture, architecture.digest)
     known = cost(architecture, 32, num_classes=10)
     assert candidate.costs == {"macs": known.macs, "params": known.params}
@@ -128,7 +130,7 @@ def test_a_lost_node_is_recorded(study_store: Store) -> None:
     assert record.evaluation is not None
     assert (record.evaluation.status, record.evaluation.reason) == ("failed", "node_lost")
     assert trial.user_attrs["evaluation"] == record.evaluation.id
-    late = study_store.record(candidate.token, result(core, candidate))
+    late = study_store.record(candidate.token, result(candidate))
     assert late == record.evaluation.id, "the lease is used up"
     assert study_store.trial("shapes", 0) == record
 
@@ -141,7 +143,7 @@ def test_a_result_in_the_last_moment_stands(
     candidate, real = asked(core), Store.record
 
     def after_the_worker(self: Store, token: str, evaluation: Any) -> int | None:
-        real(self, candidate.token, result(core, candidate))
+        real(self, candidate.token, result(candidate))
         return real(self, token, evaluation)
 
     monkeypatch.setattr(Store, "record", after_the_worker)
@@ -189,7 +191,7 @@ def test_a_study_names_its_references() -> None:
 
 def test_hours_end_a_search(study_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(core_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(spending, "time", SimpleNamespace(monotonic=lambda: clock.now))
     ended = SessionRecord(
         id=1,
         study="shapes",
@@ -218,7 +220,7 @@ def test_gpu_hours_end_a_search_over_all_runs(study_store: Store) -> None:
     for _ in range(2):
         finish(core, asked(core))
     waiting, recorded = asked(core), asked(core)
-    assert study_store.record(recorded.token, result(core, recorded))
+    assert study_store.record(recorded.token, result(recorded))
     again = start(limited, study_store)
     assert again.stop_reason == "gpu_hours", "three results are paid, one of them not told before"
     states = [t.state for t in optuna_trials(study_store)]

@@ -12,6 +12,7 @@ from hybridnas.config import Fidelity, Protocol, Recipe, Task
 from hybridnas.data import open_split, resident
 from hybridnas.data.decoding import Whole
 from hybridnas.evaluate import Outcome, evaluate
+from hybridnas.objectives import figure
 from hybridnas.reference import reference
 from hybridnas.tasks import TASKS, Loaders
 
@@ -57,3 +58,25 @@ def test_the_peak_of_a_candidate_that_fails_early_is_its_own(
     outcome = failed(monkeypatch, ValueError("early"))
     assert outcome.message == "ValueError: early"
     assert outcome.timing["gpu_peak_mib"] == 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_memory_is_the_candidate_s_own_whatever_images_lie_on_the_gpu() -> None:
+    def memory_mb(batch_size: int, resolution: int = 32) -> float:
+        protocol = Protocol(
+            task=Task(),
+            recipe=Recipe(batch_size=batch_size, warmup_epochs=0),
+            fidelity=Fidelity(epochs=1, resolution=resolution),
+        )
+        outcome = evaluate(reference("mambaout_femto"), protocol, device="cuda")
+        found = figure("memory_mb", outcome.metrics, outcome.timing)
+        assert found is not None, outcome.message
+        assert outcome.timing["gpu_images_mib"] > 0
+        return found
+
+    memory_mb(64)  # what is allocated once in a process
+    alone = memory_mb(64)
+    memory_mb(64, resolution=96)  # its images stay
+    assert memory_mb(64) == pytest.approx(alone, rel=0.02)
+    assert memory_mb(256) > 2 * alone

@@ -22,9 +22,11 @@ from search_helpers import (
 
 from hybridnas.config import Bound, Sampler
 from hybridnas.errors import SpaceError
+from hybridnas.objectives import Direction
 from hybridnas.search.feasibility import Feasibility, neighbours
 from hybridnas.search.fresh import FreshProposals, Proposal
-from hybridnas.search.proposer import Proposer, make_sampler
+from hybridnas.search.proposer import Proposer
+from hybridnas.search.samplers import make_sampler
 from hybridnas.space import Genome, SearchSpace
 from hybridnas.store import Store
 
@@ -202,7 +204,9 @@ def test_a_thousand_proposals_keep_the_constraint(
     """Acceptance: none that violates it becomes a trial, none comes twice, each is fast."""
     hard = constrained(small, macs=Bound(max=tight))
     config = Sampler.model_validate({"name": sampler})
-    proposer = Proposer(small.genes, ["maximize", "minimize"], make_sampler(config, seed=0))
+    objectives: dict[str, Direction] = {"top1": "maximize", "macs": "minimize"}
+    asked = make_sampler(config, hard, objectives, seed=0)
+    proposer = Proposer(small.genes, list(objectives.values()), asked)
     fresh = FreshProposals(hard, proposer, seed=0)
     proposals: list[Proposal] = []
     spent_s = 0.0

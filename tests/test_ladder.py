@@ -18,8 +18,9 @@ from hybridnas.cost import cost
 from hybridnas.data import open_split
 from hybridnas.errors import ConfigError
 from hybridnas.evaluate import evaluate
-from hybridnas.search.ladder import ladder, rung_protocol
+from hybridnas.search.ladder import ladder
 from hybridnas.search.observer import Silent
+from hybridnas.search.plan import rung_protocol
 from hybridnas.search.searcher import StudySearcher
 from hybridnas.store import Store
 from hybridnas.tasks import TASKS
@@ -160,8 +161,6 @@ def test_the_dry_run_states_each_rung_s_cost(cli: Cli) -> None:
     assert low["image_macs"] < high["image_macs"]
     shown = cli.shown("search", name, "--dry-run")
     assert "3 epochs at 32 px, batches of 128: 3,000 images x " in shown
-    assert "a search evaluates at the last of these" in shown
-    assert "evaluates at the last" not in cli.shown("search", write_study(), "--dry-run")
 
 
 @pytest.mark.parametrize("wrong", [[FULL, SMALL], [SMALL, SMALL]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,7 +41,7 @@ def study(**changes: Any) -> Study:
 
 def candidate(number: int, **changes: Any) -> Candidate:
     protocol = study(**changes).protocol("0123456789ab", ("a", "b"))
-    return Candidate(number, "token", TINY, TINY.digest, COSTS, protocol)
+    return Candidate(number, "token", TINY, TINY.digest, COSTS, protocol, COSTS)
 
 
 def finished(number: int, top1: float | None = None, **changes: Any) -> Finished:
@@ -160,6 +161,33 @@ def test_the_budget_that_ends_first_says_when(clock: Clock) -> None:
     assert ", about 0:30 left" in frame(view, out)
     view.finished(finished(0, 0.5))  # nine more would take nine minutes
     assert ", about 0:30 left" in frame(view, out)
+
+
+def test_a_candidate_on_a_ladder_says_where_it_is(clock: Clock) -> None:
+    ladder = [{"epochs": number, "resolution": 32} for number in (1, 4)]
+    out = console()
+    view = LiveView(study(fidelities=ladder), out)
+    view.started(replace(candidate(0), rung=1, stage="rung 2 of 2"))
+    clock.now = 30
+    low: dict[str, Any] = {"stage": "rung 1 of 2", "counts": False}
+    high: dict[str, Any] = {"stage": "rung 2 of 2", "begins": False}
+    again: dict[str, Any] = {"stage": "seed 1 of 3", "begins": False, "counts": False}
+    view.finished(finished(1, 0.9, **low))
+    view.finished(finished(2, 0.5, **high))
+    view.finished(finished(2, 0.7, **again))
+    shown = frame(view, out)
+    assert "shapes 1 of 6 done 0:30 best top1 0.5000 (S2, " in shown, "one trial, one top score"
+    assert "\n0 S2 rung 2 of 2 1.23 M 0/4 " in shown
+    assert "trial 1 S2, 1.23 M MACs (rung 1 of 2): top1 0.9000" in shown
+    assert "trial 2 S2, 1.23 M MACs (seed 1 of 3): top1 0.7000" in shown
+    lines = Lines(study(fidelities=ladder), out)
+    lines.started(replace(candidate(3), stage="rung 1 of 2"))
+    lines.finished(finished(2, 0.5, **high))
+    told = out.export_text().splitlines()
+    assert told[-2:] == [
+        "[0:00] trial 3 started: S2, 1.23 M MACs (rung 1 of 2)",
+        "[0:00] trial 2 S2, 1.23 M MACs (rung 2 of 2): top1 0.5000 +- 0.0100, 12.3 s, 0 done of 6",
+    ]
 
 
 # ---------------------------------------------------------------- plain lines

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from hybridnas.pareto import Floats, hypervolume, non_dominated
+from hybridnas.pareto import Floats, crowding, hypervolume, layers, non_dominated
 
 SHAPES = [(n, m) for n in (1, 2, 5, 12) for m in (1, 2, 3)]
 
@@ -97,3 +97,28 @@ def test_hypervolume_of_a_dense_sample() -> None:
     points = rng.random((40_000, 4))
     share = float(np.mean(np.any(np.all(x[None] <= points[:, None], axis=2), axis=1)))
     assert hypervolume(x, reference) == pytest.approx(share, abs=4 * 0.5 / 200)
+
+
+@pytest.mark.parametrize(("n", "m"), [(0, 2), (1, 2), (30, 1), (30, 2), (30, 3)])
+def test_layers_are_what_is_left_of_lower_ones(n: int, m: int) -> None:
+    losses = on_grid(n, m, seed=1)
+    want: dict[int, int] = {}
+    number = 0
+    while len(want) < n:
+        left = [i for i in range(n) if i not in want]
+        rows = losses[left]
+        for i in left:
+            if not ((rows <= losses[i]).all(axis=1) & (rows < losses[i]).any(axis=1)).any():
+                want[i] = number
+        number += 1
+    assert layers(losses).tolist() == [want[i] for i in range(n)]
+
+
+def test_crowding_by_hand() -> None:
+    inf = float("inf")
+    losses = np.array([[0.0, 8.0], [4.0, 0.0], [1.0, 4.0], [2.0, 2.0]])
+    # of (1, 4): (2 - 0) / 4 + (8 - 2) / 8; of (2, 2): (4 - 1) / 4 + (4 - 0) / 8
+    assert crowding(losses).tolist() == [inf, inf, 1.25, 1.25]
+    assert crowding(np.array([[1.0, 2.0]])).tolist() == [inf]
+    equal = crowding(np.array([[1.0, 3.0], [1.0, 1.0], [1.0, 2.0]]))
+    assert equal[1] == equal[0] == inf

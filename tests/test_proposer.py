@@ -8,20 +8,26 @@ from typing import Any
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from search_helpers import constrained
 
 from hybridnas.config import Sampler
-from hybridnas.search.proposer import Proposer, make_sampler
+from hybridnas.objectives import Direction
+from hybridnas.search.proposer import Proposer
+from hybridnas.search.samplers import make_sampler
 from hybridnas.space import Genome, SearchSpace
 
-SAMPLERS = ["tpe", "nsga2", "random"]
-GENES = SearchSpace.load("hybrid_small").genes
+SAMPLERS = ["tpe", "nsga2", "nsga3", "evolution", "random"]
+SPACE = SearchSpace.load("hybrid_small")
+GENES = SPACE.genes
+OBJECTIVES: dict[str, Direction] = {"top1": "maximize", "macs": "minimize"}
 MIXER = "stage2.mixer"
 GENERATION = "NSGAIISampler:generation"
 
 
 def proposer(name: str, seed: int = 0, **options: int) -> Proposer:
     config = Sampler.model_validate({"name": name, **options})
-    return Proposer(GENES, ["maximize", "minimize"], make_sampler(config, seed))
+    sampler = make_sampler(config, constrained(SPACE), OBJECTIVES, seed)
+    return Proposer(GENES, list(OBJECTIVES.values()), sampler)
 
 
 def draws(number: int, seed: int = 0) -> list[Genome]:
@@ -77,7 +83,7 @@ def test_proposals_are_genomes_and_follow_the_seed(name: str) -> None:
         assert all(value in GENES[gene] for gene, value in genome.items())
 
 
-@pytest.mark.parametrize("name", ["tpe", "nsga2"])
+@pytest.mark.parametrize("name", ["tpe", "nsga2", "evolution"])
 def test_a_remembered_history_guides_proposals(name: str) -> None:
     blank, taught, random_one = proposer(name), proposer(name), proposer("random")
     for number, genome in enumerate(draws(100)):

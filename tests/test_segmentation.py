@@ -24,6 +24,7 @@ from hybridnas.layers.blocks import Gated
 from hybridnas.mixers.gated_conv import GatedConv
 from hybridnas.reference import reference
 from hybridnas.tasks.confusion import Confusion, segmentation_metrics
+from hybridnas.tasks.inference import Inference
 from hybridnas.tasks.segmentation import (
     score,
     segmentation_loaders,
@@ -133,7 +134,12 @@ def test_ade20k_is_scored_as_defined(tmp_path: Path) -> None:
     loader = validation_loader(ade, resolution=512, batch_size=2, device=CPU)
     result = score(MadeUp(found, 150), loader, CPU)
     all_truth, all_found = (np.concatenate([x.ravel() for x in maps]) for maps in (truth, found))
-    assert result.metrics == pytest.approx(by_definition(all_truth, all_found, 150), rel=1e-9)
+    known = by_definition(all_truth, all_found, 150)
+    # Of logits 1 for the predicted class and 0 for the others.
+    loss = np.log(np.e + 149) - known["aacc"]
+    metrics = dict(result.metrics)
+    assert metrics.pop("loss") == pytest.approx(loss, rel=1e-6)
+    assert metrics == pytest.approx(known, rel=1e-9)
     assert (result.num_images, result.num_corrupt, result.device_type) == (3, 0, "cpu")
 
 
@@ -154,10 +160,22 @@ def test_scores_are_counted_at_the_size_of_the_annotations(tmp_path: Path) -> No
     assert model.training
     split = masks.open_split(shapes_task, "validation")
     logits = model.eval()(torch.cat([images for images, _ in loader]))
-    found = F.interpolate(logits, (32, 48), mode="bilinear").argmax(1).numpy()
+    stretched = F.interpolate(logits, (32, 48), mode="bilinear")
+    found, shares = stretched.argmax(1).numpy(), stretched.softmax(1).numpy()
     truth = np.stack([split.sample(index)[1] for index in range(4)])
-    assert result.metrics == pytest.approx(by_definition(truth, found, 3))
+    metrics = dict(result.metrics)
+    assert metrics.pop("loss") == pytest.approx(mean_loss(shares, truth), rel=1e-5)
+    assert metrics == pytest.approx(by_definition(truth, found, 3))
     assert result.num_images == 4
+    # Of several versions the mean of their shares; a colour is the same in a mirror.
+    mirrored = score(model, loader, CPU, Inference(flip=True))
+    assert mirrored.metrics == pytest.approx(result.metrics, rel=1e-5)
+
+
+def mean_loss(shares: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
+    """Cross-entropy of shares (B, K, H, W) over the pixels (B, H, W) that are not ignored."""
+    of_class = np.moveaxis(shares, 1, -1)[truth != 255]  # (pixels, K)
+    return float(-np.log(of_class[np.arange(len(of_class)), truth[truth != 255]]).mean())
 
 
 def test_a_set_without_labels_has_no_score(tmp_path: Path) -> None:
@@ -259,7 +277,7 @@ def test_shapes_are_learned(tmp_path: Path) -> None:
     assert outcome.metrics["miou"] > 0.7
     assert untrained.metrics["miou"] < 0.4
     assert outcome.metrics.keys() == {
-        "miou", "aacc", "macc", "num_images", "num_corrupt", "num_corrupt_train", "params",
+        "miou", "aacc", "macc", "loss", "num_images", "num_corrupt", "num_corrupt_train", "params",
     }  # fmt: skip
     again = evaluate(SMALL, protocol(root, epochs=10, lr=5e-3), device="cpu")
     assert again.metrics == outcome.metrics

@@ -78,10 +78,11 @@ def test_a_process_without_an_image_scores_with_the_others(
 ) -> None:
     val = loaders(Task(), Share(499, 500), batch_size=500).val
     assert len(val) == 0
-    others = torch.tensor([2, 3, 4])
+    others = torch.tensor([2, 3, 4, 6.0])
     monkeypatch.setattr(classification_task, "summed", lambda counts: counts + others)
     found = classification_task.score(nn.Flatten(), val, CPU)
     assert (found.metrics["top1"], found.metrics["top5"], found.num_images) == (0.5, 0.75, 4)
+    assert found.metrics["loss"] == 1.5
 
 
 def test_more_processes_than_gpus_are_refused_in_all_of_them(

@@ -16,10 +16,11 @@ from multiprocessing import get_context
 
 import optuna
 import pytest
+from optuna.trial import TrialState, create_trial
 from store_databases import ARCHITECTURE, EVALUATION, PROTOCOL, STUDY, execute, lease
 
 from hybridnas.errors import StoreError
-from hybridnas.store import Store, engine
+from hybridnas.store import Assignment, Store, engine
 
 pytest_plugins = ["store_databases"]
 
@@ -115,6 +116,38 @@ def test_a_session_on_another_host_lives_by_its_heartbeat(
     assert store.begin_session(STUDY) > session
 
 
+def test_a_run_that_was_taken_for_dead_writes_no_more(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Suspended for a while, say, and then it wakes up on a host of its own."""
+    optuna.create_study(storage=store.optuna_storage(), study_name=STUDY)
+    wanted = Assignment(
+        architecture_digest=ARCHITECTURE, architecture_json="{}", protocol_digest=PROTOCOL
+    )
+    running = create_trial(state=TrialState.RUNNING)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "gethostname", lambda: "elsewhere")
+        session = store.begin_session(STUDY)
+    first = store.begin_trial(STUDY, running, wanted)
+    silent = datetime.now(UTC) - timedelta(seconds=130)
+    execute(store.url, f"UPDATE nas_session SET last_seen_at = '{silent:%Y-%m-%d %H:%M:%S.%f}'")
+    with Store.open(store.url) as other:
+        taken = other.begin_session(STUDY)
+        for work in (
+            lambda: store.begin_trial(STUDY, running, wanted),
+            lambda: store.lease_or_reuse(STUDY, 0, wanted),
+            lambda: store.put_back_trial(STUDY, 0, first.trial_id),
+            lambda: store.heartbeat(session, 1, 0),
+        ):
+            with pytest.raises(StoreError, match="took this one for dead"):
+                work()
+        store.end_session(session, "error")
+        assert [s.end_reason for s in store.sessions(STUDY)] == ["lost", None]
+        assert other.begin_trial(STUDY, running, wanted).number == 1, "nothing was left half done"
+        other.end_session(taken, "trials")
+        assert other.begin_trial(STUDY, running, wanted).number == 2, "no session, no check"
+
+
 def test_an_unknown_session_is_an_error(store: Store) -> None:
     with pytest.raises(StoreError, match="no session 99"):
         store.heartbeat(99, 0, 0)
@@ -170,7 +203,7 @@ def test_a_store_shows_no_password(store: Store) -> None:
     assert "s3%7B" not in repr(store) + info.url
     assert "s3{" not in repr(store) + info.url
     assert store.url.startswith(f"{info.backend}")
-    assert info.revision == "0002"
+    assert info.revision == "0003"
     assert info.size_bytes > 10_000
     assert info.rows["nas_study"] == 1
 

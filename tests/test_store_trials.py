@@ -25,7 +25,9 @@ def test_an_evaluation_comes_back_as_it_was(store: Store) -> None:
     assert number is not None
     want = replace(EVALUATION, id=number)
     assert store.evaluation(number) == want
-    assert store.trial(STUDY, 0) == replace(running, evaluation=want)
+    (run,) = running.runs
+    runs = (replace(run, evaluation=want),)
+    assert store.trial(STUDY, 0) == replace(running, evaluation=want, runs=runs)
     assert store.evaluation(number + 1) is None
     assert store.trial(STUDY, 1) is None
 
@@ -54,7 +56,7 @@ def test_an_orphan_writes_nothing(store: Store) -> None:
 
 def test_a_new_lease_leaves_the_failed_attempt_behind(store: Store) -> None:
     failed = store.record(lease(store), FAILED)
-    store.mark(STUDY, 0, "waiting")
+    store.mark(STUDY, [0], "waiting")
     lease(store)
     trial = store.trial(STUDY, 0)
     assert trial is not None
@@ -158,10 +160,10 @@ def test_weights_can_be_dropped_and_set(store: Store) -> None:
 
 def test_a_trial_is_marked(store: Store) -> None:
     lease(store)
-    store.mark(STUDY, 0, "waiting")
+    store.mark(STUDY, [0], "waiting")
     assert [trial.reason for trial in store.trials(STUDY)] == ["waiting"]
     with pytest.raises(StoreError, match="no trial 9 of study 'shapes'"):
-        store.mark(STUDY, 9, "waiting")
+        store.mark(STUDY, [9], "waiting")
 
 
 def test_trials_are_read_by_one_query(store: Store) -> None:

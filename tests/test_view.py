@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import optuna
 import pytest
-from search_helpers import FAILED, LISTED, START, asked, drive, finish, plan, start
+from search_helpers import FAILED, LISTED, START, asked, drive, finish, plan, result, start
 
 from hybridnas.errors import ConfigError, StoreError
 from hybridnas.search import load_study
@@ -35,7 +36,7 @@ def searched(store: Store, **changes: Any) -> StudyView:
     finish(core, asked(core), **FAILED)
     finish(core, asked(core), metrics={"macs": 1.0, "params": 1.0})
     asked(core)
-    store.mark("shapes", asked(core).number, "waiting")
+    store.mark("shapes", [asked(core).number], "waiting")
     return StudyView("shapes", store)
 
 
@@ -110,6 +111,7 @@ def test_the_json_of_a_front(view: StudyView) -> None:
     front = view.front_json()
     # The contract's keys, and the standard error beside them.
     keys = ["trial", "arch", "values", "params", "top1_se", "stages"]
+    keys += ["seeds", "spread", "reused"]
     assert [list(member) for member in front] == [keys, keys]
     assert [member["trial"] for member in front] == [1, 0]
     assert front[1] == {
@@ -119,6 +121,9 @@ def test_the_json_of_a_front(view: StudyView) -> None:
         "params": 300,
         "top1_se": 0.01,
         "stages": view.rows[0].architecture.short,
+        "seeds": 1,
+        "spread": {"top1": None},
+        "reused": False,
     }
     assert front[0]["top1_se"] is None
 
@@ -176,3 +181,42 @@ def test_loading_by_name(view: StudyView, study_store: Store) -> None:
         load_study("nope", study_store.url)
     with pytest.raises(StoreError, match=r"no database at"):
         load_study("shapes", f"{study_store.url}.other")
+
+
+def test_who_breaks_a_soft_constraint_is_on_no_front(study_store: Store) -> None:
+    limits = {"macs": {"max": 1e9}, "top1": {"min": 0.8}, "train_hours": {"max": 0.5}}
+    core = start(plan(constraints=limits), study_store)
+    hours = iter((0.1, 0.6, 0.2, 0.3, 0.1, 0.1))  # the second takes too long
+    for top1 in (0.9, 0.95, 0.79, 0.85, 0.7, 0.81):
+        candidate = asked(core)
+        known = result(candidate)
+        metrics = {**known.metrics, "top1": top1}
+        finish(core, candidate, metrics=metrics, timing={"train_s": 3600 * next(hours)})
+    view = StudyView("shapes", study_store)
+    assert [row.number for row in view.finished] == [0, 1, 2, 3, 4, 5]
+    assert [row.number for row in view.judged] == [0, 3, 5]
+    front = {row.number for row in view.front()}
+    assert 0 in front
+    assert front <= {0, 3, 5}
+    assert [row.number for row in view.best(2)] == [0, 3]
+    study = optuna.load_study(study_name="shapes", storage=study_store.optuna_storage())
+    assert {trial.number for trial in study.best_trials} == front
+
+
+def test_the_best_by_loss_is_the_lowest(study_store: Store) -> None:
+    core = start(plan(objectives={"loss": "minimize"}), study_store)
+    for loss in (0.5, 0.3, 0.4):
+        candidate = asked(core)
+        known = result(candidate)
+        finish(core, candidate, metrics={**known.metrics, "loss": loss})
+    view = StudyView("shapes", study_store)
+    assert [row.number for row in view.best(3)] == [1, 2, 0]
+    assert [row.number for row in view.front()] == [1], "the front of one objective is its best"
+
+
+def test_where_none_keeps_the_constraints_the_best_of_all_is_known(study_store: Store) -> None:
+    core = start(plan(constraints={"top1": {"min": 0.99}}), study_store)
+    for _ in range(2):
+        finish(core, asked(core))
+    view = StudyView("shapes", study_store)
+    assert (view.front(), view.hypervolume(), len(view.best(1))) == ([], None, 1)

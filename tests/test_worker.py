@@ -12,7 +12,6 @@ import torch
 from hybridnas.errors import ConfigError, StoreError
 from hybridnas.evaluate import Outcome, evaluate
 from hybridnas.search import weights
-from hybridnas.search.core import SearchCore
 from hybridnas.search.patience import patiently
 from hybridnas.search.plan import register
 from hybridnas.search.worker import _record, as_evaluation, seldom
@@ -31,7 +30,7 @@ def test_a_second_attempt_leaves_the_first_ones_weights(
 ) -> None:
     plan = helpers.plan()
     register(plan, study_store, resume=False)
-    candidate = SearchCore(plan, study_store).ask()
+    candidate = helpers.start(plan, study_store).ask()
     assert candidate is not None
     assert outcome.state_dict is not None
     paths = []
@@ -58,10 +57,10 @@ def test_a_second_attempt_leaves_the_first_ones_weights(
 def test_an_orphan_leaves_nothing(study_store: Store, tmp_path: Path, outcome: Outcome) -> None:
     plan = helpers.plan()
     register(plan, study_store, resume=False)
-    candidate = SearchCore(plan, study_store).ask()
+    candidate = helpers.start(plan, study_store).ask()
     assert candidate is not None
     assert outcome.state_dict is not None
-    again = SearchCore(plan, study_store).ask()  # a later run takes the trial over
+    again = helpers.start(plan, study_store).ask()  # a later run takes the trial over
     assert again is not None
     assert (again.number, again.token != candidate.token) == (candidate.number, True)
     kept = weights.save(outcome.state_dict, str(tmp_path / "kept"), "orphan")
@@ -110,5 +109,5 @@ def test_somebody_elses_optuna_study_is_left_alone(study_store: Store) -> None:
     foreign.add_trial(optuna.trial.create_trial(value=1.0))
     register(plan, study_store, resume=False)
     with pytest.raises(ConfigError, match="that hybridnas did not make"):
-        SearchCore(plan, study_store)
+        helpers.start(plan, study_store)
     assert len(foreign.get_trials()) == 1

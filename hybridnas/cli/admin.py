@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from typing import Annotated
 
 import typer
 
+from ..config import LONGEST_NAME, NAME
 from ..errors import ConfigError
 from ..store import Store, redact
 from ..task_defaults import TASK_DEFAULTS
 from .common import DEFAULT_STORAGE, AsJson, Storage, print_facts, print_json, print_table
 from .doctor import examine
 
-db = typer.Typer(help="Look at the database of studies, or upgrade it.", no_args_is_help=True)
+db = typer.Typer(
+    help="Look at the database of studies, upgrade it, or merge.", no_args_is_help=True
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -57,6 +62,49 @@ def upgrade(storage: Storage = DEFAULT_STORAGE) -> None:
     before, after = Store.upgrade(storage)
     change = f"is at {after} already" if before == after else f"from {before or 'none'} to {after}"
     typer.echo(f"{redact(storage)}: {change}")
+
+
+@db.command("merge")
+def merge(
+    other: Annotated[str, typer.Argument(metavar="URL", help="The database to take in.")],
+    storage: Storage = DEFAULT_STORAGE,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OLD=NEW", help="Call a study of the other database NEW here."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take the studies and evaluations of another database into this one.
+
+    All or nothing; the other database is only read. Evaluations that are here already are not
+    taken twice, so a second merge changes nothing, and later searches look the new ones up. A
+    study whose name is another's here is refused: give it a name with --rename. Weights are not
+    copied: both databases name the same files.
+
+    Example: `hybridnas db merge sqlite:///colleague.db --rename shapes=their_shapes`
+    """
+    names = dict(_renaming(text) for text in rename or ())
+    with Store.open(other, create=False) as source, Store.open(storage) as target:
+        found = target.merge(source, names)
+    if as_json:
+        print_json(dataclasses.asdict(found))
+        return
+    print_facts(
+        f"{redact(other)} into {redact(storage)}",
+        [
+            ("studies taken in", ", ".join(found.studies) or "none"),
+            ("studies here already", ", ".join(found.known_studies) or "none"),
+            ("evaluations taken in", found.evaluations),
+            ("evaluations here already", found.known_evaluations),
+        ],
+    )
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    old, equals, new = text.partition("=")
+    if not (old and equals and re.fullmatch(NAME, new) and len(new) <= LONGEST_NAME):
+        raise ConfigError(f"--rename takes OLD=NEW, NEW a name of a study; got {text!r}")
+    return old, new
 
 
 def doctor(

@@ -13,6 +13,7 @@ import typer
 
 from ..errors import ConfigError, HybridnasError
 from ..resources import shipped
+from . import bench_search
 from .common import AsJson, console, print_json, print_table
 
 bench = typer.Typer(
@@ -31,6 +32,7 @@ _PAIRS = (
 
 def register(app: typer.Typer) -> None:
     app.add_typer(bench, name="bench")
+    bench.command()(bench_search.search)
 
 
 @bench.callback()

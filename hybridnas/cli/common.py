@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..config import Fidelity
+from ..config import Bound, Fidelity
 from ..search import DEFAULT_STORAGE as DEFAULT_STORAGE
 
 Storage = Annotated[
@@ -104,9 +104,21 @@ def in_units(value: float | None) -> str:
 
 def objective_text(name: str, value: float) -> str:
     """An objective's value as people read it."""
-    if name == "latency_ms":
+    if name in ("latency_ms", "train_hours"):
         return f"{value:.3f}"
+    if name == "memory_mb":
+        return f"{value:.0f}"
     return in_units(value) if name in ("macs", "params") else f"{value:.4f}"
+
+
+def bound_words(bounds: Mapping[str, Bound]) -> str:
+    """`macs at most 4.50 G, top1 at least 0.7000`."""
+    return ", ".join(
+        f"{name} {word} {objective_text(name, value)}"
+        for name, bound in bounds.items()
+        for word, value in (("at least", bound.min), ("at most", bound.max))
+        if value is not None
+    )
 
 
 def epochs(number: int) -> str:

@@ -9,7 +9,7 @@ from ..config import Study
 from ..counting import pixels
 from ..errors import NoDatabaseError
 from ..store import Store
-from .common import fidelity_words, in_units, objective_text, print_facts, print_json
+from .common import bound_words, fidelity_words, in_units, print_facts, print_json
 from .costs import HEADS
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ..search.plan import Plan
 
 
-def share_of(plan: Plan, ray: str | None) -> str:
+def share_words(plan: Plan, ray: str | None) -> str:
     """What a candidate would get here; unknown of a cluster."""
-    from ..search.machine import fit, this_machine
+    from ..search.machine import share_of, this_machine
 
-    return "that of the cluster" if ray else fit(plan.study.resources, this_machine()).words
+    return "that of the cluster" if ray else share_of(plan.study, [this_machine()]).words
 
 
 def place_of(plan: Plan, storage: str, resume: bool) -> str:
@@ -37,7 +37,7 @@ def place_of(plan: Plan, storage: str, resume: bool) -> str:
 
 
 def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
-    """What `hybridnas search --dry-run` says. share, place: see share_of and place_of."""
+    """What `hybridnas search --dry-run` says. share, place: see share_words and place_of."""
     from ..search.ladder import ladder
     from ..search.plan import counted_size, survey
 
@@ -54,9 +54,16 @@ def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
         "classes": plan.num_classes,
         "protocol": plan.protocol.digest,
         "fidelities": [
-            {**rung.fidelity.model_dump(), "images": rung.images, "image_macs": rung.image_macs}
-            for rung in rungs
+            {
+                **rung.fidelity.model_dump(),
+                "images": rung.images,
+                "image_macs": rung.image_macs,
+                "candidates": number,
+            }
+            for rung, number in zip(rungs, candidates(study), strict=True)
         ],
+        "rates": list(study.rates),
+        "final": study.final and study.final.model_dump(),
         "latency": study.latency and study.latency.model_dump(),
         "budget": study.budget.model_dump(exclude_none=True),
         "sampler": study.sampler.name,
@@ -66,13 +73,7 @@ def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    bounds = study.constraints.bounds()
-    limits = [
-        f"{name} {word} {objective_text(name, value)}"
-        for name, bound in bounds.items()
-        for word, value in (("at least", bound.min), ("at most", bound.max))
-        if value is not None
-    ]
+    limits, soft = bound_words(study.constraints.bounds()), bound_words(study.constraints.soft())
     kept = f"{100 * found['feasible_share']:.0f} % of random draws keep them"
     head = HEADS.get(study.task.name, "")
     smallest, median = in_units(found["smallest_macs"]), in_units(found["median_macs"])
@@ -84,7 +85,12 @@ def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
                 f"{plan.space.name}: {found['size']:.2e} architectures, {found['genes']} decisions",
             ),
             ("MACs", f"from {smallest}, median {median}, at {pixels(counted_size(study))}{head}"),
-            ("constraints", f"{', '.join(limits)}; {kept}" if limits else "none"),
+            ("constraints", f"{limits}; {kept}" if limits else "none"),
+            *(
+                [("measured", f"{soft}; who breaks this is trained, and on no front")]
+                if soft
+                else []
+            ),
             ("objectives", ", ".join(f"{d} {name}" for name, d in study.objectives.items())),
             ("task", f"{study.task.name} of {study.task.data}, {plan.num_classes} classes"),
             ("training", _training(study, rungs)),
@@ -98,16 +104,40 @@ def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
     )
 
 
+def candidates(study: Study) -> list[int | None]:
+    """How many candidates each rung sees, the lowest first, when the trials are what ends the
+    search; references left aside, which are trained at every rung. None: nobody can tell."""
+    if study.budget.trials is None:
+        return [None] * len(study.fidelities)
+    from ..search.halving import quota
+
+    seen = [study.budget.trials]
+    for rate in study.rates:
+        seen.append(quota(rate, seen[-1]))
+    return [*seen]
+
+
 def _training(study: Study, rungs: Sequence[Rung]) -> str:
-    """A line a rung, and which of them a search evaluates at."""
+    """A line a rung, how many candidates it sees, and the retraining at the end."""
     lines = [
         f"{fidelity_words(rung.fidelity)}, batches of {study.recipe.batch_size}: "
         f"{rung.images:,} images x {in_units(rung.macs)} MACs (median) = "
-        f"{in_units(rung.image_macs)}"
-        for rung in rungs
+        f"{in_units(rung.image_macs)}{_goes_on(study, place)}"
+        for place, rung in enumerate(rungs)
     ]
-    if len(rungs) > 1:
+    if study.final is not None:
         lines.append(
-            "a search evaluates at the last of these; the others serve `hybridnas calibrate`"
+            f"at the end the best {study.final.retrain} again with {study.final.seeds} fresh "
+            f"seeds each, on top of the trials, within hours and gpu_hours"
         )
     return "\n".join(lines)
+
+
+def _goes_on(study: Study, rung: int) -> str:
+    if len(study.fidelities) == 1:
+        return ""
+    number = candidates(study)[rung]
+    words = [] if number is None else [f"{number} candidate{'s' * (number != 1)}"]
+    last = rung == len(study.rates)
+    words.append("whose scores count" if last else f"{100 * study.rates[rung]:.0f} % go on")
+    return f"; {', '.join(words)}"

@@ -11,8 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..config import Study
-from ..objectives import STANDARD_ERRORS
+from ..config import Protocol, Study
+from ..objectives import BEST, STANDARD_ERRORS
 from ..search.observer import Candidate, Finished
 from .common import in_units
 
@@ -46,12 +46,13 @@ class Lines:
 
     def started(self, candidate: Candidate) -> None:
         short, macs = candidate.architecture.short, in_units(candidate.costs["macs"])
-        self._print(f"trial {candidate.number} started: {short}, {macs} MACs")
+        stage = f" ({candidate.stage})" if candidate.stage else ""
+        self._print(f"trial {candidate.number} started: {short}, {macs} MACs{stage}")
 
     def epoch(self, number: int, done: int, total: int, loss: float) -> None: ...
 
     def finished(self, result: Finished) -> None:
-        self._done += 1
+        self._done += result.begins
         self._print(f"{_ending(result, self._study.measured)}, {self._done} done{_of(self._study)}")
 
     def note(self, text: str) -> None:
@@ -87,6 +88,7 @@ class LiveView:
         self._before = self._done = done
 
     def started(self, candidate: Candidate) -> None:
+        assert isinstance(candidate.protocol, Protocol)
         fidelity = candidate.protocol.fidelity
         total = fidelity.epochs if fidelity.iterations is None else None
         self._running[candidate.number] = _Running(candidate, time.monotonic(), total)
@@ -98,12 +100,13 @@ class LiveView:
 
     def finished(self, result: Finished) -> None:
         self._running.pop(result.number, None)
-        self._done += 1
+        self._done += result.begins
         self._failed += result.reason is not None
         self._last = [*self._last[-7:], result]
         score = result.metrics.get(self._study.measured)
         best = self._best.metrics.get(self._study.measured) if self._best else None
-        if score is not None and (best is None or score > best):
+        sign = 1 if BEST[self._study.measured] == "maximize" else -1
+        if result.counts and score is not None and (best is None or sign * (score - best) > 0):
             self._best = result
 
     def note(self, text: str) -> None:
@@ -134,7 +137,8 @@ class LiveView:
         left = []
         if budget.hours:
             left.append(max(0.0, budget.hours * 3600 - elapsed))
-        if budget.trials and here:
+        one_training_each = len(self._study.fidelities) == 1 and self._study.final is None
+        if budget.trials and here and one_training_each:
             left.append(elapsed / here * max(0, budget.trials - self._done))
         return f", about {_clock(min(left))} left" if left else ""
 
@@ -145,7 +149,7 @@ class LiveView:
         for number, run in sorted(self._running.items()):
             table.add_row(
                 str(number),
-                run.candidate.architecture.short,
+                f"{run.candidate.architecture.short} {run.candidate.stage}".rstrip(),
                 in_units(run.candidate.costs["macs"]),
                 f"{run.epoch}/{run.total or '?'}",
                 ProgressBar(total=run.total or 1, completed=run.epoch, width=20),
@@ -160,7 +164,8 @@ def _last_line(result: Finished, measured: str) -> Text:
 
 
 def _ending(result: Finished, measured: str) -> str:
-    start = f"trial {result.number} {result.short}, {in_units(result.costs['macs'])} MACs"
+    stage = f" ({result.stage})" if result.stage else ""
+    start = f"trial {result.number} {result.short}, {in_units(result.costs['macs'])} MACs{stage}"
     if result.reason is not None:
         return f"{start}: failed, {result.reason} ({result.message})"
     value = result.metrics.get(measured)

@@ -38,7 +38,7 @@ def plot_front(view: StudyView, path: Path) -> None:
     axes.scatter([r.value(cost) for r in rest], [r.value(score) for r in rest], c="0.7", s=18)
     xs, ys = [row.value(cost) for row in front], [row.value(score) for row in front]
     error = STANDARD_ERRORS.get(score, "")
-    errors = [(r.evaluation.metrics.get(error) or 0.0) if r.evaluation else 0 for r in front]
+    errors = [r.spread(score) or r.metrics.get(error) or 0.0 for r in front]
     axes.errorbar(xs, ys, yerr=errors, fmt="o-", c="tab:blue", capsize=2, drawstyle="steps-post")
     for row, x, y in zip(front, xs, ys, strict=True):
         axes.annotate(row.architecture.short, (x, y), (4, -10), textcoords="offset points", size=7)

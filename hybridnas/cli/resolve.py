@@ -12,8 +12,9 @@ from ..errors import ArchitectureError, ConfigError, NoDatabaseError
 from ..export import Origin
 from ..reference import REFERENCES
 from ..resources import shipped
+from ..search.rows import Row
 from ..search.studies import read_study
-from ..search.view import Row, StudyView
+from ..search.view import StudyView
 from ..store import Store
 from ..strict_yaml import override, read_yaml
 
@@ -72,7 +73,19 @@ def origin_of(view: StudyView, row: Row) -> Origin:
         machine=evaluation.machine,
         versions=evaluation.versions,
         git_commit=evaluation.git_commit,
+        again=_again(view, row),
     )
+
+
+def _again(view: StudyView, row: Row) -> str:
+    """What the final retraining said of a trial, whose weights are not among those exported."""
+    if not row.fresh:
+        return ""
+    name = view.study.measured
+    spread = row.spread(name)
+    around = "" if spread is None else f" +- {spread:.4f}"
+    seeds = f"{row.seeds} fresh seed{'s' * (row.seeds > 1)}"
+    return f" Trained again with {seeds}, it had {name} {row.value(name):.4f}{around}."
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from .common import (
     console,
     print_json,
 )
-from .dry_run import place_of, print_plan, share_of
+from .dry_run import place_of, print_plan, share_words
 from .resolve import known_study, study_to_run
 from .summary import print_end, print_front, print_status, status_json, write_csv
 
@@ -58,7 +58,10 @@ def search(
 
     MACs are counted with the head of the study's task: of classification on a square image of the
     study's resolution; of segmentation (UperNet) and detection (Mask R-CNN) on an image of papers'
-    proportions, 512x2048 for a resolution of 512 and 800x1280 for one of 800.
+    proportions, 512x2048 for a resolution of 512 and 800x1280 for one of 800. Scores are shares of
+    1, loss is in nats, latency_ms is of a batch by the study's table, memory_mb is 10^6 bytes at
+    the peak of a training on its GPU, train_hours its wall-clock. `hybridnas init` explains
+    objectives and constraints.
     """
     from ..search.cluster import check_reachable
     from ..search.plan import make_plan
@@ -66,7 +69,7 @@ def search(
     plan = make_plan(study_to_run(study, storage, resume, settings or []))
     check_reachable(ray)  # before a database is made
     if dry_run:
-        print_plan(plan, share_of(plan, ray), place_of(plan, storage, resume), as_json)
+        print_plan(plan, share_words(plan, ray), place_of(plan, storage, resume), as_json)
         return
     from ..search.driver import run_study
     from .live import Lines, LiveView

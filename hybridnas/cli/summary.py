@@ -10,10 +10,11 @@ from typing import Any
 import typer
 
 from ..counting import pixels
-from ..objectives import STANDARD_ERRORS
+from ..objectives import CLOSED_FORM, STANDARD_ERRORS
 from ..search.plan import counted_size
-from ..search.view import Row, StudyView
-from .common import fidelity_words, in_units, objective_text, print_facts, print_table
+from ..search.rows import Row
+from ..search.view import StudyView
+from .common import bound_words, fidelity_words, in_units, objective_text, print_facts, print_table
 from .proxy_words import proxy_lines
 
 _ENDED = {
@@ -46,6 +47,9 @@ def status_json(view: StudyView) -> dict[str, Any]:
             }
             for record in view.calibrations
         ],
+        "rungs": view.rungs(),
+        "retraining": view.retraining(),
+        "reused": sum(run.reused for row in view.rows for run in row.runs),
         "best": view.as_json(best[0]) if best else None,
         "front_size": len(view.front()),
         "hypervolume": view.hypervolume(),
@@ -84,6 +88,7 @@ def print_status(view: StudyView) -> None:
                 else []
             ),
             ("proxy", "\n".join(line.removeprefix("proxy: ") for line in proxy_lines(view))),
+            *_rungs(view, found),
             ("best", _one_line(view, best[0]) if best else "no result yet"),
             ("front", f"{found['front_size']} trials"),
             ("hypervolume", "-" if volume is None else f"{volume:.4f}"),
@@ -94,11 +99,30 @@ def print_status(view: StudyView) -> None:
             (
                 "spent",
                 f"{cost['wall_hours']:.2f} hours, {cost['gpu_hours']:.2f} GPU hours, "
-                f"{cost['evaluations']:.0f} trainings",
+                f"{cost['evaluations']:.0f} trainings; {found['reused']} more were known before",
             ),
             ("runs", "\n".join(map(_session, found["sessions"])) or "none"),
         ],
     )
+
+
+def _rungs(view: StudyView, found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was trained where, for studies with a ladder or a final retraining."""
+    lines = []
+    if len(found["rungs"]) > 1:
+        words = map(fidelity_words, view.study.fidelities)
+        tallies = map(_tally, found["rungs"])
+        rows = (f"{name}: {tally}" for name, tally in zip(words, tallies, strict=True))
+        lines.append(("rungs", "\n".join(rows)))
+    if (final := found["retraining"]) is not None:
+        wanted = f"the best {final['retrain']}, {final['seeds']} seeds each"
+        lines.append(("retraining", f"{wanted}: {_tally(final)}"))
+    return lines
+
+
+def _tally(runs: Mapping[str, float]) -> str:
+    counts = {name: int(runs[name]) for name in ("began", "ok", "failed", "reused")}
+    return f"{_counts(counts)}, {runs['gpu_hours']:.2f} GPU hours"
 
 
 def print_front(view: StudyView) -> None:
@@ -107,6 +131,14 @@ def print_front(view: StudyView) -> None:
     if not view.finished:
         typer.echo(f"Study {name} has no results yet; its trials: {_counts(view.counts())}.")
         return
+    soft = view.study.constraints.soft()
+    if not view.judged:
+        best = _one_line(view, view.best(1)[0])
+        typer.echo(
+            f"None of the {len(view.finished)} results of {name} keeps {bound_words(soft)}; the "
+            f"best of all: {best}"
+        )
+        return
     rows = []
     for row in view.front():
         member = view.as_json(row)
@@ -114,12 +146,25 @@ def print_front(view: StudyView) -> None:
         for key, value in member["values"].items():
             values.append(objective_text(key, value))
             if key in STANDARD_ERRORS:
-                values.append(_spread(member[STANDARD_ERRORS[key]]))
-        rows.append([row.number, *values, in_units(member["params"]), member["stages"]])
+                spread = member["spread"][key]
+                values.append(_spread(member[STANDARD_ERRORS[key]] if spread is None else spread))
+        seeds = [row.seeds] if view.retrained else []
+        rows.append([row.number, *values, *seeds, in_units(member["params"]), member["stages"]])
     headings = [word for key in view.objectives for word in _headings(key)]
-    columns = ["trial", *headings, "params", "stages"]
-    title = f"Pareto front of {name}: {len(rows)} of {len(view.finished)} results"
+    columns = ["trial", *headings, *(["seeds"] if view.retrained else []), "params", "stages"]
+    of = f"of {len(view.finished)} results"
+    if view.retrained:
+        of = f"of {len(view.retrained)} retrained ({of})"
+    title = f"Pareto front of {name}: {len(rows)} {of}"
     print_table(f"{title}, MACs at {pixels(counted_size(view.study))}", columns, rows)
+    if view.retrained:
+        typer.echo(
+            "scores: means over fresh seeds, +- the standard deviation between them (of one seed: "
+            "the standard error of its score)"
+        )
+    if soft:
+        judged = len(view.retrained or view.finished)
+        typer.echo(f"{len(view.judged)} of {judged} keep {bound_words(soft)}")
     if view.study.latency is not None:
         typer.echo(f"latency_ms: of one batch by table, {view.study.latency.setting}")
     for line in proxy_lines(view):
@@ -130,10 +175,14 @@ def write_csv(view: StudyView) -> None:
     """The front on stdout, one line a member."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     errors = [STANDARD_ERRORS[name] for name in view.objectives if name in STANDARD_ERRORS]
-    writer.writerow(["trial", "arch", *view.objectives, "params", *errors, "stages"])
+    measured = [name for name in view.objectives if name not in CLOSED_FORM]
+    spreads = [f"{name}_spread" for name in measured]
+    tail = [*errors, "stages", "seeds", *spreads]
+    writer.writerow(["trial", "arch", *view.objectives, "params", *tail])
     for member in view.front_json():
         head = [member["trial"], member["arch"], *member["values"].values(), member["params"]]
-        writer.writerow([*head, *(member[name] for name in errors), member["stages"]])
+        tail = [*(member[name] for name in errors), member["stages"], member["seeds"]]
+        writer.writerow([*head, *tail, *(member["spread"][name] for name in measured)])
 
 
 def print_end(view: StudyView, reason: str) -> None:
@@ -141,7 +190,8 @@ def print_end(view: StudyView, reason: str) -> None:
     print_front(view)
     name, counts = view.study.name, view.counts()
     why = _ENDED.get(reason, reason)
-    typer.echo(f"\n{counts['ok']} evaluated, {counts['failed']} failed; {why}.")
+    stopped = f", {counts['pruned']} stopped at a lower rung" if counts["pruned"] else ""
+    typer.echo(f"\n{counts['ok']} evaluated{stopped}, {counts['failed']} failed; {why}.")
     if view.front():
         best = view.best(1)[0].number
         typer.echo(

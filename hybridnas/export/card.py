@@ -32,6 +32,7 @@ class Origin:
     """Where a model comes from: what its card and its config say of it.
 
     A trial of a study found and trained it, or a recipe trained it.
+    again: what the trial's final retraining said, in words; empty without one.
     """
 
     metrics: Mapping[str, float | None]
@@ -43,6 +44,7 @@ class Origin:
     study: str | None = None
     trial: int | None = None
     recipe: str | None = None
+    again: str = ""
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,6 @@ def _how_found(origin: Origin | Source) -> str:
         f"{', '.join(scores)}{counted} of the split `{protocol.task.val}` (data "
         f"`{protocol.data_digest}`), in fp32 on {origin.machine.get('device')} with batch size "
         f"{origin.machine.get('eval_batch_size')}, after {protocol.fidelity.epochs} epoch(s) at "
-        f"{protocol.fidelity.resolution} px, seed {protocol.seed}.\n\n"
+        f"{protocol.fidelity.resolution} px, seed {protocol.seed}.{origin.again}\n\n"
         f"Protocol `{protocol.digest}`, recipe `{recipe}`"
     )

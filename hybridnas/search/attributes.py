@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
-from ..config import Study
 from ..errors import ConfigError
-from ..objectives import CLOSED_FORM, STANDARD_ERRORS
+from ..objectives import STANDARD_ERRORS, Direction
 from ..store import Evaluation
 from .feasibility import Subject
 
 
 def open_optuna_study(
-    storage: optuna.storages.BaseStorage, study: Study, anew: bool
+    storage: optuna.storages.BaseStorage,
+    name: str,
+    objectives: Mapping[str, Direction],
+    anew: bool,
 ) -> optuna.Study:
     """The study in Optuna's tables, made where there is none; objectives go by their names.
 
@@ -25,24 +27,24 @@ def open_optuna_study(
     Raises ConfigError where that name is a study of somebody else's.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # who searches has a view of his own
-    if study.name in optuna.get_all_study_names(storage):
-        known = optuna.load_study(study_name=study.name, storage=storage)
+    if name in optuna.get_all_study_names(storage):
+        known = optuna.load_study(study_name=name, storage=storage)
         if not all("arch digest" in t.user_attrs for t in known.get_trials(deepcopy=False)):
             raise ConfigError(
-                f"the database has an Optuna study {study.name!r} that hybridnas did not make: "
+                f"the database has an Optuna study {name!r} that hybridnas did not make: "
                 f"give this one another name (--set name=...)"
             )
         if anew:
-            optuna.delete_study(study_name=study.name, storage=storage)
+            optuna.delete_study(study_name=name, storage=storage)
     opened = optuna.create_study(
-        study_name=study.name,
+        study_name=name,
         storage=storage,
-        directions=list(study.objectives.values()),
+        directions=list(objectives.values()),
         load_if_exists=True,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        opened.set_metric_names(list(study.objectives))
+        opened.set_metric_names(list(objectives))
     return opened
 
 
@@ -60,14 +62,13 @@ def architecture_attributes(architecture: Subject, costs: Mapping[str, float]) -
 
 
 def result_attributes(
-    evaluation: Evaluation, objectives: Iterable[str], reused: bool
+    evaluation: Evaluation, figures: Sequence[str], reused: bool
 ) -> dict[str, Any]:
-    """What the dashboard shows of how an evaluation ended. objectives: of the study."""
-    # Each is a transaction of its own, so only what people sort and filter by.
-    metrics, timing = evaluation.metrics, evaluation.timing
-    scored = [name for name in objectives if name not in CLOSED_FORM]
-    scored += [STANDARD_ERRORS[name] for name in scored if name in STANDARD_ERRORS]
-    found: dict[str, Any] = {name: metrics.get(name) for name in scored}
+    """What the dashboard shows of how an evaluation ended. figures: that the study asks for."""
+    # Only what people sort and filter by.
+    timing = evaluation.timing
+    scored = [*figures, *(STANDARD_ERRORS[name] for name in figures if name in STANDARD_ERRORS)]
+    found: dict[str, Any] = {name: evaluation.figure(name) for name in scored}
     found |= {name: timing.get(name) for name in ("total_s", "train_images_per_second")}
     found |= {"reason": evaluation.reason, "message": evaluation.message}
     kept = {name: value for name, value in found.items() if value is not None}

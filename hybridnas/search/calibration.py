@@ -14,14 +14,14 @@ from typing import Any
 from ..architecture import Architecture
 from ..config import LONGEST_NAME, Fidelity, Protocol, Study
 from ..errors import ConfigError
+from ..objectives import OF_THE_STUDY
 from ..rank_correlation import FEWEST
 from ..store import Evaluation, Store
 from .agreement import Judged, agreement
 from .feasibility import Costs
-from .ladder import rung_protocol
 from .leases import evaluation_of
 from .observer import Candidate, Finished, Observer, Silent
-from .plan import Plan, counted_costs, feasibility
+from .plan import Plan, counted_costs, feasibility, rung_protocol
 from .strata import stratified
 
 SUFFIX = ".calibration"
@@ -83,6 +83,7 @@ class CalibrationWork:
     ) -> None:
         """plan: of the calibration's study (`calibration_study`)."""
         self.study, self.store, self.setting = plan.study, store, setting
+        self.name = plan.study.name
         self.observer: Observer = observer or Silent()
         self.running: dict[int, Candidate] = {}
         hard = feasibility(plan)
@@ -127,8 +128,12 @@ class CalibrationWork:
         key = (job.digest, job.protocol.digest)
         number = self._numbers.setdefault(key, max(self._numbers.values(), default=-1) + 1)
         self.store.put_architecture(job.digest, job.architecture.to_json())
-        token = self.store.lease(self.study.name, number, *key)
-        candidate = Candidate(number, token, job.architecture, job.digest, job.costs, job.protocol)
+        top = len(self.study.fidelities) - 1  # a trial here has one run, which ends it
+        token = self.store.lease(self.study.name, number, *key, rung=top)
+        recorded = {name: v for name, v in job.costs.items() if name not in OF_THE_STUDY}
+        candidate = Candidate(
+            number, token, job.architecture, job.digest, job.costs, job.protocol, recorded
+        )
         self.running[number] = candidate
         self.observer.started(candidate)
         return candidate
@@ -154,7 +159,7 @@ class CalibrationWork:
     def release(self) -> None:
         """Marks what was interrupted; a later run begins it anew."""
         for number in self.running:
-            self.store.mark(self.study.name, number, "waiting")
+            self.store.mark(self.study.name, [number], "waiting")
         self.running.clear()
 
     def result(self) -> dict[str, Any]:

@@ -1,11 +1,13 @@
-"""Is there a Ray head at an address?"""
+"""Is there a Ray head at an address, and can all its machines write to the database?"""
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterable
 
 from ..errors import ConfigError
+from ..store import redact
 
 _TIMEOUT_S = 5
 
@@ -32,3 +34,18 @@ def check_reachable(address: str | None) -> None:
             f"no Ray head answers at {address!r} ({error.strerror or error}); start one with "
             f"`ray start --head`, or leave --ray out to run on this machine alone"
         ) from None
+
+
+def check_reach(storage_url: str, driver: str, hosts: Iterable[str]) -> None:
+    """Raises ConfigError where workers on other hosts than the driver's would write to a file.
+
+    SQLite's locks do not hold over networks, and the file is only there.
+    """
+    others = sorted(set(hosts) - {driver})
+    if others and storage_url.startswith("sqlite"):
+        raise ConfigError(
+            f"the database is a file on {driver} ({redact(storage_url)}), and Ray has workers on "
+            f"{', '.join(others)}: with more than one machine a search needs PostgreSQL "
+            f"(--storage postgresql+psycopg://USER:PASSWORD@HOST/NAME; `hybridnas db merge` takes "
+            f"what is in the file along)"
+        )

@@ -1,79 +1,61 @@
 """The search core: owns the study in the database; asks, decides, tells, reconciles.
 
-It knows neither Ray nor training: whoever drives it asks for a candidate, has it evaluated under
-the candidate's lease, and settles it.
+It knows neither Ray nor training nor vision: whoever drives it asks for a candidate, has it
+evaluated under the candidate's lease, and settles it. A trial is one proposal; it is evaluated at
+the rungs of a ladder, one after the other as far as it gets, and perhaps again at the end.
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
-from ..objectives import CLOSED_FORM, OF_THE_STUDY
-from ..store import Evaluation, Store, TrialRecord
-from .attributes import (
-    architecture_attributes,
-    gpu_seconds,
-    open_optuna_study,
-    result_attributes,
-)
-from .feasibility import Subject
+from ..objectives import CLOSED_FORM
+from ..store import Evaluation, RunRecord, Store
+from .attributes import gpu_seconds, result_attributes
 from .fresh import FreshProposals
 from .leases import evaluation_of
+from .ledger import Ledger
 from .observer import Candidate, Finished, Observer, Silent
-from .patience import patiently
-from .plan import Plan, feasibility, fitting_references
-from .proposer import Proposer, make_sampler
+from .problem import Problem
+from .proposer import Proposer
+from .samplers import make_sampler
+from .spending import Spending
+from .standing import Standing, Trial, last_run, rung_words, unsettled
 
 
 class SearchCore:
-    """One study's life: `ask` until `stop_reason`, `settle` each candidate."""
+    """One study's life: `ask` until `stop_reason`, `settle` each candidate, `close` it."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        store: Store,
-        observer: Observer | None = None,
-    ) -> None:
+    def __init__(self, problem: Problem, store: Store, observer: Observer | None = None) -> None:
         """Opens or creates the study in the store, and tells it results that it missed."""
-        self.study, self.space, self.protocol = plan.study, plan.space, plan.protocol
+        self.problem, self.name, self.space = problem, problem.name, problem.feasibility.space
         self.store = store
         self.observer: Observer = observer or Silent()
         self.running: dict[int, Candidate] = {}
+        self._ledger = Ledger(problem, store)
+        self._standing = Standing(problem)
         self._exhausted = False
-        store.put_protocol(self.protocol.digest, self.protocol.to_json())
-        self._storage = store.optuna_storage()
-        anew = not store.trials(self.study.name)
-        self._optuna = open_optuna_study(self._storage, plan.study, anew)
-        trials = self._optuna.get_trials(deepcopy=False)
-        # A resumed search goes on with other random numbers than it began with.
-        given = self.study.sampler.seed
-        seed = (self.study.seed if given is None else given) + 1_000_003 * len(trials)
-        directions = list(self.study.objectives.values())
-        sampler = make_sampler(self.study.sampler, seed)
-        self._proposer = Proposer(self.space.genes, directions, sampler)
-        self._feasibility = feasibility(plan)
-        self._fresh = FreshProposals(
-            self._feasibility, self._proposer, seed, fitting_references(plan)
-        )
-        self._count = len(trials)
+        self._spent: str | None = None
+        self._width = 1  # candidates at once
+        trials = self._ledger.trials
+        seed, hard, objectives = problem.seed, problem.feasibility, problem.objectives
+        sampler, ways = make_sampler(problem.sampler, hard, objectives, seed), objectives.values()
+        self._proposer = Proposer(self.space.genes, list(ways), sampler, hard.num_slacks)
+        self._seeds = {self.space.decode(genome).digest for genome in problem.references}
+        self._fresh = FreshProposals(hard, self._proposer, seed, problem.references)
+        sessions = store.sessions(self.name)
+        before_s = sum(session.duration_s for session in sessions if session.ended_at)
+        self._spending = Spending(problem.budget, before_s)
         for trial in trials:
-            self._proposer.remember(trial)
-            self._fresh.saw(trial.user_attrs["arch digest"])
-        sessions = store.sessions(self.study.name)
-        self._spent_s = sum(session.duration_s for session in sessions if session.ended_at)
-        self._started = time.monotonic()
-        self._gpu_s = 0.0
-        left = [trial for trial in trials if not trial.state.is_finished()]
-        self.observer.began(self._count - len(left))
-        self._queue = deque(trial for trial in left if not self._tell_or_put_back(trial.number))
+            self._remember(trial)
+        self._queue: deque[tuple[int, int]] = deque()  # number and rung
+        self._take_up(unsettled(trials, self._ledger.records))
         # Over all runs, and so with what was told just now.
-        records = store.trials(self.study.name)
-        self._gpu_s = sum(gpu_seconds(r.evaluation) for r in records if not _reused(r))
+        runs = (run for record in self._ledger.records.values() for run in record.runs)
+        self._spending.gpu_s = sum(gpu_seconds(run.evaluation) for run in runs if not run.reused)
 
     @property
     def proposals(self) -> int:
@@ -87,29 +69,38 @@ class SearchCore:
 
     @property
     def stop_reason(self) -> str | None:
-        """Why no more candidates are proposed: trials, hours, gpu_hours, exhausted; or None."""
-        budget = self.study.budget
-        hours = (self._spent_s + time.monotonic() - self._started) / 3600
-        if budget.hours is not None and hours >= budget.hours:
-            return "hours"
-        if budget.gpu_hours is not None and self._gpu_s / 3600 >= budget.gpu_hours:
-            return "gpu_hours"
-        if self._queue:
-            return None
-        if budget.trials is not None and self._count >= budget.trials:
-            return "trials"
-        return "exhausted" if self._exhausted else None
+        """Why nothing more will be asked for: trials, hours, gpu_hours, exhausted; or None.
+
+        None also while what runs decides whether there will be more.
+        """
+        spent = self._spending.over()
+        if spent is not None:
+            return spent
+        over = None if self._queue else self._search_is_over()
+        if over is None or self.problem.final is None:
+            return over
+        return None if self._searching or self._standing.finals.left() else over
 
     def ask(self) -> Candidate | None:
-        """The next candidate to evaluate, or None when there is none (see `stop_reason`).
+        """The next candidate to evaluate, or None: there is none (see `stop_reason`), or none
+        until something that runs has ended.
 
-        First what an earlier run left unfinished, then references, then the sampler's proposals.
-        A candidate whose evaluation is known already is told at once and not returned.
+        First what an earlier run left unfinished, then who may go on to a higher rung, then
+        references, then the sampler's proposals; at the end of the search the retrainings. What
+        is known already is told at once and not returned.
         """
         while self.stop_reason is None:
-            candidate = self._adopt(self._queue.popleft()) if self._queue else self._new()
+            if self._queue:
+                candidate = self._adopt(*self._queue.popleft())
+            elif (job := self._job()) is not None:
+                candidate = self._begin(*job)
+            elif self.running:
+                return None
+            else:
+                continue  # just now it was found that nothing is left to propose
             if candidate is not None:
                 self.running[candidate.number] = candidate
+                self._width = max(self._width, len(self.running))
                 self.observer.started(candidate)
                 return candidate
         return None
@@ -119,125 +110,190 @@ class SearchCore:
 
         Returns the reason of a failure.
         """
-        evaluation = evaluation_of(self.store, self.study.name, number, self.protocol.seed)
-        self._tell(number, evaluation, reused=False)
+        candidate = self.running[number]
+        evaluation = evaluation_of(self.store, self.name, number, candidate.protocol.seed)
+        self._tell(number, candidate.rung, candidate.repeat, evaluation, reused=False)
         return evaluation.reason
 
     def release(self) -> None:
         """Puts what is running back into the queue for a later run (after an interruption)."""
-        for number in list(self.running):
-            self._tell_or_put_back(number)
-            self.running.pop(number, None)
+        for number, candidate in list(self.running.items()):
+            place = candidate.rung, candidate.repeat
+            record = self._ledger.record(number)
+            assert record is not None, "a candidate was leased before it was given out"
+            run = next(run for run in record.runs if (run.rung, run.repeat) == place)
+            if run.evaluation is not None:
+                self._tell(number, *place, run.evaluation, run.reused)
+                continue
+            if candidate.repeat:
+                self._ledger.mark([number], "waiting")
+            else:
+                self._ledger.put_back(number)
+            del self.running[number]
 
-    def _tell_or_put_back(self, number: int) -> bool:
-        """Whether a candidate that nobody evaluates any more had a result; else it is to wait."""
-        record = self.store.trial(self.study.name, number)
-        if record is not None and record.evaluation is not None:
-            self._tell(number, record.evaluation, _reused(record))
-            return True
-        self._storage.set_trial_state_values(self._trial_id(number), TrialState.WAITING)
-        if record is not None:  # else the search ended before it leased the trial
-            self.store.mark(self.study.name, number, "waiting")
-        return False
+    def close(self) -> None:
+        """The budget has ended, and nothing runs: who waits between rungs goes no further."""
+        waiting = self._standing.halving.waiting()
+        self._ledger.mark(waiting, "pruned")
+        for number in waiting:
+            self._ledger.end(number, TrialState.PRUNED)
+            self._proposer.prune(number)
+            self._standing.halving.leaves(number)
 
-    def _new(self) -> Candidate | None:
+    def _remember(self, trial: FrozenTrial) -> None:
+        """A trial that an earlier run made, with all that the database says of it."""
+        said, over = trial.user_attrs, trial.state.is_finished()
+        costs = {name: float(said[name]) for name in CLOSED_FORM if name in said}
+        known = Trial(trial.params, said["arch"], costs, said["arch digest"] in self._seeds)
+        self._standing.recall(trial.number, known, self._ledger.records.get(trial.number), over)
+        self._fresh.saw(said["arch digest"])
+        self._proposer.remember(trial, known.scores)
+
+    def _take_up(self, left: Mapping[int, RunRecord | None]) -> None:
+        """What an earlier run left: results that it missed are told, the rest is to be queued."""
+        at_their_first = sum(run is None or run.rung == 0 for run in left.values())
+        self.observer.began(len(self._standing.trials) - at_their_first)
+        for number, run in left.items():
+            if run is not None and run.evaluation is not None:
+                self._tell(number, run.rung, 0, run.evaluation, run.reused)
+                continue
+            self._ledger.put_back(number)
+            self._queue.append((number, run.rung if run else 0))
+
+    def _search_is_over(self) -> str | None:
+        """Why the search itself ends, perhaps for the retraining to begin; None: it goes on."""
+        if self.problem.final is not None and self._spent is None:
+            self._spent = self._spending.over(self._standing.finals.at_most, self._width)
+        if self._spent is not None:
+            return self._spent
+        if self._may_propose or self._standing.halving.next() is not None:
+            return None
+        top = self.problem.top
+        if any(not c.repeat and c.rung < top for c in self.running.values()):
+            return None
+        return "exhausted" if self._exhausted and not self._standing.all_proposed else "trials"
+
+    @property
+    def _searching(self) -> bool:
+        """Whether something runs whose score may decide who is trained again."""
+        return any(not candidate.repeat for candidate in self.running.values())
+
+    @property
+    def _may_propose(self) -> bool:
+        return not (self._exhausted or self._standing.all_proposed)
+
+    def _job(self) -> tuple[int, int, int] | None:
+        """What to evaluate next, as trial, rung and repeat; None: nothing, or nothing yet."""
+        if self._search_is_over() is not None:
+            left = [] if self._searching else self._standing.finals.left()
+            jobs = ((n, self.problem.top, repeat) for n, repeat in left if n not in self.running)
+            return next(jobs, None)
+        goes_on = self._standing.halving.next()
+        if goes_on is not None:
+            return *goes_on, 0
+        new = self._new() if self._may_propose else None
+        return None if new is None else (new, 0, 0)
+
+    def _new(self) -> int | None:
+        """The trial of a new proposal; None when none was found that is new and fits."""
         proposal = self._fresh.next()
         if proposal is None:
             self._exhausted = True
             return None
-        costs, architecture = proposal.costs, proposal.architecture
-        template = create_trial(
-            state=TrialState.RUNNING,
-            params=dict(proposal.genome),
-            distributions=dict(self._proposer.distributions),
-            user_attrs=architecture_attributes(architecture, costs),
-            # The older list of constraints is what the dashboard reads, and Optuna 5 reads it too.
-            system_attrs={**proposal.notes, "constraints": self._feasibility.slacks(costs)},
-        )
-        self.store.put_architecture(proposal.digest, architecture.to_json())
-        trial_id = self._storage.create_new_trial(self._optuna._study_id, template)
-        number = self._storage.get_trial_number_from_id(trial_id)
+        slacks = self.problem.feasibility.slacks(proposal.costs)
+        number = self._ledger.create(proposal, self._proposer.distributions, slacks)
         self._proposer.link(proposal.mirror, number)
-        self._count += 1
-        return self._lease(number, architecture, costs)
+        self._standing.trials[number] = Trial(
+            proposal.genome,
+            proposal.architecture.short,
+            proposal.costs,
+            proposal.digest in self._seeds,
+        )
+        return number
 
-    def _adopt(self, trial: FrozenTrial) -> Candidate | None:
-        """A trial that an earlier run left, leased again; None when its result came after all."""
-        record = self.store.trial(self.study.name, trial.number)
-        if record is not None and record.evaluation is not None:
-            self._tell(trial.number, record.evaluation, _reused(record))
+    def _adopt(self, number: int, rung: int) -> Candidate | None:
+        """What an earlier run left, leased again; None when its result came after all."""
+        run = last_run(self._ledger.record(number))
+        if run is not None and run.evaluation is not None:
+            self._tell(number, run.rung, 0, run.evaluation, run.reused)
             return None
-        self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
-        architecture = self.space.decode(trial.params)
-        self.store.put_architecture(architecture.digest, architecture.to_json())
-        return self._lease(trial.number, architecture, self._feasibility.cost_of(trial.params))
+        self._ledger.take_up(number)
+        return self._begin(number, rung, 0)
 
-    def _lease(
-        self, number: int, architecture: Subject, costs: Mapping[str, float]
-    ) -> Candidate | None:
+    def _begin(self, number: int, rung: int, repeat: int) -> Candidate | None:
         """A candidate under a new lease, or None when its evaluation is known and was told."""
-        digest, protocol = architecture.digest, self.protocol.digest
-        own = {name: costs[name] for name in OF_THE_STUDY if name in costs}
-        known = self.store.finished(digest, protocol)
-        if known is not None:
-            assert known.id is not None, "what the store gives has an id"
-            self.store.reuse(self.study.name, number, digest, protocol, known.id, own)
-            self._tell(number, known, reused=True)
+        trial, problem = self._standing.trials[number], self.problem
+        if not repeat:
+            self._standing.halving.begins(rung, number)
+        architecture, terms = self.space.decode(trial.genome), problem.terms(rung, repeat)
+        found = self._ledger.lease(number, architecture, trial.costs, terms, rung, repeat)
+        if isinstance(found, Evaluation):
+            self._tell(number, rung, repeat, found, reused=True)
             return None
-        token = self.store.lease(self.study.name, number, digest, protocol, own)
-        return Candidate(number, token, architecture, digest, costs, self.protocol)
+        return Candidate(
+            number=number,
+            token=found,
+            architecture=architecture,
+            digest=architecture.digest,
+            costs=trial.costs,
+            protocol=terms,
+            recorded=problem.recorded_costs(trial.genome, trial.costs, rung),
+            rung=rung,
+            repeat=repeat,
+            stage=problem.stage(rung, repeat),
+            keeps_weights=rung == problem.top and not repeat,
+        )
 
-    def _tell(self, number: int, evaluation: Evaluation, reused: bool) -> None:
-        trial_id = self._trial_id(number)
-        trial = self._storage.get_trial(trial_id)
-        candidate = self.running.pop(number, None)
-        attributes = trial.user_attrs
-        costs = {name: float(attributes[name]) for name in CLOSED_FORM if name in attributes}
-        values = self._values(evaluation, costs)
-        if not trial.state.is_finished():
-            ended = result_attributes(evaluation, self.study.objectives, reused)
-            patiently(lambda: self._finish(trial_id, ended, values))
-            self._proposer.tell(number, values)
+    def _tell(
+        self, number: int, rung: int, repeat: int, evaluation: Evaluation, reused: bool
+    ) -> None:
+        """Takes in how a run ended, and tells whoever is to know."""
+        self.running.pop(number, None)
+        trial, top = self._standing.trials[number], self.problem.top
+        values = self._standing.values(number, evaluation)
+        if repeat:
+            self._standing.finals.ended(number, repeat)
+        elif values is not None and rung < top:
+            self._standing.passed(number, rung, values)
+            self._proposer.inform(number, trial.scores)
+            named = zip(self.problem.measured, trial.scores[-1], strict=True)
+            self._ledger.note(number, {f"{rung_words(rung)}{name}": value for name, value in named})
+        else:
+            self._end(number, evaluation, values, reused)
         if not reused:
-            self._gpu_s += gpu_seconds(evaluation)
-        short = candidate.architecture.short if candidate else trial.user_attrs["arch"]
+            self._spending.gpu_s += gpu_seconds(evaluation)
+        if rung == top:
+            self._spending.at_the_top(evaluation)
         self.observer.finished(
             Finished(
                 number,
-                short,
-                costs,
+                trial.short,
+                trial.costs,
                 evaluation.metrics,
                 evaluation.timing.get("total_s") or 0.0,
                 evaluation.reason,
                 evaluation.message,
                 reused,
+                begins=not (rung or repeat),
+                counts=rung == top and not repeat,
+                stage=self.problem.stage(rung, repeat),
             )
         )
 
-    def _finish(
-        self, trial_id: int, attributes: Mapping[str, Any], values: list[float] | None
+    def _end(
+        self,
+        number: int,
+        evaluation: Evaluation,
+        values: tuple[float, ...] | None,
+        reused: bool,
     ) -> None:
-        if self._storage.get_trial(trial_id).state.is_finished():
-            return  # an earlier try got through, though its answer did not
-        for name, value in attributes.items():
-            self._storage.set_trial_user_attr(trial_id, name, value)
+        """Ends a trial: with its values at the top, or because it failed."""
         state = TrialState.FAIL if values is None else TrialState.COMPLETE
-        self._storage.set_trial_state_values(trial_id, state, values)
-
-    def _values(self, evaluation: Evaluation, costs: Mapping[str, float]) -> list[float] | None:
-        if evaluation.status == "failed":
-            return None
-        values = [
-            costs[name] if name in CLOSED_FORM else evaluation.metrics.get(name)
-            for name in self.study.objectives
-        ]
-        return None if any(value is None for value in values) else values  # type: ignore[return-value]
-
-    def _trial_id(self, number: int) -> int:
-        study_id = self._optuna._study_id
-        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
-
-
-def _reused(record: TrialRecord) -> bool:
-    """Whether a trial's evaluation was known before, so that this study did not pay for it."""
-    return record.attempt == 0
+        said = result_attributes(evaluation, self.problem.figures, reused)
+        costs = self._standing.trials[number].costs
+        slacks = None if values is None else self.problem.slacks(evaluation, costs)
+        self._ledger.end(number, state, values, said, slacks)
+        self._proposer.tell(number, values, slacks)
+        self._standing.halving.leaves(number)
+        if values is not None:
+            self._standing.completed(number, values, evaluation)

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import signal
+import socket
 import sys
+import sysconfig
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-# Ray reads these when it is imported: no log files a trial, no tables on stdout, signals are ours.
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+from .ray_session import LOCAL, address_of, environment, ray_session  # isort: skip # before Ray
 
-import ray
 from ray import tune
 
-from ..environment import first_line
-from ..errors import ConfigError
+from ..config import Resources
+from ..errors import StoreError
 from ..store import Store
 from .calibration import CalibrationWork, Setting
+from .cluster import check_reach
 from .core import SearchCore
-from .machine import Share, fit
+from .ladder import problem_of
+from .machine import Share, share_of
+from .nodes import Room, alive_hosts, alive_nodes, check_nodes
 from .observer import Observer, Silent
 from .plan import Plan, register
 from .retention import prune_weights
@@ -36,6 +33,13 @@ from .searcher import StopWhenAsked, StudySearcher, Work
 from .view import StudyView
 from .weights import absolute
 from .worker import WorkerContext, run_candidate
+
+EVALUATE = "hybridnas.evaluate:evaluate"
+
+# A database server may be restarted while a search runs.
+_WAIT_S = 300
+# The searcher says how many candidates there are; Tune, by itself, would start one at a time.
+_MOST_STARTING = 10_000
 
 
 def run_study(
@@ -45,18 +49,24 @@ def run_study(
     resume: bool = False,
     ray_address: str | None = None,
     observer: Observer | None = None,
+    evaluate: str = EVALUATE,
 ) -> str:
     """Runs or continues a study until its budget ends; returns why it ended.
 
     That is trials, hours, gpu_hours, exhausted, or interrupted (Ctrl-C: what was running is
     queued for --resume). Raises HybridnasError for bad input, also where it shows up only on a
     worker (broken data).
+
+    evaluate: import path of what evaluates candidates on the workers (`package.module:function`),
+    called as hybridnas.evaluate.evaluate is; another one than that is for simulations.
     """
     observer, folder = observer or Silent(), _folder(plan)
     register(plan, store, resume)
     with _session(plan, store) as (session, ended):
-        core = SearchCore(plan, store, observer)
-        ended.reason = _work(core, session, folder, ray_address)
+        core = SearchCore(problem_of(plan), store, observer)
+        ended.reason = _work(core, plan, session, folder, ray_address, evaluate)
+        if ended.reason != "interrupted":
+            core.close()
         prune_weights(plan.study.name, store, folder)
         _snapshot_front(plan.study.name, store)
     return ended.reason
@@ -86,7 +96,7 @@ def run_calibration(
             calibration = last.id
         else:
             calibration = store.begin_calibration(study.name, *wanted[2:], asked)
-        ended.reason = _work(work, session, None, ray_address)
+        ended.reason = _work(work, plan, session, None, ray_address)
         if ended.reason == "interrupted":
             return None
         result = work.result()
@@ -106,6 +116,7 @@ def _session(plan: Plan, store: Store) -> Iterator[tuple[int, _Ended]]:
     if store.study_config(name) is None:
         store.put_study(name, plan.config)
     session = store.begin_session(name)
+    store.wait_for_it(_WAIT_S)
     try:
         store.put_study(name, plan.config)
         yield session, ended
@@ -116,22 +127,37 @@ def _session(plan: Plan, store: Store) -> Iterator[tuple[int, _Ended]]:
         store.end_session(session, ended.reason)
 
 
-def _work(work: Work, session: int, folder: str | None, ray_address: str | None) -> str:
+def _work(
+    work: Work,
+    plan: Plan,
+    session: int,
+    folder: str | None,
+    address: str | None,
+    evaluate: str = EVALUATE,
+) -> str:
     """Has all the work done by Ray's workers; why it ended."""
     reason = work.stop_reason
     if reason is None:
         work.observer.note("starting Ray")
-        with _ray(ray_address):
-            share = fit(work.study.resources, ray.cluster_resources())
+        with ray_session(address, _own_modules(plan)):
+            check_reach(work.store.url, socket.gethostname(), alive_hosts())
+            share = share_of(plan.study, alive_nodes())
+            if address_of(address) != LOCAL:
+                work.observer.note("looking at the nodes")
+                check_nodes(plan.protocol, folder, work.store.url, share)
             work.observer.note(share.words)
-            reason = _tune(work, session, share, folder)
+            reason = _tune(work, plan.study.resources, session, share, folder, evaluate)
     work.store.heartbeat(session, work.proposals, work.redrawn)
     return reason
 
 
-def _tune(work: Work, session: int, share: Share, folder: str | None) -> str:
-    searcher = StudySearcher(work, session, folder)
+def _tune(
+    work: Work, resources: Resources, session: int, share: Share, folder: str | None, evaluate: str
+) -> str:
+    searcher = StudySearcher(work, session, folder, Room(share, resources.concurrent))
     context = WorkerContext(
+        evaluate=evaluate,
+        host=socket.gethostname(),
         storage_url=work.store.url,
         artifacts=folder,
         loader_workers=share.loader_workers,
@@ -140,30 +166,47 @@ def _tune(work: Work, session: int, share: Share, folder: str | None) -> str:
     )
     trainable = tune.with_resources(
         tune.with_parameters(run_candidate, context=context),
-        {"cpu": share.cpus, "gpu": share.gpus},
+        {"cpu": share.cpus, "gpu": share.gpus, **share.custom},
     )
-    with tempfile.TemporaryDirectory(prefix="hybridnas-tune-") as scratch, _signals(searcher):
+    with (
+        tempfile.TemporaryDirectory(prefix="hybridnas-tune-") as scratch,
+        environment("TUNE_MAX_PENDING_TRIALS_PG", str(_MOST_STARTING)),
+        _signals(searcher),
+    ):
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 num_samples=-1,
-                max_concurrent_trials=share.concurrent,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                name=work.study.name,
+                name=work.name,
                 storage_path=scratch,
                 stop=StopWhenAsked(searcher),
-                failure_config=tune.FailureConfig(max_failures=work.study.resources.retries),
+                failure_config=tune.FailureConfig(max_failures=resources.retries),
                 verbose=0,
             ),
         )
         tuner.fit()
+    if isinstance(searcher.error, StoreError):
+        raise searcher.error  # a later run finds all as it is now
     work.release()
     if searcher.error is not None:
         raise searcher.error
     return "interrupted" if searcher.stopping else work.stop_reason or "exhausted"
+
+
+def _own_modules(plan: Plan) -> set[str]:
+    """The modules of mixers that are neither ours nor installed."""
+    installed = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
+    own = {kind.mixer.__module__ for kind in plan.space.spec.kinds.values()}
+    return {
+        name
+        for name in own
+        if name.partition(".")[0] != "hybridnas"
+        and not any(str(sys.modules[name].__file__).startswith(folder) for folder in installed)
+    }
 
 
 def _folder(plan: Plan) -> str:
@@ -173,57 +216,6 @@ def _folder(plan: Plan) -> str:
 def _snapshot_front(name: str, store: Store) -> None:
     view = StudyView(name, store)
     store.put_front(name, view.front_json(), view.cost_so_far())
-
-
-@contextmanager
-def _ray(address: str | None) -> Iterator[None]:
-    """Ray, started here or joined at an address; left alone where it is running already."""
-    if ray.is_initialized():
-        yield
-        return
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    # Workers import us, and a user's own mixer, from where the search was started.
-    path = os.pathsep.join(dict.fromkeys((os.getcwd(), *filter(None, sys.path))))
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
-    options["address"] = address  # "local" joins nobody else's Ray that runs on this machine
-    if address == "local":
-        options["include_dashboard"] = False
-    else:
-        import hybridnas
-        import hybridnas_kernels
-
-        # Machines of a cluster may not have this version of us, or none.
-        environment = {
-            "py_modules": [hybridnas, hybridnas_kernels],
-            "env_vars": {"PYTHONPATH": path},
-        }
-        options["runtime_env"] = environment
-    try:
-        with warnings.catch_warnings(), _environment("PYTHONPATH", path):
-            warnings.simplefilter("ignore", FutureWarning)
-            ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        first = first_line(error) or type(error).__name__
-        where = "" if address == "local" else f"at {address!r} "
-        raise ConfigError(f"Ray {where}cannot be reached or started: {first}") from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """A variable set for a while; the processes that Ray starts meanwhile inherit it."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 @contextmanager

@@ -67,19 +67,18 @@ class Feasibility:
 
     def violation(self, costs: Costs) -> float:
         """How far costs are outside, relative to the bounds; 0: feasible."""
-        total = 0.0
-        for name, bound in self.bounds.items():
-            if bound.max is not None:
-                total += max(0.0, costs[name] / bound.max - 1)
-            if bound.min:
-                total += max(0.0, 1 - costs[name] / bound.min)
-        return total
+        excesses = (bound.excess(costs[name]) for name, bound in self.bounds.items())
+        return sum(max(0.0, excess) for each in excesses for excess in each)
 
     def slacks(self, costs: Costs) -> list[float]:
         """Each bound as a number that must not be positive: Optuna's form of a constraint."""
         pairs = [(costs[name], bound) for name, bound in self.bounds.items()]
         over = [value - bound.max for value, bound in pairs if bound.max is not None]
         return over + [bound.min - value for value, bound in pairs if bound.min is not None]
+
+    @property
+    def num_slacks(self) -> int:
+        return sum((b.max is not None) + (b.min is not None) for b in self.bounds.values())
 
     def repair(self, genome: Genome, rng: random.Random) -> Genome | None:
         """A feasible genome near this one; itself if it is feasible; None when none was reached.

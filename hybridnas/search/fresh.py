@@ -12,6 +12,7 @@ from typing import Any
 from ..space import Genome
 from .feasibility import Costs, Feasibility, Space, Subject
 from .proposer import Proposer
+from .randomness import of_trial
 
 # Where nearly all that is feasible was seen, looking on would hold the search up.
 _PATIENCE_S = 5.0
@@ -49,7 +50,7 @@ class FreshProposals:
         self._space: Space = feasibility.space
         self._size = self._space.size()
         self._references = deque(references)
-        self._rng = random.Random(seed)
+        self._seed = seed
         self._seen: set[str] = set()
 
     def saw(self, digest: str) -> None:
@@ -57,14 +58,19 @@ class FreshProposals:
         self._seen.add(digest)
 
     def next(self) -> Proposal | None:
-        """The next one, settled with the proposer; None when no fresh one was found."""
+        """The next one, settled with the proposer; None when no fresh one was found.
+
+        What it draws follows from the seed and how many were seen, also after a resume.
+        """
         while self._references:
             genome = self._references.popleft()
             if self._space.decode(genome).digest not in self._seen:
                 return self._settled(self._proposer.enqueue(genome), genome)
+        rng = of_trial(self._seed, len(self._seen))
+        self._proposer.reseed(rng)
         mirror, drawn = self._proposer.propose()
         self.num_drawn += 1
-        fresh = self._fresh(drawn)
+        fresh = self._fresh(drawn, rng)
         if fresh is None:
             self._proposer.forget(mirror)
             return None
@@ -77,12 +83,12 @@ class FreshProposals:
         costs = self._feasibility.cost_of(genome)
         return Proposal(mirror, genome, architecture, architecture.digest, costs, notes)
 
-    def _fresh(self, genome: Genome) -> Genome | None:
+    def _fresh(self, genome: Genome, rng: random.Random) -> Genome | None:
         if self._feasibility.violation(self._feasibility.cost_of(genome)) > 0:
             self.num_infeasible += 1
         if len(self._seen) >= self._size:
             return None
-        start = self._feasibility.repair(genome, self._rng) or self._feasibility.draw(self._rng)
+        start = self._feasibility.repair(genome, rng) or self._feasibility.draw(rng)
         deadline = time.monotonic() + _PATIENCE_S
         for attempt in range(1000):
             if start is None or time.monotonic() > deadline:
@@ -90,9 +96,9 @@ class FreshProposals:
             if self._space.decode(start).digest not in self._seen:
                 return start
             # Ever wider steps around the proposal, so a crowded corner is left in the end.
-            names = self._rng.sample(
+            names = rng.sample(
                 sorted(self._space.genes), min(1 + attempt // 50, len(self._space.genes))
             )
-            moved = {n: self._rng.choice(self._space.genes[n]) for n in names}
-            start = self._feasibility.repair({**start, **moved}, self._rng) or start
+            moved = {n: rng.choice(self._space.genes[n]) for n in names}
+            start = self._feasibility.repair({**start, **moved}, rng) or start
         return None

@@ -5,11 +5,15 @@ from __future__ import annotations
 import random
 import statistics
 from dataclasses import dataclass
+from functools import partial
 
-from ..config import Fidelity, Protocol
+from ..config import Fidelity
 from ..cost import cost
+from ..space import Genome
 from ..tasks import TASKS
-from .plan import Plan, feasibility
+from .feasibility import Costs
+from .plan import Plan, counted_costs, feasibility, fitting_references, run_protocol
+from .problem import Problem
 from .strata import feasible
 
 _DRAWN = 200
@@ -54,7 +58,27 @@ def ladder(plan: Plan) -> list[Rung]:
     return rungs
 
 
-def rung_protocol(plan: Plan, fidelity: Fidelity, seed: int | None = None) -> Protocol:
-    """What an evaluation at a rung is made under; seed None: the study's."""
-    update = {"fidelity": fidelity, "seed": plan.study.seed if seed is None else seed}
-    return plan.protocol.model_copy(update=update)
+def problem_of(plan: Plan) -> Problem:
+    """A study as the search core sees it."""
+    study, top = plan.study, plan.study.fidelity
+
+    def recorded(genome: Genome, rung: int) -> Costs:
+        # Of an evaluation's own resolution, which another study may read.
+        resolution = study.fidelities[rung].resolution
+        return counted_costs(plan, plan.space.decode(genome), resolution)
+
+    one_size = all(f.resolution == top.resolution for f in study.fidelities)
+    return Problem(
+        name=study.name,
+        feasibility=feasibility(plan),
+        objectives=study.objectives,
+        soft=study.constraints.soft(),
+        terms=partial(run_protocol, plan),
+        budget=study.budget,
+        rates=study.rates,
+        final=study.final,
+        sampler=study.sampler,
+        seed=study.seed if study.sampler.seed is None else study.sampler.seed,
+        references=fitting_references(plan),
+        recorded=None if one_size else recorded,
+    )

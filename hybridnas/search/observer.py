@@ -6,16 +6,17 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..config import Protocol
 from .feasibility import Subject
+from .problem import Terms
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One architecture that is to be evaluated under a protocol.
+    """One architecture that is to be evaluated under the terms of a rung.
 
     token: the lease that its result must carry. costs: macs, params and what else is known of it
-    in closed form.
+    in closed form; recorded: of these, what its evaluation is to hold. stage: its rung or seed in
+    words. keeps_weights: its weights may be asked for later.
     """
 
     number: int
@@ -23,12 +24,20 @@ class Candidate:
     architecture: Subject
     digest: str
     costs: Mapping[str, float]
-    protocol: Protocol
+    protocol: Terms
+    recorded: Mapping[str, float]
+    rung: int = 0
+    repeat: int = 0
+    stage: str = ""
+    keeps_weights: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a candidate's evaluation ended. reused: it had been evaluated before."""
+    """How a candidate's evaluation ended. reused: it had been evaluated before.
+
+    begins: it was its trial's first. counts: its score is the trial's. stage: see Candidate.
+    """
 
     number: int
     short: str
@@ -38,6 +47,9 @@ class Finished:
     reason: str | None
     message: str | None
     reused: bool
+    begins: bool = True
+    counts: bool = True
+    stage: str = ""
 
 
 class Observer(typing.Protocol):

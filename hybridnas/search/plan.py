@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..architecture import Architecture
-from ..config import Protocol, Study, parse_study
+from ..config import Fidelity, Protocol, Study, parse_study
 from ..cost import cost, input_size
 from ..counting import Size, pixels
 from ..data import DIGITS
@@ -32,9 +32,13 @@ from ..train import (
 )
 from .feasibility import Feasibility
 from .genome_cost import GenomeCost
+from .samplers import make_sampler
 
 # What a resumed study may change: when to stop, where to run, who proposes.
-_FREE = {"description", "budget", "resources", "sampler", "artifacts", "keep_weights", "references"}
+_FREE = {
+    *("description", "budget", "halving", "final", "resources", "sampler"),
+    *("artifacts", "keep_weights", "references"),
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,17 @@ class Plan:
         return {**self.study.model_dump(mode="json"), "space": dict(self.space.spec.raw)}
 
 
+def rung_protocol(plan: Plan, fidelity: Fidelity, seed: int | None = None) -> Protocol:
+    """What an evaluation at a rung is made under; seed None: the study's."""
+    update = {"fidelity": fidelity, "seed": plan.study.seed if seed is None else seed}
+    return plan.protocol.model_copy(update=update)
+
+
+def run_protocol(plan: Plan, rung: int, repeat: int) -> Protocol:
+    """The same for a run of a trial; its repeats have the seeds that follow the study's."""
+    return rung_protocol(plan, plan.study.fidelities[rung], plan.study.seed + repeat)
+
+
 def make_plan(study: Study) -> Plan:
     """Loads the space, looks at the data, and checks that constraints and references can be met.
 
@@ -73,7 +88,9 @@ def make_plan(study: Study) -> Plan:
     )
     plan = Plan(study, space, protocol, latency)
     _check_networks(plan)
-    feasibility(plan).check()
+    hard = feasibility(plan)
+    hard.check()
+    make_sampler(study.sampler, hard, study.objectives, 0)  # refuses what it cannot search
     fitting_references(plan)
     return plan
 
@@ -249,8 +266,10 @@ def _check_same(plan: Plan, known: Mapping[str, Any], store: Store) -> None:
             f"trials would not be comparable; go on with what it began with by its name, "
             f"`hybridnas search {plan.study.name} --resume`, or start a new one (--set name=...)"
         )
-    digests = {record.protocol_digest for record in store.trials(plan.study.name)}
-    if digests - {plan.protocol.digest}:
+    runs = [run for record in store.trials(plan.study.name) for run in record.runs]
+    digests = {run.protocol_digest for run in runs}
+    places = {(run.rung, run.repeat) for run in runs}
+    if digests - {run_protocol(plan, *place).digest for place in places}:
         raise ConfigError(
             f"study {plan.study.name!r} cannot be resumed: its data set or task has changed since "
             f"(protocol {plan.protocol.digest}, its trials have {', '.join(sorted(digests))})"

@@ -10,10 +10,10 @@ from .view import StudyView
 def prune_weights(study: str, store: Store, folder: str) -> None:
     """Deletes the weights in the study's folder but those of its front and its best few."""
     view = StudyView(study, store)
-    kept = {row.number for row in (*view.front(), *view.best(view.study.keep_weights))}
-    for row in view.rows:
-        evaluation = row.evaluation
-        if evaluation is None or evaluation.weights is None or row.number in kept:
+    rows = (*view.front(), *view.best(view.study.keep_weights))
+    kept = {row.evaluation.id for row in rows if row.evaluation is not None}
+    for evaluation in (run.evaluation for row in view.rows for run in row.runs):
+        if evaluation is None or evaluation.weights is None or evaluation.id in kept:
             continue
         assert evaluation.id is not None, "what the store gives has an id"
         ours = evaluation.weights["path"].startswith(f"{folder}/")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import platform
 import time
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from ..config import Study
-from ..errors import ConfigError, DataError, HybridnasError
-from ..objectives import OF_THE_STUDY
+from ..errors import ConfigError, DataError, HybridnasError, StoreError
 from ..store import Store
 from .observer import Candidate, Observer
 from .retention import prune_weights
@@ -19,6 +20,8 @@ _HEARTBEAT_S = 15.0
 _SETTLED_BETWEEN_PRUNINGS = 10
 _LOST_AT_MOST = 4  # in a row, before the workers are held to be at fault, not the candidates
 
+_T = TypeVar("_T")
+
 
 class Work(Protocol):
     """What Tune's workers are to do: a SearchCore, or the trainings of a calibration.
@@ -26,7 +29,7 @@ class Work(Protocol):
     running: what was asked for and not settled, by number.
     """
 
-    study: Study
+    name: str  # of the study
     store: Store
     observer: Observer
     running: dict[int, Candidate]
@@ -41,7 +44,8 @@ class Work(Protocol):
     def stop_reason(self) -> str | None:
         """Why there is nothing more to ask for; None while there may be."""
 
-    def ask(self) -> Candidate | None: ...
+    def ask(self) -> Candidate | None:
+        """What to evaluate next; None: nothing, or nothing until something that runs has ended."""
 
     def settle(self, number: int) -> str | None:
         """Takes in what the store holds of a candidate; the reason of a failure."""
@@ -53,10 +57,18 @@ class Work(Protocol):
 class StudySearcher(Searcher):
     """Tune's searcher over some work. The database holds the state; Tune's snapshots none."""
 
-    def __init__(self, core: Work, session: int, folder: str | None) -> None:
-        """folder: where the study's weights are; None: none are kept."""
+    def __init__(
+        self,
+        core: Work,
+        session: int,
+        folder: str | None,
+        room: Callable[[], float] = lambda: math.inf,
+    ) -> None:
+        """folder: where the study's weights are; None: none are kept. room: for how many candidates
+        there is, at this moment."""
         super().__init__(metric="number", mode="max")
         self._core, self._session, self._folder = core, session, folder
+        self._room = room
         self._settled = 0
         self._numbers: dict[str, int] = {}  # Tune's trial id -> the study's trial number
         self._last_seen = 0.0
@@ -66,18 +78,23 @@ class StudySearcher(Searcher):
         self.error: HybridnasError | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        """A candidate as Tune's config, or Searcher.FINISHED."""
+        """A candidate as Tune's config; Searcher.FINISHED after the last; None: none for now."""
         self.beat()
-        candidate = None if self.stopping else self._core.ask()
+        goes_on = not self.stopping and self._core.stop_reason is None
+        if goes_on and len(self._numbers) >= self._room():
+            return None
+        candidate = None if self.stopping else self._told(self._core.ask)
         if candidate is None:
-            return Searcher.FINISHED
+            last = self.stopping or self._core.stop_reason is not None
+            return Searcher.FINISHED if last else None
         self._numbers[trial_id] = candidate.number
         return {
             "number": candidate.number,
             "token": candidate.token,
             "architecture": candidate.architecture.to_json(),
             "protocol": candidate.protocol.to_json(),
-            "costs": {n: v for n, v in candidate.costs.items() if n not in OF_THE_STUDY},
+            "costs": dict(candidate.recorded),
+            "keep_weights": candidate.keeps_weights,
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -85,7 +102,7 @@ class StudySearcher(Searcher):
         number = self._numbers[trial_id]
         if "fatal" in result:
             kind = DataError if result["kind"] == "DataError" else ConfigError
-            self.error = kind(result["fatal"])
+            self.error = kind(result["fatal"] + _elsewhere(result))
             self.stopping = True
         elif "lost" in result:
             self._last_words = result["lost"]
@@ -103,10 +120,10 @@ class StudySearcher(Searcher):
             return
         if self.stopping and not (result or {}).get("recorded"):
             return  # stopped half way: the core puts it back into the queue
-        lost = self._core.settle(number) == "node_lost"
+        lost = self._told(lambda: self._core.settle(number)) == "node_lost"
         self._settled += 1
         if self._folder is not None and self._settled % _SETTLED_BETWEEN_PRUNINGS == 0:
-            prune_weights(self._core.study.name, self._core.store, self._folder)
+            prune_weights(self._core.name, self._core.store, self._folder)
         self._lost_in_a_row = self._lost_in_a_row + 1 if lost else 0
         if self._lost_in_a_row >= _LOST_AT_MOST:
             self.stopping = True
@@ -119,7 +136,16 @@ class StudySearcher(Searcher):
         """A sign of life in the database, now and then."""
         if time.monotonic() - self._last_seen > _HEARTBEAT_S:
             self._last_seen = time.monotonic()
-            self._core.store.heartbeat(self._session, self._core.proposals, self._core.redrawn)
+            counts = self._core.proposals, self._core.redrawn
+            self._told(lambda: self._core.store.heartbeat(self._session, *counts))
+
+    def _told(self, work: Callable[[], _T]) -> _T | None:
+        """What work returns; where the database refuses it, None, and the search ends."""
+        try:
+            return work()
+        except StoreError as error:
+            self.error, self.stopping = error, True
+            return None
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: a search is resumed from the database."""
@@ -130,6 +156,12 @@ class StudySearcher(Searcher):
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its searcher into the experiment's folder; the core holds the database.
         return {}
+
+
+def _elsewhere(result: dict[str, Any]) -> str:
+    """` (on HOST)` where Tune had the result from another machine."""
+    host = result.get("hostname", platform.node())
+    return "" if host == platform.node() else f" (on {host})"
 
 
 class StopWhenAsked(Stopper):

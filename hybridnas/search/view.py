@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -14,40 +14,12 @@ import numpy as np
 from ..architecture import Architecture
 from ..config import Protocol, Study, parse_study
 from ..errors import ConfigError
-from ..objectives import BEST, CLOSED_FORM, STANDARD_ERRORS
+from ..objectives import BEST, CLOSED_FORM, STANDARD_ERRORS, measured_first
 from ..pareto import hypervolume, non_dominated
-from ..store import CalibrationRecord, Evaluation, SessionRecord, Store, TrialRecord, is_alive
-
-
-@dataclass(frozen=True)
-class Row:
-    """One trial: its architecture, and its evaluation if there is one."""
-
-    number: int
-    architecture: Architecture
-    evaluation: Evaluation | None
-    waiting: bool
-    reused: bool  # the evaluation was known before this trial
-    costs: Mapping[str, float]  # the study's own
-
-    @property
-    def state(self) -> str:
-        """ok, failed, queued or running."""
-        if self.evaluation is not None:
-            return self.evaluation.status
-        return "queued" if self.waiting else "running"
-
-    def value(self, name: str) -> float:
-        """An objective of a trial that ended well."""
-        found = self.known(name)
-        assert found is not None
-        return found
-
-    def known(self, name: str) -> float | None:
-        """An objective, or None where there is no number for it."""
-        if name in self.costs:
-            return self.costs[name]
-        return None if self.evaluation is None else self.evaluation.metrics.get(name)
+from ..store import CalibrationRecord, RunRecord, SessionRecord, Store, TrialRecord, is_alive
+from .attributes import gpu_seconds
+from .finals import finalists
+from .rows import Row, state_of
 
 
 class StudyView:
@@ -65,15 +37,17 @@ class StudyView:
         json_of: dict[str, str | None] = {}
         self.rows: list[Row] = []
         self.protocols: dict[str, Protocol] = {}
+        top = len(self.study.fidelities) - 1
         for record in store.trials(name):
-            if record.protocol_digest not in self.protocols:
-                text = store.protocol_json(record.protocol_digest)
-                assert text is not None, "a trial's protocol is put before the trial"
-                self.protocols[record.protocol_digest] = Protocol.from_json(text)
+            for protocol in {run.protocol_digest for run in record.runs} - self.protocols.keys():
+                text = store.protocol_json(protocol)
+                assert text is not None, "a run's protocol is put before the run"
+                self.protocols[protocol] = Protocol.from_json(text)
             digest = record.architecture_digest
             if digest not in json_of:
                 json_of[digest] = store.architecture_json(digest)
-            self.rows.append(_row(record, json_of[digest], live))
+            self.rows.append(_row(record, json_of[digest], top, live))
+        self.retrained = self._retrain()
         self.calibrations = _calibrations(store, self.top_protocols)
 
     @property
@@ -98,29 +72,69 @@ class StudyView:
             and all(row.known(name) is not None for name in self.objectives)
         ]
 
+    @property
+    def judged(self) -> list[Row]:
+        """Those that the front is drawn among: the retrained ones once all of them are, before
+        that all that are finished; as far as they keep the soft constraints."""
+        return self._keeping(self.retrained or self.finished)
+
+    def _keeping(self, rows: Sequence[Row]) -> list[Row]:
+        soft = self.study.constraints.soft()
+        return [row for row in rows if row.keeps(soft)]
+
+    def _retrain(self) -> list[Row]:
+        """The finalists with their fresh scores, which count from now on; none while one of them
+        has none that ended yet."""
+        final = self.study.final
+        if final is None:
+            return []
+        ordered = measured_first(self.objectives)  # as the search orders them
+        kept = self._keeping(self.finished)
+        numbers = (row.number for row in kept)
+        completed = dict(zip(numbers, self._losses(kept, ordered), strict=True))
+        chosen = set(finalists(completed, final.retrain))
+        fresh = {
+            row.number: [run.evaluation for run in row.runs if run.repeat and run.evaluation]
+            for row in self.finished
+            if row.number in chosen
+        }
+        if not all(fresh.values()):
+            return []
+        good = {number: [e for e in ended if e.status == "ok"] for number, ended in fresh.items()}
+        self.rows = [replace(row, fresh=good.get(row.number, ())) for row in self.rows]
+        del self.finished  # which is read anew
+        return [row for row in self.finished if row.fresh]
+
     def losses(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """(finished trials, objectives), signs turned so that lower is better."""
-        signs = np.array([1.0 if BEST[name] == "minimize" else -1.0 for name in self.objectives])
-        table = [[row.value(name) for name in self.objectives] for row in self.finished]
-        return np.array(table).reshape(-1, len(self.objectives)) * signs
+        """(judged trials, objectives), signs turned so that lower is better."""
+        return self._losses(self.judged, self.objectives)
+
+    def _losses(
+        self, rows: Sequence[Row], names: Sequence[str]
+    ) -> np.ndarray[Any, np.dtype[np.float64]]:
+        signs = np.array([1.0 if BEST[name] == "minimize" else -1.0 for name in names])
+        table = [[row.value(name) for name in names] for row in rows]
+        return np.array(table).reshape(-1, len(names)) * signs
 
     def front(self) -> list[Row]:
         """The non-dominated trials, cheapest first where a cost is an objective."""
-        if not self.finished:
+        if not self.judged:
             return []
         keep = non_dominated(self.losses())
-        members = [row for row, kept in zip(self.finished, keep, strict=True) if kept]
+        members = [row for row, kept in zip(self.judged, keep, strict=True) if kept]
         cheap = next((n for n in self.objectives if n in CLOSED_FORM), self.objectives[0])
         return sorted(members, key=lambda row: row.value(cheap))
 
     def best(self, number: int) -> list[Row]:
-        """The trials that are best in the first measured objective; of equals the cheaper ones."""
+        """The trials that are best in the first objective that is scored; of equals the cheaper
+        ones. Where none keeps the soft constraints, of all that are finished."""
         costs = [name for name in self.objectives if name in CLOSED_FORM]
+        sign = 1 if BEST[self.study.measured] == "minimize" else -1
 
         def rank(row: Row) -> list[float]:
-            return [-row.value(self.study.measured), *(row.value(name) for name in costs)]
+            return [sign * row.value(self.study.measured), *(row.value(name) for name in costs)]
 
-        return sorted(self.finished, key=rank)[:number]
+        return sorted(self.judged or self.finished, key=rank)[:number]
 
     def hypervolume(self) -> float | None:
         """What the front dominates, as a share of the box up to the reference point.
@@ -128,9 +142,10 @@ class StudyView:
         The reference is accuracy 0 and, for a cost, its constraint's maximum or else the largest
         finished value; so it is comparable within a study only. None before the first result.
         """
-        if not self.finished:
+        if not self.judged:
             return None
-        bounds = self.study.constraints.bounds()
+        limits = self.study.constraints
+        bounds = limits.bounds() | limits.soft()
         losses = self.losses()
         reference = []
         for i, name in enumerate(self.objectives):
@@ -149,9 +164,30 @@ class StudyView:
         return Counter(row.state for row in self.rows)
 
     def failures(self) -> Counter[str]:
-        """Failed trials by reason."""
-        failed = (row.evaluation for row in self.rows if row.state == "failed")
-        return Counter(e.reason for e in failed if e is not None and e.reason is not None)
+        """Failed runs by reason."""
+        ended = (run.evaluation for run in self._runs if run.evaluation is not None)
+        return Counter(e.reason for e in ended if e.reason is not None)
+
+    @property
+    def _runs(self) -> list[RunRecord]:
+        return [run for row in self.rows for run in row.runs]
+
+    def rungs(self) -> list[dict[str, Any]]:
+        """How many trials began each rung, ended there well, failed, or were known before, and
+        what it has cost; the lowest first."""
+        return [
+            {
+                "fidelity": fidelity.model_dump(exclude_defaults=True),
+                **_tally([r for r in self._runs if r.rung == rung and not r.repeat]),
+            }
+            for rung, fidelity in enumerate(self.study.fidelities)
+        ]
+
+    def retraining(self) -> dict[str, Any] | None:
+        """The same of the final retraining; None for a study without one."""
+        if self.study.final is None:
+            return None
+        return {**self.study.final.model_dump(), **_tally([r for r in self._runs if r.repeat])}
 
     def row(self, number: int) -> Row:
         """One trial; ConfigError for a number that the study does not have."""
@@ -164,7 +200,7 @@ class StudyView:
 
     def cost_so_far(self) -> dict[str, float]:
         """Wall-clock and GPU hours, and evaluations that were trained (not reused)."""
-        trained = [row.evaluation for row in self.rows if row.evaluation and not row.reused]
+        trained = [run.evaluation for run in self._runs if run.evaluation and not run.reused]
         return {
             "wall_hours": sum(s.duration_s for s in self.sessions) / 3600,
             "gpu_hours": sum((e.timing.get("gpu_s") or 0.0) for e in trained) / 3600,
@@ -176,9 +212,9 @@ class StudyView:
         return [self.as_json(row) for row in self.front()]
 
     def as_json(self, row: Row) -> dict[str, Any]:
-        assert row.evaluation is not None
-        metrics: Mapping[str, float | None] = row.evaluation.metrics
+        metrics = row.metrics
         errors = [STANDARD_ERRORS[name] for name in self.objectives if name in STANDARD_ERRORS]
+        measured = [name for name in self.objectives if name not in CLOSED_FORM]
         return {
             "trial": row.number,
             "arch": row.architecture.digest,
@@ -186,7 +222,23 @@ class StudyView:
             "params": metrics.get("params"),
             **{name: metrics.get(name) for name in errors},
             "stages": row.architecture.short,
+            "seeds": row.seeds,
+            "spread": {name: row.spread(name) for name in measured},
+            "reused": row.reused,
         }
+
+
+def _tally(runs: Sequence[RunRecord]) -> dict[str, float]:
+    ended = [run for run in runs if run.evaluation is not None]
+    failed = sum(run.evaluation.status == "failed" for run in ended if run.evaluation)
+    trained = (run.evaluation for run in ended if not run.reused)
+    return {
+        "began": len(runs),
+        "ok": len(ended) - failed,
+        "failed": failed,
+        "reused": sum(run.reused for run in runs),
+        "gpu_hours": sum(map(gpu_seconds, trained)) / 3600,
+    }
 
 
 def _calibrations(store: Store, digests: set[str]) -> list[CalibrationRecord]:
@@ -199,15 +251,14 @@ def _calibrations(store: Store, digests: set[str]) -> list[CalibrationRecord]:
     return sorted(found.values(), key=lambda record: record.id)
 
 
-def _row(record: TrialRecord, json: str | None, live: bool) -> Row:
+def _row(record: TrialRecord, json: str | None, top: int, live: bool) -> Row:
     assert json is not None, "a trial's architecture is put before the trial"
-    waiting = record.evaluation is None and (record.reason == "waiting" or not live)
-    architecture = Architecture.from_json(json)
+    searched = [run for run in record.runs if not run.repeat]
     return Row(
         record.number,
-        architecture,
-        record.evaluation,
-        waiting,
-        record.attempt == 0,
+        Architecture.from_json(json),
+        state_of(record.runs, top, record.reason, live),
+        searched[-1].evaluation,
+        record.runs,
         record.costs,
     )

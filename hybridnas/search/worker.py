@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pkgutil
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +16,11 @@ from ray import tune
 from ..architecture import Architecture
 from ..config import Protocol
 from ..errors import ConfigError, DataError
-from ..evaluate import Outcome, evaluate
+from ..evaluate import Outcome
 from ..store import Evaluation, Store
 from ..train import EpochRecord
 from . import weights
+from .cluster import check_reach
 from .patience import patiently
 
 # Who reports waits for Tune's driver, and the GPU with it.
@@ -29,9 +32,13 @@ class WorkerContext:
     """What all candidates of a search share. It travels through Ray's object store, since it
     holds the database's password, which must not be written to Tune's folders.
 
-    artifacts: where weights go; None: nowhere.
+    evaluate: the import path (`package.module:function`) of what evaluates, as
+        hybridnas.evaluate.evaluate does. host: where the driver runs. artifacts: where weights
+        go; None: nowhere.
     """
 
+    evaluate: str
+    host: str
     storage_url: str
     artifacts: str | None
     loader_workers: int
@@ -40,7 +47,8 @@ class WorkerContext:
 
 
 def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
-    """Tune's trainable. config: number, token, architecture and protocol (JSON), costs.
+    """Tune's trainable. config: number, token, architecture and protocol (JSON), costs,
+    keep_weights.
 
     Reports epochs, of quick ones some. DataError and ConfigError end the search: they are reported
     as `fatal`.
@@ -55,6 +63,12 @@ def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
         tune.report({"number": number, **told})
 
     try:
+        check_reach(context.storage_url, context.host, [socket.gethostname()])
+        if not patiently(lambda: _is_open(context.storage_url, config["token"])):
+            # An earlier attempt died between its last write and its report, or the driver did.
+            tune.report({"number": number, "recorded": True})
+            return
+        evaluate: Callable[..., Outcome] = pkgutil.resolve_name(context.evaluate)
         outcome = evaluate(
             architecture,
             protocol,
@@ -62,7 +76,7 @@ def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
             loader_workers=context.loader_workers,
             on_epoch=seldom(report, _SECONDS_BETWEEN_REPORTS),
         )
-        kept = _save_weights(outcome, context.artifacts)
+        kept = _save_weights(outcome, context.artifacts if config["keep_weights"] else None)
         evaluation = as_evaluation(
             outcome, architecture.digest, protocol.digest, config["costs"], context.gpus, kept
         )
@@ -98,6 +112,11 @@ def _save_weights(outcome: Outcome, artifacts: str | None) -> dict[str, str] | N
         return None
     # A name of its own: a second attempt must not touch what the first one recorded.
     return weights.save(outcome.state_dict, artifacts, uuid4().hex)
+
+
+def _is_open(storage_url: str, token: str) -> bool:
+    with Store.open(storage_url, create=False) as store:
+        return store.is_open(token)
 
 
 def _record(storage_url: str, token: str, evaluation: Evaluation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +21,12 @@ BUSY_TIMEOUT_S: float = 60
 CONNECT_TIMEOUT_S = 10
 RETRY_DELAYS_S: tuple[float, ...] = (0.1, 0.5, 2.0)
 
-# PostgreSQL: serialization failure and deadlock.
-_TRY_AGAIN_STATES = ("40001", "40P01")
+WAIT_PAUSE_S: float = 2.0
+
+# PostgreSQL: serialization failure and deadlock; a server that is stopping, crashed or starting.
+_TRY_AGAIN_STATES = ("40001", "40P01", "57P01", "57P02", "57P03")
+
+_log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -40,6 +45,7 @@ class Database:
 
     def __init__(self, url: URL) -> None:
         self.url = url
+        self.wait_s = 0.0  # how long a transaction waits for a database that is away
         try:
             self.engine = sqlalchemy.create_engine(url, **engine_settings(url))
         except ImportError as error:
@@ -65,15 +71,20 @@ class Database:
         return self._try(self._writer, work)
 
     def _try(self, engine: Engine, work: Callable[[Session], Result]) -> Result:
+        delays = iter(RETRY_DELAYS_S)
+        deadline = time.monotonic() + self.wait_s
         with self.explained():
-            for delay_s in RETRY_DELAYS_S:
+            while True:
                 try:
                     return _transaction(engine, work)
                 except DBAPIError as error:
-                    if not _may_pass(error):
+                    delay_s = next(delays, None)
+                    gives_up = delay_s is None and time.monotonic() > deadline
+                    if gives_up or not _may_pass(error):
                         raise
-                time.sleep(delay_s)
-            return _transaction(engine, work)
+                if delay_s is None:
+                    _log.warning("database %s does not answer; waiting", shown(self.url))
+                time.sleep(WAIT_PAUSE_S if delay_s is None else delay_s)
 
     @contextmanager
     def connection(self, *, writes: bool) -> Iterator[Connection]:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     MetaData,
     TypeDecorator,
@@ -173,6 +174,27 @@ class TrialRow(Base):
     created_at: Mapped[datetime]
     reason: Mapped[str | None]
     costs: Mapped[dict[str, float] | None] = mapped_column(FiniteJson(none_as_null=True))
+
+
+class RunRow(Base):
+    """One evaluation of a trial, from its lease on: at which rung of the study's ladder, and which
+    repeat of it (0: the search's own, others: retrainings with fresh seeds).
+
+    evaluation_id: none until it has ended. reused: the evaluation was known before.
+    """
+
+    __tablename__ = "nas_run"
+    __table_args__ = (
+        ForeignKeyConstraint(["study", "number"], ["nas_trial.study", "nas_trial.number"]),
+    )
+
+    study: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    rung: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    repeat: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    protocol_digest: Mapped[str] = mapped_column(ForeignKey("nas_protocol.digest"))
+    evaluation_id: Mapped[int | None] = mapped_column(ForeignKey("nas_evaluation.id"), index=True)
+    reused: Mapped[bool]
 
 
 class CalibrationRow(Base):

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal, TypeAlias, get_args
 
 from ..errors import StoreError
+from ..objectives import figure
 
 Status: TypeAlias = Literal["ok", "failed"]
 Reason: TypeAlias = Literal[
@@ -57,15 +58,35 @@ class Evaluation:
                 f"a failed evaluation has a reason of {', '.join(_REASONS)}; got {self.reason!r}"
             )
 
+    def figure(self, name: str) -> float | None:
+        """An objective or a measured constraint by its name (objectives.figure)."""
+        return figure(name, self.metrics, self.timing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One evaluation of a trial: at a rung of the study's ladder, 0 the lowest.
+
+    repeat: 0 is the search's own, the others are retrainings with fresh seeds.
+    evaluation: None until it has ended. reused: it was known before.
+    """
+
+    rung: int
+    repeat: int
+    protocol_digest: str
+    evaluation: Evaluation | None
+    reused: bool
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRecord:
-    """A trial of Optuna as the store knows it.
+    """A trial of Optuna as the store knows it: what was leased last, and all its runs.
 
     attempt: how many leases were taken on this architecture under this protocol; 0 if reused.
     reason: a word about the trial that the search gave it (`Store.mark`).
     evaluation: None while it is being evaluated, or when nobody is left to do so.
     costs: known before training and the study's own, not the evaluation's (latency by its table).
+    runs: by rung, then by repeat.
     """
 
     study: str
@@ -78,6 +99,33 @@ class TrialRecord:
     reason: str | None
     evaluation: Evaluation | None
     costs: Mapping[str, float]
+    runs: Sequence[RunRecord]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What a trial is to evaluate.
+
+    costs: known before training and the study's own. rung, repeat: as of RunRecord. figures: that
+    it must have measured; an evaluation that lacks one is made again.
+    """
+
+    architecture_digest: str
+    architecture_json: str
+    protocol_digest: str
+    costs: Mapping[str, float] | None = None
+    rung: int = 0
+    repeat: int = 0
+    figures: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BegunTrial:
+    """A trial that was created. trial_id: Optuna's. lease: as of `Store.lease_or_reuse`."""
+
+    number: int
+    trial_id: int
+    lease: str | Evaluation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +179,16 @@ class CalibrationRecord:
     result: Mapping[str, object] | None
     began_at: datetime
     ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """What was taken in from another database, and what was here already. studies: names here."""
+
+    studies: tuple[str, ...]
+    known_studies: tuple[str, ...]
+    evaluations: int
+    known_evaluations: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,18 +7,19 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
 
-from . import calibrations, opening, studies, trials
+from ..errors import StoreError
+from . import calibrations, opening, studies
 from .engine import Database
 from .models import ArchitectureRow, ProtocolRow
 from .optuna_storage import close_storage, open_storage
 from .records import (
     CalibrationRecord,
-    Evaluation,
     FrontRecord,
+    Merged,
     SessionRecord,
     StoreInfo,
-    TrialRecord,
 )
+from .trial_methods import TrialMethods
 from .urls import in_full, shown
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @final
-class Store:
+class Store(TrialMethods):
     """An open database; close it, or use it in a `with`.
 
     Every method is one transaction, tried again a few times when the database was locked or
@@ -37,6 +38,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         """For `Store.open`."""
         self._database = database
+        self._sessions = {}
         self._optuna_storage: RDBStorage | None = None
 
     @staticmethod
@@ -80,6 +82,12 @@ class Store:
         """What opens this database from any folder, PASSWORD INCLUDED: `redact` it to show it."""
         return in_full(self._database.url)
 
+    def wait_for_it(self, seconds: float) -> None:
+        """From now on a method waits so long where the database is away (0 at first), so that a
+        restart of its server is no error.
+        """
+        self._database.wait_s = seconds
+
     def info(self) -> StoreInfo:
         """Version, size, and rows by table."""
         return opening.info(self._database)
@@ -94,6 +102,25 @@ class Store:
             with self._database.explained():
                 self._optuna_storage = open_storage(self._database.url)
         return self._optuna_storage
+
+    def merge(self, other: Store, names: Mapping[str, str] | None = None) -> Merged:
+        """Takes the studies and evaluations of another database in, Optuna's trials too.
+
+        All of it or nothing; what is here already is left alone, so a second time changes
+        nothing. The other database is only read. names: what a study is to be called here, where
+        not as there. Raises StoreError for a name that is another study's here, and for studies
+        that are being searched there.
+        """
+        from . import merging
+
+        if self.url == other.url:
+            raise StoreError(f"{shown(self._database.url)} cannot be merged into itself")
+        self.optuna_storage()  # makes its tables
+        return self._database.write(
+            lambda session: other._database.read(
+                lambda there: merging.merge(session, there, names or {})
+            )
+        )
 
     def put_study(self, name: str, config: Mapping[str, object]) -> None:
         """Records a study, or its new config under the same name. NaN and infinities: error."""
@@ -112,18 +139,25 @@ class Store:
 
         Raises StoreError for an unknown study, and while another session is alive: its process
         runs on this host, or it was seen within two minutes on another. Sessions found dead
-        are ended as "lost", at their last sign of life.
+        are ended as "lost", at their last sign of life. Where such a one was not dead after all,
+        its store can begin and lease no trials of the study any more: StoreError.
         """
-        return self._database.write(partial(studies.begin_session, study=study))
+        session_id = self._database.write(partial(studies.begin_session, study=study))
+        self._sessions[study] = session_id
+        return session_id
 
     def heartbeat(self, session_id: int, proposals: int, redrawn: int) -> None:
-        """A session's sign of life, with its counts so far. At least once a minute."""
+        """A session's sign of life, with its counts so far. At least once a minute.
+
+        Raises StoreError where another run took it for dead.
+        """
         self._database.write(
             partial(studies.heartbeat, session_id=session_id, proposals=proposals, redrawn=redrawn)
         )
 
     def end_session(self, session_id: int, reason: str) -> None:
-        """Ends a session now."""
+        """Ends a session now; one that was taken for dead stays so."""
+        self._sessions = {name: id_ for name, id_ in self._sessions.items() if id_ != session_id}
         self._database.write(partial(studies.end_session, session_id=session_id, reason=reason))
 
     def sessions(self, study: str) -> list[SessionRecord]:
@@ -147,102 +181,6 @@ class Store:
     def protocol_json(self, digest: str) -> str | None:
         """A protocol's JSON; None for an unknown digest."""
         return self._database.read(partial(studies.text, table=ProtocolRow, digest=digest))
-
-    def lease(
-        self,
-        study: str,
-        number: int,
-        architecture_digest: str,
-        protocol_digest: str,
-        costs: Mapping[str, float] | None = None,
-    ) -> str:
-        """The token under which the trial's next evaluation may be recorded.
-
-        From now on every earlier token of the trial is void, and the trial has no evaluation.
-        Attempts count from 1 again when the architecture or protocol is another (a next rung).
-        Study, architecture and protocol must have been put before. costs: the study's own.
-        """
-        return self._database.write(
-            partial(
-                trials.lease,
-                study=study,
-                number=number,
-                architecture_digest=architecture_digest,
-                protocol_digest=protocol_digest,
-                costs=costs,
-            )
-        )
-
-    def record(self, token: str, evaluation: Evaluation) -> int | None:
-        """Writes the evaluation and links its trial to it; gives its id.
-
-        Only the holder of the trial's current token may: otherwise nothing is written and the
-        answer is None (an orphan of a dead driver). A token that has written already gets the
-        id of what it wrote, and nothing more is written. Raises StoreError for an evaluation of
-        another architecture or protocol than was leased.
-        """
-        return self._database.write(partial(trials.record, token=token, evaluation=evaluation))
-
-    def reuse(
-        self,
-        study: str,
-        number: int,
-        architecture_digest: str,
-        protocol_digest: str,
-        evaluation_id: int,
-        costs: Mapping[str, float] | None = None,
-    ) -> None:
-        """Gives a trial an earlier evaluation of the same architecture and protocol.
-
-        Earlier tokens of the trial are void. Raises StoreError if the evaluation is another's.
-        """
-        self._database.write(
-            partial(
-                trials.reuse,
-                study=study,
-                number=number,
-                architecture_digest=architecture_digest,
-                protocol_digest=protocol_digest,
-                evaluation_id=evaluation_id,
-                costs=costs,
-            )
-        )
-
-    def mark(self, study: str, number: int, reason: str | None) -> None:
-        """Sets a trial's reason, a word of the search ("waiting"); lease and reuse clear it."""
-        self._database.write(partial(trials.mark, study=study, number=number, reason=reason))
-
-    def finished(self, architecture_digest: str, protocol_digest: str) -> Evaluation | None:
-        """The latest evaluation of both that is ok, of any study; None without one."""
-        return self._database.read(
-            partial(
-                trials.finished,
-                architecture_digest=architecture_digest,
-                protocol_digest=protocol_digest,
-            )
-        )
-
-    def evaluation(self, evaluation_id: int) -> Evaluation | None:
-        """An evaluation; None for an unknown id."""
-        return self._database.read(partial(trials.evaluation, evaluation_id=evaluation_id))
-
-    def trial(self, study: str, number: int) -> TrialRecord | None:
-        """A trial with its evaluation; None for an unknown one."""
-        return self._database.read(partial(trials.trial, study=study, number=number))
-
-    def trials(self, study: str) -> list[TrialRecord]:
-        """A study's trials with their evaluations, by number."""
-        return self._database.read(partial(trials.trials, study=study))
-
-    def studies_of(self, evaluation_id: int) -> set[str]:
-        """The studies of which a trial has this evaluation, made for it or reused."""
-        return self._database.read(partial(trials.studies_of, evaluation_id=evaluation_id))
-
-    def set_weights(self, evaluation_id: int, weights: Mapping[str, str] | None) -> None:
-        """Says where an evaluation's weights are (path, sha256), or None: no longer kept."""
-        self._database.write(
-            partial(trials.set_weights, evaluation_id=evaluation_id, weights=weights)
-        )
 
     def put_front(
         self, study: str, members: Sequence[Mapping[str, object]], cost: Mapping[str, object]

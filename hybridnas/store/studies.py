@@ -76,16 +76,31 @@ def begin_session(session: Session, study: str) -> int:
     return row.id
 
 
+def check_session(session: Session, session_id: int) -> None:
+    """Raises StoreError where another run took this one for dead.
+
+    Holds the row, so that nobody does so before this transaction ends.
+    """
+    found = select(SessionRow.ended_at).where(SessionRow.id == session_id)
+    if session.scalar(found.with_for_update(read=True)) is not None:
+        raise StoreError(
+            "another run took this one for dead (it gave no sign of life for a while) and goes on "
+            "with the study: this one stops"
+        )
+
+
 def heartbeat(session: Session, session_id: int, proposals: int, redrawn: int) -> None:
     row = _session(session, session_id)
+    check_session(session, session_id)
     row.last_seen_at = datetime.now(UTC)
     row.proposals, row.redrawn = proposals, redrawn
 
 
 def end_session(session: Session, session_id: int, reason: str) -> None:
     row = _session(session, session_id)
-    row.last_seen_at = row.ended_at = datetime.now(UTC)
-    row.end_reason = reason
+    if row.ended_at is None:  # else another run took it for dead
+        row.last_seen_at = row.ended_at = datetime.now(UTC)
+        row.end_reason = reason
 
 
 def _session(session: Session, session_id: int) -> SessionRow:

@@ -5,18 +5,18 @@ Each function is the work of one transaction: `Store` says what it means to call
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import cast
-from uuid import uuid4
 
-from sqlalchemy import ColumnElement, and_, case, select
+from sqlalchemy import ColumnElement, and_, case, select, update
 from sqlalchemy.orm import Session
 
 from ..errors import StoreError
 from .json_values import finite
-from .models import EvaluationRow, TrialRow
-from .records import Evaluation, Reason, Status, TrialRecord
+from .models import EvaluationRow, RunRow, TrialRow
+from .records import Evaluation, Reason, RunRecord, Status, TrialRecord
 from .upsert import insert
 
 
@@ -27,8 +27,10 @@ def lease(
     architecture_digest: str,
     protocol_digest: str,
     costs: Mapping[str, float] | None,
+    rung: int,
+    repeat: int,
+    token: str,
 ) -> str:
-    token = uuid4().hex
     row = insert(session, TrialRow).values(
         study=study,
         number=number,
@@ -57,7 +59,36 @@ def lease(
             },
         )
     )
+    _put_run(session, study, number, rung, repeat, protocol_digest, None)
     return token
+
+
+def _put_run(
+    session: Session,
+    study: str,
+    number: int,
+    rung: int,
+    repeat: int,
+    protocol_digest: str,
+    evaluation_id: int | None,
+) -> None:
+    """With an evaluation: a reused one."""
+    row = insert(session, RunRow).values(
+        study=study,
+        number=number,
+        rung=rung,
+        repeat=repeat,
+        protocol_digest=protocol_digest,
+        evaluation_id=evaluation_id,
+        reused=evaluation_id is not None,
+    )
+    names = ("protocol_digest", "evaluation_id", "reused")
+    session.execute(
+        row.on_conflict_do_update(
+            index_elements=[RunRow.study, RunRow.number, RunRow.rung, RunRow.repeat],
+            set_={name: row.excluded[name] for name in names},
+        )
+    )
 
 
 def record(session: Session, token: str, evaluation: Evaluation) -> int | None:
@@ -77,7 +108,22 @@ def record(session: Session, token: str, evaluation: Evaluation) -> int | None:
     session.add(row)
     session.flush()
     trial.evaluation_id = row.id
+    session.execute(
+        update(RunRow)
+        .where(
+            RunRow.study == trial.study,
+            RunRow.number == trial.number,
+            RunRow.protocol_digest == trial.protocol_digest,
+            RunRow.evaluation_id.is_(None),
+        )
+        .values(evaluation_id=row.id)
+    )
     return row.id
+
+
+def is_open(session: Session, token: str) -> bool:
+    found = select(TrialRow.evaluation_id).where(TrialRow.token == token)
+    return any(evaluation_id is None for evaluation_id in session.scalars(found))
 
 
 def reuse(
@@ -88,6 +134,9 @@ def reuse(
     protocol_digest: str,
     evaluation_id: int,
     costs: Mapping[str, float] | None,
+    rung: int,
+    repeat: int,
+    token: str,
 ) -> None:
     earlier = session.get(EvaluationRow, evaluation_id)
     wanted = (architecture_digest, protocol_digest)
@@ -98,7 +147,7 @@ def reuse(
     linked = {
         "architecture_digest": architecture_digest,
         "protocol_digest": protocol_digest,
-        "token": uuid4().hex,
+        "token": token,
         "attempt": 0,
         "evaluation_id": evaluation_id,
         "reason": None,
@@ -110,17 +159,19 @@ def reuse(
     session.execute(
         row.on_conflict_do_update(index_elements=[TrialRow.study, TrialRow.number], set_=linked)
     )
+    _put_run(session, study, number, rung, repeat, protocol_digest, evaluation_id)
 
 
-def mark(session: Session, study: str, number: int, reason: str | None) -> None:
-    row = session.get(TrialRow, (study, number))
-    if row is None:
-        raise StoreError(f"no trial {number} of study {study!r} in the database")
-    row.reason = reason
+def mark(session: Session, study: str, numbers: Collection[int], reason: str | None) -> None:
+    chosen = and_(TrialRow.study == study, TrialRow.number.in_(numbers))
+    known = set(session.scalars(select(TrialRow.number).where(chosen)))
+    if unknown := sorted(set(numbers) - known):
+        raise StoreError(f"no trial {unknown[0]} of study {study!r} in the database")
+    session.execute(update(TrialRow).where(chosen).values(reason=reason))
 
 
 def studies_of(session: Session, evaluation_id: int) -> set[str]:
-    query = select(TrialRow.study).where(TrialRow.evaluation_id == evaluation_id).distinct()
+    query = select(RunRow.study).where(RunRow.evaluation_id == evaluation_id).distinct()
     return set(session.scalars(query))
 
 
@@ -159,16 +210,32 @@ def trials(session: Session, study: str) -> list[TrialRecord]:
 
 
 def _records(session: Session, *conditions: ColumnElement[bool]) -> list[TrialRecord]:
-    pairs = session.execute(
-        select(TrialRow, EvaluationRow)
-        .outerjoin(EvaluationRow, TrialRow.evaluation_id == EvaluationRow.id)
+    same_trial = and_(RunRow.study == TrialRow.study, RunRow.number == TrialRow.number)
+    triples = session.execute(
+        select(TrialRow, RunRow, EvaluationRow)
+        .outerjoin(RunRow, same_trial)
+        .outerjoin(EvaluationRow, RunRow.evaluation_id == EvaluationRow.id)
         .where(*conditions)
-        .order_by(TrialRow.number)
+        .order_by(TrialRow.number, RunRow.rung, RunRow.repeat)
     )
-    return [_to_trial(row, evaluation) for row, evaluation in pairs]
+    return [
+        _to_trial(row, [_to_run(run, evaluation) for _, run, evaluation in of_one if run])
+        for row, of_one in groupby(triples, key=lambda triple: triple[0])
+    ]
 
 
-def _to_trial(row: TrialRow, evaluation: EvaluationRow | None) -> TrialRecord:
+def _to_run(row: RunRow, evaluation: EvaluationRow | None) -> RunRecord:
+    return RunRecord(
+        rung=row.rung,
+        repeat=row.repeat,
+        protocol_digest=row.protocol_digest,
+        evaluation=None if evaluation is None else _to_evaluation(evaluation),
+        reused=row.reused,
+    )
+
+
+def _to_trial(row: TrialRow, runs: Sequence[RunRecord]) -> TrialRecord:
+    latest = (run.evaluation for run in runs if run.protocol_digest == row.protocol_digest)
     return TrialRecord(
         study=row.study,
         number=row.number,
@@ -178,8 +245,9 @@ def _to_trial(row: TrialRow, evaluation: EvaluationRow | None) -> TrialRecord:
         attempt=row.attempt,
         created_at=row.created_at,
         reason=row.reason,
-        evaluation=None if evaluation is None else _to_evaluation(evaluation),
+        evaluation=next(latest, None) if row.evaluation_id is not None else None,
         costs=row.costs or {},
+        runs=tuple(runs),
     )
 
 

@@ -160,29 +160,36 @@ def score(model: nn.Module, loader: Batches, device: torch.device) -> Score:
     """Counts the right answers of a float32 model, which must be on `device` already.
 
     top1, top5: shares of the images that could be read; with fewer than five classes all are
-    among the top five. top1_se: standard error of top1, sqrt(p (1 - p) / n).
+    among the top five. top1_se: standard error of top1, sqrt(p (1 - p) / n). loss: mean
+    cross-entropy in nats.
 
     Everything runs in full float32 whatever is set around it, so that a search and the scoring of
     the model that it exported agree to the last image on the same kind of device.
     """
     was_training = model.training
     model.eval()
-    # Right among the first 1, among the first 5; and of how many.
-    counts = torch.zeros(3, dtype=torch.int64, device=device)
+    # Right among the first 1, among the first 5; of how many; their losses.
+    totals = torch.zeros(4, dtype=torch.float64, device=device)
     forward = Forward(model, device, len(loader))
     with exact_float32(device):
         for images, labels in loader:
             logits = forward(images)  # (B, classes)
-            first = logits.topk(min(5, logits.shape[1])).indices
-            hits = first == labels.unsqueeze(1)
-            counts[:2] += torch.stack([hits[:, 0].sum(), hits.sum()])
-            counts[2] += len(labels)
+            likely = logits.topk(min(5, logits.shape[1])).indices
+            hits = likely == labels.unsqueeze(1)
+            totals[:2] += torch.stack([hits[:, 0].sum(), hits.sum()])
+            totals[2] += len(labels)
+            totals[3] += F.cross_entropy(logits, labels, reduction="sum")
     model.train(was_training)
-    *right, num_images = summed(counts).tolist()
-    top1, top5 = (number / num_images for number in right)
+    first, fifth, num_images, loss = summed(totals).tolist()
+    top1, top5 = first / num_images, fifth / num_images
     return Score(
-        metrics={"top1": top1, "top5": top5, "top1_se": (top1 * (1 - top1) / num_images) ** 0.5},
-        num_images=num_images,
+        metrics={
+            "top1": top1,
+            "top5": top5,
+            "top1_se": (top1 * (1 - top1) / num_images) ** 0.5,
+            "loss": loss / num_images,
+        },
+        num_images=int(num_images),
         num_corrupt=sum(gathered(len(loader.unreadable))),
         batch_size=loader.batch_size,
         device_type=device.type,

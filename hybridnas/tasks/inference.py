@@ -42,6 +42,11 @@ class Inference:
         if not self.scales or min(self.scales) <= 0:
             raise ConfigError(f"inference: scales must be above 0, got {self.scales}")
 
+    @property
+    def gives_shares(self) -> bool:
+        """Whether `class_scores` gives shares, not logits."""
+        return self.flip or len(self.scales) > 1
+
 
 WHOLE = Inference()
 MULTI_SCALE = Inference(scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True)
@@ -57,7 +62,7 @@ def class_scores(model: nn.Module, images: Tensor, size: Size, inference: Infere
     total: Tensor | None = None
     for version, mirrored in versions:
         logits = _resize(_logits(model, version, inference), size)
-        scores = logits if len(versions) == 1 else logits.softmax(1)
+        scores = logits.softmax(1) if inference.gives_shares else logits
         scores = scores.flip(3) if mirrored else scores
         total = scores if total is None else total.add_(scores)
     assert total is not None  # there is at least one scale

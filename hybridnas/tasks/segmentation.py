@@ -24,6 +24,7 @@ from .exact import exact_float32
 from .inference import WHOLE, Inference, class_scores
 
 _AUXILIARY_WEIGHT = 0.4
+_SMALLEST = torch.finfo(torch.float32).tiny
 
 
 def segmentation_loaders(
@@ -137,15 +138,17 @@ def segmentation_loss(recipe: Recipe) -> Loss:
 def score(
     model: nn.Module, loader: Batches, device: torch.device, inference: Inference = WHOLE
 ) -> Score:
-    """miou, aacc and macc (confusion.segmentation_metrics) of a float32 model on `device`.
+    """miou, aacc and macc (confusion.segmentation_metrics) and loss of a float32 model on `device`.
 
-    Counted at the size of the annotations, to which the scores of classes are stretched. In full
-    float32 whatever is set around it. Raises DataError when no pixel has a class.
+    loss: mean cross-entropy, in nats, of the pixels that have a class. Counted at the size of the
+    annotations, to which the scores of classes are stretched. In full float32 whatever is set
+    around it. Raises DataError when no pixel has a class.
     """
     was_training = model.training
     model.eval()
     confusion: Confusion | None = None
     num_images = 0
+    loss = torch.zeros((), dtype=torch.float64, device=device)
     with exact_float32(device):
         for images, truth in loader:
             height, width = truth.shape[1:]
@@ -153,6 +156,7 @@ def score(
             if confusion is None:
                 confusion = Confusion(scores.shape[1], device)
             confusion.add(truth, scores.argmax(1))
+            loss += _summed_loss(scores, truth, inference)
             num_images += len(images)
     model.train(was_training)
     # A process may have had no image; a loader gives one to some, or raises.
@@ -161,12 +165,29 @@ def score(
     if not matrix.any():
         raise DataError(f"{loader.where}: every pixel of its annotations is ignored")
     return Score(
-        metrics=segmentation_metrics(matrix),
+        metrics={
+            **segmentation_metrics(matrix),
+            "loss": sum(gathered(loss.item())) / matrix.sum().item(),
+        },
         num_images=sum(gathered(num_images)),
         num_corrupt=sum(gathered(len(loader.unreadable))),
         batch_size=loader.batch_size,
         device_type=device.type,
     )
+
+
+def _summed_loss(scores: Tensor, truth: Tensor, inference: Inference) -> Tensor:
+    """Cross-entropy, a float64, summed over the pixels (B, H, W) that have a class of the scores'
+    (B, K, H, W)."""
+    classes = truth.long()
+    classes = classes.masked_fill(classes >= scores.shape[1], IGNORED)
+    total = torch.zeros((), dtype=torch.float64, device=scores.device)
+    # Image by image: the logarithms take as much memory as the scores.
+    for each, target in zip(scores.split(1), classes.split(1), strict=True):
+        shares = inference.gives_shares
+        log_shares = each.clamp_min(_SMALLEST).log() if shares else each.log_softmax(1)
+        total += F.nll_loss(log_shares, target, ignore_index=IGNORED, reduction="sum")
+    return total
 
 
 def _check(recipe: Recipe) -> None:

@@ -1,0 +1,137 @@
+"""How a comparison of samplers looks: tables, a CSV file, curves."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..search.bench.results import Results
+from ..search.bench.statistics import mean_curve
+from .common import in_units, print_table
+
+Row = Mapping[str, Any]
+
+_FORMATS = (".svg", ".png", ".pdf")
+
+
+def print_summary(
+    table: Mapping[str, Any], rows: Sequence[Row], looks: Sequence[int], first: str, target: int
+) -> None:
+    """Three tables: how good, how much better than the first sampler, and how proposals are.
+
+    rows: of `summarise`; looks: numbers of trainings; target: those of `first` that count.
+    """
+    limits = [
+        f"{name} {word} {in_units(value)}"
+        for name, bound in table["constraints"].items()
+        for word, value in (("at least", bound.get("min")), ("at most", bound.get("max")))
+        if value is not None
+    ]
+    kept = f", {table['feasible']:,} keep {' and '.join(limits)}" if limits else ""
+    print_table(
+        f"{table['name']}: {table['rows']:,} architectures{kept}. Hypervolume in % of the true "
+        f"front's after so many trainings, mean [95 % interval]",
+        ("sampler", "seeds", *map(str, looks)),
+        [
+            [row["sampler"], row["seeds"], *(_interval(row["hypervolume"][n]) for n in looks)]
+            for row in rows
+        ],
+    )
+    others = [row for row in rows if "difference" in row]
+    if others:
+        print_table(
+            f"Less {first}'s, seed by seed; trainings to equal its {target}",
+            ("sampler", *map(str, looks), f"to equal {target}"),
+            [
+                [
+                    row["sampler"],
+                    *(_interval(row["difference"][n], sign="+") for n in looks),
+                    _trainings(row["to_equal"], looks[-1]),
+                ]
+                for row in others
+            ],
+        )
+    print_table(
+        "A training: proposals that broke a constraint and were redrawn, trainings that break one",
+        ("sampler", "redrawn", "infeasible", "CPU ms"),
+        [
+            [
+                row["sampler"],
+                f"{row['redrawn_per_training']:.2f}",
+                f"{row['infeasible_per_training']:.2f}",
+                f"{row['proposal_ms']:.1f}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def write_summary(path: Path, rows: Sequence[Row], looks: Sequence[int]) -> None:
+    """A line a sampler and number of trainings, as CSV. Raises ConfigError."""
+    empty = {"value": "", "low": "", "high": ""}
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            names = ("hypervolume", "difference", "to_equal")
+            ends = ("value", "low", "high")
+            heads = [f"{name}_{end}" for name in names for end in ends]
+            rest = ("redrawn_per_training", "infeasible_per_training", "proposal_ms")
+            writer.writerow(["sampler", "seeds", "trainings", *heads, *rest])
+            for row in rows:
+                for n in looks:
+                    parts = [row["hypervolume"][n], row.get("difference", {}).get(n, empty)]
+                    parts.append(row.get("to_equal", empty))
+                    cells = [part[end] for part in parts for end in ends]
+                    writer.writerow([row["sampler"], row["seeds"], n, *cells, *map(row.get, rest)])
+    except OSError as error:
+        raise ConfigError(f"--out: {path} cannot be written ({error.strerror})") from None
+
+
+def check_plot(path: Path) -> None:
+    """Raises ConfigError without matplotlib, and for another file format."""
+    if path.suffix.lower() not in _FORMATS:
+        raise ConfigError(f"--plot takes a file in {', '.join(_FORMATS)}, got {path.name!r}")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise ConfigError("--plot needs matplotlib: pip install 'hybridnas[plots]'") from None
+
+
+def plot_curves(results: Results, path: Path) -> None:
+    """Means over seeds after each training, with their 95 % bands. Raises ConfigError."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    trainings = range(1, results.trainings + 1)
+    for name in results.arms:
+        means = mean_curve(results.curves(name))
+        axes.plot(trainings, [mean.value for mean in means], label=name)
+        low, high = [mean.low for mean in means], [mean.high for mean in means]
+        axes.fill_between(trainings, low, high, alpha=0.2)
+    axes.set(xlabel="trainings", ylabel="hypervolume, % of the true front's")
+    axes.set_title(str(results.table["name"]))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise ConfigError(f"--plot: {path} cannot be written ({error.strerror})") from None
+
+
+def _interval(interval: Mapping[str, float], sign: str = "") -> str:
+    value, low, high = (f"{interval[key]:{sign}.1f}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _trainings(interval: Mapping[str, float], most: int) -> str:
+    """As whole numbers; what was not reached: `> 200`."""
+    words = [
+        f"> {most}" if math.isinf(interval[key]) else f"{interval[key]:.0f}"
+        for key in ("value", "low", "high")
+    ]
+    return words[0] if len(set(words)) == 1 else f"{words[0]} [{words[1]}, {words[2]}]"

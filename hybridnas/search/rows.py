@@ -1,0 +1,95 @@
+"""One trial of a study as it is read: how far it came, and what it scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from ..architecture import Architecture
+from ..config import Bound
+from ..store import Evaluation, RunRecord
+
+STATES = ("ok", "failed", "queued", "running", "waiting", "pruned")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trial: its architecture, its runs, and what came out.
+
+    state: ok (it ended at the top rung), failed, queued or running (at some rung), waiting (for
+        the next rung), pruned (it will not go on).
+    evaluation: of its latest run, once that has ended; retrainings left aside.
+    runs: by rung and repeat, as the store has them. costs: the study's own.
+    fresh: of the final retraining, those that ended well; they count, where there are any.
+    """
+
+    number: int
+    architecture: Architecture
+    state: str
+    evaluation: Evaluation | None
+    runs: Sequence[RunRecord]
+    costs: Mapping[str, float]
+    fresh: Sequence[Evaluation] = ()
+
+    @property
+    def reused(self) -> bool:
+        """Whether its evaluation was known before this trial."""
+        runs = [run for run in self.runs if not run.repeat]
+        return bool(runs) and runs[-1].reused
+
+    def value(self, name: str) -> float:
+        """An objective of a trial that ended well."""
+        found = self.known(name)
+        assert found is not None
+        return found
+
+    def known(self, name: str) -> float | None:
+        """An objective, or None where there is no number for it."""
+        if name in self.costs:
+            return self.costs[name]
+        if self.fresh:
+            return _mean(self._scores(name))
+        return None if self.evaluation is None else self.evaluation.figure(name)
+
+    def keeps(self, bounds: Mapping[str, Bound]) -> bool:
+        """Whether each figure is known and within its bounds."""
+        pairs = [(self.known(name), bound) for name, bound in bounds.items()]
+        return all(v is not None and max(b.excess(v), default=0) <= 0 for v, b in pairs)
+
+    @property
+    def metrics(self) -> Mapping[str, float | None]:
+        """By name; of a retrained trial the means over its fresh seeds."""
+        if not self.fresh:
+            return self.evaluation.metrics if self.evaluation else {}
+        return {name: _mean(self._scores(name)) for name in self.fresh[0].metrics}
+
+    @property
+    def seeds(self) -> int:
+        """How many trainings its scores are the means of."""
+        return max(1, len(self.fresh))
+
+    def spread(self, name: str) -> float | None:
+        """The standard deviation of a score between fresh seeds; None with fewer than two."""
+        scores = self._scores(name)
+        return stdev(scores) if len(scores) > 1 else None
+
+    def _scores(self, name: str) -> list[float]:
+        found = (evaluation.figure(name) for evaluation in self.fresh)
+        return [value for value in found if value is not None]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None
+
+
+def state_of(runs: Sequence[RunRecord], top: int, word: str | None, live: bool) -> str:
+    """A trial's state by its runs. word: what the search said of it; live: whether it runs."""
+    run = [run for run in runs if not run.repeat][-1]
+    if run.evaluation is None:
+        return "running" if live and word != "waiting" else "queued"
+    if run.evaluation.status == "failed":
+        return "failed"
+    if run.rung == top:
+        return "ok"
+    return "pruned" if word == "pruned" else "waiting"

@@ -1,0 +1,72 @@
+"""Optuna's half of a study, copied from one database to another in our transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from optuna.storages._rdb.models import (
+    StudyDirectionModel,
+    StudyModel,
+    StudySystemAttributeModel,
+    StudyUserAttributeModel,
+    TrialIntermediateValueModel,
+    TrialModel,
+    TrialParamModel,
+    TrialSystemAttributeModel,
+    TrialUserAttributeModel,
+    TrialValueModel,
+)
+from sqlalchemy import Table, insert, select
+from sqlalchemy.orm import Session
+
+_OF_STUDY = (StudyDirectionModel, StudyUserAttributeModel, StudySystemAttributeModel)
+_OF_TRIAL = (
+    TrialParamModel,
+    TrialValueModel,
+    TrialUserAttributeModel,
+    TrialSystemAttributeModel,
+    TrialIntermediateValueModel,
+)
+_CHUNK = 1000
+
+
+def has_study(session: Session, name: str) -> bool:
+    found = select(StudyModel.study_id).where(StudyModel.study_name == name)
+    return session.scalar(found) is not None
+
+
+def copy_study(session: Session, other: Session, name: str, new: str) -> None:
+    """A study with its trials, under the numbers they have; nothing where there is none."""
+    there = other.scalar(select(StudyModel.study_id).where(StudyModel.study_name == name))
+    if there is None:
+        return
+    session.execute(insert(StudyModel).values(study_name=new))
+    here = session.scalar(select(StudyModel.study_id).where(StudyModel.study_name == new))
+    for model in _OF_STUDY:
+        _copy(session, other, model.__table__, "study_id", {there: here})
+    # In the order of their numbers, which Optuna counts by ids.
+    _copy(session, other, TrialModel.__table__, "study_id", {there: here})
+    ids = {t.number: t.trial_id for t in _trials(session, here)}
+    trial_ids = {t.trial_id: ids[t.number] for t in _trials(other, there)}
+    for model in _OF_TRIAL:
+        _copy(session, other, model.__table__, "trial_id", trial_ids)
+
+
+def _trials(session: Session, study_id: Any) -> Any:
+    return session.execute(
+        select(TrialModel.trial_id, TrialModel.number).where(TrialModel.study_id == study_id)
+    )
+
+
+def _copy(session: Session, other: Session, table: Table, owner: str, ids: dict[int, Any]) -> None:
+    """The rows of those owners, numbered anew. ids: of an owner there, and here."""
+    key = next(iter(table.primary_key.columns)).name
+    wanted = sorted(ids)
+    for start in range(0, len(wanted), _CHUNK):
+        some = wanted[start : start + _CHUNK]
+        found = select(table).where(table.c[owner].in_(some)).order_by(table.c[key])
+        for part in other.execute(found).mappings().partitions(_CHUNK):
+            rows = [{**row, owner: ids[row[owner]]} for row in part]
+            for row in rows:
+                del row[key]
+            session.execute(insert(table), rows)
