@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from hybridnas.pareto import Floats, crowding, hypervolume, layers, non_dominated
+from hybridnas.pareto import Floats, best_first, crowding, hypervolume, layers, non_dominated
 
 SHAPES = [(n, m) for n in (1, 2, 5, 12) for m in (1, 2, 3)]
 

@@ -24,12 +24,12 @@ from ...errors import ConfigError
 from ...objectives import CLOSED_FORM, Direction
 from ...pareto import non_dominated
 from ..feasibility import Feasibility
-from .acquisition import cost_limits
 from .candidates import Acquisition, Candidates
 from .ehvi import expected_hypervolume_improvement
 from .encoding import Encoder
 from .gp import Floats, Inputs, Ints
 from .history import Goals, Result, read_history
+from .reference_point import beyond_worst, cost_limits
 from .soft import SoftConstraints
 from .surrogate import RungResults, Surrogate, SurrogateFactory
 
@@ -131,6 +131,7 @@ class EhviSampler(BaseSampler):
         limits: Floats,
     ) -> Acquisition:
         """The acquisition, given means and costs of what was proposed."""
+        worst = float(beyond_worst(mean[:, None])[0])
 
         def improvement(rows: Ints, inputs: Inputs) -> Floats:
             expected, variance = surrogate.predict(inputs)
@@ -140,7 +141,7 @@ class EhviSampler(BaseSampler):
                 self._costs(rows),
                 mean[front],
                 costs[front],
-                mean.max(),
+                worst,
                 limits,
             )
 
@@ -158,7 +159,9 @@ class EhviSampler(BaseSampler):
         """Likewise, where several objectives are random."""
         from .noisy_ehvi import NoisyImprovement  # BoTorch, which not everybody has
 
-        improvement = NoisyImprovement(surrogates, proposed, costs, means.max(axis=0), limits, seed)
+        improvement = NoisyImprovement(
+            surrogates, proposed, costs, beyond_worst(means), limits, seed
+        )
         return lambda rows, inputs: improvement(inputs, self._costs(rows))
 
     def _costs(self, rows: Ints) -> Floats:
