@@ -37,7 +37,8 @@ def asked(
 ) -> tuple[Proposer, FreshProposals]:
     given = {"name": config} if isinstance(config, str) else config
     sampler = make_sampler(Sampler.model_validate(given), hard, OBJECTIVES, seed=0)
-    proposer = Proposer(hard.space.genes, list(OBJECTIVES.values()), sampler)
+    num_hard = len(hard.bounds)  # each of one side
+    proposer = Proposer(hard.space.genes, list(OBJECTIVES.values()), sampler, num_hard)
     return proposer, FreshProposals(hard, proposer, 0, references or [])
 
 
