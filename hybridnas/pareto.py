@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +28,8 @@ def layers(losses: Floats) -> NDArray[np.intp]:
 
     losses: (n, m), no NaN. Returns (n,). Non-dominated sorting (Deb et al., 2002, section III.A).
     """
+    if losses.shape[1] == 2:
+        return _layers_of_two(losses)
     no_worse = np.ones((len(losses), len(losses)), dtype=bool)  # [i, j]: i at most j
     for column in losses.T:
         no_worse &= column[:, None] <= column[None, :]
@@ -41,6 +45,25 @@ def layers(losses: Floats) -> NDArray[np.intp]:
     return found
 
 
+def _layers_of_two(losses: Floats) -> NDArray[np.intp]:
+    """The same for two losses, in n log n.
+
+    By the first loss a row can be dominated only by rows before it; of each layer the last of them
+    has the least second loss, and these grow from layer to layer.
+    """
+    found = np.zeros(len(losses), dtype=np.intp)
+    lowest: list[float] = []  # second loss, by layer
+    before: tuple[float, float] | None = None
+    place = 0
+    for row in np.lexsort((losses[:, 1], losses[:, 0])).tolist():
+        values = float(losses[row, 0]), float(losses[row, 1])
+        if values != before:  # equal rows share a layer
+            place, before = bisect_right(lowest, values[1]), values
+            lowest[place : place + 1] = [values[1]]
+        found[row] = place
+    return found
+
+
 def crowding(losses: Floats) -> Floats:
     """How much room the neighbours of each row leave it, among rows of one layer.
 
@@ -48,6 +71,8 @@ def crowding(losses: Floats) -> Floats:
     neighbours as a share of the range; infinite at the ends (Deb et al., 2002, section III.B).
     """
     room = np.zeros(len(losses))
+    if not len(losses):
+        return room
     for column in losses.T:
         order = np.argsort(column, kind="stable")
         room[order[[0, -1]]] = np.inf

@@ -64,55 +64,65 @@ def test_the_best_come_first(seed: int) -> None:
 # ---------------------------------------------------------------- bins and turns
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_bins_hold_equal_numbers_in_order_of_size(seed: int) -> None:
-    rng = random.Random(seed)
-    members, bins = field(rng, rng.randrange(4, 40)), rng.randrange(1, 5)
-    found = by_size(members, bins)
-    flat = [m for part in found for m in part]
-    assert sorted(m.number for m in flat) == sorted(m.number for m in members)
-    assert [m.size for m in flat] == sorted(m.size for m in members)
-    lengths = {len(part) for part in found}
-    assert len(found) == bins
-    assert max(lengths) - min(lengths) <= 1
+def test_bins_are_equal_parts_of_the_logarithms_of_sizes() -> None:
+    sizes = [1e3, 1.1e3, 9e3, 1.1e4, 9e4, 1.1e5, 9e5, 1.1e6, 1e7]
+    found = by_size([Ended(n, (0.0,), size) for n, size in enumerate(sizes)])
+    assert found.tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 3]
+    assert by_size([Ended(n, (0.0,), 5.0) for n in range(3)]).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_as_many_go_on_as_the_rate_says_and_each_is_among_the_best_of_its_bin(seed: int) -> None:
+def test_as_many_go_on_as_the_rate_says_and_always_one_of_the_best_layer(seed: int) -> None:
     rng = random.Random(seed)
     members, rate = field(rng, rng.randrange(1, 40)), rng.choice([0.1, 0.25, 1 / 3, 0.7, 1.0])
-    quota = math.floor(rate * len(members) + 1e-9)
-    bins = by_size(members, min(4, quota)) if quota else []
+    losses = {m.number: m.losses for m in members}
+    bins = dict(zip(losses, by_size(members).tolist(), strict=True))
+    layer = dict(zip(losses, layers(np.array(list(losses.values()))), strict=True))
     gone: set[int] = set()
     while (number := promotable(members, gone, gone, rate)) is not None:
-        (home,) = [part for part in bins if number in {m.number for m in part}]
-        ranked = [home[row].number for row in best_first(np.array([m.losses for m in home]))]
-        assert number == next(n for n in ranked if n not in gone), "the best that is left"
-        assert ranked.index(number) < math.ceil(rate * len(home) - 1e-9)
-        behind = [rate * len(b) - sum(m.number in gone for m in b) for b in bins]
-        assert behind[bins.index(home)] == pytest.approx(max(behind)), "most to catch up"
+        first = min(layer[n] for n in layer if n not in gone)
+        assert layer[number] == first, "a layer is used up before the next is begun"
+        peers = {n for n in layer if layer[n] == first and n not in gone}
+        left = {n: sum(bins[m] == bins[n] for m in gone) for n in peers}
+        assert left[number] == min(left.values()), "of its layer the bin that fewest have left"
+        home = [n for n in layer if (layer[n], bins[n]) == (first, bins[number])]
+        room = dict(zip(home, crowding(np.array([losses[n] for n in home])), strict=True))
+        assert room[number] == max(room[n] for n in home if n in peers), "the least crowded"
         gone.add(number)
-    assert len(gone) == quota
-    shares = [sum(m.number in gone for m in part) for part in bins]
-    assert all(abs(got - rate * len(part)) < 1 for got, part in zip(shares, bins, strict=True))
+    assert len(gone) == math.floor(rate * len(members) + 1e-9)
 
 
-def test_small_and_large_both_go_on_though_the_large_are_better() -> None:
-    """By accuracy alone only the large half would."""
+def test_small_and_large_both_go_on() -> None:
+    """All on one front: more accurate where larger, from 1 to 10^15 MACs."""
     halving = Halving([0.25])
     for number in range(16):
-        halving.ended(0, Ended(number, (-number / 16,), size=10.0**number))
+        halving.ended(0, Ended(number, (-number / 16, 10.0**number), size=10.0**number))
     gone = []
     while (found := halving.next()) is not None:
         gone.append(found[0])
         halving.begins(1, found[0])
-    assert sorted(gone) == [3, 7, 11, 15]
+    assert sorted(number // 4 for number in gone) == [0, 1, 2, 3], "one of each quarter"
+
+
+def test_the_dominated_do_not_go_on_for_their_size() -> None:
+    """As many from each bin, whatever they score, did worse than random search on a table."""
+    halving = Halving([0.5])
+    for number in range(4):
+        halving.ended(0, Ended(number, (-1 + number / 9, 1.0 + number), size=1.0 + number))
+    for number in range(4, 8):
+        halving.ended(0, Ended(number, (0.0, 1e6), size=1e6))
+    gone = set()
+    while (found := halving.next()) is not None:
+        gone.add(found[0])
+        halving.begins(1, found[0])
+    assert gone == {0, 1, 2, 3}
 
 
 def test_who_cannot_go_on_gives_no_turn_to_the_worse() -> None:
     members = [Ended(n, (float(n),), 1.0) for n in range(4)]
     assert promotable(members, set(), {0}, 0.25) is None
-    assert promotable(members, set(), {0}, 0.5) == 2, "the best of the other bin"
+    assert promotable(members, set(), {0}, 0.5) == 1
+    assert promotable(members, set(), {0, 1, 2, 3}, 0.5) is None
 
 
 # ---------------------------------------------------------------- the ladder

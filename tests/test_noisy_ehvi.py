@@ -65,7 +65,7 @@ def test_with_one_random_objective_it_is_the_closed_form(monkeypatch: pytest.Mon
 
 def test_with_two_it_is_the_mean_over_joint_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fronts differ from draw to draw, since what was seen is not certain."""
-    monkeypatch.setattr(noisy_ehvi, "_DRAWS", 512)
+    monkeypatch.setattr(noisy_ehvi, "_DRAWS", 256)
     seen, asked, rng = inputs(6, 4), inputs(4, 5), np.random.default_rng(6)
     costs, more = rng.random((6, 1)), rng.random((4, 1))
     known = [surrogate(seen, seed, noise=0.3) for seed in (7, 8)]
@@ -94,9 +94,9 @@ def improvement_of_draws(
         np.concatenate([seen.regressors, one.regressors]),
     )
     joint = [surrogate.joint(together, len(together)) for surrogate in known]
+    drawn = [rng.multivariate_normal(m, c[0], draws, check_valid="ignore") for m, c in joint]
     gains = []
-    for _ in range(draws):
-        losses = [rng.multivariate_normal(m, c[0], check_valid="ignore") for m, c in joint]
+    for losses in zip(*drawn, strict=True):
         points = np.column_stack([*losses, np.concatenate([costs, [cost]])])
         gains.append(hypervolume(points, reference) - hypervolume(points[:-1], reference))
     return float(np.mean(gains))
@@ -135,9 +135,11 @@ def miou(genome: Genome) -> float:
 
 
 @pytest.mark.parametrize("costs", [[], ["macs"]])
-def test_two_measured_objectives(costs: list[str]) -> None:
-    """Few proposals with a cost: a second each, since every draw has a front of its own."""
-    hard, trials = table(macs=Bound(max=11e6)), 10 if costs else 20
+def test_two_measured_objectives(costs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few proposals and draws with a cost: every draw has a front of its own, which takes time."""
+    if costs:
+        monkeypatch.setattr(noisy_ehvi, "_DRAWS", 16)
+    hard, trials = table(macs=Bound(max=11e6)), 12 if costs else 20
     search = Search(hard, {n: d for n, d in TWO.items() if n != "macs" or costs}, seed=1)  # type: ignore[misc]
 
     def losses(genome: Genome) -> list[float]:

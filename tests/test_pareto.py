@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from hybridnas.pareto import Floats, crowding, hypervolume, layers, non_dominated
+from hybridnas.pareto import Floats, best_first, crowding, hypervolume, layers, non_dominated
 
 SHAPES = [(n, m) for n in (1, 2, 5, 12) for m in (1, 2, 3)]
 
@@ -122,3 +122,18 @@ def test_crowding_by_hand() -> None:
     assert crowding(np.array([[1.0, 2.0]])).tolist() == [inf]
     equal = crowding(np.array([[1.0, 3.0], [1.0, 1.0], [1.0, 2.0]]))
     assert equal[1] == equal[0] == inf
+
+
+def test_best_first_is_by_layers_then_by_crowding() -> None:
+    losses = on_grid(40, 2, seed=0)
+    order = best_first(losses)
+    assert sorted(order) == list(range(40))
+    layer = layers(losses)
+    for before, after in itertools.pairwise(order):
+        assert layer[before] <= layer[after]
+        if layer[before] == layer[after]:
+            mates = np.flatnonzero(layer == layer[before])
+            room = dict(zip(mates.tolist(), crowding(losses[mates]).tolist(), strict=True))
+            keys = [(-room[row], *losses[row], row) for row in (before, after)]
+            assert keys[0] < keys[1]
+    assert best_first(losses[:0]) == []

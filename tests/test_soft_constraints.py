@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +12,14 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from table_helpers import begin, evaluated, problem
 
-from hybridnas.config import Bound, Final, Sampler
+from hybridnas.config import Bound, Budget, Final, Sampler
 from hybridnas.pareto import non_dominated
 from hybridnas.search.core import SearchCore
 from hybridnas.search.local import run_here
 from hybridnas.search.observer import Candidate
+from hybridnas.search.samplers.gp import Floats, Inputs
+from hybridnas.search.samplers.soft import Kept
+from hybridnas.search.samplers.surrogate import Surrogate
 from hybridnas.store import Evaluation, Store
 
 SOFT = {"top1": Bound(min=0.8), "memory_mb": Bound(max=2000)}
@@ -29,8 +33,8 @@ def measured(candidate: Candidate) -> Evaluation:
     return replace(evaluation, timing=timing)
 
 
-def trials_of(store: Store) -> list[FrozenTrial]:
-    return optuna.load_study(study_name="tabular", storage=store.optuna_storage()).trials
+def trials_of(store: Store, study: str = "tabular") -> list[FrozenTrial]:
+    return optuna.load_study(study_name=study, storage=store.optuna_storage()).trials
 
 
 def mirrored(core: SearchCore) -> list[tuple[TrialState, list[float]]]:
@@ -107,3 +111,52 @@ def test_an_evaluation_that_lacks_a_figure_is_made_again_not_reused(
 def test_a_trial_without_a_figure_that_is_asked_for_failed(study_store: Store) -> None:
     run_here(begin(study_store, soft=SOFT), evaluated)  # no memory was measured
     assert {trial.state for trial in trials_of(study_store)} == {TrialState.FAIL}
+
+
+def test_a_sampler_that_can_learns_to_keep_them(study_store: Store) -> None:
+    """Of the last 40 of 60 trials, summed over two seeds."""
+    kept = {"random": 0, "tpe": 0, "ehvi": 0}
+    for name, seed in itertools.product(kept, range(2)):
+        study = f"{name} {seed}"
+        core = begin(
+            study_store,
+            name=study,
+            places=5,
+            max_macs=1e9,
+            soft={"memory_mb": Bound(max=1500)},
+            budget=Budget(trials=60),
+            sampler=Sampler(name=name),
+            seed=seed,
+        )
+        run_here(core, measured)
+        last = trials_of(study_store, study)[20:]
+        kept[name] += sum(max(trial.constraints.values()) <= 0 for trial in last)
+    assert kept["tpe"] > 1.3 * kept["random"]
+    assert kept["ehvi"] > 1.3 * kept["random"]
+
+
+class Guess(Surrogate):
+    """The same mean and variance for whatever it is asked, a pair an architecture."""
+
+    def __init__(self, mean: list[float], variance: list[float]) -> None:
+        self.pair = np.array(mean), np.array(variance)
+
+    def predict(self, inputs: Inputs) -> tuple[Floats, Floats]:
+        return self.pair
+
+    def mean(self, inputs: Inputs) -> Floats:
+        return self.pair[0]
+
+
+def test_the_probability_that_all_constraints_are_kept() -> None:
+    three = Inputs(np.zeros((3, 1), dtype=np.int64), np.zeros((3, 0)))
+    means, variances = [[-0.1, 0.2, 0.0], [-0.3, -0.3, -1.0]], [[0.01, 0.04, 1.0], [0.09, 0.0, 1.0]]
+    kept = Kept([Guess(*pair) for pair in zip(means, variances, strict=True)])
+    random = np.random.default_rng(0)
+    draws = np.array(
+        [random.normal(m, np.sqrt(v), (10**6, 3)) for m, v in zip(means, variances, strict=True)]
+    )
+    monte_carlo = (draws <= 0).all(axis=0).mean(axis=0)
+    assert kept.probability(three) == pytest.approx(monte_carlo, abs=2e-3)
+    assert kept.expected(three).tolist() == [True, False, True]
+    assert Kept([]).probability(three).tolist() == [1, 1, 1]

@@ -41,7 +41,7 @@ def test_a_server_that_restarts_is_waited_for(monkeypatch: pytest.MonkeyPatch) -
         server.stop()
         with pytest.raises(StoreError):
             store.study_names()
-        store.wait_for_it(60)
+        store.wait_for_server(60)
         back = threading.Timer(1, server.start)
         back.start()
         began = time.monotonic()

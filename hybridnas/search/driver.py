@@ -116,7 +116,7 @@ def _session(plan: Plan, store: Store) -> Iterator[tuple[int, _Ended]]:
     if store.study_config(name) is None:
         store.put_study(name, plan.config)
     session = store.begin_session(name)
-    store.wait_for_it(_WAIT_S)
+    store.wait_for_server(_WAIT_S)
     try:
         store.put_study(name, plan.config)
         yield session, ended

@@ -1,22 +1,22 @@
 """Asynchronous successive halving on several objectives: who has ended which rung, who goes on.
 
 As in ASHA (Li et al., 2020) a candidate goes on as soon as it is among the best of its rung, and
-nobody waits for a rung to fill. "Best" is by non-dominated layers and crowding within a bin of
-MACs, so that small and large architectures both go on.
+nobody waits for a rung to fill. "Best" is by non-dominated layers, and within a layer by bins of
+MACs and crowding in them, so that small and large architectures both go on.
 
 Nothing here is stored: what the database holds of runs is told again after a resume.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..pareto import best_first
+from ..pareto import crowding, layers
 
 _BINS = 4
 _ROUNDING = 1e-9  # 0.7 x 10 is 7
@@ -110,28 +110,35 @@ def quota(rate: float, number: int) -> int:
 def promotable(field: Sequence[Ended], gone: set[int], taken: set[int], rate: float) -> int | None:
     """Whose turn it is to leave a rung; None while rate x as many as ended have gone.
 
-    field: who ended it. gone: who of them went on; taken: they, and who cannot any more. The field
-    is cut into bins of equal numbers by size; the bin that has most to catch up comes first, and
-    in it the best by layers and crowding.
+    field: who ended it. gone: who of them went on; taken: they, and who cannot any more. Of the
+    first layer that has somebody left, it is the least crowded of the bin that fewest have left.
     """
     places = quota(rate, len(field))
     if len(gone) >= places:
         return None
-    bins = by_size(field, min(_BINS, places))
-    lacking = [rate * len(members) - sum(m.number in gone for m in members) for members in bins]
-    for place in sorted(range(len(bins)), key=lambda place: -lacking[place]):
-        members = bins[place]
-        if lacking[place] <= _ROUNDING:
-            return None
-        best = best_first(np.array([member.losses for member in members]))
-        for row in best[: math.ceil(rate * len(members) - _ROUNDING)]:
-            if members[row].number not in taken:
-                return members[row].number
-    return None
+    losses = np.array([ended.losses for ended in field])
+    layer, bins = layers(losses), by_size(field)
+    left = [row for row, ended in enumerate(field) if ended.number not in taken]
+    if not left:
+        return None
+    first = min(layer[row] for row in left)
+    if (layer < first).sum() >= places:
+        return None  # those above fill the places, though some of them cannot go on any more
+    room, departed = np.zeros(len(field)), [0] * _BINS
+    for place in set(bins.tolist()):
+        members = (layer == first) & (bins == place)
+        room[members] = crowding(losses[members])
+    for row, ended in enumerate(field):
+        departed[bins[row]] += ended.number in gone
+    chosen = min(
+        (row for row in left if layer[row] == first),
+        key=lambda row: (departed[bins[row]], -room[row], *losses[row], field[row].number),
+    )
+    return field[chosen].number
 
 
-def by_size(field: Sequence[Ended], bins: int) -> list[list[Ended]]:
-    """The field, smallest first, in so many bins whose numbers differ by one at most."""
-    ordered = sorted(field, key=lambda ended: (ended.size, ended.number))
-    edges = [round(i * len(ordered) / bins) for i in range(bins + 1)]
-    return [ordered[low:high] for low, high in itertools.pairwise(edges)]
+def by_size(field: Sequence[Ended]) -> NDArray[np.intp]:
+    """The bin of each: equal parts of the range of the sizes' logarithms."""
+    logs = np.log([max(ended.size, 1.0) for ended in field])
+    share = (logs - logs.min()) / max(np.ptp(logs), 1e-12)
+    return np.minimum((share * _BINS).astype(np.intp), _BINS - 1)

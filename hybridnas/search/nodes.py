@@ -26,7 +26,7 @@ from ..train import FRESH
 from .machine import Node, Share
 
 # A node that was never used unpacks our code and imports torch first.
-_TIMEOUT_S = 180.0
+_TIMEOUT_S = 600.0
 _LOOK_EVERY_S = 2.0
 
 

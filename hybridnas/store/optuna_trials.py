@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from optuna.distributions import distribution_to_json
@@ -26,15 +27,14 @@ from optuna.storages._rdb.models import (
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import func, select, update
 from sqlalchemy import insert as plain_insert
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from ..errors import StoreError
 from . import assignments, trials
 from .models import TrialRow
 from .records import Assignment, BegunTrial
-from .upsert import insert
-
-_Attributes = type[TrialUserAttributeModel] | type[TrialSystemAttributeModel]
+from .upsert import insert_of
 
 
 def begin(
@@ -106,31 +106,43 @@ def create(session: Session, study: str, template: FrozenTrial) -> tuple[int, in
     ]
     if params:
         session.execute(plain_insert(TrialParamModel), params)
-    set_attributes(session, TrialUserAttributeModel, trial_id, template.user_attrs)
-    set_attributes(session, TrialSystemAttributeModel, trial_id, template.system_attrs)
+    for table, attributes in (
+        (TrialUserAttributeModel, template.user_attrs),
+        (TrialSystemAttributeModel, template.system_attrs),
+    ):
+        if attributes:
+            session.execute(plain_insert(table), _attribute_rows(trial_id, attributes))
     return trial_id, number
 
 
 def note(session: Session, trial_id: int, attributes: Mapping[str, Any]) -> None:
-    set_attributes(session, TrialUserAttributeModel, trial_id, attributes)
+    _set_attributes(session, TrialUserAttributeModel, trial_id, attributes)
 
 
-def set_attributes(
-    session: Session, table: _Attributes, trial_id: int, attributes: Mapping[str, Any]
+def _set_attributes(
+    session: Session, table: Any, trial_id: int, attributes: Mapping[str, Any]
 ) -> None:
-    if not attributes:
-        return
-    row = insert(session, table)
-    session.execute(
-        row.on_conflict_do_update(
-            index_elements=[table.trial_id, table.key],
-            set_={"value_json": row.excluded.value_json},
-        ),
-        [
-            {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-            for key, value in attributes.items()
-        ],
+    """New ones, or in the place of others. table: a model of Optuna's."""
+    if attributes:
+        statement = _upsert_attributes(session.get_bind().dialect.name, table)
+        session.execute(statement, _attribute_rows(trial_id, attributes))
+
+
+@cache
+def _upsert_attributes(dialect: str, table: Any) -> postgresql.Insert | sqlite.Insert:
+    """Built once: that takes longer than to execute it."""
+    row = insert_of(dialect, table)
+    return row.on_conflict_do_update(
+        index_elements=[table.trial_id, table.key],
+        set_={"value_json": row.excluded.value_json},
     )
+
+
+def _attribute_rows(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+        for key, value in attributes.items()
+    ]
 
 
 def finish(
@@ -144,8 +156,8 @@ def finish(
     """Whether the trial ended now; one that has ended before stays as it is."""
     if _locked_state(session, trial_id).is_finished():
         return False
-    set_attributes(session, TrialUserAttributeModel, trial_id, attributes)
-    set_attributes(session, TrialSystemAttributeModel, trial_id, system_attributes)
+    _set_attributes(session, TrialUserAttributeModel, trial_id, attributes)
+    _set_attributes(session, TrialSystemAttributeModel, trial_id, system_attributes)
     if values is not None:
         rows = []
         for objective, value in enumerate(values):

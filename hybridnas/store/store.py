@@ -82,7 +82,7 @@ class Store(TrialMethods):
         """What opens this database from any folder, PASSWORD INCLUDED: `redact` it to show it."""
         return in_full(self._database.url)
 
-    def wait_for_it(self, seconds: float) -> None:
+    def wait_for_server(self, seconds: float) -> None:
         """From now on a method waits so long where the database is away (0 at first), so that a
         restart of its server is no error.
         """

@@ -31,31 +31,27 @@ def lease(
     repeat: int,
     token: str,
 ) -> str:
-    row = insert(session, TrialRow).values(
-        study=study,
-        number=number,
-        architecture_digest=architecture_digest,
-        protocol_digest=protocol_digest,
-        token=token,
-        attempt=1,
-        created_at=datetime.now(UTC),
-        costs=costs,
-    )
+    leased = {
+        "architecture_digest": architecture_digest,
+        "protocol_digest": protocol_digest,
+        "token": token,
+        "costs": costs,
+    }
     same = and_(
-        TrialRow.architecture_digest == row.excluded.architecture_digest,
-        TrialRow.protocol_digest == row.excluded.protocol_digest,
+        TrialRow.architecture_digest == architecture_digest,
+        TrialRow.protocol_digest == protocol_digest,
+    )
+    row = insert(session, TrialRow).values(
+        study=study, number=number, attempt=1, created_at=datetime.now(UTC), **leased
     )
     session.execute(
         row.on_conflict_do_update(
             index_elements=[TrialRow.study, TrialRow.number],
             set_={
-                "architecture_digest": row.excluded.architecture_digest,
-                "protocol_digest": row.excluded.protocol_digest,
-                "token": token,
+                **leased,
                 "attempt": case((same, TrialRow.attempt + 1), else_=1),
                 "evaluation_id": None,
                 "reason": None,
-                "costs": row.excluded.costs,
             },
         )
     )
@@ -73,20 +69,17 @@ def _put_run(
     evaluation_id: int | None,
 ) -> None:
     """With an evaluation: a reused one."""
+    ended = {
+        "protocol_digest": protocol_digest,
+        "evaluation_id": evaluation_id,
+        "reused": evaluation_id is not None,
+    }
     row = insert(session, RunRow).values(
-        study=study,
-        number=number,
-        rung=rung,
-        repeat=repeat,
-        protocol_digest=protocol_digest,
-        evaluation_id=evaluation_id,
-        reused=evaluation_id is not None,
+        study=study, number=number, rung=rung, repeat=repeat, **ended
     )
-    names = ("protocol_digest", "evaluation_id", "reused")
     session.execute(
         row.on_conflict_do_update(
-            index_elements=[RunRow.study, RunRow.number, RunRow.rung, RunRow.repeat],
-            set_={name: row.excluded[name] for name in names},
+            index_elements=[RunRow.study, RunRow.number, RunRow.rung, RunRow.repeat], set_=ended
         )
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -10,6 +12,9 @@ from .models import Base
 
 def insert(session: Session, table: type[Base]) -> postgresql.Insert | sqlite.Insert:
     """An INSERT into the table that takes on_conflict_do_nothing and on_conflict_do_update."""
-    if session.get_bind().dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
+    return insert_of(session.get_bind().dialect.name, table)
+
+
+def insert_of(dialect: str, table: Any) -> postgresql.Insert | sqlite.Insert:
+    """The same, by the dialect's name."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)

@@ -3,7 +3,8 @@
 Costs (MACs, parameters, latency by table) are known before training, so the process models what is
 measured only, and the expected hypervolume improvement is closed (`ehvi`). Proposals keep the hard
 constraints and mean something not seen; results that are awaited are believed to be what the model
-expects. The front that is to be improved is that of the model's means, not of noisy results.
+expects. The front that is to be improved is that of the model's means, not of noisy results, among
+what is expected to keep the soft constraints.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from ...errors import ConfigError
 from ...objectives import CLOSED_FORM, Direction
 from ...pareto import non_dominated
 from ..feasibility import Feasibility
-from .acquisition import cost_limits
 from .candidates import Acquisition, Candidates
 from .ehvi import expected_hypervolume_improvement
 from .encoding import Encoder
 from .gp import Floats, Inputs, Ints
 from .history import Goals, Result, read_history
+from .reference_point import beyond_worst, cost_limits
+from .soft import SoftConstraints
 from .surrogate import RungResults, Surrogate, SurrogateFactory
 
 _MIN_RESULTS = 5  # with fewer at a rung, there is no model of it
@@ -60,6 +62,7 @@ class EhviSampler(BaseSampler):
         self._encoder = Encoder(hard)
         self._candidates = Candidates(self._encoder, seed)
         self._factories = [SurrogateFactory(self._encoder.num_choices) for _ in self._goals.signs]
+        self._soft = SoftConstraints(self._encoder.num_choices)
         self._rows: dict[int, Ints] = {}  # of finished trials, which do not change
         self._random = RandomSampler(seed=seed % 2**32)
         self._distributions: dict[str, BaseDistribution] = {
@@ -103,13 +106,21 @@ class EhviSampler(BaseSampler):
         ]
         means = np.column_stack([surrogate.mean(inputs[live]) for surrogate in surrogates])
         costs = self._costs(rows[live])
-        front = non_dominated(np.hstack([means, costs]))
+        kept = self._soft.build(results, inputs)
+        feasible = kept.expected(inputs[live])
+        front = _front(np.hstack([means, costs]), feasible)
         limits = cost_limits(self._goals, costs, self._hard.bounds)
         if len(surrogates) == 1:
             acquisition = self._closed_form(surrogates[0], means[:, 0], costs, front, limits)
         else:
             acquisition = self._monte_carlo(surrogates, inputs[live], means, costs, limits, step)
-        return self._candidates.best(acquisition, rows[live][front], step, seen)
+
+        def where_kept(rows: Ints, inputs: Inputs) -> Floats:
+            likely = kept.probability(inputs)
+            # Before anything keeps the constraints, that is what is looked for.
+            return likely * acquisition(rows, inputs) if feasible.any() else likely
+
+        return self._candidates.best(where_kept, rows[live][front], step, seen)
 
     def _closed_form(
         self,
@@ -120,6 +131,7 @@ class EhviSampler(BaseSampler):
         limits: Floats,
     ) -> Acquisition:
         """The acquisition, given means and costs of what was proposed."""
+        worst = float(beyond_worst(mean[:, None])[0])
 
         def improvement(rows: Ints, inputs: Inputs) -> Floats:
             expected, variance = surrogate.predict(inputs)
@@ -129,7 +141,7 @@ class EhviSampler(BaseSampler):
                 self._costs(rows),
                 mean[front],
                 costs[front],
-                mean.max(),
+                worst,
                 limits,
             )
 
@@ -147,7 +159,9 @@ class EhviSampler(BaseSampler):
         """Likewise, where several objectives are random."""
         from .noisy_ehvi import NoisyImprovement  # BoTorch, which not everybody has
 
-        improvement = NoisyImprovement(surrogates, proposed, costs, means.max(axis=0), limits, seed)
+        improvement = NoisyImprovement(
+            surrogates, proposed, costs, beyond_worst(means), limits, seed
+        )
         return lambda rows, inputs: improvement(inputs, self._costs(rows))
 
     def _costs(self, rows: Ints) -> Floats:
@@ -179,3 +193,11 @@ class EhviSampler(BaseSampler):
             values = np.array([losses[i] for i in known], dtype=float)
             found.append(RungResults(inputs[known], values, inputs[awaited]))
         return found
+
+
+def _front(losses: Floats, feasible: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which of the losses (n, m) are not dominated among the feasible ones, if there are any."""
+    among = feasible if feasible.any() else np.ones(len(losses), dtype=bool)
+    front = np.zeros(len(losses), dtype=bool)
+    front[among] = non_dominated(losses[among])
+    return front

@@ -63,7 +63,8 @@ class Result:
     """What is known of one trial.
 
     losses: of the measured objectives; None: not known, or not yet. rungs: likewise, of the rungs
-    below. running: more is awaited. A trial that failed has none of it.
+    below. running: more is awaited. excesses: of soft constraints, once it ended at the top. A
+    trial that failed has none of it.
     """
 
     number: int
@@ -71,6 +72,7 @@ class Result:
     losses: tuple[float, ...] | None
     rungs: tuple[tuple[float, ...], ...]
     running: bool
+    excesses: tuple[float, ...] = ()
 
     def loss(self, rung: int, top: int, objective: int) -> float | None:
         """A measured objective's at a rung (top: the highest), if it is known."""
@@ -92,10 +94,12 @@ def read_history(trials: Iterable[FrozenTrial], goals: Goals) -> list[Result]:
 
 def _result(trial: FrozenTrial, goals: Goals) -> Result:
     losses = None
+    excesses: tuple[float, ...] = ()
     if trial.state == TrialState.COMPLETE:
         losses = goals.losses([trial.values[column] for column in goals.columns])
+        excesses = tuple(trial.constraints.values())  # a sampler sees none of the hard ones
     rungs: tuple[tuple[float, ...], ...] = ()
     if trial.state != TrialState.FAIL:
         rungs = tuple(goals.losses(values) for values in trial.system_attrs.get(RUNGS, ()))
     running = trial.state == TrialState.RUNNING
-    return Result(trial.number, trial.params, losses, rungs, running)
+    return Result(trial.number, trial.params, losses, rungs, running, excesses)

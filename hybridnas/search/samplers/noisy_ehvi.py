@@ -32,7 +32,7 @@ with warnings.catch_warnings():  # importing them compiles functions, which warn
     from botorch.sampling.normal import IIDNormalSampler, SobolQMCNormalSampler
     from gpytorch.distributions import MultivariateNormal
 
-_DRAWS = 128
+_DRAWS = 64
 _JITTER = 1e-6  # of outcomes that span about 1
 _CHUNK = 64  # candidates at a time
 
