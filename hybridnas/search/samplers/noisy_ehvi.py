@@ -99,7 +99,9 @@ class NoisyImprovement:
         if len(limits):
             models.append(_known(limits, spans[split:]))
         model, points = ModelList(*models), _columns(baseline, costs)[torch.from_numpy(kept)]
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            # BoTorch compiles a part of it where it finds a compiler, and says where it does not.
+            warnings.simplefilter("ignore")
             self._improvement = qLogNoisyExpectedHypervolumeImprovement(
                 model,
                 torch.zeros(len(reference), dtype=torch.float64),
