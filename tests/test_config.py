@@ -166,7 +166,8 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ),
         (
             {"sampler": {"name": "nsga2", "startup_trials": 5}},
-            r"sampler: nsga2 has no option 'startup_trials'; allowed: population_size, seed",
+            r"sampler: nsga2 has no option 'startup_trials'; allowed: population_size, seed "
+            r"\(`--set sampler=nsga2` leaves another sampler's out\)",
         ),
         ({"sampler": {"name": "a:B", "n": 5}}, r"a:B has no option 'n'; allowed: options, seed"),
         ({"sampler": {"name": "evolution", "survival": "x"}}, r"survival: .*'age' or 'rank', got"),
@@ -175,6 +176,7 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ({"seed": -1}, r"seed: input should be greater than or equal to 0, got -1"),
         ({"seed": 2**32}, r"seed: input should be less than 4294967296, got 4294967296"),
         ({"sampler": {"seed": 2**32}}, r"sampler.seed: input should be less than 4294967296"),
+        ({"resources": {"gpus": 1.5}}, r"resources: gpus: above 1 whole ones, got 1.5"),
         ({"resources": {"gpus": "all"}}, r"resources.gpus: input should be a valid number.*'all'"),
     ],
 )
