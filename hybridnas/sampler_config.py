@@ -62,9 +62,12 @@ class Sampler(Value):
         given = {key: value for key, value in raw.items() if value is not None}
         wrong = sorted(given.keys() - defaults.keys() - {"name", "seed"}, key=str)
         if wrong:
+            # As in a study that began with another one: its options stand there at their defaults.
+            others = any(wrong[0] in options for options in SAMPLER_OPTIONS.values())
+            instead = f" (`--set sampler={name}` leaves another sampler's out)" if others else ""
             raise ValueError(
                 f"{name} has no option {', '.join(map(repr, wrong))}; allowed: "
-                f"{', '.join([*defaults, 'seed'])}"
+                f"{', '.join([*defaults, 'seed'])}{instead}"
             )
         return {**defaults, **given}
 

@@ -153,6 +153,8 @@ class Resources(Value):
 
     @model_validator(mode="after")
     def _can_be_given(self) -> Resources:
+        if self.gpus is not None and self.gpus > 1 and self.gpus % 1:  # Ray has no such share
+            raise ValueError(f"gpus: above 1 whole ones, got {self.gpus:g}")
         known = {"cpu": "cpus", "gpu": "gpus"}
         for name in self.custom:
             if name.lower() in known:

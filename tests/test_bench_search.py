@@ -92,6 +92,13 @@ def test_the_judge_chooses_by_what_was_seen_and_values_by_the_truth() -> None:
         assert curve[number - 1] == pytest.approx(100 * volume(front) / best)
 
 
+def test_a_reference_that_leaves_nothing_is_refused() -> None:
+    table = made_up_table()
+    table.reference["top1"] = 100.0
+    with pytest.raises(ConfigError, match=r"better than its reference \(top1 100, macs "):
+        Judge(table)
+
+
 def test_the_front_of_many_is_found_block_by_block() -> None:
     losses = np.random.default_rng(0).normal(size=(1300, 2))
     point = np.array([4.0, 4.0])
@@ -151,6 +158,7 @@ def test_a_summary_needs_all_seeds_in_a_row() -> None:
         ("tpe+startup_trials", r"\+ adds option=value, got 'startup_trials'"),
         ("tpe+population_size=3", r"tpe has no option 'population_size'; allowed: startup_trials"),
         ("nsga2+population_size=1", r"population_size: Input should be greater than or equal to 2"),
+        ("nsga2+population_size={a", r"'\{a' is no value in YAML"),
         ("gp@many", r"behind @ stands how many seeds, got 'many'"),
         ("plain-ehvi", r"no sampler 'plain-ehvi' of Optuna's; allowed: plain-random, "),
     ],

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from store_databases import ARCHITECTURE, EVALUATION, FAILED, PROTOCOL, STUDY, execute
 
+from hybridnas.config import Sampler
 from hybridnas.store import RunRecord, Store, schema
 
 pytest_plugins = ["store_databases"]
@@ -89,13 +90,19 @@ def test_an_earlier_run_s_evaluation_still_belongs_to_the_study(store: Store) ->
     assert store.studies_of(low) == {STUDY}
 
 
-def test_trials_of_before_were_at_the_top_of_their_ladder(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def before_runs(tmp_path: Path) -> Path:
+    """The migrations up to the one before runs."""
     before = tmp_path / "before"
     shutil.copytree(schema.SCRIPTS, before, ignore=shutil.ignore_patterns("0003*", "__pycache__"))
+    return before
+
+
+def test_trials_of_before_were_at_the_top_of_their_ladder(
+    url: str, before_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as earlier:
-        earlier.setattr(schema, "SCRIPTS", before)
+        earlier.setattr(schema, "SCRIPTS", before_runs)
         with Store.open(url) as store:
             for study, rungs in ((STUDY, 1), ("ladder", 3)):
                 store.put_study(study, {"fidelities": [{"epochs": i + 1} for i in range(rungs)]})
@@ -118,3 +125,27 @@ def test_trials_of_before_were_at_the_top_of_their_ladder(
         written = store.record("ladder0", EVALUATION)
         (ladder,) = store.trials("ladder")
         assert [r.evaluation.id if r.evaluation else None for r in ladder.runs] == [written]
+
+
+def test_studies_of_before_keep_the_options_of_their_sampler_alone(
+    url: str, before_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They held those of all samplers, which is refused now: no study could be read any more."""
+    wanted = {
+        "tpe": Sampler(name="tpe", startup_trials=7),
+        "nsga2": Sampler(name="nsga2", population_size=9),
+        "random": Sampler(name="random"),
+    }
+    with monkeypatch.context() as earlier:
+        earlier.setattr(schema, "SCRIPTS", before_runs)
+        with Store.open(url) as store:
+            for name in wanted:
+                both = {"seed": None, "startup_trials": 7, "population_size": 9}
+                store.put_study(name, {"seed": 3, "sampler": {"name": name, **both}})
+    Store.upgrade(url)
+    with Store.open(url, create=False) as store:
+        for name, sampler in wanted.items():
+            config = store.study_config(name)
+            assert config is not None
+            assert config["seed"] == 3
+            assert Sampler.model_validate(config["sampler"]) == sampler

@@ -94,6 +94,8 @@ def test_a_table_is_a_space(tmp_path: Path) -> None:
         (ROWS, {"reference": {"macs": 1}}, r"reference: name top1 and at least one of the costs"),
         (ROWS, {"reference": {"top1": 1, "params": 1}}, r"reference: the table has no params"),
         (ROWS, {"constraints": {"params": {"max": 1}}}, r"constraints: the table has no params"),
+        (ROWS, {"constraints": {"top1": {"min": 0.6}}}, r"limits are on costs only, got top1"),
+        ([], {}, r"'small': its genes have 0 combinations, it has 0 rows"),
         (ROWS, {"seeds": 3}, r"unknown key 'seeds'; allowed: name, "),
         (ROWS, {"file": None}, r"table 'small' does not ship its figures .*--data FILE"),
     ],

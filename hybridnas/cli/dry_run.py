@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..config import Study
@@ -39,11 +39,22 @@ def place_of(plan: Plan, storage: str, resume: bool) -> str:
 def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
     """What `hybridnas search --dry-run` says. share, place: see share_words and place_of."""
     from ..search.ladder import ladder
-    from ..search.plan import counted_size, survey
+
+    rungs = ladder(plan)
+    found = _as_json(plan, rungs) | {"resources": share, "database": place}
+    if as_json:
+        print_json(found)
+    else:
+        print_facts(
+            f"{plan.study.name} would run (nothing was written)", _facts(plan, rungs, found)
+        )
+
+
+def _as_json(plan: Plan, rungs: Sequence[Rung]) -> dict[str, Any]:
+    from ..search.plan import survey
 
     study: Study = plan.study
-    rungs = ladder(plan)
-    found: dict[str, Any] = {
+    return {
         "study": study.name,
         "space": plan.space.name,
         "size": plan.space.size(),
@@ -67,41 +78,35 @@ def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
         "latency": study.latency and study.latency.model_dump(),
         "budget": study.budget.model_dump(exclude_none=True),
         "sampler": study.sampler.name,
-        "resources": share,
-        "database": place,
     }
-    if as_json:
-        print_json(found)
-        return
+
+
+def _facts(plan: Plan, rungs: Sequence[Rung], found: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """As people read it. found: what is said as JSON."""
+    from ..search.plan import counted_size
+
+    study: Study = plan.study
     limits, soft = bound_words(study.constraints.bounds()), bound_words(study.constraints.soft())
     kept = f"{100 * found['feasible_share']:.0f} % of random draws keep them"
     head = HEADS.get(study.task.name, "")
     smallest, median = in_units(found["smallest_macs"]), in_units(found["median_macs"])
-    print_facts(
-        f"{study.name} would run (nothing was written)",
-        [
-            (
-                "space",
-                f"{plan.space.name}: {found['size']:.2e} architectures, {found['genes']} decisions",
-            ),
-            ("MACs", f"from {smallest}, median {median}, at {pixels(counted_size(study))}{head}"),
-            ("constraints", f"{limits}; {kept}" if limits else "none"),
-            *(
-                [("measured", f"{soft}; who breaks this is trained, and on no front")]
-                if soft
-                else []
-            ),
-            ("objectives", ", ".join(f"{d} {name}" for name, d in study.objectives.items())),
-            ("task", f"{study.task.name} of {study.task.data}, {plan.num_classes} classes"),
-            ("training", _training(study, rungs)),
-            *([("latency", f"{study.latency.setting}")] if study.latency else []),
-            ("sampler", study.sampler.name),
-            ("budget", ", ".join(f"{name} {value:g}" for name, value in found["budget"].items())),
-            ("resources", share),
-            ("database", place),
-            ("protocol", plan.protocol.digest),
-        ],
-    )
+    size = f"{found['size']:.2e} architectures, {found['genes']} decisions"
+    broken = f"{soft}; who breaks this is trained, and on no front"
+    return [
+        ("space", f"{plan.space.name}: {size}"),
+        ("MACs", f"from {smallest}, median {median}, at {pixels(counted_size(study))}{head}"),
+        ("constraints", f"{limits}; {kept}" if limits else "none"),
+        *([("measured", broken)] if soft else []),
+        ("objectives", ", ".join(f"{d} {name}" for name, d in study.objectives.items())),
+        ("task", f"{study.task.name} of {study.task.data}, {plan.num_classes} classes"),
+        ("training", _training(study, rungs)),
+        *([("latency", study.latency.setting)] if study.latency else []),
+        ("sampler", study.sampler.name),
+        ("budget", ", ".join(f"{name} {value:g}" for name, value in found["budget"].items())),
+        ("resources", found["resources"]),
+        ("database", found["database"]),
+        ("protocol", plan.protocol.digest),
+    ]
 
 
 def candidates(study: Study) -> list[int | None]:

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..search.bench.results import Results
 from ..search.bench.statistics import mean_curve
-from .common import in_units, print_table
+from .common import objective_text, print_table
 
 Row = Mapping[str, Any]
 
@@ -26,7 +26,7 @@ def print_summary(
     rows: of `summarise`; looks: numbers of trainings; target: those of `first` that count.
     """
     limits = [
-        f"{name} {word} {in_units(value)}"
+        f"{name} {word} {objective_text(name, value)}"
         for name, bound in table["constraints"].items()
         for word, value in (("at least", bound.get("min")), ("at most", bound.get("max")))
         if value is not None

@@ -133,10 +133,10 @@ def print_front(view: StudyView) -> None:
         return
     soft = view.study.constraints.soft()
     if not view.judged:
-        best = _one_line(view, view.best(1)[0])
+        best, again = _one_line(view, view.best(1)[0]), len(view.retrained)
+        those = f"{again} retrained" if again else f"{len(view.finished)} results"
         typer.echo(
-            f"None of the {len(view.finished)} results of {name} keeps {bound_words(soft)}; the "
-            f"best of all: {best}"
+            f"None of the {those} of {name} keeps {bound_words(soft)}; the best of all: {best}"
         )
         return
     rows = []

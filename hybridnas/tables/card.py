@@ -61,6 +61,8 @@ class Card(Value):
             raise ValueError(
                 f"costs: {', '.join(unknown)} is none; allowed: {', '.join(sorted(CLOSED_FORM))}"
             )
+        if soft := self.constraints.soft():
+            raise ValueError(f"constraints: limits are on costs only, got {', '.join(soft)}")
         for key, names in (
             ("constraints", self.constraints.bounds()),
             ("reference", self.reference),

@@ -85,7 +85,7 @@ class Table:
         self.bounds, self.reference = dict(bounds), dict(reference)
         self._row = {tuple(row): number for number, row in enumerate(rows.tolist())}
         wanted = math.prod(len(values) for values in self.genes.values())
-        if not len(rows) == len(self._row) == wanted:
+        if not 0 < len(rows) == len(self._row) == wanted:
             raise ConfigError(
                 f"table {name!r}: its genes have {wanted} combinations, it has {len(rows)} rows "
                 f"for {len(self._row)} of them; allowed is one row each"

@@ -58,7 +58,10 @@ def read_arm(text: str) -> Arm:
         key, equals, value = setting.partition("=")
         if not equals:
             raise ConfigError(f"sampler {text!r}: + adds option=value, got {setting!r}")
-        options[key] = yaml.safe_load(value)
+        try:
+            options[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"sampler {text!r}: {value!r} is no value in YAML") from None
     try:
         return Arm(name, Sampler.model_validate({"name": kind, **options}), num_seeds=number)
     except ValidationError as error:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import ConfigError
 from ...pareto import hypervolume, non_dominated
 from ...tables import Table
 from .replay import Floats, feasibility_of, observed_scores
@@ -15,7 +16,8 @@ _BLOCK = 500
 
 
 class Judge:
-    """Knows a table's true front."""
+    """Knows a table's true front. Raises ConfigError where the reference point leaves nothing of
+    it."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -29,6 +31,12 @@ class Judge:
         )
         self.num_feasible = int(self._feasible.sum())
         self.best = self._volume(front_of(self._true[self._feasible]))
+        if not self.best:
+            point = ", ".join(f"{name} {value:g}" for name, value in table.reference.items())
+            raise ConfigError(
+                f"table {table.name!r}: nothing that keeps its constraints is better than its "
+                f"reference ({point}) in all of it"
+            )
 
     def curve(self, rows: Sequence[int], seed: int) -> Floats:
         """(len(rows),): after each training, the hypervolume of the front in % of the true front's.

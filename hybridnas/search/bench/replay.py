@@ -90,7 +90,9 @@ def replay(table: Table, arm: Arm, seed: int, trainings: int) -> Replay:
         proposer.link(proposal.mirror, len(rows))
         proposer.tell(len(rows), all_values[row])
         rows.append(row)
-    return Replay(rows, fresh.num_infeasible, 0, time.process_time() - started)
+    spent = time.process_time() - started
+    broken = sum(hard.violation(table.cost_of(table.genome(row))) > 0 for row in rows)
+    return Replay(rows, fresh.num_infeasible, broken, spent)
 
 
 def _plain(

@@ -113,7 +113,11 @@ class EhviSampler(BaseSampler):
         if len(surrogates) == 1:
             acquisition = self._closed_form(surrogates[0], means[:, 0], costs, front, limits)
         else:
-            acquisition = self._monte_carlo(surrogates, inputs[live], means, costs, limits, step)
+            # A front is made of what is expected to keep the soft constraints.
+            among = feasible if feasible.any() else np.ones(len(feasible), dtype=bool)
+            acquisition = self._monte_carlo(
+                surrogates, inputs[live][among], costs[among], beyond_worst(means), limits, step
+            )
 
         def where_kept(rows: Ints, inputs: Inputs) -> Floats:
             likely = kept.probability(inputs)
@@ -150,19 +154,18 @@ class EhviSampler(BaseSampler):
     def _monte_carlo(
         self,
         surrogates: list[Surrogate],
-        proposed: Inputs,
-        means: Floats,
+        baseline: Inputs,
         costs: Floats,
+        worst: Floats,
         limits: Floats,
         seed: int,
     ) -> Acquisition:
-        """Likewise, where several objectives are random."""
+        """Likewise, where several objectives are random, given what is to be improved on."""
         from .noisy_ehvi import NoisyImprovement  # BoTorch, which not everybody has
 
-        improvement = NoisyImprovement(
-            surrogates, proposed, costs, beyond_worst(means), limits, seed
-        )
-        return lambda rows, inputs: improvement(inputs, self._costs(rows))
+        improvement = NoisyImprovement(surrogates, baseline, costs, worst, limits, seed)
+        # Not its logarithm: it is to be multiplied with a probability.
+        return lambda rows, inputs: np.exp(improvement(inputs, self._costs(rows)))
 
     def _costs(self, rows: Ints) -> Floats:
         """The costs that are objectives, as losses, (n, k)."""

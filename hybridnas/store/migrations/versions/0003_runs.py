@@ -32,6 +32,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_nas_run_evaluation_id", "nas_run", ["evaluation_id"])
     _runs_so_far()
+    _options_of_samplers()
 
 
 def _runs_so_far() -> None:
@@ -47,3 +48,15 @@ def _runs_so_far() -> None:
             ),
             {"study": name, "rung": max(0, len(study.get("fidelities", ())) - 1)},
         )
+
+
+def _options_of_samplers() -> None:
+    """Until now a study held the options of all samplers; now those of another one are refused."""
+    connection = op.get_bind()
+    table = sa.table("nas_study", sa.column("name", sa.String), sa.column("config", sa.JSON))
+    other = {"tpe": ["population_size"], "nsga2": ["startup_trials"]}
+    for name, config in connection.execute(sa.select(table.c.name, table.c.config)).all():
+        sampler = config.get("sampler", {})
+        for option in other.get(sampler.get("name"), ["population_size", "startup_trials"]):
+            sampler.pop(option, None)
+        connection.execute(sa.update(table).where(table.c.name == name).values(config=config))
