@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..objectives import CLOSED_FORM
 from ..store import Evaluation, RunRecord, Store
-from .attributes import gpu_seconds, result_attributes
+from .attributes import result_attributes
 from .fresh import FreshProposals
 from .leases import evaluation_of
 from .ledger import Ledger
@@ -53,9 +53,7 @@ class SearchCore:
             self._remember(trial)
         self._queue: deque[tuple[int, int]] = deque()  # number and rung
         self._take_up(unsettled(trials, self._ledger.records))
-        # Over all runs, and so with what was told just now.
-        runs = (run for record in self._ledger.records.values() for run in record.runs)
-        self._spending.gpu_s = sum(gpu_seconds(run.evaluation) for run in runs if not run.reused)
+        self._spending.recall(self._ledger.records.values(), problem.top)
 
     @property
     def proposals(self) -> int:
@@ -111,7 +109,7 @@ class SearchCore:
         Returns the reason of a failure.
         """
         candidate = self.running[number]
-        evaluation = evaluation_of(self.store, self.name, number, candidate.protocol.seed)
+        evaluation = evaluation_of(self.store, self.name, candidate)
         self._tell(number, candidate.rung, candidate.repeat, evaluation, reused=False)
         return evaluation.reason
 
@@ -260,10 +258,7 @@ class SearchCore:
             self._ledger.note(number, {f"{rung_words(rung)}{name}": value for name, value in named})
         else:
             self._end(number, evaluation, values, reused)
-        if not reused:
-            self._spending.gpu_s += gpu_seconds(evaluation)
-        if rung == top:
-            self._spending.at_the_top(evaluation)
+        self._spending.ended(evaluation, rung == top, reused)
         self.observer.finished(
             Finished(
                 number,
