@@ -20,7 +20,7 @@ def field(rng: random.Random, number: int) -> list[Ended]:
     """Coarse losses, so that there are ties."""
     return [
         Ended(n, (rng.randrange(5) / 4, rng.randrange(5) / 4), 10.0 ** rng.randrange(1, 7))
-        for n in rng.sample(range(100), number)
+        for n in sorted(rng.sample(range(100), number))
     ]
 
 
