@@ -1,4 +1,4 @@
-"""The final retraining: who is trained again, what counts afterwards, and what it may cost."""
+"""The final retraining: who is trained again, and what counts afterwards."""
 
 from __future__ import annotations
 
@@ -25,32 +25,10 @@ from hybridnas.search.local import run_here
 from hybridnas.search.observer import Candidate
 from hybridnas.search.plan import check_registered
 from hybridnas.search.rows import Row
-from hybridnas.search.spending import Spending
 from hybridnas.search.view import StudyView
-from hybridnas.store import Evaluation, RunRecord, Store, TrialRecord
+from hybridnas.store import Evaluation, Store
 
 FINAL = Final(retrain=3, seeds=2)
-ENDED = Evaluation(
-    architecture_digest="a",
-    protocol_digest="b",
-    status="ok",
-    seed=0,
-    started_at=helpers.START,
-    ended_at=helpers.START,
-)
-RECORD = TrialRecord(
-    study="tabular",
-    number=0,
-    architecture_digest="a",
-    protocol_digest="b",
-    token="c",
-    attempt=1,
-    created_at=helpers.START,
-    reason=None,
-    evaluation=ENDED,
-    costs={},
-    runs=(),
-)
 
 
 def begin(store: Store, **changes: Any) -> SearchCore:
@@ -157,54 +135,6 @@ def test_a_larger_budget_chooses_again(study_store: Store) -> None:
     after = fresh(study_store)
     assert before.items() <= after.items(), "what was trained again is not trained a third time"
     assert len({n for n, _ in after}) > 3
-
-
-def test_gpu_hours_keep_what_the_retraining_will_take(study_store: Store) -> None:
-    """Each takes a GPU minute: of twenty, six are for the retraining."""
-    core = begin(study_store, budget=Budget(gpu_hours=20 / 60))
-    assert run_here(core, evaluated) == "gpu_hours"
-    assert len(optuna_trials(study_store, "tabular")) == 14
-    assert len(fresh(study_store)) == 6
-
-
-@pytest.mark.parametrize("ended", [9, 15])
-def test_a_resumed_search_keeps_it_too(ended: int, study_store: Store) -> None:
-    """Interrupted before the retraining, and in it."""
-    changes = {"budget": Budget(gpu_hours=20 / 60)}
-    core = begin(study_store, **changes)
-    for _ in range(ended):
-        finish(core, helpers.asked(core))
-    with Store.open(study_store.url, create=False) as store:
-        assert run_here(begin(store, **changes), evaluated) == "gpu_hours"
-    assert len(optuna_trials(study_store, "tabular")) == 14
-    assert len(fresh(study_store)) == 6
-
-
-def test_hours_keep_it_for_as_many_at_once_as_before() -> None:
-    """An hour of wall-clock, in which two at a time trained twelve times ten minutes."""
-    minutes = replace(ENDED, timing={"total_s": 600.0})
-    runs = [
-        RunRecord(rung=0, repeat=0, protocol_digest="b", evaluation=evaluation, reused=reused)
-        for evaluation, reused in [
-            *[(minutes, False)] * 12,
-            (replace(minutes, timing={"total_s": 9e9}, status="failed", reason="diverged"), True),
-        ]
-    ]
-    spending = Spending(Budget(hours=2), before_s=3600)
-    spending.recall([replace(RECORD, runs=runs)], top=0)
-    assert spending.over() is None
-    assert spending.over(reserved=11) is None, "55 minutes, two at a time"
-    assert spending.over(reserved=13) == "hours"
-    assert spending.over(reserved=13, width=4) is None, "more find room now"
-
-
-def test_a_budget_that_is_spent_ends_the_retraining_too(study_store: Store) -> None:
-    core = begin(study_store, budget=Budget(gpu_hours=20 / 60))
-    while (candidate := core.ask()) is not None:
-        dear = {"timing": {"total_s": 180.0, "gpu_s": 180.0}} if candidate.repeat else {}
-        finish(core, candidate, **dear)
-    assert core.stop_reason == "gpu_hours"
-    assert len(fresh(study_store)) == 2
 
 
 # ---------------------------------------------------------------- as it is read

@@ -48,12 +48,12 @@ class SearchCore:
         self._fresh = FreshProposals(hard, self._proposer, seed, problem.references)
         sessions = store.sessions(self.name)
         before_s = sum(session.duration_s for session in sessions if session.ended_at)
-        self._spending = Spending(problem.budget, before_s)
+        self._spending = Spending(problem.budget, before_s, problem.top)
         for trial in trials:
             self._remember(trial)
         self._queue: deque[tuple[int, int]] = deque()  # number and rung
         self._take_up(unsettled(trials, self._ledger.records))
-        self._spending.recall(self._ledger.records.values(), problem.top)
+        self._spending.recall(self._ledger.records.values())
 
     @property
     def proposals(self) -> int:
@@ -160,8 +160,12 @@ class SearchCore:
 
     def _search_is_over(self) -> str | None:
         """Why the search itself ends, perhaps for the retraining to begin; None: it goes on."""
-        if self.problem.final is not None and self._spent is None:
-            self._spent = self._spending.over(self._standing.finals.at_most, self._width)
+        final, finals = self.problem.final, self._standing.finals
+        if final is not None and self._spent is None:
+            running = [c.rung for c in self.running.values() if not c.repeat]
+            # A finalist is trained once at a time.
+            width = min(final.retrain, max(self._width, self._spending.width))
+            self._spent = self._spending.over(finals.to_come, width, running)
         if self._spent is not None:
             return self._spent
         if self._may_propose or self._standing.halving.next() is not None:
@@ -258,7 +262,7 @@ class SearchCore:
             self._ledger.note(number, {f"{rung_words(rung)}{name}": value for name, value in named})
         else:
             self._end(number, evaluation, values, reused)
-        self._spending.ended(evaluation, rung == top, reused)
+        self._spending.ended(evaluation, rung, reused)
         self.observer.finished(
             Finished(
                 number,
