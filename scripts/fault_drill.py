@@ -45,6 +45,7 @@ from hybridnas.store import Store
 ROOT = Path(__file__).parent.parent
 PATHS = [str(ROOT / part) for part in (".", "kernels", "scripts", "tests")]
 KINDS = ("driver", "interrupt", "worker", "head", "postgres", "outage")
+FINISHING_TRIES = 5  # of drivers that end with an error
 PATIENCE_S = 180  # for anything to happen
 HEAD_GRACE_S = 45  # for a driver to notice that its head is gone
 
@@ -99,10 +100,13 @@ class Drill:
 
     def finish(self) -> None:
         """Lets the search come to its end."""
-        self.ensure_running()
-        assert self._driver is not None
-        while self._driver.wait(timeout=PATIENCE_S + self.trials):
+        for _ in range(FINISHING_TRIES):
             self.ensure_running()
+            assert self._driver is not None
+            if self._driver.wait(timeout=PATIENCE_S + self.trials) == 0:
+                return
+        said = (self.folder / "driver.log").read_text()[-2000:]
+        raise RuntimeError(f"the search does not come to its end: {said}")
 
     def close(self) -> None:
         for process in (self._driver, self._head):
