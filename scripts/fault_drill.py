@@ -44,6 +44,8 @@ from hybridnas.store import Store
 
 ROOT = Path(__file__).parent.parent
 PATHS = [str(ROOT / part) for part in (".", "kernels", "scripts", "tests")]
+KINDS = ("driver", "interrupt", "worker", "head", "postgres", "outage")
+FINISHING_TRIES = 5  # of drivers that end with an error
 PATIENCE_S = 180  # for anything to happen
 HEAD_GRACE_S = 45  # for a driver to notice that its head is gone
 
@@ -61,9 +63,7 @@ class Drill:
         self._address = ""
         self._environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(
-                str(ROOT / part) for part in (".", "kernels", "scripts", "tests")
-            ),
+            "PYTHONPATH": os.pathsep.join(PATHS),
             "HYBRIDNAS_JOURNAL": str(self.journal),
             "RAY_AUTH_MODE": "disabled",
             "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
@@ -100,10 +100,13 @@ class Drill:
 
     def finish(self) -> None:
         """Lets the search come to its end."""
-        self.ensure_running()
-        assert self._driver is not None
-        while self._driver.wait(timeout=PATIENCE_S + self.trials):
+        for _ in range(FINISHING_TRIES):
             self.ensure_running()
+            assert self._driver is not None
+            if self._driver.wait(timeout=PATIENCE_S + self.trials) == 0:
+                return
+        said = (self.folder / "driver.log").read_text()[-2000:]
+        raise RuntimeError(f"the search does not come to its end: {said}")
 
     def close(self) -> None:
         for process in (self._driver, self._head):
@@ -172,7 +175,7 @@ class Drill:
             _kill(self._driver)
 
     def _kill_postgres(self, rng: random.Random, away_s: float | None = None) -> None:
-        assert self.server is not None, "needs --postgres"
+        assert self.server is not None, "checked before the drill began"
         self.server.stop()
         time.sleep(rng.uniform(0, 3) if away_s is None else away_s)
         self.server.start()
@@ -241,6 +244,10 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=0)
     given = arguments.parse_args()
     kinds, rng = given.kinds.split(","), random.Random(given.seed)
+    if unknown := set(kinds) - set(KINDS):
+        arguments.error(f"--kinds: {', '.join(KINDS)}; not {', '.join(sorted(unknown))}")
+    if {"postgres", "outage"} & set(kinds) and not given.postgres:
+        arguments.error("--kinds: postgres and outage need --postgres")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hybridnas-drill-")))
         server = stack.enter_context(Server()) if given.postgres else None

@@ -1,4 +1,4 @@
-"""The final retraining: who is trained again, what counts afterwards, and what it may cost."""
+"""The final retraining: who is trained again, and what counts afterwards."""
 
 from __future__ import annotations
 
@@ -135,23 +135,6 @@ def test_a_larger_budget_chooses_again(study_store: Store) -> None:
     after = fresh(study_store)
     assert before.items() <= after.items(), "what was trained again is not trained a third time"
     assert len({n for n, _ in after}) > 3
-
-
-def test_gpu_hours_keep_what_the_retraining_will_take(study_store: Store) -> None:
-    """Each takes a GPU minute: of twenty, six are for the retraining."""
-    core = begin(study_store, budget=Budget(gpu_hours=20 / 60))
-    assert run_here(core, evaluated) == "gpu_hours"
-    assert len(optuna_trials(study_store, "tabular")) == 14
-    assert len(fresh(study_store)) == 6
-
-
-def test_a_budget_that_is_spent_ends_the_retraining_too(study_store: Store) -> None:
-    core = begin(study_store, budget=Budget(gpu_hours=20 / 60))
-    while (candidate := core.ask()) is not None:
-        dear = {"timing": {"total_s": 180.0, "gpu_s": 180.0}} if candidate.repeat else {}
-        finish(core, candidate, **dear)
-    assert core.stop_reason == "gpu_hours"
-    assert len(fresh(study_store)) == 2
 
 
 # ---------------------------------------------------------------- as it is read

@@ -20,7 +20,7 @@ def field(rng: random.Random, number: int) -> list[Ended]:
     """Coarse losses, so that there are ties."""
     return [
         Ended(n, (rng.randrange(5) / 4, rng.randrange(5) / 4), 10.0 ** rng.randrange(1, 7))
-        for n in rng.sample(range(100), number)
+        for n in sorted(rng.sample(range(100), number))
     ]
 
 
@@ -90,6 +90,17 @@ def test_as_many_go_on_as_the_rate_says_and_always_one_of_the_best_layer(seed: i
         assert room[number] == max(room[n] for n in home if n in peers), "the least crowded"
         gone.add(number)
     assert len(gone) == math.floor(rate * len(members) + 1e-9)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_equal_scores_are_told_in_any_order(seed: int) -> None:
+    """A resumed search chooses as an undisturbed one, also where scores are of few images."""
+    rng = random.Random(seed)
+    members = [Ended(n, (rng.randrange(2) / 2, rng.randrange(3) / 2), 1.0) for n in range(12)]
+    gone = set(rng.sample(range(12), 2))
+    chosen = promotable(members, gone, gone, 0.5)
+    for _ in range(5):
+        assert promotable(rng.sample(members, 12), gone, gone, 0.5) == chosen
 
 
 def test_small_and_large_both_go_on() -> None:

@@ -86,6 +86,22 @@ def test_after_a_death(study_store: Store) -> None:
     assert trial.values[0] != 0.99
 
 
+def test_a_run_that_was_taken_for_dead_settles_nothing(study_store: Store) -> None:
+    """Another one has leased its trial; now its worker ends with nothing to show."""
+    first = start(plan(**WIDE), study_store)
+    candidate = asked(first)
+    with reopened(study_store) as (second, _):
+        again = asked(second)
+        assert again.number == candidate.number
+        with pytest.raises(StoreError, match="another run of study 'shapes' has taken trial 0 up"):
+            first.settle(candidate.number)
+        finish(second, again)
+        with pytest.raises(StoreError, match="another run"):
+            first.settle(candidate.number)
+    assert states(study_store) == ["COMPLETE"]
+    assert study_store.info().rows["nas_evaluation"] == 1
+
+
 def test_after_an_interruption(study_store: Store) -> None:
     first = start(plan(**WIDE), study_store)
     finish(first, asked(first))

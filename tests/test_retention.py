@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from search_helpers import FAILED, asked, drive, finish, network, plan, score, start
 
-from hybridnas.search import weights
-from hybridnas.search.retention import prune_weights
+from hybridnas.search import retention, weights
+from hybridnas.search.retention import Pruning, prune_weights
 from hybridnas.store import Store
 
 
-def searched(store: Store, artifacts: Path, name: str, keep: int) -> dict[int, tuple[float, float]]:
+def searched(
+    store: Store, artifacts: Path, name: str, keep: int, **changes: Any
+) -> dict[int, tuple[float, float]]:
     """A search of all six architectures with weights; top1 and MACs of what ended well."""
-    core = start(plan(name=name, keep_weights=keep), store)
+    core = start(plan(name=name, keep_weights=keep, **changes), store)
     found = {}
     for number in range(6):
         candidate = asked(core)
@@ -68,3 +71,41 @@ def test_weights_of_another_study_are_left_alone(study_store: Store, tmp_path: P
     prune_weights("shapes", study_store, str(tmp_path / "shapes"))
     assert with_weights(study_store, "shapes-2") == before
     assert all(Path(path).is_file() for path in before.values())
+
+
+def test_who_is_to_be_trained_again_keeps_them(study_store: Store, tmp_path: Path) -> None:
+    """Who is none of the front by the search's scores may be by its fresh ones."""
+    found = searched(study_store, tmp_path, "shapes", 0, final={"retrain": 5})
+    prune_weights("shapes", study_store, str(tmp_path / "shapes"))
+    assert with_weights(study_store, "shapes").keys() == found.keys()
+
+
+def test_weights_that_cannot_be_deleted_end_no_search(
+    study_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(_: object) -> None:
+        raise PermissionError("not yours")
+
+    found = searched(study_store, tmp_path, "shapes", 0)
+    monkeypatch.setattr(weights, "remove", refuses)
+    prune_weights("shapes", study_store, str(tmp_path / "shapes"))
+    assert len(with_weights(study_store, "shapes")) < len(found)
+
+
+def test_pruning_takes_little_of_the_time(
+    study_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes 3 s, and a candidate is settled every 10 s."""
+    now, pruned = 0.0, []
+
+    def takes_a_while(*_: object) -> None:
+        nonlocal now
+        pruned.append(now)
+        now += 3
+
+    monkeypatch.setattr(retention, "prune_weights", takes_a_while)
+    pruning = Pruning("shapes", study_store, "", lambda: now)
+    for _ in range(40):
+        pruning.settled()
+        now += 10
+    assert pruned == [90, 90 + 153, 90 + 2 * 153], "at the tenth, then 150 s after the last"

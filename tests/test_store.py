@@ -136,6 +136,8 @@ def test_a_run_that_was_taken_for_dead_writes_no_more(
         for work in (
             lambda: store.begin_trial(STUDY, running, wanted),
             lambda: store.lease_or_reuse(STUDY, 0, wanted),
+            lambda: store.lease(STUDY, 0, ARCHITECTURE, PROTOCOL),
+            lambda: store.mark(STUDY, [0], "pruned"),
             lambda: store.put_back_trial(STUDY, 0, first.trial_id),
             lambda: store.heartbeat(session, 1, 0),
         ):

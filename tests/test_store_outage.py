@@ -12,6 +12,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState, create_trial
 from postgres_server import Server, is_installed
 from search_helpers import LISTED, drive, optuna_trials, plan, start
@@ -114,6 +115,18 @@ def test_a_full_disk_ends_the_search_and_loses_nothing(
         assert before.isdisjoint(begun), "what was finished is not trained again"
         assert [(t.params, t.state, t.values) for t in optuna_trials(store)] == wanted
         assert store.info().rows["nas_evaluation"] == 20
+
+
+def test_optuna_s_tables_on_a_full_disk_are_an_error_of_one_line(
+    study_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(**_: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        raise StorageInternalError("during the commit") from OperationalError("x", None, error)
+
+    monkeypatch.setattr(optuna, "create_study", full)
+    with pytest.raises(StoreError, match=r"^database sqlite:.*: database or disk is full$"):
+        start(plan(), study_store)
 
 
 def test_workers_elsewhere_need_a_server() -> None:

@@ -141,7 +141,7 @@ class CalibrationWork:
     def settle(self, number: int) -> str | None:
         """Tells the observer how a training ended; the reason of a failure."""
         candidate = self.running.pop(number)
-        evaluation = evaluation_of(self.store, self.study.name, number, candidate.protocol.seed)
+        evaluation = evaluation_of(self.store, self.study.name, candidate)
         self.observer.finished(
             Finished(
                 number,

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..objectives import CLOSED_FORM
 from ..store import Evaluation, RunRecord, Store
-from .attributes import gpu_seconds, result_attributes
+from .attributes import result_attributes
 from .fresh import FreshProposals
 from .leases import evaluation_of
 from .ledger import Ledger
@@ -48,14 +48,12 @@ class SearchCore:
         self._fresh = FreshProposals(hard, self._proposer, seed, problem.references)
         sessions = store.sessions(self.name)
         before_s = sum(session.duration_s for session in sessions if session.ended_at)
-        self._spending = Spending(problem.budget, before_s)
+        self._spending = Spending(problem.budget, before_s, problem.top)
         for trial in trials:
             self._remember(trial)
         self._queue: deque[tuple[int, int]] = deque()  # number and rung
         self._take_up(unsettled(trials, self._ledger.records))
-        # Over all runs, and so with what was told just now.
-        runs = (run for record in self._ledger.records.values() for run in record.runs)
-        self._spending.gpu_s = sum(gpu_seconds(run.evaluation) for run in runs if not run.reused)
+        self._spending.recall(self._ledger.records.values())
 
     @property
     def proposals(self) -> int:
@@ -111,7 +109,7 @@ class SearchCore:
         Returns the reason of a failure.
         """
         candidate = self.running[number]
-        evaluation = evaluation_of(self.store, self.name, number, candidate.protocol.seed)
+        evaluation = evaluation_of(self.store, self.name, candidate)
         self._tell(number, candidate.rung, candidate.repeat, evaluation, reused=False)
         return evaluation.reason
 
@@ -162,8 +160,12 @@ class SearchCore:
 
     def _search_is_over(self) -> str | None:
         """Why the search itself ends, perhaps for the retraining to begin; None: it goes on."""
-        if self.problem.final is not None and self._spent is None:
-            self._spent = self._spending.over(self._standing.finals.at_most, self._width)
+        final, finals = self.problem.final, self._standing.finals
+        if final is not None and self._spent is None:
+            running = [c.rung for c in self.running.values() if not c.repeat]
+            # A finalist is trained once at a time.
+            width = min(final.retrain, max(self._width, self._spending.width))
+            self._spent = self._spending.over(finals.to_come, width, running)
         if self._spent is not None:
             return self._spent
         if self._may_propose or self._standing.halving.next() is not None:
@@ -260,10 +262,7 @@ class SearchCore:
             self._ledger.note(number, {f"{rung_words(rung)}{name}": value for name, value in named})
         else:
             self._end(number, evaluation, values, reused)
-        if not reused:
-            self._spending.gpu_s += gpu_seconds(evaluation)
-        if rung == top:
-            self._spending.at_the_top(evaluation)
+        self._spending.ended(evaluation, rung, reused)
         self.observer.finished(
             Finished(
                 number,

@@ -42,12 +42,13 @@ class Finals:
         self._ended.add((number, repeat))
 
     @property
-    def at_most(self) -> int:
-        """How many trainings are to come if the search ends now."""
+    def to_come(self) -> int:
+        """How many trainings there are to be if the search ends now."""
         if self._final is None:
             return 0
-        chosen = min(self._final.retrain, len(self._completed))
-        return max(0, chosen * self._final.seeds - len(self._ended))
+        if self._ended:  # of those chosen now, perhaps only some
+            return len(self.left())
+        return min(self._final.retrain, len(self._completed)) * self._final.seeds
 
     def left(self) -> list[tuple[int, int]]:
         """The trainings that are left, as trial and repeat: every finalist once, then all again,

@@ -116,6 +116,8 @@ def promotable(field: Sequence[Ended], gone: set[int], taken: set[int], rate: fl
     places = quota(rate, len(field))
     if len(gone) >= places:
         return None
+    # Of equal losses the first counts as the end of a layer: the same one however they were told.
+    field = sorted(field, key=lambda ended: ended.number)
     losses = np.array([ended.losses for ended in field])
     layer, bins = layers(losses), by_size(field)
     left = [row for row, ended in enumerate(field) if ended.number not in taken]

@@ -30,8 +30,9 @@ class Ledger:
         self.records: Mapping[int, TrialRecord] = {t.number: t for t in store.trials(self._name)}
         anew = not self.records
         storage = store.optuna_storage()
-        study = open_optuna_study(storage, self._name, problem.objectives, anew)
-        self.trials: Sequence[FrozenTrial] = study.get_trials(deepcopy=False)
+        with store.explained():
+            study = open_optuna_study(storage, self._name, problem.objectives, anew)
+            self.trials: Sequence[FrozenTrial] = study.get_trials(deepcopy=False)
         self._ids = {trial.number: trial._trial_id for trial in self.trials}
         self._first_leases: dict[int, str | Evaluation] = {}
         self._put: set[str] = set()  # digests of terms

@@ -1,16 +1,52 @@
-"""Which candidates keep their weights: the front's members and the best few."""
+"""Which candidates keep their weights: the front's members, the best few, and who is to be trained
+again before the front is declared."""
 
 from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
 
 from ..store import Store
 from . import weights
 from .view import StudyView
 
+_SETTLED_BETWEEN = 10
+# A study of thousands is read in seconds, in which nobody else is served.
+_TIME_SHARE = 0.02
+
+_log = logging.getLogger(__name__)
+
+
+class Pruning:
+    """`prune_weights` now and then while results come in, in a fiftieth of the time at most."""
+
+    def __init__(
+        self,
+        study: str,
+        store: Store,
+        folder: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._arguments, self._clock = (study, store, folder), clock
+        self._settled, self._not_before = 0, 0.0
+
+    def settled(self) -> None:
+        """A candidate has been settled."""
+        self._settled += 1
+        began = self._clock()
+        if self._settled < _SETTLED_BETWEEN or began < self._not_before:
+            return
+        prune_weights(*self._arguments)
+        ended = self._clock()
+        self._settled, self._not_before = 0, ended + (ended - began) / _TIME_SHARE
+
 
 def prune_weights(study: str, store: Store, folder: str) -> None:
-    """Deletes the weights in the study's folder but those of its front and its best few."""
+    """Deletes the weights in the study's folder but those that are kept."""
     view = StudyView(study, store)
-    rows = (*view.front(), *view.best(view.study.keep_weights))
+    finalists = (row for row in view.rows if row.number in view.finalists)
+    rows = (*view.front(), *view.best(view.study.keep_weights), *finalists)
     kept = {row.evaluation.id for row in rows if row.evaluation is not None}
     for evaluation in (run.evaluation for row in view.rows for run in row.runs):
         if evaluation is None or evaluation.weights is None or evaluation.id in kept:
@@ -20,4 +56,7 @@ def prune_weights(study: str, store: Store, folder: str) -> None:
         # What another study made, or reuses, is not ours to delete.
         if ours and store.studies_of(evaluation.id) == {study}:
             store.set_weights(evaluation.id, None)
-            weights.remove(evaluation.weights)
+            try:
+                weights.remove(evaluation.weights)
+            except OSError as error:  # no reason for a search to end
+                _log.warning("weights %s stay: %s", evaluation.weights["path"], error)

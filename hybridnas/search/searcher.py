@@ -14,10 +14,9 @@ from ray.tune.stopper import Stopper
 from ..errors import ConfigError, DataError, HybridnasError, StoreError
 from ..store import Store
 from .observer import Candidate, Observer
-from .retention import prune_weights
+from .retention import Pruning
 
 _HEARTBEAT_S = 15.0
-_SETTLED_BETWEEN_PRUNINGS = 10
 _LOST_AT_MOST = 4  # in a row, before the workers are held to be at fault, not the candidates
 
 _T = TypeVar("_T")
@@ -67,9 +66,8 @@ class StudySearcher(Searcher):
         """folder: where the study's weights are; None: none are kept. room: for how many candidates
         there is, at this moment."""
         super().__init__(metric="number", mode="max")
-        self._core, self._session, self._folder = core, session, folder
-        self._room = room
-        self._settled = 0
+        self._core, self._session, self._room = core, session, room
+        self._pruning = Pruning(core.name, core.store, folder) if folder is not None else None
         self._numbers: dict[str, int] = {}  # Tune's trial id -> the study's trial number
         self._last_seen = 0.0
         self._lost_in_a_row = 0
@@ -121,9 +119,8 @@ class StudySearcher(Searcher):
         if self.stopping and not (result or {}).get("recorded"):
             return  # stopped half way: the core puts it back into the queue
         lost = self._told(lambda: self._core.settle(number)) == "node_lost"
-        self._settled += 1
-        if self._folder is not None and self._settled % _SETTLED_BETWEEN_PRUNINGS == 0:
-            prune_weights(self._core.name, self._core.store, self._folder)
+        if self._pruning is not None:
+            self._told(self._pruning.settled)
         self._lost_in_a_row = self._lost_in_a_row + 1 if lost else 0
         if self._lost_in_a_row >= _LOST_AT_MOST:
             self.stopping = True

@@ -47,6 +47,7 @@ class StudyView:
             if digest not in json_of:
                 json_of[digest] = store.architecture_json(digest)
             self.rows.append(_row(record, json_of[digest], top, live))
+        self.finalists: set[int] = set()  # who is to be trained again, as it stands
         self.retrained = self._retrain()
         self.calibrations = _calibrations(store, self.top_protocols)
 
@@ -92,11 +93,11 @@ class StudyView:
         kept = self._keeping(self.finished)
         numbers = (row.number for row in kept)
         completed = dict(zip(numbers, self._losses(kept, ordered), strict=True))
-        chosen = set(finalists(completed, final.retrain))
+        self.finalists = set(finalists(completed, final.retrain))
         fresh = {
             row.number: [run.evaluation for run in row.runs if run.repeat and run.evaluation]
             for row in self.finished
-            if row.number in chosen
+            if row.number in self.finalists
         }
         if not all(fresh.values()):
             return []

@@ -98,7 +98,11 @@ class Database:
         """Turns what the driver raises into a StoreError of one line without credentials."""
         try:
             yield
-        except SQLAlchemyError as error:
+        except Exception as raised:
+            # Optuna puts an error of its own around it.
+            error = raised if isinstance(raised, SQLAlchemyError) else raised.__cause__
+            if not isinstance(error, SQLAlchemyError):
+                raise
             text = str(getattr(error, "orig", None) or error)
             for secret in secrets(self.url):
                 text = text.replace(secret, "***")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
@@ -91,6 +92,10 @@ class Store(TrialMethods):
     def info(self) -> StoreInfo:
         """Version, size, and rows by table."""
         return opening.info(self._database)
+
+    def explained(self) -> AbstractContextManager[None]:
+        """Turns what `optuna_storage` raises where the database refuses it into a StoreError."""
+        return self._database.explained()
 
     def optuna_storage(self) -> RDBStorage:
         """Optuna's storage on this database, always the same one; `close` closes it.

@@ -51,7 +51,8 @@ class TrialMethods:
         Study, architecture and protocol must have been put before. costs: the study's own.
         rung, repeat: which of the trial's runs this is (RunRecord).
         """
-        return self._database.write(
+        return self._write_as_owner(
+            study,
             partial(
                 trials.lease,
                 study=study,
@@ -62,7 +63,7 @@ class TrialMethods:
                 rung=rung,
                 repeat=repeat,
                 token=uuid4().hex,
-            )
+            ),
         )
 
     def is_open(self, token: str) -> bool:
@@ -112,7 +113,9 @@ class TrialMethods:
 
     def mark(self, study: str, numbers: Collection[int], reason: str | None) -> None:
         """Sets the reason of trials, a word of the search ("waiting"); lease and reuse clear it."""
-        self._database.write(partial(trials.mark, study=study, numbers=numbers, reason=reason))
+        self._write_as_owner(
+            study, partial(trials.mark, study=study, numbers=numbers, reason=reason)
+        )
 
     def begin_trial(self, study: str, template: FrozenTrial, wanted: Assignment) -> BegunTrial:
         """A new trial, as the template has it, in Optuna's tables and in ours with its first lease.
