@@ -15,7 +15,7 @@ from hybridnas.search import search
 from hybridnas.search.observer import Finished
 from hybridnas.store import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.drill, pytest.mark.filterwarnings("default")]
 
 BLOCKS = {
     "gated_conv": {"form": "gated"},

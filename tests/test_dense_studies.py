@@ -141,7 +141,7 @@ def test_the_study_shows_the_task_s_figures(trained: Trained, cli: Cli) -> None:
     assert not any(name.endswith("_se") for name in member)
     assert f"{first} {value:.4f}" in cli.shown("status", trained.task, *at)
     header = cli.shown("pareto", trained.task, *at, "--csv").splitlines()[0]
-    assert header == f"trial,arch,{first},macs,params,stages"
+    assert header == f"trial,arch,{first},macs,params,stages,seeds,{first}_spread"
     cli.shown("pareto", trained.task, *at, "--plot", "front.svg")
     assert f"MACs at {size} px" in Path("front.svg").read_text()
     known = cli.json("cost", f"{trained.task}:0", *at)

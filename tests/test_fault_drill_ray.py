@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.drill
 
 _ROOT = Path(__file__).parent.parent
 _OPTIONS = "--kinds worker,driver,interrupt --kills 3 --trials 9"

@@ -97,13 +97,18 @@ def test_the_folder_is_a_model_that_scores_what_its_log_says(whole: Path) -> Non
 def test_the_log_has_a_row_an_epoch(whole: Path) -> None:
     rows = log(whole)
     assert [(row["epoch"], row["step"]) for row in rows] == [("1", "10"), ("2", "20"), ("3", "30")]
-    assert rows[0].keys() >= {"loss", "lr", "top1", "top5", "num_images"}
+    assert rows[0].keys() >= {"loss", "lr", "top1", "top5", "val_loss", "num_images"}
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
 
 
 def test_tensorboard_shows_what_the_log_says(whole: Path) -> None:
     events = EventAccumulator(str(whole / "tensorboard")).Reload()
-    for name, column in (("train/loss", "loss"), ("val/top1", "top1"), ("train/lr", "lr")):
+    for name, column in (
+        ("train/loss", "loss"),
+        ("val/top1", "top1"),
+        ("val/loss", "val_loss"),
+        ("train/lr", "lr"),
+    ):
         shown = {event.step: event.value for event in events.Scalars(name)}
         wanted = {int(row["step"]): float(row[column]) for row in log(whole)}
         assert shown == pytest.approx(wanted, rel=1e-6)

@@ -11,7 +11,7 @@ from torch import nn
 from ..config import Protocol
 from ..export import Origin, export_model
 from ..provenance import git_commit, machine, versions
-from .order import Order
+from .order import VALIDATION_LOSS, Order
 
 _NOT_MEASURED = ("epoch", "step", "loss", "lr", "seconds", "images_per_second")
 
@@ -29,7 +29,11 @@ def write_export(
     last: the last row of the log, whose score it tells. eval_batch_size: of each process, in it.
     """
     origin = Origin(
-        metrics={name: value for name, value in last.items() if name not in _NOT_MEASURED},
+        metrics={
+            "loss" if name == VALIDATION_LOSS else name: value
+            for name, value in last.items()
+            if name not in _NOT_MEASURED
+        },
         recipe=order.recipe,
         protocol=protocol,
         class_names=protocol.class_names,

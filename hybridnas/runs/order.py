@@ -10,6 +10,8 @@ from ..architecture import Architecture
 from ..config import Protocol as EvaluationProtocol
 from .config import RunConfig
 
+VALIDATION_LOSS = "val_loss"  # its column of the log, in which `loss` is that of the training
+
 
 @dataclass(frozen=True)
 class Order:

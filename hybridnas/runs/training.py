@@ -28,7 +28,7 @@ from ..train import (
 )
 from .curves import Curves
 from .folder import RunFolder
-from .order import Progress, View
+from .order import VALIDATION_LOSS, Progress, View
 
 _log = logging.getLogger(__name__)
 
@@ -244,7 +244,8 @@ class Training:
             # As it will be exported: another layout may be computed with by other algorithms.
             self._stepper.trained.to(memory_format=torch.contiguous_format)
         score = self._score()
-        return {**score.metrics, "num_images": score.num_images, "num_corrupt": score.num_corrupt}
+        named = {VALIDATION_LOSS if n == "loss" else n: value for n, value in score.metrics.items()}
+        return {**named, "num_images": score.num_images, "num_corrupt": score.num_corrupt}
 
     def _asked_to_stop(self) -> bool:
         if self.share.num_ranks == 1:
@@ -272,4 +273,4 @@ class Training:
 def _place(name: str) -> str:
     """Where TensorBoard shows a column of the log."""
     group = "train" if name in ("loss", "lr", "images_per_second") else "val"
-    return f"{group}/{name}"
+    return f"{group}/{'loss' if name == VALIDATION_LOSS else name}"
