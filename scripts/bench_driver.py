@@ -24,13 +24,14 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from hybridnas.config import parse_study
 from hybridnas.search.core import SearchCore
 from hybridnas.search.fresh import FreshProposals
 from hybridnas.search.ladder import problem_of
+from hybridnas.search.local import scored
 from hybridnas.search.observer import Candidate
 from hybridnas.search.plan import Plan
 from hybridnas.space import SearchSpace
@@ -94,17 +95,11 @@ def bench_plan(name: str, sampler: str) -> Plan:
 
 def result(candidate: Candidate, rng: random.Random) -> Evaluation:
     """What a worker writes of a training."""
-    now = datetime.now(UTC)
-    return Evaluation(
-        architecture_digest=candidate.digest,
-        protocol_digest=candidate.protocol.digest,
-        status="ok",
-        seed=candidate.protocol.seed,
-        started_at=now,
-        ended_at=now,
-        metrics={"top1": rng.random(), "top5": 0.9, "loss": 1.0, **candidate.costs},
+    found = scored(candidate, {"top1": rng.random(), "top5": 0.9, "loss": 1.0}, 60.0, gpus=1.0)
+    return replace(
+        found,
         curve=tuple({"epoch": i, "loss": 1.0, "lr": 0.1, "seconds": 1.0} for i in range(30)),
-        timing={"total_s": 60.0, "gpu_s": 60.0, "train_images_per_second": 1000.0},
+        timing={**found.timing, "train_images_per_second": 1000.0},
         machine={"device": "cpu", "threads": 1},
         versions={"torch": "2.14.1"},
     )

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.distributions import BaseDistribution
+from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 
 from ...errors import ConfigError
@@ -27,6 +27,7 @@ from ..feasibility import Feasibility
 from .candidates import Acquisition, Candidates
 from .ehvi import expected_hypervolume_improvement
 from .encoding import Encoder
+from .genomes import SpaceSampler
 from .gp import Floats, Inputs, Ints
 from .history import Goals, Result, read_history
 from .reference_point import beyond_worst, cost_limits
@@ -36,7 +37,7 @@ from .surrogate import RungResults, Surrogate, SurrogateFactory
 _MIN_RESULTS = 5  # with fewer at a rung, there is no model of it
 
 
-class EhviSampler(BaseSampler):
+class EhviSampler(SpaceSampler):
     """Proposes the architecture with the largest expected hypervolume improvement.
 
     State is a cache only: proposals follow from the seed and the study's trials. The first
@@ -52,7 +53,8 @@ class EhviSampler(BaseSampler):
     ) -> None:
         """Raises ConfigError where nothing of the objectives is measured, or where more than one is
         and BoTorch is missing."""
-        self._hard, self._goals, self._startup = hard, Goals.of(objectives), startup_trials
+        super().__init__(hard)
+        self._goals, self._startup = Goals.of(objectives), startup_trials
         if len(self._goals.signs) > 1 and importlib.util.find_spec("botorch") is None:
             measured = ", ".join(name for name in objectives if name not in CLOSED_FORM)
             raise ConfigError(
@@ -65,15 +67,6 @@ class EhviSampler(BaseSampler):
         self._soft = SoftConstraints(self._encoder.num_choices)
         self._rows: dict[int, Ints] = {}  # of finished trials, which do not change
         self._random = RandomSampler(seed=seed % 2**32)
-        self._distributions: dict[str, BaseDistribution] = {
-            name: CategoricalDistribution(tuple(values))
-            for name, values in hard.space.genes.items()
-        }
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return dict(self._distributions)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -108,13 +101,13 @@ class EhviSampler(BaseSampler):
         costs = self._costs(rows[live])
         kept = self._soft.build(results, inputs)
         feasible = kept.expected(inputs[live])
-        front = _front(np.hstack([means, costs]), feasible)
+        # A front is made of what is expected to keep the soft constraints, if anything is.
+        among = feasible if feasible.any() else np.ones(len(feasible), dtype=bool)
+        front = _front(np.hstack([means, costs]), among)
         limits = cost_limits(self._goals, costs, self._hard.bounds)
         if len(surrogates) == 1:
             acquisition = self._closed_form(surrogates[0], means[:, 0], costs, front, limits)
         else:
-            # A front is made of what is expected to keep the soft constraints.
-            among = feasible if feasible.any() else np.ones(len(feasible), dtype=bool)
             acquisition = self._monte_carlo(
                 surrogates, inputs[live][among], costs[among], beyond_worst(means), limits, step
             )
@@ -198,9 +191,8 @@ class EhviSampler(BaseSampler):
         return found
 
 
-def _front(losses: Floats, feasible: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which of the losses (n, m) are not dominated among the feasible ones, if there are any."""
-    among = feasible if feasible.any() else np.ones(len(losses), dtype=bool)
+def _front(losses: Floats, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which of the losses (n, m) are not dominated among these."""
     front = np.zeros(len(losses), dtype=bool)
     front[among] = non_dominated(losses[among])
     return front

@@ -18,30 +18,38 @@ from ..feasibility import Feasibility
 Meaning = tuple[int, ...]
 
 
-class GenomeSampler(BaseSampler, abc.ABC):
-    """A sampler of Optuna's kind that knows the space and its hard constraints.
+class SpaceSampler(BaseSampler, abc.ABC):
+    """A sampler of Optuna's kind that knows the space and its hard constraints."""
+
+    def __init__(self, hard: Feasibility) -> None:
+        self._hard = hard
+        self._distributions: dict[str, BaseDistribution] = {
+            name: CategoricalDistribution(tuple(values))
+            for name, values in hard.space.genes.items()
+        }
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return dict(self._distributions)
+
+
+class GenomeSampler(SpaceSampler):
+    """One that keeps in mind what was seen.
 
     A search with its seed and its trials makes the same proposals again.
     """
 
     def __init__(self, hard: Feasibility, seed: int) -> None:
-        self._hard, self._space = hard, hard.space
+        super().__init__(hard)
+        self._space = hard.space
         self._rng = random.Random(seed)
-        self._distributions: dict[str, BaseDistribution] = {
-            name: CategoricalDistribution(tuple(values))
-            for name, values in hard.space.genes.items()
-        }
         self._seen: set[Meaning] = set()
         self._num_read = 0
 
     @abc.abstractmethod
     def propose(self, study: optuna.Study) -> Genome:
         """What is to be tried next."""
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return dict(self._distributions)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
