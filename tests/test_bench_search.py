@@ -135,6 +135,14 @@ def test_trainings_to_equal() -> None:
     assert spread.low < spread.value == 4 < spread.high
 
 
+def test_replays_stand_as_their_samplers_are_named() -> None:
+    ended = [("c", 0), ("b", 1), ("a", 0), ("b", 0)]
+    results = Results({}, 1, [Result(arm, seed, [1.0], 1, 0, 0, 0.1) for arm, seed in ended])
+    results.put_in_order(["b", "a"])
+    assert [(r.arm, r.seed) for r in results.replays] == [("b", 0), ("b", 1), ("a", 0), ("c", 0)]
+    assert results.arms == ["b", "a", "c"]
+
+
 def test_a_summary_needs_all_seeds_in_a_row() -> None:
     def result(arm: str, seed: int) -> Result:
         return Result(
@@ -169,14 +177,14 @@ def test_a_wrong_sampler_is_refused(text: str, message: str) -> None:
 
 
 def test_the_command_compares_and_goes_on(cli: Cli) -> None:
-    words = ("bench", "search", "--trainings", "10,20", "--jobs", "1", "--out", "found.json")
+    words = ("bench", "search", "--trainings", "10,20", "--jobs", "2", "--out", "found.json")
     shown = cli.shown(*words, "--samplers", "evolution,random@1", "--seeds", "2")
     assert "digits: 108 architectures" in shown
     first = json.loads(Path("found.json").read_text())
     assert [(r["arm"], r["seed"]) for r in first["replays"]] == [
         ("evolution", 0),
-        ("random", 0),
         ("evolution", 1),
+        ("random", 0),
     ]
     found = cli.json(*words, "--samplers", "evolution,random", "--seeds", "2", "--keep")
     evolution, chance = found["summary"]
@@ -189,13 +197,13 @@ def test_the_command_compares_and_goes_on(cli: Cli) -> None:
 
 
 def test_the_command_spreads_over_processes_and_draws(cli: Cli) -> None:
-    words = ("bench", "search", "--trainings", "10", "--samplers", "random,grid", "--seeds", "2")
+    words = ("bench", "search", "--trainings", "10", "--samplers", "grid,evolution", "--seeds", "2")
     alone = cli.json(*words, "--jobs", "1")["summary"]
     many = cli.json(*words, "--jobs", "2", "--out", "found.csv", "--plot", "found.svg")["summary"]
     assert [row["hypervolume"] for row in many] == [row["hypervolume"] for row in alone]
     lines = Path("found.csv").read_text().splitlines()
     assert len(lines) == 3
-    assert lines[1].startswith("random,2,10,")
+    assert [line.split(",")[0] for line in lines[1:]] == ["grid", "evolution"]
     assert "<svg" in Path("found.svg").read_text()
 
 

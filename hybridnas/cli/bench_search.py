@@ -92,6 +92,7 @@ def search(
         found.replays.append(result)
         if out is not None and out.suffix == ".json":
             found.write(out, [])
+    found.put_in_order([arm.name for arm in arms])
     first, target = arms[0].name, min(_TARGET, looks[-1])
     rows = summarise(found, looks, first, target)
     if out is not None:

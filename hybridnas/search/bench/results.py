@@ -61,9 +61,14 @@ class Results:
         """(seeds, trainings)"""
         return np.array([result.curve for result in self.of(arm)])
 
+    def put_in_order(self, arms: Sequence[str]) -> None:
+        """As these samplers are named, the others after them; many processes end in any order."""
+        place = {name: number for number, name in enumerate(arms)}
+        self.replays.sort(key=lambda r: (place.get(r.arm, len(place)), r.arm, r.seed))
+
     @property
     def arms(self) -> list[str]:
-        """Those that have a replay, in the order in which they came."""
+        """Those that have a replay, in the order of the replays."""
         return [name for name in dict.fromkeys(r.arm for r in self.replays) if self.of(name)]
 
     def write(self, path: Path, summary: Sequence[Mapping[str, Any]]) -> None:
