@@ -26,7 +26,7 @@ def share_words(plan: Plan, ray: str | None) -> str:
 
 def place_of(plan: Plan, storage: str, resume: bool) -> str:
     """What the database says to the study; HybridnasError where it could not run."""
-    from ..search.plan import check_registered
+    from ..search.registration import check_registered
 
     try:
         with Store.open(storage, create=False) as store:
@@ -86,7 +86,7 @@ def _facts(plan: Plan, rungs: Sequence[Rung], found: Mapping[str, Any]) -> list[
     from ..search.plan import counted_size
 
     study: Study = plan.study
-    limits, soft = bound_words(study.constraints.bounds()), bound_words(study.constraints.soft())
+    limits, soft = bound_words(study.bounds()), bound_words(study.soft())
     kept = f"{100 * found['feasible_share']:.0f} % of random draws keep them"
     head = HEADS.get(study.task.name, "")
     smallest, median = in_units(found["smallest_macs"]), in_units(found["median_macs"])

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from ..counting import pixels
-from ..objectives import CLOSED_FORM, STANDARD_ERRORS
+from ..objectives import STANDARD_ERRORS, is_cost
 from ..search.plan import counted_size
 from ..search.rows import Row
 from ..search.view import StudyView
@@ -131,7 +131,7 @@ def print_front(view: StudyView) -> None:
     if not view.finished:
         typer.echo(f"Study {name} has no results yet; its trials: {_counts(view.counts())}.")
         return
-    soft = view.study.constraints.soft()
+    soft = view.study.soft()
     if not view.judged:
         best, again = _one_line(view, view.best(1)[0]), len(view.retrained)
         those = f"{again} retrained" if again else f"{len(view.finished)} results"
@@ -175,7 +175,7 @@ def write_csv(view: StudyView) -> None:
     """The front on stdout, one line a member."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     errors = [STANDARD_ERRORS[name] for name in view.objectives if name in STANDARD_ERRORS]
-    measured = [name for name in view.objectives if name not in CLOSED_FORM]
+    measured = [name for name in view.objectives if not is_cost(name)]
     spreads = [f"{name}_spread" for name in measured]
     tail = [*errors, "stages", "seeds", *spreads]
     writer.writerow(["trial", "arch", *view.objectives, "params", *tail])
