@@ -173,11 +173,13 @@ class Study(StudyTask):
 
     def alone(self, task: str) -> Study:
         """The study of one of its tasks alone; "": of its own."""
-        if not task:
-            return self.model_copy(update={"also": {}})
-        other = self.also[task]
-        update = {name: getattr(other, name) for name in StudyTask.model_fields}
-        return self.model_copy(update={**update, "also": {}, "latency": None})
+        split = ((*parted(name), way) for name, way in self.objectives.items())
+        update: dict[str, Any] = {"objectives": {o: way for t, o, way in split if t == task}}
+        if task:
+            other = self.also[task]
+            update |= {name: getattr(other, name) for name in StudyTask.model_fields}
+            update["latency"] = None
+        return self.model_copy(update={**update, "also": {}})
 
     @property
     def measured(self) -> str:

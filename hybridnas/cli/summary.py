@@ -109,10 +109,14 @@ def print_status(view: StudyView) -> None:
 def _rungs(view: StudyView, found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What was trained where, for studies with a ladder or a final retraining."""
     lines = []
-    if len(found["rungs"]) > 1:
-        words = map(fidelity_words, view.study.fidelities)
-        tallies = map(_tally, found["rungs"])
-        rows = (f"{name}: {tally}" for name, tally in zip(words, tallies, strict=True))
+    own = [("", rung, each) for rung, each in enumerate(found["rungs"])]
+    others = [(n, rung, e) for _, rung, each in own for n, e in each.get("also", {}).items()]
+    if len(own + others) > 1:
+        rows = [
+            f"{task and f'{task}, '}{fidelity_words(view.study.tasks[task].fidelities[rung])}: "
+            f"{_tally(each)}"
+            for task, rung, each in own + others
+        ]
         lines.append(("rungs", "\n".join(rows)))
     if (final := found["retraining"]) is not None:
         wanted = f"the best {final['retrain']}, {final['seeds']} seeds each"

@@ -159,16 +159,19 @@ class SearchCore:
         at_their_first = sum(not runs or runs[0].rung == 0 for _, runs in left)
         self.observer.began(len(trials) - at_their_first)
         for number, runs in left:
-            for run in runs[:-1]:  # they ended well, or there were no later one
-                self._standing.takes_in(number, run)
-            last = runs[-1] if runs else None
-            if last is not None:
-                self._standing.halving.begins(last.rung, number)
-            if last is not None and last.evaluation is not None:
-                self._tell(number, last.place, last.evaluation, last.reused)
-                continue
-            self._ledger.put_back(number)
-            self._agenda.left.append((number, last.place if last else self._first))
+            place: Place | None = self._first
+            for run in runs:
+                self._standing.halving.begins(run.rung, number)
+                if run.evaluation is None:
+                    place = run.place
+                elif self._standing.is_last(run):
+                    self._tell(number, run.place, run.evaluation, run.reused)
+                    place = None
+                else:
+                    _, place = self._standing.takes_in(number, run)
+            if place is not None:
+                self._ledger.put_back(number)
+                self._agenda.left.append((number, place))
 
     def _new(self) -> Job | None:
         """The trial of a new proposal; None where none is wanted, or none was found that is new

@@ -88,7 +88,8 @@ def make_plan(study: Study) -> Plan:
         name: study.also[name].model_copy(update={"task": p.study.task, "init": p.study.init})
         for name, p in others.items()
     }
-    plan = replace(own, study=own.study.model_copy(update={"also": found}), also=others)
+    whole = own.study.model_copy(update={"also": found, "objectives": study.objectives})
+    plan = replace(own, study=whole, also=others)
     hard = feasibility(plan)
     hard.check()
     make_sampler(study.sampler, hard, study.objectives, 0)  # refuses what it cannot search

@@ -52,16 +52,20 @@ class Standing:
     def takes_in(self, number: int, run: RunRecord) -> tuple[dict[str, Evaluation], Place | None]:
         """A run of a trial ended. All evaluations of its rung and repeat so far, by task, and
         where the trial is to be evaluated next for these; None: nowhere, it failed or is whole."""
-        both, problem = (run.rung, run.repeat), self._problem
+        both = run.rung, run.repeat
         ended = self.trials[number].ended
         ended.setdefault(both, {})[run.task] = run
         found = _evaluations(ended[both].values())
-        left = self.next_place(number, *both)
-        if not problem.is_scored(run.task, found[run.task]):
-            left = None
-        if left is None:
-            del ended[both]
-        return found, left
+        if not self.is_last(run):
+            return found, self.next_place(number, *both)
+        del ended[both]
+        return found, None
+
+    def is_last(self, run: RunRecord) -> bool:
+        """Whether a run that has ended is the last of its rung and repeat: by its task, or because
+        it ended badly."""
+        good = run.evaluation and self._problem.is_scored(run.task, run.evaluation)
+        return run.task == self._problem.tasks[-1] or not good
 
     def next_place(self, number: int, rung: int, repeat: int) -> Place | None:
         """Of a rung and repeat the first task that a trial was not evaluated on; None: on all."""
