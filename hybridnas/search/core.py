@@ -40,19 +40,17 @@ class SearchCore:
         self._exhausted = False
         self._spent: str | None = None
         self._width = 1  # candidates at once
-        trials = self._ledger.trials
         seed, hard, objectives = problem.seed, problem.feasibility, problem.objectives
         sampler, ways = make_sampler(problem.sampler, hard, objectives, seed), objectives.values()
         self._proposer = Proposer(self.space.genes, list(ways), sampler, hard.num_slacks)
         self._seeds = {self.space.decode(genome).digest for genome in problem.references}
         self._fresh = FreshProposals(hard, self._proposer, seed, problem.references)
-        sessions = store.sessions(self.name)
-        before_s = sum(session.duration_s for session in sessions if session.ended_at)
+        before_s = sum(s.duration_s for s in store.sessions(self.name) if s.ended_at)
         self._spending = Spending(problem.budget, before_s, problem.top)
-        for trial in trials:
+        for trial in self._ledger.trials:
             self._remember(trial)
         self._queue: deque[tuple[int, int]] = deque()  # number and rung
-        self._take_up(unsettled(trials, self._ledger.records))
+        self._take_up(unsettled(self._ledger.trials, self._ledger.records))
         self._spending.recall(self._ledger.records.values())
 
     @property
@@ -71,8 +69,7 @@ class SearchCore:
 
         None also while what runs decides whether there will be more.
         """
-        spent = self._spending.over()
-        if spent is not None:
+        if (spent := self._spending.over()) is not None:
             return spent
         over = None if self._queue else self._search_is_over()
         if over is None or self.problem.final is None:
@@ -114,7 +111,7 @@ class SearchCore:
         return evaluation.reason
 
     def release(self) -> None:
-        """Puts what is running back into the queue for a later run (after an interruption)."""
+        """What is running is for a later run (after an interruption)."""
         for number, candidate in list(self.running.items()):
             place = candidate.rung, candidate.repeat
             record = self._ledger.record(number)
@@ -122,12 +119,17 @@ class SearchCore:
             run = next(run for run in record.runs if (run.rung, run.repeat) == place)
             if run.evaluation is not None:
                 self._tell(number, *place, run.evaluation, run.reused)
-                continue
-            if candidate.repeat:
-                self._ledger.mark([number], "waiting")
             else:
-                self._ledger.put_back(number)
-            del self.running[number]
+                self.lost(number)
+
+    def lost(self, number: int) -> None:
+        """A candidate ended without a result: it is put back into the queue."""
+        candidate = self.running.pop(number)
+        if candidate.repeat:  # what is left to retrain is known without a queue
+            self._ledger.mark([number], "waiting")
+        else:
+            self._ledger.put_back(number)
+            self._queue.append((number, candidate.rung))
 
     def close(self) -> None:
         """The budget has ended, and nothing runs: who waits between rungs goes no further."""
