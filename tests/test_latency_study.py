@@ -127,7 +127,7 @@ def test_latency_is_the_study_s_and_not_the_evaluation_s(
 def test_workers_are_not_told_a_latency(store: Store, table_file: Path) -> None:
     """They write costs among an evaluation's metrics, which other studies look up."""
     core = start(plan_with(table_file), store)
-    config = StudySearcher(core, store.begin_session("shapes"), None).suggest("first")
+    config = StudySearcher(core).suggest("first")
     assert set(config["costs"]) == {"macs", "params"}
 
 

@@ -86,6 +86,7 @@ class CalibrationWork:
         self.name = plan.study.name
         self.observer: Observer = observer or Silent()
         self.running: dict[int, Candidate] = {}
+        self._jobs: dict[int, _Job] = {}  # by what was given out
         hard = feasibility(plan)
         genomes = stratified(hard, setting.archs, plan.study.seed)
         self.members = [(plan.space.decode(genome), hard.cost_of(genome)) for genome in genomes]
@@ -134,7 +135,7 @@ class CalibrationWork:
         candidate = Candidate(
             number, token, job.architecture, job.digest, job.costs, job.protocol, recorded
         )
-        self.running[number] = candidate
+        self.running[number], self._jobs[number] = candidate, job
         self.observer.started(candidate)
         return candidate
 
@@ -156,11 +157,16 @@ class CalibrationWork:
         )
         return evaluation.reason
 
+    def lost(self, number: int) -> None:
+        """A training ended without a result: it is put back into the queue, and marked."""
+        self.store.mark(self.study.name, [number], "waiting")
+        del self.running[number]
+        self._queue.appendleft(self._jobs[number])
+
     def release(self) -> None:
-        """Marks what was interrupted; a later run begins it anew."""
-        for number in self.running:
-            self.store.mark(self.study.name, [number], "waiting")
-        self.running.clear()
+        """What was interrupted is for a later run to begin anew."""
+        for number in list(self.running):
+            self.lost(number)
 
     def result(self) -> dict[str, Any]:
         """What `agreement` finds, and how many architectures failed.

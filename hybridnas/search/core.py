@@ -39,17 +39,15 @@ class SearchCore:
         self._ledger = Ledger(problem, store)
         self._standing = Standing(problem)
         self._first = Place(task=problem.tasks[0])  # where every trial begins
-        trials = self._ledger.trials
         seed, hard, objectives = problem.seed, problem.feasibility, problem.objectives
         sampler, ways = make_sampler(problem.sampler, hard, objectives, seed), objectives.values()
         self._proposer = Proposer(self.space.genes, list(ways), sampler, hard.num_slacks)
         self._seeds = {self.space.decode(genome).digest for genome in problem.references}
         self._fresh = FreshProposals(hard, self._proposer, seed, problem.references)
-        sessions = store.sessions(self.name)
-        before_s = sum(session.duration_s for session in sessions if session.ended_at)
+        before_s = sum(s.duration_s for s in store.sessions(self.name) if s.ended_at)
         self._spending = Spending(problem.budget, before_s, problem.top, problem.tasks)
         self._agenda = Agenda(problem, self._standing, self._spending, self.running)
-        self._take_up([(trial.number, self._remember(trial)) for trial in trials])
+        self._take_up([(trial.number, self._remember(trial)) for trial in self._ledger.trials])
         self._spending.recall(self._ledger.records.values())
 
     @property
@@ -106,16 +104,22 @@ class SearchCore:
         return evaluation.reason
 
     def release(self) -> None:
-        """Puts what is running back into the queue for a later run (after an interruption)."""
+        """What is running is for a later run (after an interruption)."""
         for number, candidate in list(self.running.items()):
             run = self._run(number, candidate.place)
             assert run is not None, "a candidate was leased before it was given out"
             if run.evaluation is not None:
                 self._tell(number, run.place, run.evaluation, run.reused)
-                continue
-            self._put_back(number, candidate.place)
-            del self.running[number]
+            else:
+                self.lost(number)
         self._put_back_waiting()
+
+    def lost(self, number: int) -> None:
+        """A candidate ended without a result: it is put back into the queue."""
+        place = self.running.pop(number).place
+        self._put_back(number, place)
+        if not place.repeat:  # what is left to retrain is known without a queue
+            self._agenda.left.append((number, place))
 
     def close(self) -> None:
         """The budget has ended, and nothing runs: who waits between rungs goes no further."""

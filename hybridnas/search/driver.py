@@ -23,13 +23,15 @@ from ..store import Store
 from .calibration import CalibrationWork, Setting
 from .cluster import check_reach
 from .core import SearchCore
+from .heartbeat import Heartbeat
 from .ladder import problem_of
 from .machine import Share, share_of
-from .nodes import Room, alive_hosts, alive_nodes, check_nodes
+from .nodes import Room, alive_hosts, alive_nodes, check_nodes, gone_nodes
 from .observer import Observer, Silent
 from .plan import Plan
 from .registration import register
 from .retention import prune_weights
+from .retries import Retries
 from .searcher import StopWhenAsked, StudySearcher, Work
 from .view import StudyView
 from .weights import absolute
@@ -63,9 +65,9 @@ def run_study(
     """
     observer, folder = observer or Silent(), _folder(plan)
     register(plan, store, resume)
-    with _session(plan, store) as (session, ended):
+    with _session(plan, store) as (heart, ended):
         core = SearchCore(problem_of(plan), store, observer)
-        ended.reason = _work(core, plan, session, folder, ray_address, evaluate)
+        ended.reason = _work(core, plan, heart, folder, ray_address, evaluate)
         if ended.reason != "interrupted":
             core.close()
         prune_weights(plan.study.name, store, folder)
@@ -87,7 +89,7 @@ def run_calibration(
     plan: of the calibration's study (`calibration_study`). Raises as `run_study` does.
     """
     study = plan.study
-    with _session(plan, store) as (session, ended):
+    with _session(plan, store) as (heart, ended):
         work = CalibrationWork(plan, store, setting, observer)
         asked = setting.as_json(study.measured)
         wanted = (None, asked, work.proxies[0].digest, work.judges[0].digest)
@@ -97,7 +99,7 @@ def run_calibration(
             calibration = last.id
         else:
             calibration = store.begin_calibration(study.name, *wanted[2:], asked)
-        ended.reason = _work(work, plan, session, None, ray_address)
+        ended.reason = _work(work, plan, heart, None, ray_address)
         if ended.reason == "interrupted":
             return None
         result = work.result()
@@ -111,7 +113,7 @@ class _Ended:
 
 
 @contextmanager
-def _session(plan: Plan, store: Store) -> Iterator[tuple[int, _Ended]]:
+def _session(plan: Plan, store: Store) -> Iterator[tuple[Heartbeat, _Ended]]:
     """A session of the study, ended with the reason that is set meanwhile."""
     name, ended = plan.study.name, _Ended()
     if store.study_config(name) is None:
@@ -120,7 +122,8 @@ def _session(plan: Plan, store: Store) -> Iterator[tuple[int, _Ended]]:
     store.wait_for_server(_WAIT_S)
     try:
         store.put_study(name, plan.config)
-        yield session, ended
+        with Heartbeat(store, session) as heart:
+            yield heart, ended
     except KeyboardInterrupt:  # before or after Tune's own run, which ends in good order
         ended.reason = "interrupted"
         raise
@@ -131,12 +134,13 @@ def _session(plan: Plan, store: Store) -> Iterator[tuple[int, _Ended]]:
 def _work(
     work: Work,
     plan: Plan,
-    session: int,
+    heart: Heartbeat,
     folder: str | None,
     address: str | None,
     evaluate: str = EVALUATE,
 ) -> str:
     """Has all the work done by Ray's workers; why it ended."""
+    heart.counts = lambda: (work.proposals, work.redrawn)
     reason = work.stop_reason
     if reason is None:
         work.observer.note("starting Ray")
@@ -149,15 +153,21 @@ def _work(
                     [one.protocol for one in plan.tasks.values()], folder, work.store.url, share
                 )
             work.observer.note(share.words)
-            reason = _tune(work, plan.study.resources, session, share, folder, evaluate)
-    work.store.heartbeat(session, work.proposals, work.redrawn)
+            reason = _tune(work, plan.study.resources, heart, share, folder, evaluate)
     return reason
 
 
 def _tune(
-    work: Work, resources: Resources, session: int, share: Share, folder: str | None, evaluate: str
+    work: Work,
+    resources: Resources,
+    heart: Heartbeat,
+    share: Share,
+    folder: str | None,
+    evaluate: str,
 ) -> str:
-    searcher = StudySearcher(work, session, folder, Room(share, resources.concurrent))
+    retries, room = Retries(resources.retries, gone_nodes), Room(share, resources.concurrent)
+    searcher = StudySearcher(work, folder, retries, room)
+    heart.on_error = searcher.fail
     context = WorkerContext(
         evaluate=evaluate,
         host=socket.gethostname(),
@@ -187,7 +197,7 @@ def _tune(
                 name=work.name,
                 storage_path=scratch,
                 stop=StopWhenAsked(searcher),
-                failure_config=tune.FailureConfig(max_failures=resources.retries),
+                failure_config=tune.FailureConfig(max_failures=0),  # the searcher tries again
                 verbose=0,
             ),
         )

@@ -16,7 +16,6 @@ from ..store import Assignment, Evaluation, Place, Store, TrialRecord
 from .attributes import architecture_attributes, open_optuna_study
 from .feasibility import Costs, Subject
 from .fresh import Proposal
-from .patience import patiently
 from .problem import Problem
 from .proposer import CONSTRAINTS, Distributions
 
@@ -108,9 +107,9 @@ class Ledger:
         attributes: Mapping[str, Any] | None = None,
         slacks: Sequence[float] | None = None,
     ) -> None:
-        """Ends a trial in Optuna's tables; waits for a database that is away for a while.
+        """Ends a trial in Optuna's tables.
 
         slacks: of all constraints, hard ones first; None: of those the trial was made with.
         """
         trial_id, system = self._ids[number], {} if slacks is None else {CONSTRAINTS: slacks}
-        patiently(lambda: self._store.end_trial(trial_id, state, values, attributes or {}, system))
+        self._store.end_trial(trial_id, state, values, attributes or {}, system)

@@ -51,6 +51,11 @@ def alive_hosts() -> list[str]:
     return [node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]]
 
 
+def gone_nodes() -> frozenset[str]:
+    """The ids of nodes that were part of the cluster and are down."""
+    return frozenset(node["NodeID"] for node in ray.nodes() if not node["Alive"])
+
+
 class Room:
     """How many candidates find room: as many as the study says, else as the nodes that are up have
     room for, now."""
