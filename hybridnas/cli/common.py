@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..config import Bound, Fidelity
+from ..counting import in_units as in_units
 from ..search import DEFAULT_STORAGE as DEFAULT_STORAGE
 
 Storage = Annotated[
@@ -88,18 +89,6 @@ def console(stderr: bool = False) -> Console:
 
 def _is_number(text: str) -> bool:
     return text.strip("-+%KMG ").replace(",", "").replace(".", "").isdigit() or text in ("", "-")
-
-
-def in_units(value: float | None) -> str:
-    """MACs or parameters with three significant digits: 4.49 G, 28.1 M."""
-    if value is None:
-        return "-"
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
-        scaled = value / size
-        if abs(scaled) >= 0.9995:
-            decimals = sum(abs(scaled) < edge for edge in (9.995, 99.95))
-            return f"{scaled:.{decimals}f} {unit}"
-    return f"{value:.0f}"
 
 
 def objective_text(name: str, value: float) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..architecture import Architecture
 from ..config import Study, parse_study
+from ..cost import Cost, cost, input_size
 from ..errors import ArchitectureError, ConfigError, NoDatabaseError
 from ..export import Origin
 from ..reference import REFERENCES
@@ -116,6 +117,12 @@ class Named:
         if self.view is None:
             return 1000
         return len(next(iter(self.view.protocols.values())).class_names)
+
+    def cost(self) -> Cost:
+        """As its study counts it; at 224 px with a classifier what is of no study."""
+        task, classes, width = self.task, self.num_classes, self.head_width
+        size = input_size(task, self.resolution)
+        return cost(self.architecture, size, task, classes, head_width=width)
 
 
 def architecture_of(text: str, storage: str) -> Named:
