@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from statistics import fmean, stdev
 
 from ..architecture import Architecture
@@ -21,6 +22,7 @@ class Row:
         the next rung), pruned (it will not go on).
     evaluation: of its latest run, once that has ended; retrainings left aside.
     runs: by rung and repeat, as the store has them. costs: the study's own.
+    created_at: when it was proposed.
     fresh: of the final retraining, those that ended well; they count, where there are any.
     """
 
@@ -30,6 +32,7 @@ class Row:
     evaluation: Evaluation | None
     runs: Sequence[RunRecord]
     costs: Mapping[str, float]
+    created_at: datetime
     fresh: Sequence[Evaluation] = ()
 
     @property
