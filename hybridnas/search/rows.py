@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from statistics import fmean, stdev
 
 from ..architecture import Architecture
@@ -23,6 +24,7 @@ class Row:
     evaluations: those at the rung that it came to, by task, as far as they have ended; retrainings
         left aside.
     runs: by rung and repeat, as the store has them. costs: the study's own.
+    created_at: when it was proposed.
     fresh: of the final retraining, by task, those that ended well; they count, where there are any.
     """
 
@@ -32,6 +34,7 @@ class Row:
     evaluations: Evaluations
     runs: Sequence[RunRecord]
     costs: Mapping[str, float]
+    created_at: datetime
     fresh: Sequence[Evaluations] = ()
 
     @property

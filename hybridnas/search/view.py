@@ -15,7 +15,7 @@ from ..architecture import Architecture
 from ..config import Protocol, Study, parse_study
 from ..errors import ConfigError
 from ..objectives import STANDARD_ERRORS, best, is_cost, measured_first
-from ..pareto import hypervolume, non_dominated
+from ..pareto import Floats, hypervolume, non_dominated
 from ..store import (
     CalibrationRecord,
     Evaluation,
@@ -66,6 +66,12 @@ class StudyView:
         return {digest for digest, known in self.protocols.items() if known.fidelity == top}
 
     @property
+    def num_classes(self) -> int:
+        """Of the data of the study's own task; the view must have a trial."""
+        own = next(run for run in self._runs if not run.task)
+        return len(self.protocols[own.protocol_digest].class_names)
+
+    @property
     def objectives(self) -> list[str]:
         return list(self.study.objectives)
 
@@ -114,13 +120,11 @@ class StudyView:
         del self.finished  # which is read anew
         return [row for row in self.finished if row.fresh]
 
-    def losses(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """(judged trials, objectives), signs turned so that lower is better."""
-        return self._losses(self.judged, self.objectives)
+    def losses(self, rows: Sequence[Row] | None = None) -> Floats:
+        """(trials, objectives), signs turned so that lower is better. rows: None: the judged."""
+        return self._losses(self.judged if rows is None else rows, self.objectives)
 
-    def _losses(
-        self, rows: Sequence[Row], names: Sequence[str]
-    ) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def _losses(self, rows: Sequence[Row], names: Sequence[str]) -> Floats:
         signs = np.array([1.0 if best(name) == "minimize" else -1.0 for name in names])
         table = [[row.value(name) for name in names] for row in rows]
         return np.array(table).reshape(-1, len(names)) * signs
@@ -153,8 +157,13 @@ class StudyView:
         """
         if not self.judged:
             return None
-        bounds = self.study.bounds() | self.study.soft()
         losses = self.losses()
+        reference = self.reference_point(losses)
+        return hypervolume(losses, reference) / box_of(reference)
+
+    def reference_point(self, losses: Floats) -> Floats:
+        """The worst that counts, as losses: of those given where no constraint says so."""
+        bounds = self.study.bounds() | self.study.soft()
         reference = []
         for i, name in enumerate(self.objectives):
             bound = bounds.get(name)
@@ -164,8 +173,7 @@ class StudyView:
                 reference.append(bound.max)
             else:
                 reference.append(float(losses[:, i].max()))
-        box = [1.0 if edge == 0.0 else edge for edge in reference]
-        return hypervolume(losses, np.array(reference)) / float(np.prod(box))
+        return np.array(reference)
 
     def counts(self) -> Counter[str]:
         """Trials by state."""
@@ -239,6 +247,11 @@ class StudyView:
         }
 
 
+def box_of(reference: Floats) -> float:
+    """The volume between the best that could be and a reference point: accuracy 1, no cost."""
+    return float(np.prod([1.0 if edge == 0.0 else edge for edge in reference]))
+
+
 def _tally(runs: Sequence[RunRecord]) -> dict[str, float]:
     ended = [run for run in runs if run.evaluation is not None]
     failed = sum(run.evaluation.status == "failed" for run in ended if run.evaluation)
@@ -284,4 +297,5 @@ def _row(record: TrialRecord, json: str | None, top: int, num_tasks: int, live: 
         {run.task: run.evaluation for run in latest(record.runs) if run.evaluation},
         record.runs,
         record.costs,
+        record.created_at,
     )
