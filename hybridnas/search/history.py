@@ -18,11 +18,13 @@ from .view import StudyView, box_of
 @dataclass(frozen=True)
 class Moment:
     """hours: of search until then, breaks between its runs left out. gpu_hours: spent on all
-    trainings that had ended. hypervolume: as of StudyView.hypervolume, by the search's scores."""
+    trainings that had ended. hypervolume: as of StudyView.hypervolume, by the search's scores.
+    trainings: how many had ended."""
 
     hours: float
     gpu_hours: float
     hypervolume: float
+    trainings: int
 
 
 def hypervolume_history(view: StudyView) -> list[Moment]:
@@ -48,9 +50,8 @@ def hypervolume_history(view: StudyView) -> list[Moment]:
         front = np.vstack([front, point])
         front = front[non_dominated(front)]
         volume = hypervolume(front, reference) / box_of(reference)
-        moments.append(Moment(*spent.until(moment), volume))
-    moments.append(Moment(*spent.until(ended[-1][0]), moments[-1].hypervolume))
-    return moments
+        moments.append(spent.until(moment, volume))
+    return [*moments, spent.until(ended[-1][0], moments[-1].hypervolume)]
 
 
 def _told_at(row: Row) -> datetime:
@@ -73,11 +74,11 @@ class _Spent:
         self._ends = np.array([moment.timestamp() for moment, _ in ended])
         self._seconds = np.concatenate([[0.0], np.cumsum([seconds for _, seconds in ended])])
 
-    def until(self, moment: datetime) -> tuple[float, float]:
-        """Hours of search, and GPU-hours."""
+    def until(self, moment: datetime, volume: float) -> Moment:
+        """With the hypervolume that there was by then."""
         lived = 0.0
         for session in self._sessions:
             end = min(session.ended_at or session.last_seen_at, moment)
             lived += max(0.0, (end - session.started_at).total_seconds())
         at = np.searchsorted(self._ends, moment.timestamp(), side="right")
-        return lived / 3600, float(self._seconds[at]) / 3600
+        return Moment(lived / 3600, float(self._seconds[at]) / 3600, volume, int(at))
