@@ -6,14 +6,10 @@ import itertools
 import random
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
-from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 import pytest
-from PIL import ImageFont
+from picture_helpers import SVG, box_of, check_layout, words_of
 
 from hybridnas.architecture import Architecture, Block, Stage
 from hybridnas.cost import Cost, cost
@@ -27,9 +23,6 @@ from hybridnas.reference import REFERENCES, reference
 from hybridnas.resources import shipped
 from hybridnas.space import SearchSpace
 
-SVG = "{http://www.w3.org/2000/svg}"
-FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-
 
 def drawn(
     architecture: Architecture, known: Cost | None = None, title: str = "a < b"
@@ -41,69 +34,6 @@ def blocks_of(picture: ET.Element) -> list[ET.Element]:
     """The blocks: they alone have a colour of their own and say something under the pointer."""
     rects = picture.iter(f"{SVG}rect")
     return [r for r in rects if "fill" in r.attrib and r.find(f"{SVG}title") is not None]
-
-
-def words_of(picture: ET.Element) -> list[str]:
-    return [text.text or "" for text in picture.iter(f"{SVG}text")]
-
-
-class Box(NamedTuple):
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    def overlaps(self, other: Box) -> bool:
-        across = self.left < other.right and other.left < self.right
-        return across and self.top < other.bottom and other.top < self.bottom
-
-    def holds(self, other: Box) -> bool:
-        across = self.left <= other.left and other.right <= self.right
-        return across and self.top <= other.top and other.bottom <= self.bottom
-
-
-@cache
-def extent(words: str, size: int, bold: bool) -> tuple[float, float, float, float]:
-    """Where the ink of words is, as a browser that has only DejaVu Sans would set them: a wider
-    font than those asked for."""
-    font = ImageFont.truetype(FONTS / f"DejaVuSans{'-Bold' if bold else ''}.ttf", size)
-    return font.getbbox(words, anchor="ls")
-
-
-def box_of(shape: ET.Element) -> Box:
-    at = shape.attrib
-    if shape.tag == f"{SVG}polygon":
-        corners = [tuple(map(float, pair.split(","))) for pair in at["points"].split()]
-        xs, ys = zip(*corners, strict=True)
-        return Box(min(xs), min(ys), max(xs), max(ys))
-    x, y = float(at["x"]), float(at["y"])
-    if shape.tag == f"{SVG}rect":
-        return Box(x, y, x + float(at["width"]), y + float(at["height"]))
-    size, bold = int(at["font-size"]), "font-weight" in at
-    left, top, right, bottom = extent(shape.text or "", size, bold)
-    return Box(x + left, y + top, x + right, y + bottom)
-
-
-def check_layout(picture: ET.Element) -> None:
-    """Nothing leaves the picture, and nothing covers anything else."""
-    whole = Box(0, 0, float(picture.attrib["width"]), float(picture.attrib["height"]))
-    assert picture.attrib["viewBox"] == f"0 0 {picture.attrib['width']} {picture.attrib['height']}"
-    apart: list[Box] = []
-    tracks: list[Box] = []
-    for shape in picture.iter():
-        look = shape.get("class", "")
-        if shape.tag not in (f"{SVG}rect", f"{SVG}text", f"{SVG}polygon") or look == "ground":
-            continue
-        box = box_of(shape)
-        assert whole.holds(box), ET.tostring(shape)
-        if shape.tag == f"{SVG}rect" and look == "soft":  # what is filled of a bar
-            assert tracks[-1].holds(box)
-        elif look != "frame":  # which stands around blocks
-            apart.append(box)
-        if look == "track":
-            tracks.append(box)
-    for one, other in itertools.combinations(apart, 2):
-        assert not one.overlaps(other), (one, other)
 
 
 def check_network(architecture: Architecture, picture: ET.Element) -> None:

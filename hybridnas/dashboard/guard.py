@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -30,9 +30,10 @@ class Guard:
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         if self._token is not None:
-            given = parse_qs(environ.get("QUERY_STRING", "")).get("token", [])
-            if any(map(self._is_right, given)):
-                return self._remember(environ, start)
+            query = parse_qsl(environ.get("QUERY_STRING", ""))
+            if any(name == "token" and self._is_right(value) for name, value in query):
+                rest = [(name, value) for name, value in query if name != "token"]
+                return self._remember(environ, rest, start)
             if not any(map(self._is_right, self._carried(environ))):
                 return _refuse(start, "401 Unauthorized", _NO_TOKEN)
         method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
@@ -53,12 +54,16 @@ class Guard:
             cookie = SimpleCookie(environ.get("HTTP_COOKIE", "")).get(_cookie_name(environ))
         except CookieError:
             cookie = None
-        return found if cookie is None else [*found, cookie.value]
+        return found if cookie is None else [*found, unquote(cookie.value)]
 
-    def _remember(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+    def _remember(
+        self, environ: WSGIEnvironment, query: list[tuple[str, str]], start: StartResponse
+    ) -> Iterable[bytes]:
         """The same page, its address without the token, which now is in a cookie."""
         path = quote(environ.get("PATH_INFO", "")) or "/"
-        cookie = f"{_cookie_name(environ)}={self._token}; HttpOnly; SameSite=Strict; Path=/"
+        path += f"?{urlencode(query)}" if query else ""
+        value = quote(self._token or "", safe="")
+        cookie = f"{_cookie_name(environ)}={value}; HttpOnly; SameSite=Strict; Path=/"
         start("303 See Other", [("Location", path), ("Set-Cookie", cookie)])
         return []
 

@@ -69,7 +69,7 @@ def _plot(drawing: Drawing, curves: Sequence[Curve]) -> None:
 
     for mark in marks:
         y = at(1, mark)[1]
-        drawing.rect(_LEFT, y - 0.25, _WIDTH, 0.5, look="track")
+        drawing.rect(_LEFT, y - 0.25, _WIDTH, 0.5, look="grid")
         words = f"{mark:.4g}"
         drawing.text(_LEFT - 8 - text_width(words, 11), y + 4, words, size=11, look="soft")
     for epoch in sorted({1, (1 + longest) // 2, longest}):

@@ -12,7 +12,8 @@ _NAMESPACE = "http://www.w3.org/2000/svg"
 _FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 _NARROW, _WIDE = " ijlftrI.,:;'|/()[]-", "mwMW%@"
 # Its own ground, for the page around a picture may be light on a dark screen. `ink`: words and
-# lines; `soft`: words that matter less; `part`: what mixes no tokens; `track`: the rest of a bar.
+# lines; `soft`: words that matter less; `part`: what mixes no tokens; `track`: the rest of a bar,
+# and the lines behind a curve (`grid`).
 _LIGHT = {"ground": "#ffffff", "ink": "#1f2328", "soft": "#59636e", "part": "#8b949e"}
 _DARK = {"ground": "#16191d", "ink": "#e8eaed", "soft": "#a4abb3", "part": "#7d858e"}
 _LIGHT["track"], _DARK["track"] = "#dfe3e8", "#3a4048"
@@ -96,6 +97,7 @@ def _style() -> str:
 
 
 def _colours(by_name: dict[str, str]) -> str:
+    by_name = {**by_name, "grid": by_name["track"]}
     fills = " ".join(f".{name} {{ fill: {colour}; }}" for name, colour in by_name.items())
     return f"{fills} .line, .frame {{ stroke: {by_name['soft']}; }}"
 
