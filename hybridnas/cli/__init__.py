@@ -19,6 +19,7 @@ from . import (
     costs,
     exports,
     profiles,
+    reports,
     spaces,
     studies,
     training,
@@ -39,6 +40,7 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.mro()[1]
 
 for module in (
     studies,
+    reports,
     calibrations,
     costs,
     profiles,

@@ -9,10 +9,12 @@ import numpy as np
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
+from ..errors import SpaceError
 from ..objectives import best, named, parted
+from ..parts import Option
 from ..search.rows import Row
 from ..space import SearchSpace
-from .effects import choice_effects
+from .effects import CONFIDENCE, choice_effects
 from .facts import DecisionFacts, EffectFact, ImportanceFact
 
 FEWEST_TRIALS = 20  # for an importance of decisions
@@ -24,13 +26,24 @@ Choices = Mapping[str, Sequence[str | None]]
 """What each trial chose, by decision; None where the decision does not apply."""
 
 
-def choices_of(space: SearchSpace, rows: Sequence[Row]) -> Choices:
-    """Read off the architectures: of decisions that do not apply a trial chose nothing."""
-    categories = [space.categories(space.encode(row.architecture)) for row in rows]
-    return {
-        gene: [str(values[c[i]]) if c[i] >= 0 else None for c in categories]
+def read_choices(space: SearchSpace, rows: Sequence[Row]) -> tuple[list[Row], Choices]:
+    """Read off the architectures: of decisions that do not apply a trial chose nothing. The trials
+    come too, without those that an earlier space of the study made."""
+    kept, categories = [], []
+    for row in rows:
+        try:
+            categories.append(space.categories(space.encode(row.architecture)))
+        except SpaceError:
+            continue
+        kept.append(row)
+    return kept, {
+        gene: [_words(values[c[i]]) if c[i] >= 0 else None for c in categories]
         for i, (gene, values) in enumerate(space.genes.items())
     }
+
+
+def _words(value: Option) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def decision_facts(rows: Sequence[Row], choices: Choices, score: str) -> DecisionFacts:
@@ -44,6 +57,7 @@ def decision_facts(rows: Sequence[Row], choices: Choices, score: str) -> Decisio
         score=score,
         trials=len(rows),
         best_share=best_share(len(rows)),
+        confidence=CONFIDENCE,
         importances=importances(scores if best(score) == "minimize" else -scores, choices),
         effects=tuple(effect.model_copy(update={"clear": effect.p < clear}) for effect in effects),
     )
@@ -86,6 +100,7 @@ def importances(losses: np.ndarray, choices: Choices) -> tuple[ImportanceFact, .
         for gene, chosen in choices.items()
         if any(choice is not None for choice in chosen)
     }
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="minimize")
     study.add_trials(
         [

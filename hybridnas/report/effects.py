@@ -34,7 +34,7 @@ class ChoiceEffect:
 def choice_effects(
     scores: Floats, log_macs: Floats, choices: Sequence[str | None]
 ) -> list[ChoiceEffect]:
-    """Of one decision, in the order in which its choices come first.
+    """Of one decision, by the choices' names; numbers by their size.
 
     scores, log_macs: (n,). choices: n; None where the decision does not apply, or was not read.
 
@@ -49,7 +49,7 @@ def choice_effects(
     and where too few trials are left to judge the noise by.
     """
     number = Counter(choice for choice in choices if choice is not None)
-    names = [choice for choice, trials in number.items() if trials >= FEWEST]
+    names = sorted((c for c, trials in number.items() if trials >= FEWEST), key=_in_order)
     kept = np.array([choice in names for choice in choices], dtype=bool)
     if len(names) < 2:
         return []
@@ -64,8 +64,15 @@ def choice_effects(
     return _estimates(design, scores[kept], names, number, left)
 
 
+def _in_order(choice: str) -> tuple[float, str]:
+    try:
+        return float(choice), ""
+    except ValueError:
+        return np.inf, choice
+
+
 def _estimates(
-    design: Floats, scores: Floats, names: Sequence[str], number: Counter[str | None], left: int
+    design: Floats, scores: Floats, names: Sequence[str], number: Counter[str], left: int
 ) -> list[ChoiceEffect]:
     """The first columns of the design say who has which of the named choices."""
     inverse = np.linalg.inv(design.T @ design)

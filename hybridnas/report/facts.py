@@ -136,11 +136,13 @@ class EffectFact(Fact):
 
 
 class DecisionFacts(Fact):
-    """best_share: the part of the trials that the importances are about."""
+    """best_share: the part of the trials that the importances are about. confidence: of each
+    effect's interval."""
 
     score: str
     trials: int
     best_share: float
+    confidence: float
     importances: tuple[ImportanceFact, ...]
     effects: tuple[EffectFact, ...]
 

@@ -10,23 +10,23 @@ import yaml
 
 from .. import provenance
 from ..counting import pixels
-from ..objectives import is_cost, named
+from ..objectives import is_cost
 from ..search.history import hypervolume_history
 from ..search.plan import counted_size
 from ..search.rows import Row
 from ..search.view import StudyView
 from ..space import SearchSpace
 from ..store import is_alive
-from .decisions import choices_of, decision_facts
+from .decisions import decision_facts, read_choices
 from .facts import (
     BoundFact,
     CandidateFact,
     DecisionFacts,
+    Kind,
     LeaderFact,
     MixerFact,
     MomentFact,
     ReportFacts,
-    ResultFact,
 )
 from .records import (
     calibration_facts,
@@ -40,7 +40,6 @@ from .records import (
 from .results import error_of, member_fact, published, result_fact
 
 _CLEAR = 2.0  # standard errors
-_CITED = 0.05  # of the space of a line for a reference
 
 
 def facts_of(view: StudyView) -> ReportFacts:
@@ -168,7 +167,7 @@ def _candidates(view: StudyView, front: list[Row], cost: str) -> tuple[Candidate
         across = row.known(cost)
         if across is None:
             continue
-        kept = "dominated" if row.keeps(soft) else "infeasible"
+        kept: Kind = "dominated" if row.keeps(soft) else "infeasible"
         found.append(
             CandidateFact(
                 trial=row.number,
@@ -183,10 +182,9 @@ def _candidates(view: StudyView, front: list[Row], cost: str) -> tuple[Candidate
 
 def _decisions(view: StudyView, space: SearchSpace) -> tuple[DecisionFacts, ...]:
     """By the search's own scores: those of a retraining are fewer, and less noisy."""
-    own = [replace(row, fresh=()) for row in view.finished if space.contains(row.architecture)]
+    own, choices = read_choices(space, [replace(row, fresh=()) for row in view.finished])
     if not own:
         return ()
-    choices = choices_of(space, own)
     scores = [name for name in view.objectives if not is_cost(name)]
     return tuple(decision_facts(own, choices, score) for score in scores)
 

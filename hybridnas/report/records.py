@@ -35,9 +35,7 @@ def rung_facts(view: StudyView) -> tuple[RungFact, ...]:
     )
 
 
-def _rung(
-    view: StudyView, rung: int, again: bool, task: str, runs: list[RunRecord]
-) -> RungFact:
+def _rung(view: StudyView, rung: int, again: bool, task: str, runs: list[RunRecord]) -> RungFact:
     ended = [run.evaluation for run in runs if run.evaluation is not None]
     failed = sum(evaluation.status == "failed" for evaluation in ended)
     trained = [run.evaluation for run in runs if not run.reused]
