@@ -21,7 +21,7 @@ from hybridnas.store import Evaluation, Store
 LADDER = [{"epochs": 1, "resolution": 32}, {"epochs": 4, "resolution": 32}]
 BELOW = {"against": {"epochs": 16, "resolution": 32}}
 TAU = {"tau": 0.61, "low": 0.32, "high": 0.83}
-CALIBRATED = {
+CALIBRATED: dict[str, Any] = {
     "architectures": 9,
     "tau": {
         "proxy": {"overall": TAU, "equal_macs": None},

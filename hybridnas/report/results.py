@@ -15,7 +15,7 @@ _PUBLISHED = {known.architecture.digest: name for name, known in REFERENCES.item
 
 def published(row: Row) -> str | None:
     """The reference architecture that a trial is."""
-    return _PUBLISHED.get(row.architecture.digest)
+    return _PUBLISHED.get(row.digest)
 
 
 def error_of(row: Row, score: str, of_mean: bool = False) -> float | None:
@@ -31,7 +31,7 @@ def result_fact(view: StudyView, row: Row) -> ResultFact:
     errors = {n: error_of(row, n) for n in view.objectives if not is_cost(n)}
     return ResultFact(
         trial=row.number,
-        arch=row.architecture.digest,
+        arch=row.digest,
         stages=row.architecture.short,
         published=published(row),
         values={name: row.value(name) for name in view.objectives},
