@@ -63,7 +63,7 @@ def effect(differences: Sequence[float], family: int = 1) -> Effect | None:
         sd = None if number == 1 else 0.0
         return Effect(value, sd, None, None, number, family, None)
     sd = float(np.std(differences, ddof=1))
-    half = _critical(number, family) * sd / number**0.5
+    half = float(_critical(number, family)) * sd / number**0.5
     low, high = value - half, value + half
     needed = seeds_needed(value / sd, family) if low <= 0 <= high else None
     return Effect(value, sd, low, high, number, family, needed)
