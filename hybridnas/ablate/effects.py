@@ -70,10 +70,11 @@ def effect(differences: Sequence[float], family: int = 1) -> Effect | None:
 
 
 def seeds_needed(size: float, family: int = 1) -> int | None:
-    """The fewest seeds with which the paired t test tells an effect of that size (mean over standard
-    deviation of the differences) apart from 0, at its level in the family, with 80 % power.
+    """The fewest seeds with which the paired t test would tell an effect apart from 0 in 80 % of
+    cases, at its level in the family.
 
-    The power is exact, by the noncentral t (Cohen, Statistical Power Analysis, 1988, chapter 2).
+    size: of the effect, mean over standard deviation of the differences. The power is exact, by the
+    noncentral t (Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988, chapter 2).
     None: more than MOST_SEEDS.
     """
     numbers = np.arange(2, MOST_SEEDS + 1)

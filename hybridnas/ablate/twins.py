@@ -61,6 +61,37 @@ def places_in(architecture: Architecture, mixers: Sequence[str] = TESTED) -> tup
     )
 
 
+def twins_of(
+    architecture: Architecture,
+    size: Size,
+    *,
+    mixers: Sequence[str] = TESTED,
+    stages: Sequence[int] | None = None,
+    together: bool = False,
+) -> list[Twin]:
+    """A twin for each mixer of each stage.
+
+    size: as of `twin_of`. stages: counted from 1; None: all that have one of the mixers. together:
+    one more twin, without all of them at once. Raises ArchitectureError for what is not there, or
+    cannot be replaced.
+    """
+    found, words = places_in(architecture, mixers), " or ".join(mixers)
+    if not found:
+        raise ArchitectureError(f"{architecture.short} has no {words} that could be replaced")
+    has = sorted({place.stage for place in found})
+    for stage in stages or ():
+        if stage not in has:
+            raise ArchitectureError(
+                f"stage {stage} of {architecture.short} has no {words}; those that have: "
+                f"{', '.join(map(str, has))}"
+            )
+    chosen = tuple(place for place in found if stages is None or place.stage in stages)
+    groups: list[tuple[Place, ...]] = [(place,) for place in chosen]
+    if together and len(chosen) > 1:
+        groups.append(chosen)
+    return [twin_of(architecture, group, size) for group in groups]
+
+
 def replaced(original: Architecture, twin: Architecture) -> tuple[Place, ...]:
     """The mixers that a twin of this original lacks."""
     lacking = (

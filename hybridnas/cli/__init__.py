@@ -12,6 +12,7 @@ import typer
 
 from ..errors import HybridnasError
 from . import (
+    ablations,
     admin,
     archs,
     bench,
@@ -40,6 +41,7 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.mro()[1]
 for module in (
     studies,
     calibrations,
+    ablations,
     costs,
     profiles,
     archs,
