@@ -13,7 +13,7 @@ from ..objectives import BEST
 from ..store import Evaluation, Store, TrialRecord
 from .effects import Effect, effect
 from .setup import SUFFIX, protocol_of, seedless
-from .twins import Place, backbone_macs, replaced
+from .twins import Place, backbone_macs, places_in, replaced
 
 
 @dataclass(frozen=True)
@@ -131,9 +131,12 @@ def _trained(
 def _compared(
     original: Trained, twins: Sequence[Trained], protocol: Protocol, metric: str
 ) -> tuple[Comparison, ...]:
-    """By stage; a twin without several mixers comes last."""
+    """In the order of the network; a twin without several mixers comes last."""
     lacking = {replaced(original.architecture, twin.architecture): twin for twin in twins}
-    ordered = sorted(lacking.items(), key=lambda item: (len(item[0]), item[0]))
+    in_order = places_in(original.architecture)
+    ordered = sorted(
+        lacking.items(), key=lambda item: (len(item[0]), [in_order.index(p) for p in item[0]])
+    )
     macs = backbone_macs(original.architecture, _size(protocol))
     better = 1.0 if BEST[metric] == "maximize" else -1.0
     return tuple(

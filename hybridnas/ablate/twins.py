@@ -33,7 +33,7 @@ _WIDEST = 6.0
 _DEEPEST = 8
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """A mixer in a stage, counted from 1."""
 

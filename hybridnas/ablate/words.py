@@ -17,7 +17,7 @@ _NAMES = {"ssm": "the SSM", "attention": "attention"}
 
 def scale(metric: str) -> tuple[float, str]:
     """What a score is multiplied by for people, and its unit: points of 100 for shares of 1."""
-    return (100.0, f"points of {metric}") if metric in SHARES else (1.0, f"of {metric}")
+    return (100.0, f"points of {metric}") if metric in SHARES else (1.0, metric)
 
 
 def sentence(comparison: Comparison, metric: str) -> str:
@@ -91,13 +91,17 @@ def _place_json(place: Place, cost: Cost) -> dict[str, Any]:
 
 
 def _told(places: Sequence[Place], found: Effect, metric: str) -> str:
-    factor, unit = scale(metric)
     assert found.half_width is not None, "without an interval nothing is told"
+    factor, unit = scale(metric)
     half = factor * found.half_width
     amount = f"{_number(factor * abs(found.value), half)} +- {_number(half, half)}"
-    if found.verdict == "twin":
-        return f"Gated CNN is better by {amount} {unit}, with {found.seeds} seeds"
-    return f"{_gain(places, metric, amount)}, with {found.seeds} seeds"
+    if found.verdict == "original":
+        gain = _gain(places, metric, amount)
+    elif BEST[metric] == "maximize":
+        gain = f"Gated CNN is better by {amount} {unit}"
+    else:
+        gain = f"Gated CNN lowers {metric} by {amount}"
+    return f"{gain}, with {found.seeds} seeds"
 
 
 def _cannot_tell(places: Sequence[Place], found: Effect | None, metric: str) -> str | None:

@@ -28,8 +28,7 @@ def forecast_words(forecast: Mapping[str, Any]) -> str:
     words += f"; one takes about {each:.0f} s"
     if hours is None:
         return words
-    left = f"{60 * hours:.0f} min" if hours < 2 else f"{hours:.1f} h"
-    return f"{words}: {left} with {forecast['at_once']} at once"
+    return f"{words}: {_duration(hours)} with {forecast['at_once']} at once"
 
 
 def print_setup(setup: Setup, forecast: Mapping[str, Any], as_json: bool) -> None:
@@ -51,15 +50,16 @@ def print_setup(setup: Setup, forecast: Mapping[str, Any], as_json: bool) -> Non
         return
     replaced = ["nothing", *(places_words(twin.places) for twin in setup.twins)]
     differences = ["", *(f"{100 * twin.macs_difference:+.2f} %" for twin in setup.twins)]
-    instead = ["", *("\n".join(_stages_of(twin)) for twin in setup.twins)]
     shorts = [network.short for network in networks]
     macs = [in_units(cost["macs"]) for cost in costs]
     size = pixels(counted_size(study))
     print_table(
         f"{study.name} would train, at {fidelity_words(study.fidelity)} (nothing was written)",
-        ("replaced", "stages", f"MACs at {size}", "head aside", "instead"),
-        zip(replaced, shorts, macs, differences, instead, strict=True),
+        ("replaced", "stages", f"MACs at {size}", "head aside"),
+        zip(replaced, shorts, macs, differences, strict=True),
     )
+    for words, twin in zip(replaced[1:], setup.twins, strict=True):
+        typer.echo(f"{words}: {'; '.join(_stages_of(twin))}")
     typer.echo(forecast_words(forecast))
 
 
@@ -90,8 +90,16 @@ def print_ablation(ablation: Ablation) -> None:
     together = f" for all {number} together (Bonferroni)" if number > 1 else ""
     typer.echo(
         f"intervals: paired t over seeds, {100 * CONFIDENCE:g} %{together}; L/6D above 1: a long "
-        f"sequence, for which the MambaOut paper expects an SSM to help"
+        f"sequence, for which the MambaOut paper holds an SSM worth trying"
     )
+
+
+def _duration(hours: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`."""
+    for unit, size, decimals in (("h", 1, 1), ("min", 60, 0)):
+        if hours * size >= 2:
+            return f"{hours * size:.{decimals}f} {unit}"
+    return f"{3600 * hours:.0f} s"
 
 
 def _places(places: Sequence[Place]) -> list[dict[str, object]]:
