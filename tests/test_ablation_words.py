@@ -50,7 +50,11 @@ def of(value: float, half: float, needed: int | None = None, seeds: int = 5) -> 
             "loss",
             "cannot tell with 5 seeds (the SSM lowers loss by -0.70 to 0.10); about 9 would",
         ),
-        (compared(None, failed=5), "top1", "cannot tell, no seed of both ended well; 5 of the twin"),
+        (
+            compared(None, failed=5),
+            "top1",
+            "cannot tell, no seed of both ended well; 5 of the twin",
+        ),
         (compared(effect([0.1])), "top1", "cannot tell with 1 seed"),
         (compared(effect([0.1] * 3)), "top1", "cannot tell with 3 seeds, whose differences are al"),
     ],

@@ -33,8 +33,8 @@ from hybridnas.space import SearchSpace
 SIZE = (224, 224)
 TESTED = [name for name, known in REFERENCES.items() if places_in(known.architecture)]
 SPACES = ["hybrid", "hybrid_small", "mambavision", "no_ssm", "vmamba"]
-GATED = Block(Gated(expansion=2, conv_ratio=0.5, act="silu"), GatedConv(5))
-SCAN = Block(Gated(expansion=2, conv_ratio=0.5, act="silu"), SSM(kernel=5, d_state=8))
+FORM = Gated(expansion=2, conv_ratio=0.5, act="silu")
+GATED, SCAN = Block(FORM, GatedConv(5)), Block(FORM, SSM(kernel=5, d_state=8))
 ATTENTION = Block(MetaFormer(mlp_ratio=2, act="silu"), Attention(head_dim=8))
 
 
@@ -76,7 +76,7 @@ def test_a_gated_scan_becomes_the_same_block_without_the_scan() -> None:
     (found,) = twins_of(original, (64, 64), stages=[1])
     first, kept, last = found.architecture.stages[0].blocks
     assert isinstance(first.form, Gated)
-    assert first.form == replace(SCAN.form, expansion=first.form.expansion)
+    assert first.form == replace(FORM, expansion=first.form.expansion)
     assert (first.mixer, last, kept) == (GatedConv(5), first, GATED)
     assert found.architecture.stages[1] == original.stages[1]
     # What the scan cost is what the wider blocks cost.
@@ -110,7 +110,7 @@ def test_no_other_width_is_nearer() -> None:
     wanted = backbone_macs(original, (32, 32))
 
     def distance(hidden: int) -> int:
-        block = Block(replace(SCAN.form, expansion=hidden / 16), GatedConv(5))
+        block = Block(replace(FORM, expansion=hidden / 16), GatedConv(5))
         twin = replace(original, stages=(Stage(16, (block, block)), original.stages[1]))
         return abs(backbone_macs(twin, (32, 32)) - wanted)
 

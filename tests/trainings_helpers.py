@@ -22,9 +22,7 @@ class Made:
     done: int = 0
 
 
-def make_up(
-    monkeypatch: pytest.MonkeyPatch, evaluate: Callable[[Candidate], Evaluation]
-) -> Made:
+def make_up(monkeypatch: pytest.MonkeyPatch, evaluate: Callable[[Candidate], Evaluation]) -> Made:
     """Has the driver's work done here, by evaluate."""
     made = Made()
 

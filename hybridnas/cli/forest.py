@@ -25,9 +25,8 @@ def plot_effects(ablation: Ablation, path: Path) -> None:
     for y, comparison in enumerate(rows):
         effect = comparison.effect
         if effect is not None:
-            half = factor * (effect.half_width or 0.0)
-            style = {"fmt": "o", "capsize": 3, "c": _COLOURS[effect.verdict]}
-            axes.errorbar([factor * effect.value], [y], xerr=[half], **style)
+            x, half = factor * effect.value, factor * (effect.half_width or 0.0)
+            axes.errorbar([x], [y], xerr=[half], fmt="o", capsize=3, c=_COLOURS[effect.verdict])
     axes.axvline(0, c="0.7", lw=1)
     axes.set_yticks(range(len(rows)), [_label(ablation, row) for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
