@@ -151,6 +151,14 @@ def test_a_trial_under_another_study_s_protocol(searched: Cli) -> None:
     assert set(found["original"]["scores"]) == {"8", "9"}
 
 
+def test_fresh_seeds_under_another_name(searched: Cli) -> None:
+    words = ("ablate", "shapes:0", "--seeds", "2", "--stages", "1")
+    searched.json(*words)
+    found = searched.json(*words, "--set", "name=confirm", "--set", "seed=1000")
+    assert found["study"] == "confirm.twins-shapes-0"
+    assert set(found["original"]["scores"]) == {"1001", "1002"}
+
+
 def test_the_forest_plot(searched: Cli) -> None:
     pytest.importorskip("matplotlib")
     words = ("ablate", "shapes:0", "--seeds", "2", "--together")

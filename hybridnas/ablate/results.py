@@ -61,7 +61,7 @@ class Ablation:
 
 def read_ablations(store: Store, study: str) -> list[Ablation]:
     """Of a study's trials, and of other architectures under its protocol; the oldest first."""
-    names = [name for name in store.study_names() if name.startswith(study + SUFFIX)]
+    names = [name for name in store.study_names() if name.rpartition(SUFFIX)[0] == study]
     return [found for name in names for found in ablations_in(store, name)]
 
 

@@ -124,7 +124,8 @@ def twin_of(architecture: Architecture, places: Sequence[Place], size: Size) -> 
         names = ", ".join(f"{place.mixer} of stage {place.stage}" for place in places)
         raise ArchitectureError(
             f"no twin of {architecture.short} without the {names} has its MACs within "
-            f"{100 * TOLERANCE:g} %: the nearest, {found.short}, has {100 * difference:+.1f} %"
+            f"{100 * TOLERANCE:g} %: the nearest, {found.short}, has {100 * difference:+.1f} %; "
+            f"leave it out (--stages, --mixer)"
         )
     return Twin(tuple(places), found, difference)
 
@@ -172,7 +173,7 @@ def _replace(architecture: Architecture, place: Place, wanted: int, size: Size) 
             raise ArchitectureError(
                 f"no twin of {architecture.short} without the {place.mixer} of stage "
                 f"{place.stage}: what it costs would take more than {number - 1} Gated CNN blocks "
-                f"in place of {least}"
+                f"in place of {least}; leave it out (--stages, --mixer)"
             )
     middle = max(exact(number), _least(template, stage.width))
     near = [with_blocks(number, hidden) for hidden in {math.floor(middle), math.ceil(middle)}]

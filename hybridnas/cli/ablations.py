@@ -113,8 +113,8 @@ def ablate(
     study's own training with N paired seeds, and the mean difference is reported with a paired t
     interval, widened so that all of them together hold in 95 % of cases (Bonferroni). It covers the
     chance of seeds, not of which images were set aside for validation. `about 14 would`: so many
-    seeds find an effect as large as it seems now, in 80 % of cases; seeds added for that make the
-    95 % a little optimistic.
+    seeds find an effect as large as it seems now, in 80 % of cases (but whoever adds them for that
+    looks twice, and 95 % become 91 %: docs/twins.md).
 
     Ctrl-C ends it in good order; the same command goes on. What is known already, of any study, is
     not trained again; weights are not kept. Seeds begin after the study's own, which chose the
