@@ -121,4 +121,3 @@ def _notes(views: Sequence[StudyView]) -> list[str]:
     if len(limits) > 1:
         notes.append("their limits on costs differ")
     return notes
-
