@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import search_helpers as helpers
 
-from hybridnas.ablate.setup import Setup, ablation_study, set_up
+from hybridnas.ablate.setup import Setup, ablation_study, setup_of
 from hybridnas.ablate.twins import Place, places_in, twins_of
 from hybridnas.architecture import Architecture
 from hybridnas.config import Fidelity, parse_study
@@ -72,7 +72,7 @@ def set_up_of(seeds: int = 5, together: bool = False, **changes: Any) -> Setup:
     own = ablation_study(study, "17", fidelity, (1 + len(twins)) * seeds)
     classes = tuple("0123456789")
     plan = Plan(own, space, own.protocol("0123456789ab", classes))
-    return set_up(plan, original, twins, seeds)
+    return setup_of(plan, original, twins, seeds)
 
 
 def begin(store: Store, setup: Setup) -> Trainings:
