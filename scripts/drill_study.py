@@ -12,6 +12,7 @@ import tempfile
 import ray
 
 from hybridnas.config import parse_study
+from hybridnas.errors import HybridnasError
 from hybridnas.search.core import SearchCore
 from hybridnas.search.driver import run_study
 from hybridnas.search.ladder import problem_of
@@ -55,8 +56,13 @@ def main() -> None:
     url, address, trials = sys.argv[1:]
     # Its workers have the head's environment: nothing is to be sent to them.
     ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-    with Store.open(url) as store:
-        run_study(plan(int(trials)), store, resume=True, evaluate="simulated_evaluator:evaluate")
+    try:
+        with Store.open(url) as store:
+            given = plan(int(trials))
+            run_study(given, store, resume=True, evaluate="simulated_evaluator:evaluate")
+    except HybridnasError as error:  # as the command line ends
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

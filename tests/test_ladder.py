@@ -100,7 +100,7 @@ def test_a_search_passes_it_on(tmp_path: Path) -> None:
     with Store.open(f"sqlite:///{tmp_path / 'test.db'}") as store:
         core = start(plan(fidelities=[{"epochs": 9, "resolution": 16, "iterations": 9}]), store)
         core.observer = Told()
-        searcher = StudySearcher(core, store.begin_session("shapes"), None)
+        searcher = StudySearcher(core)
         searcher.suggest("first")
         searcher.on_trial_result("first", {"epoch": 1, "num_epochs": 2, "loss": 1.0})
     assert Told.epochs == [(1, 2)]

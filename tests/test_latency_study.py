@@ -17,7 +17,8 @@ from hybridnas.cli.plot import plot_front
 from hybridnas.config import parse_study
 from hybridnas.errors import ConfigError, SpaceError
 from hybridnas.profiling import load_table
-from hybridnas.search.plan import Plan, check_registered, feasibility, make_plan
+from hybridnas.search.plan import Plan, feasibility, make_plan
+from hybridnas.search.registration import check_registered
 from hybridnas.search.searcher import StudySearcher
 from hybridnas.search.view import StudyView
 from hybridnas.store import Store
@@ -126,7 +127,7 @@ def test_latency_is_the_study_s_and_not_the_evaluation_s(
 def test_workers_are_not_told_a_latency(store: Store, table_file: Path) -> None:
     """They write costs among an evaluation's metrics, which other studies look up."""
     core = start(plan_with(table_file), store)
-    config = StudySearcher(core, store.begin_session("shapes"), None).suggest("first")
+    config = StudySearcher(core).suggest("first")
     assert set(config["costs"]) == {"macs", "params"}
 
 

@@ -22,7 +22,6 @@ from sqlalchemy.orm import Session
 from store_databases import ARCHITECTURE, EVALUATION, PROTOCOL, STUDY
 
 from hybridnas.errors import ConfigError, StoreError
-from hybridnas.search import ledger
 from hybridnas.search.cluster import check_reach
 from hybridnas.store import Assignment, Store, engine
 
@@ -87,10 +86,7 @@ def test_a_commit_whose_answer_is_lost_is_not_made_twice(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_full_disk_ends_the_search_and_loses_nothing(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ledger, "patiently", lambda work: work())
+def test_a_full_disk_ends_the_search_and_loses_nothing(seed: int, tmp_path: Path) -> None:
     options: dict[str, Any] = {"space": LISTED, "budget": {"trials": 20}}
     url, whole = (f"sqlite:///{tmp_path / name}.db" for name in ("full", "whole"))
     with Store.open(whole) as store:

@@ -70,7 +70,7 @@ def ablation_study(study: Study, label: str, fidelity: Fidelity, trainings: int)
         )
     return Study.model_validate(
         {
-            **study.model_dump(),
+            **study.alone("").model_dump(),
             "name": name,
             "description": f"twins of {label}, under the protocol of {study.name}",
             "fidelities": (fidelity,),

@@ -51,7 +51,7 @@ def calibration_study(study: Study, setting: Setting) -> Study:
         )
     return Study.model_validate(
         {
-            **study.model_dump(),
+            **study.alone("").model_dump(),
             "name": name + SUFFIX,
             "description": f"calibration of {name}",
             "fidelities": rungs if setting.judge in rungs else (*rungs, setting.judge),

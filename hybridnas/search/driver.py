@@ -23,12 +23,15 @@ from ..store import Store
 from .calibration import Calibration, Setting
 from .cluster import check_reach
 from .core import SearchCore
+from .heartbeat import Heartbeat
 from .ladder import problem_of
 from .machine import Share, share_of
-from .nodes import Room, alive_hosts, alive_nodes, check_nodes
+from .nodes import Room, alive_hosts, alive_nodes, check_nodes, gone_nodes
 from .observer import Observer, Silent
-from .plan import Plan, register
+from .plan import Plan
+from .registration import register
 from .retention import prune_weights
+from .retries import Retries
 from .searcher import StopWhenAsked, StudySearcher, Work
 from .trainings import Job, Trainings
 from .view import StudyView
@@ -63,9 +66,9 @@ def run_study(
     """
     observer, folder = observer or Silent(), _folder(plan)
     register(plan, store, resume)
-    with _session(plan, store) as (session, ended):
+    with _session(plan, store) as (heart, ended):
         core = SearchCore(problem_of(plan), store, observer)
-        ended.reason = _work(core, plan, session, folder, ray_address, evaluate)
+        ended.reason = _work(core, plan, heart, folder, ray_address, evaluate)
         if ended.reason != "interrupted":
             core.close()
         prune_weights(plan.study.name, store, folder)
@@ -87,7 +90,7 @@ def run_calibration(
     plan: of the calibration's study (`calibration_study`). Raises as `run_study` does.
     """
     study = plan.study
-    with _session(plan, store) as (session, ended):
+    with _session(plan, store) as (heart, ended):
         calibration = Calibration(plan, store, setting)
         work = Trainings(study, store, calibration.jobs, observer)
         asked = setting.as_json(study.measured)
@@ -99,7 +102,7 @@ def run_calibration(
             number = last.id
         else:
             number = store.begin_calibration(study.name, *digests, asked)
-        ended.reason = _work(work, plan, session, None, ray_address)
+        ended.reason = _work(work, plan, heart, None, ray_address)
         if ended.reason == "interrupted":
             return None
         result = calibration.result()
@@ -118,9 +121,9 @@ def run_trainings(
     """Trains what of the jobs is not known, as trials of the plan's study; `done`, or
     `interrupted`, to go on with. No weights are kept. Raises as `run_study` does.
     """
-    with _session(plan, store) as (session, ended):
+    with _session(plan, store) as (heart, ended):
         work = Trainings(plan.study, store, jobs, observer)
-        ended.reason = _work(work, plan, session, None, ray_address)
+        ended.reason = _work(work, plan, heart, None, ray_address)
     return ended.reason
 
 
@@ -130,7 +133,7 @@ class _Ended:
 
 
 @contextmanager
-def _session(plan: Plan, store: Store) -> Iterator[tuple[int, _Ended]]:
+def _session(plan: Plan, store: Store) -> Iterator[tuple[Heartbeat, _Ended]]:
     """A session of the study, ended with the reason that is set meanwhile."""
     name, ended = plan.study.name, _Ended()
     if store.study_config(name) is None:
@@ -139,7 +142,8 @@ def _session(plan: Plan, store: Store) -> Iterator[tuple[int, _Ended]]:
     store.wait_for_server(_WAIT_S)
     try:
         store.put_study(name, plan.config)
-        yield session, ended
+        with Heartbeat(store, session) as heart:
+            yield heart, ended
     except KeyboardInterrupt:  # before or after Tune's own run, which ends in good order
         ended.reason = "interrupted"
         raise
@@ -150,12 +154,13 @@ def _session(plan: Plan, store: Store) -> Iterator[tuple[int, _Ended]]:
 def _work(
     work: Work,
     plan: Plan,
-    session: int,
+    heart: Heartbeat,
     folder: str | None,
     address: str | None,
     evaluate: str = EVALUATE,
 ) -> str:
     """Has all the work done by Ray's workers; why it ended."""
+    heart.counts = lambda: (work.proposals, work.redrawn)
     reason = work.stop_reason
     if reason is None:
         work.observer.note("starting Ray")
@@ -164,17 +169,25 @@ def _work(
             share = share_of(plan.study, alive_nodes())
             if address_of(address) != LOCAL:
                 work.observer.note("looking at the nodes")
-                check_nodes(plan.protocol, folder, work.store.url, share)
+                check_nodes(
+                    [one.protocol for one in plan.tasks.values()], folder, work.store.url, share
+                )
             work.observer.note(share.words)
-            reason = _tune(work, plan.study.resources, session, share, folder, evaluate)
-    work.store.heartbeat(session, work.proposals, work.redrawn)
+            reason = _tune(work, plan.study.resources, heart, share, folder, evaluate)
     return reason
 
 
 def _tune(
-    work: Work, resources: Resources, session: int, share: Share, folder: str | None, evaluate: str
+    work: Work,
+    resources: Resources,
+    heart: Heartbeat,
+    share: Share,
+    folder: str | None,
+    evaluate: str,
 ) -> str:
-    searcher = StudySearcher(work, session, folder, Room(share, resources.concurrent))
+    retries, room = Retries(resources.retries, gone_nodes), Room(share, resources.concurrent)
+    searcher = StudySearcher(work, folder, retries, room)
+    heart.on_error = searcher.fail
     context = WorkerContext(
         evaluate=evaluate,
         host=socket.gethostname(),
@@ -204,7 +217,7 @@ def _tune(
                 name=work.name,
                 storage_path=scratch,
                 stop=StopWhenAsked(searcher),
-                failure_config=tune.FailureConfig(max_failures=resources.retries),
+                failure_config=tune.FailureConfig(max_failures=0),  # the searcher tries again
                 verbose=0,
             ),
         )

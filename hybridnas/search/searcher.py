@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import platform
-import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
@@ -15,9 +14,7 @@ from ..errors import ConfigError, DataError, HybridnasError, StoreError
 from ..store import Store
 from .observer import Candidate, Observer
 from .retention import Pruning
-
-_HEARTBEAT_S = 15.0
-_LOST_AT_MOST = 4  # in a row, before the workers are held to be at fault, not the candidates
+from .retries import Retries
 
 _T = TypeVar("_T")
 
@@ -49,6 +46,9 @@ class Work(Protocol):
     def settle(self, number: int) -> str | None:
         """Takes in what the store holds of a candidate; the reason of a failure."""
 
+    def lost(self, number: int) -> None:
+        """A candidate ended without a result; `ask` gives it out again, while the budget lasts."""
+
     def release(self) -> None:
         """What is running ended without a result (after an interruption)."""
 
@@ -59,33 +59,31 @@ class StudySearcher(Searcher):
     def __init__(
         self,
         core: Work,
-        session: int,
-        folder: str | None,
+        folder: str | None = None,
+        retries: Retries | None = None,
         room: Callable[[], float] = lambda: math.inf,
     ) -> None:
-        """folder: where the study's weights are; None: none are kept. room: for how many candidates
-        there is, at this moment."""
+        """folder: where the study's weights are; None: none are kept. retries: of candidates that
+        end without a result; None: there are none. room: for how many candidates there is, at this
+        moment."""
         super().__init__(metric="number", mode="max")
-        self._core, self._session, self._room = core, session, room
+        self._core, self._room, self._retries = core, room, retries or Retries(0)
         self._pruning = Pruning(core.name, core.store, folder) if folder is not None else None
         self._numbers: dict[str, int] = {}  # Tune's trial id -> the study's trial number
-        self._last_seen = 0.0
-        self._lost_in_a_row = 0
         self._last_words = "nothing was reported"
         self.stopping = False
         self.error: HybridnasError | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        """A candidate as Tune's config; Searcher.FINISHED after the last; None: none for now."""
-        self.beat()
-        goes_on = not self.stopping and self._core.stop_reason is None
-        if goes_on and len(self._numbers) >= self._room():
-            return None
-        candidate = None if self.stopping else self._told(self._core.ask)
+        """A candidate as Tune's config; None: none for now; Searcher.FINISHED when nothing is left
+        that runs or is to be tried again: after that, Tune never asks."""
+        candidate = None
+        if not self.stopping and len(self._numbers) < self._room():
+            candidate = self._told(self._next)
         if candidate is None:
-            last = self.stopping or self._core.stop_reason is not None
-            return Searcher.FINISHED if last else None
+            return Searcher.FINISHED if self.stopping or self._is_over else None
         self._numbers[trial_id] = candidate.number
+        self._retries.began(candidate.number, candidate.digest)
         return {
             "number": candidate.number,
             "token": candidate.token,
@@ -95,13 +93,27 @@ class StudySearcher(Searcher):
             "keep_weights": candidate.keeps_weights,
         }
 
+    @property
+    def _is_over(self) -> bool:
+        busy = self._numbers or self._retries.waiting
+        return not busy and self._core.stop_reason is not None
+
+    def _next(self) -> Candidate | None:
+        """First who was lost and has waited long enough."""
+        while not self.stopping and (number := self._retries.due()) is not None:
+            if not self._core.store.is_open(self._core.running[number].token):
+                self._settle(number)  # its worker lived on, and wrote
+            elif self._retries.goes_on(number):
+                self._core.lost(number)
+            else:
+                self._give_up(number)
+        return None if self.stopping else self._core.ask()
+
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self.beat()
         number = self._numbers[trial_id]
         if "fatal" in result:
             kind = DataError if result["kind"] == "DataError" else ConfigError
-            self.error = kind(result["fatal"] + _elsewhere(result))
-            self.stopping = True
+            self.fail(kind(result["fatal"] + _elsewhere(result)))
         elif "lost" in result:
             self._last_words = result["lost"]
             self._core.observer.note(f"trial {number}: its process fails with {result['lost']}")
@@ -116,32 +128,47 @@ class StudySearcher(Searcher):
         number = self._numbers.pop(trial_id, None)
         if number is None or number not in self._core.running:
             return
-        if self.stopping and not (result or {}).get("recorded"):
-            return  # stopped half way: the core puts it back into the queue
-        lost = self._told(lambda: self._core.settle(number)) == "node_lost"
+        recorded = "recorded" in (result or {})
+        if recorded or not self.stopping:  # else stopped half way: the core puts it back
+            self._told(lambda: self._take_in(number, recorded))
+
+    def _take_in(self, number: int, recorded: bool) -> None:
+        if recorded or not self._core.store.is_open(self._core.running[number].token):
+            self._settle(number)
+            return
+        pause_s = self._retries.lost(number)
+        self._core.observer.note(
+            f"trial {number}: its process ended without a result; in {pause_s:.0f} s it is tried "
+            f"again, or given up"
+        )
+
+    def _settle(self, number: int) -> None:
+        self._core.settle(number)
+        self._retries.ended(number)
         if self._pruning is not None:
-            self._told(self._pruning.settled)
-        self._lost_in_a_row = self._lost_in_a_row + 1 if lost else 0
-        if self._lost_in_a_row >= _LOST_AT_MOST:
-            self.stopping = True
-            self.error = ConfigError(
-                f"{self._lost_in_a_row} candidates in a row lost their process, so something is "
-                f"wrong with the workers ({self._last_words}); mend it and go on with --resume"
+            self._pruning.settled()
+
+    def _give_up(self, number: int) -> None:
+        self._core.settle(number)
+        if self._retries.hopeless:
+            self.fail(
+                ConfigError(
+                    f"one candidate after the other loses its process, and none has a result, so "
+                    f"something is wrong with the workers ({self._last_words}); mend it and go on "
+                    f"with --resume"
+                )
             )
 
-    def beat(self) -> None:
-        """A sign of life in the database, now and then."""
-        if time.monotonic() - self._last_seen > _HEARTBEAT_S:
-            self._last_seen = time.monotonic()
-            counts = self._core.proposals, self._core.redrawn
-            self._told(lambda: self._core.store.heartbeat(self._session, *counts))
+    def fail(self, error: HybridnasError) -> None:
+        """Ends the search with an error; another thread may call it."""
+        self.error, self.stopping = error, True
 
     def _told(self, work: Callable[[], _T]) -> _T | None:
         """What work returns; where the database refuses it, None, and the search ends."""
         try:
             return work()
         except StoreError as error:
-            self.error, self.stopping = error, True
+            self.fail(error)
             return None
 
     def save(self, checkpoint_path: str) -> None:
@@ -162,7 +189,7 @@ def _elsewhere(result: dict[str, Any]) -> str:
 
 
 class StopWhenAsked(Stopper):
-    """Ends Tune's run when the searcher says so; it also keeps the session's heartbeat going."""
+    """Ends Tune's run when the searcher says so."""
 
     def __init__(self, searcher: StudySearcher) -> None:
         self._searcher = searcher
@@ -171,7 +198,6 @@ class StopWhenAsked(Stopper):
         return False
 
     def stop_all(self) -> bool:
-        self._searcher.beat()
         return self._searcher.stopping
 
     def __getstate__(self) -> dict[str, Any]:

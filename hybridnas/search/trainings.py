@@ -14,7 +14,7 @@ from typing import TypeAlias
 from ..architecture import Architecture
 from ..config import Protocol, Study
 from ..objectives import OF_THE_STUDY
-from ..store import Evaluation, Store
+from ..store import Evaluation, Place, Store
 from .feasibility import Costs
 from .leases import evaluation_of
 from .observer import Candidate, Finished, Observer, Silent
@@ -40,7 +40,7 @@ class Job:
 
 
 class Trainings:
-    """Jobs as `SearchCore` has the candidates of a search: `ask`, `settle`, `release`."""
+    """Jobs as `SearchCore` has the candidates of a search: `ask`, `settle`, `lost`, `release`."""
 
     proposals = redrawn = 0  # nobody proposes
 
@@ -61,6 +61,7 @@ class Trainings:
             for t in trials
             if t.evaluation and t.evaluation.reason != "node_lost"
         }
+        self._jobs = {job.key: job for job in jobs}
         for job in jobs:
             self._numbers.setdefault(job.key, max(self._numbers.values(), default=-1) + 1)
         self._queue = deque(job for job in jobs if job.key not in over and not self._reuse(job))
@@ -78,7 +79,7 @@ class Trainings:
         job = self._queue.popleft()
         number = self._numbers[job.key]
         self.store.put_architecture(job.digest, job.architecture.to_json())
-        token = self.store.lease(self.name, number, *job.key, rung=self._top)
+        token = self.store.lease(self.name, number, *job.key, place=self._place)
         candidate = Candidate(
             number=number,
             token=token,
@@ -112,16 +113,21 @@ class Trainings:
         )
         return evaluation.reason
 
+    def lost(self, number: int) -> None:
+        """A training ended without a result: it is put back into the queue, and marked."""
+        self.store.mark(self.name, [number], "waiting")
+        candidate = self.running.pop(number)
+        self._queue.appendleft(self._jobs[candidate.digest, candidate.protocol.digest])
+
     def release(self) -> None:
-        """Marks what was interrupted; a later run begins it anew."""
-        for number in self.running:
-            self.store.mark(self.name, [number], "waiting")
-        self.running.clear()
+        """What was interrupted is for a later run to begin anew."""
+        for number in list(self.running):
+            self.lost(number)
 
     @property
-    def _top(self) -> int:
-        """The rung of every run: a trial here has one, which ends it."""
-        return len(self.study.fidelities) - 1
+    def _place(self) -> Place:
+        """Of every run: a trial here has one, which ends it."""
+        return Place(len(self.study.fidelities) - 1)
 
     def _reuse(self, job: Job) -> bool:
         """Whether the job's evaluation is known of another study, and now its trial's."""
@@ -131,7 +137,7 @@ class Trainings:
         assert known.id is not None, "what is in the database has an id"
         self.store.put_architecture(job.digest, job.architecture.to_json())
         number = self._numbers[job.key]
-        self.store.reuse(self.name, number, *job.key, known.id, rung=self._top)
+        self.store.reuse(self.name, number, *job.key, known.id, place=self._place)
         return True
 
 
