@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import search_helpers as helpers
 
-from hybridnas.ablate.setup import Setup, ablation_study, set_up
-from hybridnas.ablate.twins import Place, places_in, twins_of
+from hybridnas.ablate.setup import Setup, ablation_study, setup_of
+from hybridnas.ablate.twins import StageMixer, places_in, twins_of
 from hybridnas.architecture import Architecture
 from hybridnas.config import Fidelity, parse_study
 from hybridnas.search.observer import Candidate
@@ -29,10 +29,10 @@ MIXED: dict[str, Any] = {
         {"depth": 2, "width": 48, "mixer": "ssm", "second_half": "attention"},
     ],
 }
-TRUTH: Mapping[Place, float] = {
-    Place(1, "ssm"): 0.05,
-    Place(3, "ssm"): 0.0,
-    Place(3, "attention"): -0.04,
+TRUTH: Mapping[StageMixer, float] = {
+    StageMixer(1, "ssm"): 0.05,
+    StageMixer(3, "ssm"): 0.0,
+    StageMixer(3, "attention"): -0.04,
 }
 SEED_SD, NOISE = 0.03, 0.004
 
@@ -72,7 +72,7 @@ def set_up_of(seeds: int = 5, together: bool = False, **changes: Any) -> Setup:
     own = ablation_study(study, "17", fidelity, (1 + len(twins)) * seeds)
     classes = tuple("0123456789")
     plan = Plan(own, space, own.protocol("0123456789ab", classes))
-    return set_up(plan, original, twins, seeds)
+    return setup_of(plan, original, twins, seeds)
 
 
 def begin(store: Store, setup: Setup) -> Trainings:

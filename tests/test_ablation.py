@@ -14,7 +14,7 @@ from search_helpers import FAILED
 
 from hybridnas.ablate import Ablation, read_ablations
 from hybridnas.ablate.setup import seconds_each, seedless
-from hybridnas.ablate.twins import Place
+from hybridnas.ablate.twins import StageMixer
 from hybridnas.cost import cost
 from hybridnas.errors import ConfigError
 from hybridnas.search.view import StudyView
@@ -76,9 +76,9 @@ def test_verdicts_are_right(store: Store) -> None:
     drive(begin(store, set_up_of()))
     verdicts = {c.places: c.effect and c.effect.verdict for c in read(store).comparisons}
     assert verdicts == {
-        (Place(1, "ssm"),): "original",
-        (Place(3, "attention"),): "twin",
-        (Place(3, "ssm"),): "unknown",
+        (StageMixer(1, "ssm"),): "original",
+        (StageMixer(3, "attention"),): "twin",
+        (StageMixer(3, "ssm"),): "unknown",
     }
 
 
@@ -87,8 +87,8 @@ def test_a_falling_score_is_better(store: Store) -> None:
     found = read(store)
     assert found.metric == "loss"
     by_place = {c.places[0]: c.effect for c in found.comparisons}
-    assert by_place[Place(1, "ssm")].verdict == "original"  # type: ignore[union-attr]
-    assert by_place[Place(3, "attention")].verdict == "twin"  # type: ignore[union-attr]
+    assert by_place[StageMixer(1, "ssm")].verdict == "original"  # type: ignore[union-attr]
+    assert by_place[StageMixer(3, "attention")].verdict == "twin"  # type: ignore[union-attr]
 
 
 def test_it_goes_on_where_it_was_interrupted(store: Store) -> None:

@@ -7,18 +7,18 @@ import pytest
 
 from hybridnas.ablate.effects import Effect, effect
 from hybridnas.ablate.results import Comparison, Trained
-from hybridnas.ablate.twins import Place
+from hybridnas.ablate.twins import StageMixer
 from hybridnas.ablate.words import criterion, places_words, sentence
 from hybridnas.architecture import Architecture
 from hybridnas.cost import cost
 from hybridnas.reference import reference
 
-THIRD = (Place(3, "ssm"),)
-BOTH = (Place(1, "ssm"), Place(3, "ssm"), Place(3, "attention"))
+THIRD = (StageMixer(3, "ssm"),)
+BOTH = (StageMixer(1, "ssm"), StageMixer(3, "ssm"), StageMixer(3, "attention"))
 
 
 def compared(
-    found: Effect | None, places: tuple[Place, ...] = THIRD, failed: int = 0
+    found: Effect | None, places: tuple[StageMixer, ...] = THIRD, failed: int = 0
 ) -> Comparison:
     network: Architecture = reference("mambaout_femto")
     return Comparison(places, Trained(network, cost(network), {}, failed), 0.0, found)
@@ -34,7 +34,7 @@ def of(value: float, half: float, needed: int | None = None, seeds: int = 5) -> 
         (compared(of(0.012, 0.0051)), "miou", "the SSM adds 1.20 +- 0.51 points of miou, with 5"),
         (compared(of(-0.02, 0.013)), "top1", "Gated CNN is better by 2.0 +- 1.3 points of top1, w"),
         (
-            compared(of(0.004, 0.012, 14), (Place(3, "attention"),)),
+            compared(of(0.004, 0.012, 14), (StageMixer(3, "attention"),)),
             "top1",
             "cannot tell with 5 seeds (attention adds -0.8 to 1.6 points of top1); about 14 would",
         ),

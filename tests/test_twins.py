@@ -11,7 +11,7 @@ import torch
 from hybridnas import build
 from hybridnas.ablate.twins import (
     TOLERANCE,
-    Place,
+    StageMixer,
     backbone_macs,
     places_in,
     replaced,
@@ -167,7 +167,7 @@ def test_a_class_token_goes(name: str) -> None:
 
 def test_which_places_there_are() -> None:
     original = Architecture((Stage(32, (SCAN, ATTENTION)), Stage(64, (GATED,)), Stage(64, (SCAN,))))
-    first, second, third = Place(1, "ssm"), Place(1, "attention"), Place(3, "ssm")
+    first, second, third = StageMixer(1, "ssm"), StageMixer(1, "attention"), StageMixer(3, "ssm")
     assert places_in(original) == (first, second, third)
     assert places_in(original, ["attention"]) == (second,)
     assert [t.places for t in twins_of(original, (64, 64), stages=[1], together=True)] == [

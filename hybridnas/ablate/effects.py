@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import nct, t
+from scipy.special import nctdtr, stdtrit  # scipy.stats takes a second to import
 
 CONFIDENCE = 0.95  # of all intervals of a family together
 POWER = 0.8
@@ -80,11 +80,12 @@ def seeds_needed(size: float, family: int = 1) -> int | None:
     numbers = np.arange(2, MOST_SEEDS + 1)
     critical = _critical(numbers, family)
     shift = abs(size) * np.sqrt(numbers)
-    power = nct.sf(critical, numbers - 1, shift) + nct.cdf(-critical, numbers - 1, shift)
+    below, above = (nctdtr(numbers - 1, shift, edge) for edge in (-critical, critical))
+    power = below + 1 - above
     enough = numbers[power >= POWER]
     return int(enough[0]) if len(enough) else None
 
 
 def _critical(number: int | np.ndarray, family: int) -> float | np.ndarray:
     """Student's t, two-sided, at one effect's level in the family."""
-    return t.isf((1 - CONFIDENCE) / (2 * family), number - 1)
+    return stdtrit(number - 1, 1 - (1 - CONFIDENCE) / (2 * family))

@@ -13,7 +13,7 @@ from ..objectives import BEST
 from ..store import Evaluation, Store, TrialRecord
 from .effects import Effect, effect
 from .setup import SUFFIX, protocol_of, seedless
-from .twins import Place, backbone_macs, places_in, replaced
+from .twins import StageMixer, backbone_macs, places_in, replaced
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Comparison:
     no seed of both ended well.
     """
 
-    places: tuple[Place, ...]
+    places: tuple[StageMixer, ...]
     twin: Trained
     macs_difference: float
     effect: Effect | None

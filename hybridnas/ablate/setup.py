@@ -12,7 +12,7 @@ from ..architecture import Architecture
 from ..config import LONGEST_NAME, Fidelity, Protocol, Study
 from ..errors import ConfigError
 from ..objectives import BEST
-from ..search.plan import Plan, counted_costs, rung_protocol
+from ..search.plan import Plan, counted_costs, make_plan, rung_protocol
 from ..search.trainings import Job
 from ..store import Store
 from ..tasks import TASKS
@@ -20,7 +20,6 @@ from ..train import FRESH
 from .twins import Twin
 
 SUFFIX = ".twins-"
-FEWEST_SEEDS = 2  # with fewer there is no interval
 
 
 @dataclass(frozen=True)
@@ -87,13 +86,26 @@ def ablation_study(study: Study, label: str, fidelity: Fidelity, trainings: int)
     )
 
 
-def set_up(plan: Plan, original: Architecture, twins: Sequence[Twin], seeds: int) -> Setup:
-    """What is trained, so many times each.
+def set_up(
+    study: Study,
+    label: str,
+    fidelity: Fidelity,
+    original: Architecture,
+    twins: Sequence[Twin],
+    seeds: int,
+) -> Setup:
+    """What is trained, as `study` trains, so many times each, once the data were found.
 
-    The seeds follow the study's own, with which the architecture may have been found for its luck;
-    they are those of a study's final retraining. Raises ConfigError for a network that the task
-    cannot be learned with.
+    label: as of `ablation_study`. The seeds follow the study's own, with which the architecture may
+    have been found for its luck; they are those of a study's final retraining. Raises ConfigError
+    for a network that the task cannot be learned with, and as `make_plan` does.
     """
+    own = ablation_study(study, label, fidelity, (1 + len(twins)) * seeds)
+    return setup_of(make_plan(own), original, twins, seeds)
+
+
+def setup_of(plan: Plan, original: Architecture, twins: Sequence[Twin], seeds: int) -> Setup:
+    """The same by a plan that was made, of the ablation's own study."""
     task = TASKS[plan.study.task.name]
     with torch.device("meta"):  # without numbers
         for network in (original, *(twin.architecture for twin in twins)):

@@ -34,7 +34,7 @@ _DEEPEST = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StageMixer:
     """A mixer in a stage, counted from 1."""
 
     stage: int
@@ -46,15 +46,15 @@ class Twin:
     """places: what was replaced. macs_difference: of the twin's MACs, task's head aside, as a share
     of the original's."""
 
-    places: tuple[Place, ...]
+    places: tuple[StageMixer, ...]
     architecture: Architecture
     macs_difference: float
 
 
-def places_in(architecture: Architecture, mixers: Sequence[str] = TESTED) -> tuple[Place, ...]:
+def places_in(architecture: Architecture, mixers: Sequence[str] = TESTED) -> tuple[StageMixer, ...]:
     """Where an architecture has one of the mixers, first stage first."""
     return tuple(
-        Place(number, mixer)
+        StageMixer(number, mixer)
         for number, stage in enumerate(architecture.stages, 1)
         for mixer in mixers
         if mixer in _names(stage)
@@ -86,16 +86,16 @@ def twins_of(
                 f"{', '.join(map(str, has))}"
             )
     chosen = tuple(place for place in found if stages is None or place.stage in stages)
-    groups: list[tuple[Place, ...]] = [(place,) for place in chosen]
+    groups: list[tuple[StageMixer, ...]] = [(place,) for place in chosen]
     if together and len(chosen) > 1:
         groups.append(chosen)
     return [twin_of(architecture, group, size) for group in groups]
 
 
-def replaced(original: Architecture, twin: Architecture) -> tuple[Place, ...]:
+def replaced(original: Architecture, twin: Architecture) -> tuple[StageMixer, ...]:
     """The mixers that a twin of this original lacks."""
     lacking = (
-        Place(number, mixer)
+        StageMixer(number, mixer)
         for number, (stage, other) in enumerate(zip(original.stages, twin.stages, strict=True), 1)
         for mixer in TESTED
         if mixer in _names(stage) - _names(other)
@@ -103,7 +103,7 @@ def replaced(original: Architecture, twin: Architecture) -> tuple[Place, ...]:
     return tuple(lacking)
 
 
-def twin_of(architecture: Architecture, places: Sequence[Place], size: Size) -> Twin:
+def twin_of(architecture: Architecture, places: Sequence[StageMixer], size: Size) -> Twin:
     """The twin without the mixers at these places.
 
     Its stages keep their widths, so that the other stages, the downsamplers and the head stay as
@@ -147,7 +147,9 @@ def _without_token(architecture: Architecture) -> Architecture:
     return dataclasses.replace(architecture, stem=stem)
 
 
-def _replace(architecture: Architecture, place: Place, wanted: int, size: Size) -> Architecture:
+def _replace(
+    architecture: Architecture, place: StageMixer, wanted: int, size: Size
+) -> Architecture:
     """As few blocks as were replaced or more, so that none is wider inside than is usual."""
     stage = architecture.stages[place.stage - 1]
     number = sum(block.mixer_name == place.mixer for block in stage.blocks)
@@ -204,7 +206,7 @@ def _with_runs(stage: Stage, mixer: str, block: Block, number: int) -> Stage:
     return dataclasses.replace(stage, blocks=tuple(blocks))
 
 
-def _gated_cnn(architecture: Architecture, place: Place) -> Block:
+def _gated_cnn(architecture: Architecture, place: StageMixer) -> Block:
     """What stands where the mixer stood: form and kernel of the block itself, where it has them,
     else of the nearest that has."""
     near = list(_nearest(architecture, place))
@@ -218,7 +220,7 @@ def _gated_cnn(architecture: Architecture, place: Place) -> Block:
     return Block(form, GatedConv(kernel))
 
 
-def _nearest(architecture: Architecture, place: Place) -> Iterator[Block]:
+def _nearest(architecture: Architecture, place: StageMixer) -> Iterator[Block]:
     """The first block with the mixer, its stage's others, and those of all other stages, the
     nearest stage first."""
     by_distance = sorted(

@@ -10,7 +10,7 @@ from ..cost import Cost, StageCost
 from ..objectives import BEST, SHARES
 from .effects import CONFIDENCE, MOST_SEEDS, Effect
 from .results import Ablation, Comparison, Trained
-from .twins import Place
+from .twins import StageMixer
 
 _NAMES = {"ssm": "the SSM", "attention": "attention"}
 
@@ -38,7 +38,7 @@ def criterion(stage: StageCost) -> str:
     return f"{ratio:.2f}, {'long' if ratio > 1 else 'short'}"
 
 
-def places_words(places: Sequence[Place]) -> str:
+def places_words(places: Sequence[StageMixer]) -> str:
     """`stage 3, ssm`; `stages 3 and 4 together, ssm and attention`."""
     names = [name for name in _NAMES if any(place.mixer == name for place in places)]
     return f"{_where(places)}, {' and '.join(names)}"
@@ -81,7 +81,7 @@ def _network_json(trained: Trained) -> dict[str, Any]:
     }
 
 
-def _place_json(place: Place, cost: Cost) -> dict[str, Any]:
+def _place_json(place: StageMixer, cost: Cost) -> dict[str, Any]:
     stage = cost.stages[place.stage - 1]
     return {
         **asdict(place),
@@ -90,7 +90,7 @@ def _place_json(place: Place, cost: Cost) -> dict[str, Any]:
     }
 
 
-def _told(places: Sequence[Place], found: Effect, metric: str) -> str:
+def _told(places: Sequence[StageMixer], found: Effect, metric: str) -> str:
     assert found.half_width is not None, "without an interval nothing is told"
     factor, unit = scale(metric)
     half = factor * found.half_width
@@ -104,7 +104,7 @@ def _told(places: Sequence[Place], found: Effect, metric: str) -> str:
     return f"{gain}, with {found.seeds} seeds"
 
 
-def _cannot_tell(places: Sequence[Place], found: Effect | None, metric: str) -> str | None:
+def _cannot_tell(places: Sequence[StageMixer], found: Effect | None, metric: str) -> str | None:
     """Why, and what would help; None where one can tell."""
     if found is None:
         return "cannot tell, no seed of both ended well"
@@ -122,7 +122,7 @@ def _cannot_tell(places: Sequence[Place], found: Effect | None, metric: str) -> 
     return f"{words} ({_gain(places, metric, f'{low} to {high}')}); {enough} would"
 
 
-def _gain(places: Sequence[Place], metric: str, amount: str) -> str:
+def _gain(places: Sequence[StageMixer], metric: str, amount: str) -> str:
     """What the mixers do for the score, by so much."""
     names = [_NAMES[name] for name in _NAMES if any(place.mixer == name for place in places)]
     who, s = " and ".join(names), "s" * (len(names) == 1)
@@ -139,7 +139,7 @@ def _number(value: float, half: float) -> str:
     return f"{value:.{decimals}f}"
 
 
-def _where(places: Sequence[Place]) -> str:
+def _where(places: Sequence[StageMixer]) -> str:
     stages = sorted({place.stage for place in places})
     if len(stages) == 1:
         return f"stage {stages[0]}"

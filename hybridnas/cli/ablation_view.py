@@ -11,7 +11,7 @@ from ..ablate import Ablation
 from ..ablate.effects import CONFIDENCE
 from ..ablate.results import Comparison
 from ..ablate.setup import Setup
-from ..ablate.twins import Place, Twin
+from ..ablate.twins import StageMixer, Twin
 from ..ablate.words import criterion, places_words, scale, sentence
 from ..cost import Cost
 from ..counting import pixels
@@ -102,7 +102,7 @@ def _duration(hours: float) -> str:
     return f"{3600 * hours:.0f} s"
 
 
-def _places(places: Sequence[Place]) -> list[dict[str, object]]:
+def _places(places: Sequence[StageMixer]) -> list[dict[str, object]]:
     return [{"stage": place.stage, "mixer": place.mixer} for place in places]
 
 
@@ -112,7 +112,7 @@ def _stages_of(twin: Twin) -> list[str]:
     return [lines[stage - 1] for stage in sorted({place.stage for place in twin.places})]
 
 
-def _criteria(places: Sequence[Place], cost: Cost) -> str:
+def _criteria(places: Sequence[StageMixer], cost: Cost) -> str:
     stages = sorted({place.stage for place in places})
     return "\n".join(criterion(cost.stages[stage - 1]) for stage in stages)
 

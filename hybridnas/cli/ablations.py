@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..ablate.setup import FEWEST_SEEDS, Setup
-from ..ablate.twins import TESTED
-from ..ablate.words import as_json as ablation_json
 from ..config import Fidelity, Study
 from ..cost import input_size
 from ..errors import ConfigError, NoDatabaseError
 from ..reference import REFERENCES
 from ..store import Store
-from .ablation_view import forecast_words, print_ablation, print_setup
 from .common import DEFAULT_STORAGE, AsJson, Ray, Settings, Storage, console, print_json
 from .resolve import Named, architecture_of, study_to_run
 
 if TYPE_CHECKING:
     from ..ablate import Ablation
+    from ..ablate.setup import Setup
+    from ..ablate.twins import Twin
+
+_FEWEST = 2  # seeds: with fewer there is no interval
 
 Arch = Annotated[
     str,
@@ -32,7 +32,7 @@ Arch = Annotated[
 Seeds = Annotated[
     int,
     typer.Option(
-        min=FEWEST_SEEDS,
+        min=_FEWEST,
         metavar="N",
         help="Trainings of the architecture and of each twin, the k-th of all with the same seed.",
     ),
@@ -45,9 +45,7 @@ Stages = Annotated[
         show_default=False,
     ),
 ]
-MixerOption = Annotated[
-    Literal["all", "ssm", "attention"], typer.Option(help="Which mixers to test.")
-]
+Mixer = Annotated[Literal["all", "ssm", "attention"], typer.Option(help="Which mixers to test.")]
 Together = Annotated[
     bool, typer.Option("--together", help="One more twin, with all of them replaced at once.")
 ]
@@ -64,7 +62,7 @@ Epochs = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Train so many epochs, not those of the top fidelity."),
 ]
-RungOption = Annotated[
+Rung = Annotated[
     int | None,
     typer.Option(
         "--rung",
@@ -94,11 +92,11 @@ def ablate(
     arch: Arch,
     seeds: Seeds = 5,
     stages: Stages = None,
-    mixer: MixerOption = "all",
+    mixer: Mixer = "all",
     together: Together = False,
     study: Under = None,
     epochs: Epochs = None,
-    rung: RungOption = None,
+    rung: Rung = None,
     storage: Storage = DEFAULT_STORAGE,
     ray: Ray = None,
     settings: Settings = None,
@@ -124,10 +122,9 @@ def ablate(
     `hybridnas ablate images64:17 --stages 3 --seeds 14`,
     `hybridnas ablate caformer_s18 --study images64 --mixer attention --plot effects.svg`
     """
-    from ..ablate.setup import ablation_study, set_up
-    from ..ablate.twins import twins_of
+    from ..ablate.setup import set_up
     from ..search.cluster import check_reachable
-    from ..search.plan import make_plan
+    from .ablation_view import print_setup
 
     if plot is not None:
         from .plot import new_figure
@@ -136,22 +133,31 @@ def ablate(
     named = architecture_of(arch, storage)
     base = _study_of(named, arch, study, storage, settings or [])
     fidelity = _fidelity(base, epochs, rung)
-    twins = twins_of(
-        named.architecture,
-        input_size(base.task.name, fidelity.resolution),
-        mixers=TESTED if mixer == "all" else (mixer,),
-        stages=None if stages is None else _numbers(stages),
-        together=together,
-    )
-    trainings = (1 + len(twins)) * seeds
-    own = ablation_study(base, _label(named, arch, base), fidelity, trainings)
-    setup = set_up(make_plan(own), named.architecture, twins, seeds)
+    twins = _twins(named, base, fidelity, mixer, stages, together)
+    setup = set_up(base, _label(named, arch, base), fidelity, named.architecture, twins, seeds)
     check_reachable(ray)
     forecast = _forecast(setup, base, storage, ray)
     if dry_run:
         print_setup(setup, forecast, as_json)
-        return
-    found = _run(setup, forecast, storage, ray)
+    else:
+        _show(_run(setup, forecast, storage, ray), plot, as_json)
+
+
+def _twins(
+    named: Named, study: Study, fidelity: Fidelity, mixer: str, stages: str | None, together: bool
+) -> list[Twin]:
+    from ..ablate.twins import TESTED, twins_of
+
+    size = input_size(study.task.name, fidelity.resolution)
+    mixers = TESTED if mixer == "all" else (mixer,)
+    numbers = None if stages is None else _numbers(stages)
+    return twins_of(named.architecture, size, mixers=mixers, stages=numbers, together=together)
+
+
+def _show(found: Ablation, plot: Path | None, as_json: bool) -> None:
+    from ..ablate.words import as_json as ablation_json
+    from .ablation_view import print_ablation
+
     if plot is not None:
         from .forest import plot_effects
 
@@ -234,6 +240,7 @@ def _run(setup: Setup, forecast: dict[str, Any], storage: str, ray: str | None) 
     from ..ablate.results import ablations_in
     from ..ablate.setup import seedless
     from ..search.driver import run_trainings
+    from .ablation_view import forecast_words
     from .live import Lines, LiveView
 
     plan, out = setup.plan, console(stderr=True)
