@@ -14,7 +14,7 @@ from search_helpers import finish, plan, start
 
 from hybridnas.errors import ConfigError
 from hybridnas.pareto import hypervolume, non_dominated
-from hybridnas.search.comparison import compare, losses_of, matching
+from hybridnas.search.comparison import compare, matching
 from hybridnas.search.core import SearchCore
 from hybridnas.search.progress import progress
 from hybridnas.search.view import StudyView
@@ -154,7 +154,7 @@ def test_side_by_side(two: tuple[StudyView, StudyView]) -> None:
     after = max(m.hypervolume for m in second.moments[0] if m.trainings <= 4)
     assert second.volume_after(4).value == pytest.approx(after)
     assert first.volume_after(4).value == pytest.approx(first.volume.value)
-    every = np.concatenate([losses_of(v, few.objectives) for v in (few, many, few, many)])
+    every = np.concatenate([v.losses(names=few.objectives) for v in (few, many, few, many)])
     assert sum(found.joint) == non_dominated(every).sum()
     assert len(found.notes) == 1, "another seed is another protocol"
     assert "their protocols differ" in found.notes[0]

@@ -12,10 +12,10 @@ import typer
 from ..counting import pixels
 from ..objectives import STANDARD_ERRORS, is_cost
 from ..search.plan import counted_size
+from ..search.proxy_words import proxy_lines
 from ..search.rows import Row
 from ..search.view import StudyView
 from .common import bound_words, fidelity_words, in_units, objective_text, print_facts, print_table
-from .proxy_words import proxy_lines
 
 _ENDED = {
     "trials": "the budget of trials is spent",
