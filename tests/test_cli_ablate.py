@@ -54,7 +54,8 @@ def test_it_prints_and_keeps_the_verdicts(searched: Cli, made_up: Made) -> None:
     assert place["long_sequence_ratio"] == pytest.approx(64 / 6 / width_of(found["original"]))
     assert [twin["verdict"] for twin in (first, second, third)] == ["original", "unknown", "twin"]
     assert first["effect"]["low"] > 0
-    shown = searched.shown("ablate", "shapes:0")  # all is known
+    assert "20 trainings, all known" in searched.shown("ablate", "shapes:0", "--dry-run")
+    shown = searched.shown("ablate", "shapes:0")
     assert made_up.done == 20
     for twin in found["twins"]:
         assert twin["words"] in shown
