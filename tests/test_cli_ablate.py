@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,22 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Made:
     return make_up(monkeypatch, evaluation)
 
 
-@pytest.fixture
-def searched(cli: Cli) -> Cli:
-    """The command line in a folder whose database has a search of two trials, S1-G1-S1A1."""
-    with Store.open(f"sqlite:///{DATABASE}") as store:
+@pytest.fixture(scope="module")
+def _search(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with a search of two trials, S1-G1-S1A1."""
+    path = tmp_path_factory.mktemp("searched") / DATABASE
+    with Store.open(f"sqlite:///{path}") as store:
         core = helpers.start(make_plan(parse_study(RAW, "test")), store)
         while (candidate := core.ask()) is not None:
             store.record(candidate.token, evaluation(candidate))
             core.settle(candidate.number)
+    return path
+
+
+@pytest.fixture
+def searched(cli: Cli, _search: Path) -> Cli:
+    """The command line in a folder with that database."""
+    shutil.copy(_search, DATABASE)
     return cli
 
 
