@@ -71,7 +71,7 @@ def ablations_in(store: Store, name: str) -> list[Ablation]:
     Trial 0 is the original's; of two twins that lack the same mixers the later one counts.
     """
     config, trials = store.study_config(name), store.trials(name)
-    if config is None or not trials:
+    if config is None or not trials or trials[0].number:
         return []
     metric = parse_study(config, f"study {name!r}").measured
     original = _architecture(store, trials[0].architecture_digest)

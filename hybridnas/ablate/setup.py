@@ -114,6 +114,18 @@ def setup_of(plan: Plan, original: Architecture, twins: Sequence[Twin], seeds: i
     return Setup(plan, original, tuple(twins), tuple(range(first, first + seeds)))
 
 
+def check_original(setup: Setup, store: Store) -> None:
+    """Raises ConfigError where the trainings that the database has by this name are of another
+    architecture: of a trial of an earlier study that was called the same, say."""
+    name = setup.plan.study.name
+    first = store.trial(name, 0)
+    if first is not None and first.architecture_digest != setup.original.digest:
+        raise ConfigError(
+            f"{name!r} in the database is about architecture {first.architecture_digest}, not "
+            f"{setup.original.digest}: give this one another name (--set name=...)"
+        )
+
+
 def seedless(protocol: Protocol) -> Protocol:
     """What trainings that differ in their seed share."""
     return protocol.model_copy(update={"seed": 0})
