@@ -1,26 +1,23 @@
-"""What a study and an evaluation are told, as frozen values: strict YAML in, canonical JSON out."""
+"""What a study is told, as a frozen value: strict YAML in."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from .errors import ConfigError
-from .objectives import SHARES, Direction, check_measured, check_objectives
+from .objectives import SHARES, Direction, check_measured, check_objectives, parted
+from .objectives import named as objective_named
+from .protocol import Fidelity as Fidelity
+from .protocol import Protocol as Protocol
+from .protocol import Task as Task
+from .protocol import named as named
 from .recipe import Augmentation as Augmentation
-from .recipe import Fraction, SearchSeed, Seed, Value
 from .recipe import Recipe as Recipe
+from .recipe import SearchSeed, Value
 from .recipe_files import with_named_recipe
 from .sampler_config import Sampler as Sampler
 from .strict_yaml import explain
@@ -31,194 +28,49 @@ from .study_parts import Final as Final
 from .study_parts import Halving as Halving
 from .study_parts import Latency as Latency
 from .study_parts import Resources as Resources
-from .task_defaults import TASK_DEFAULTS, task_named, with_task_defaults
+from .task_defaults import TASK_DEFAULTS, with_default_objectives, with_default_recipe
 
 LONGEST_NAME = 100  # characters of a study's name
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # of a study
-
-
-class Task(Value):
-    """What is learned, from which data.
-
-    data: of classification `digits` (ships with scikit-learn), a folder in ImageFolder layout,
-        one folder a split, or what data.readers knows; of segmentation a folder laid out as
-        ADE20K; of detection one laid out as COCO.
-    train, val: the splits; by default training and validation for segmentation, train2017 and
-        val2017 for detection.
-    head_width: of dense tasks: channels of UperNet or Mask R-CNN; None: 512 or 256, as published.
-    max_corrupt: the share of unreadable images that is counted and skipped; above it is an error.
-    classes, num_classes, per_class: of classification, for less data: these classes alone; so
-        many, always the same ones; at most so many images of each to train on (data.subsets).
-    """
-
-    name: Literal["classification", "segmentation", "detection"] = "classification"
-    data: str = "digits"
-    train: str = "train"
-    val: str = "val"
-    head_width: PositiveInt | None = None
-    max_corrupt: Fraction = 0.001
-    classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
-    num_classes: int | None = Field(default=None, ge=2)
-    per_class: PositiveInt | None = None
-
-    @model_validator(mode="after")
-    def _subset_makes_sense(self) -> Task:
-        if self.classes is not None and self.num_classes is not None:
-            raise ValueError("give one of classes and num_classes")
-        subset = (self.classes, self.num_classes, self.per_class)
-        if self.name != "classification" and subset != (None, None, None):
-            raise ValueError(
-                f"classes, num_classes and per_class choose images of classification, not of "
-                f"{self.name}"
-            )
-        return self
-
-    @model_validator(mode="before")
-    @classmethod
-    def _defaults(cls, raw: Any) -> Any:
-        if not isinstance(raw, Mapping) or (name := task_named(raw)) not in TASK_DEFAULTS:
-            return raw
-        if name != "classification" and "data" not in raw:
-            raise ValueError(f"{name} needs data, a folder (--set task.data=DIR)")
-        if name == "classification" and raw.get("head_width") is not None:
-            raise ValueError("head_width is of segmentation and detection")
-        return {**TASK_DEFAULTS[name].task, **raw}
-
-
-class Fidelity(Value):
-    """How much training: epochs at a resolution in pixels: the side of a square image of
-    classification and of a crop of segmentation, the shorter side of an image of detection.
-
-    iterations: steps after which it ends within its last epoch; None: with that epoch.
-    share: of each class's training images, always the same ones; an epoch goes through those.
-    """
-
-    epochs: PositiveInt
-    resolution: PositiveInt
-    iterations: PositiveInt | None = None
-    share: float = Field(default=1.0, gt=0, le=1)
-
-    @property
-    def work(self) -> float:
-        """What a training costs beside others of one ladder: epochs x share, or iterations, x
-        resolution^2."""
-        return (self.iterations or self.epochs * self.share) * self.resolution**2
-
-    def num_steps(self, steps_per_epoch: int) -> int:
-        """Of the whole training."""
-        most = self.epochs * steps_per_epoch
-        return most if self.iterations is None else min(self.iterations, most)
-
-    def steps_by_epoch(self, steps_per_epoch: int) -> list[int]:
-        """Of each epoch that is begun; the last one may be shorter."""
-        whole, rest = divmod(self.num_steps(steps_per_epoch), steps_per_epoch)
-        return [steps_per_epoch] * whole + [rest] * bool(rest)
-
-
-class Protocol(Value):
-    """Everything but the architecture that decides an evaluation's score.
-
-    init: `none`, or a file of weights to start from. data_digest, init_digest: of what the data
-    and that file hold. class_names: in the order of a model's outputs.
-    """
-
-    task: Task
-    recipe: Recipe
-    fidelity: Fidelity
-    seed: Seed = 0
-    init: str = "none"
-    init_digest: str = ""
-    data_digest: str = ""
-    class_names: tuple[str, ...] = ()
-
-    def to_json(self) -> str:
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-
-    @property
-    def digest(self) -> str:
-        """12 hex digits. Where data and weights lie does not matter, what they hold does."""
-        # Without what stands at its default, so that a later field, whose default means what was
-        # done before, changes no digest. The data's digest knows the classes.
-        fixed = self.model_dump(mode="json", exclude={"class_names"}, exclude_defaults=True)
-        if self.data_digest:
-            fixed.get("task", {}).pop("data", None)
-        if self.init_digest:
-            fixed.pop("init", None)
-        text = json.dumps(fixed, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-    @classmethod
-    def from_json(cls, text: str) -> Protocol:
-        return cls.model_validate_json(text)
-
-
-def named(raw: object) -> object:
-    """For BeforeValidator: a name by itself stands for a value that has only that."""
-    return {"name": raw} if isinstance(raw, str) else raw
+TASK_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # a dot parts it from a figure
 
 
 def _file(raw: object) -> object:
     return {"file": raw} if isinstance(raw, str) else raw
 
 
-class Study(Value):
-    """A study's YAML: space + task + fidelities + objectives + constraints + sampler + budget.
+class StudyTask(Value):
+    """A task as candidates are evaluated on it.
 
-    fidelities: a ladder, each rung a training with its own full schedule, rising in cost. A
-        candidate begins at the lowest; who goes on is decided by successive halving.
-    final: who is trained again at the end; None: nobody.
-    recipe, objectives: what is not given is the task's (task_defaults); a recipe may be named
-        (recipe_files).
-    references: the reference architectures to try first; None: all that fit space and constraints.
+    recipe: what is not given is the task's (task_defaults); it may be named (recipe_files).
+    fidelities: a ladder, each rung a training with its own full schedule, rising in cost.
+    constraints: of costs with the task's head, at the top rung, and of what it measures.
     init: `none`: fresh weights; or a file of weights (.safetensors, .pth) to start from.
-    artifacts: where weights of the best candidates go, a folder or an fsspec URL.
-    keep_weights: how many candidates off the front keep theirs.
-    latency: a table's file; latency_ms may then be an objective and a constraint.
     """
 
-    name: str = Field(pattern=NAME, max_length=LONGEST_NAME)
-    description: str = ""
-    space: str | dict[str, Any]
     task: Annotated[Task, BeforeValidator(named)] = Task()
     recipe: Recipe = Recipe()
     fidelities: Annotated[tuple[Fidelity, ...], Field(min_length=1)]
-    halving: Halving = Halving()
-    final: Final | None = None
-    objectives: dict[str, Direction]
     constraints: Constraints = Constraints()
-    latency: Annotated[Latency | None, BeforeValidator(_file)] = None
-    sampler: Annotated[Sampler, BeforeValidator(named)] = Sampler()
-    budget: Budget
-    resources: Resources = Resources()
-    references: tuple[str, ...] | None = None
     init: str = "none"
-    seed: SearchSeed = 0
-    artifacts: str = "artifacts"
-    keep_weights: int = Field(default=5, ge=0)
 
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_the_task(cls, raw: Any) -> Any:
-        return with_task_defaults(with_named_recipe(raw)) if isinstance(raw, Mapping) else raw
+        return with_default_recipe(with_named_recipe(raw)) if isinstance(raw, Mapping) else raw
 
     @model_validator(mode="after")
-    def _objectives_make_sense(self) -> Study:
-        check_objectives(self.objectives, self.task.name)
+    def _constraints_make_sense(self) -> StudyTask:
         soft = self.constraints.soft()
         check_measured("constraints", soft, self.task.name)
         for name in soft.keys() & SHARES:
             for word, value in (("min", soft[name].min), ("max", soft[name].max)):
                 if value is not None and value > 1:
                     raise ValueError(f"constraints.{name}.{word}: a share of 1, got {value:g}")
-        if self.latency is None and {"latency_ms"} & {*self.objectives, *self.constraints.bounds()}:
-            raise ValueError(
-                "latency_ms needs a table: latency: FILE, which `hybridnas latency SPACE --out "
-                "FILE` makes"
-            )
         return self
 
     @model_validator(mode="after")
-    def _rungs_rise(self) -> Study:
+    def _rungs_rise(self) -> StudyTask:
         if len({f.iterations is None for f in self.fidelities}) > 1:
             raise ValueError("fidelities: give iterations for every rung, or for none")
         for number, (low, high) in enumerate(itertools.pairwise(self.fidelities), 1):
@@ -227,23 +79,113 @@ class Study(Value):
                     f"fidelities.{number}: a rung must cost more (epochs x share x resolution^2) "
                     f"than the one before"
                 )
-        shares, rungs = self.halving.shares, len(self.fidelities)
-        if shares is not None and len(shares) != rungs:
-            raise ValueError(f"halving.shares: give one a rung ({rungs}), got {len(shares)}")
         if self.task.name != "classification" and any(f.share < 1 for f in self.fidelities):
             raise ValueError(f"fidelities: share is of classification only, not {self.task.name}")
         return self
 
     @property
-    def measured(self) -> str:
-        """The first objective that the task scores: what "best" means."""
-        scored = TASK_DEFAULTS[self.task.name].scored
-        return next(name for name in self.objectives if name in scored)
-
-    @property
     def fidelity(self) -> Fidelity:
         """The top of the ladder: where costs are counted and the front is drawn."""
         return self.fidelities[-1]
+
+
+class Study(StudyTask):
+    """A study's YAML: space + task + fidelities + objectives + constraints + sampler + budget.
+
+    A candidate begins at the lowest fidelity; who goes on is decided by successive halving.
+    final: who is trained again at the end; None: nobody.
+    also: other tasks by name, on which each candidate is evaluated too, after the study's own, with
+        as many rungs; `NAME.figure` is an objective then.
+    objectives: what is not given is the task's (task_defaults).
+    references: the reference architectures to try first; None: all that fit space and constraints.
+    artifacts: where weights of the best candidates go, a folder or an fsspec URL.
+    keep_weights: how many candidates off the front keep theirs.
+    latency: a table's file; latency_ms may then be an objective and a constraint.
+    """
+
+    name: str = Field(pattern=NAME, max_length=LONGEST_NAME)
+    description: str = ""
+    space: str | dict[str, Any]
+    also: dict[Annotated[str, Field(pattern=TASK_NAME)], StudyTask] = Field(default_factory=dict)
+    halving: Halving = Halving()
+    final: Final | None = None
+    objectives: dict[str, Direction]
+    latency: Annotated[Latency | None, BeforeValidator(_file)] = None
+    sampler: Annotated[Sampler, BeforeValidator(named)] = Sampler()
+    budget: Budget
+    resources: Resources = Resources()
+    references: tuple[str, ...] | None = None
+    seed: SearchSeed = 0
+    artifacts: str = "artifacts"
+    keep_weights: int = Field(default=5, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_objectives(cls, raw: Any) -> Any:
+        return with_default_objectives(raw) if isinstance(raw, Mapping) else raw
+
+    @model_validator(mode="after")
+    def _objectives_make_sense(self) -> Study:
+        check_objectives(self.objectives, {n: t.task.name for n, t in self.tasks.items()})
+        names = {*self.objectives, *self.bounds()}
+        if self.latency is None and "latency_ms" in names:
+            raise ValueError(
+                "latency_ms needs a table: latency: FILE, which `hybridnas latency SPACE --out "
+                "FILE` makes"
+            )
+        for task, own in map(parted, sorted(names)):
+            if task and own == "latency_ms":
+                raise ValueError(f"{task}.{own}: latency_ms is of the study's own task only")
+        return self
+
+    @model_validator(mode="after")
+    def _rungs_match(self) -> Study:
+        rungs, shares = len(self.fidelities), self.halving.shares
+        if shares is not None and len(shares) != rungs:
+            raise ValueError(f"halving.shares: give one a rung ({rungs}), got {len(shares)}")
+        for name, other in self.also.items():
+            if len(other.fidelities) != rungs:
+                raise ValueError(
+                    f"also.{name}.fidelities: as many rungs as the study's own task has ({rungs}), "
+                    f"got {len(other.fidelities)}"
+                )
+        return self
+
+    @property
+    def tasks(self) -> dict[str, StudyTask]:
+        """All that a candidate is evaluated on, in that order; its own as ""."""
+        return {"": self, **self.also}
+
+    def bounds(self) -> dict[str, Bound]:
+        """The hard constraints of all tasks, by the names that objectives have."""
+        return self._of_all({name: t.constraints.bounds() for name, t in self.tasks.items()})
+
+    def soft(self) -> dict[str, Bound]:
+        """The soft constraints of all tasks, by the names that objectives have."""
+        return self._of_all({name: t.constraints.soft() for name, t in self.tasks.items()})
+
+    def _of_all(self, bounds: Mapping[str, Mapping[str, Bound]]) -> dict[str, Bound]:
+        return {
+            objective_named(task, own): bound
+            for task, by_name in bounds.items()
+            for own, bound in by_name.items()
+        }
+
+    def alone(self, task: str) -> Study:
+        """The study of one of its tasks alone; "": of its own."""
+        split = ((*parted(name), way) for name, way in self.objectives.items())
+        update: dict[str, Any] = {"objectives": {o: way for t, o, way in split if t == task}}
+        if task:
+            other = self.also[task]
+            update |= {name: getattr(other, name) for name in StudyTask.model_fields}
+            update["latency"] = None
+        return self.model_copy(update={**update, "also": {}})
+
+    @property
+    def measured(self) -> str:
+        """The first objective that the study's own task scores: what "best" means."""
+        scored = TASK_DEFAULTS[self.task.name].scored
+        return next(name for name in self.objectives if name in scored)
 
     @property
     def rates(self) -> tuple[float, ...]:

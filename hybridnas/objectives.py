@@ -1,6 +1,8 @@
 """What can be an objective or a constraint: figures of a task's score and of a training, which are
 measured, and costs in closed form.
 
+Of a study's other tasks (`also`) the name stands before: `ade20k.miou`, `ade20k.macs`.
+
 Units: top1, top5, miou, aacc, macc, box_ap, mask_ap, ... are shares of 1; loss is in nats; macs are
 of one image, params a number; latency_ms is of one batch by the study's table; memory_mb and
 train_hours as `figure` says.
@@ -31,6 +33,26 @@ SHARES: frozenset[str] = frozenset(n for n, direction in BEST.items() if directi
 STANDARD_ERRORS: Mapping[str, str] = {"top1": "top1_se"}
 
 
+def parted(name: str) -> tuple[str, str]:
+    """`ade20k.miou` as task and figure; the task of a study itself has no name: ""."""
+    task, _, own = name.rpartition(".")
+    return task, own
+
+
+def named(task: str, own: str) -> str:
+    """The opposite of `parted`."""
+    return f"{task}.{own}" if task else own
+
+
+def is_cost(name: str) -> bool:
+    """Whether it is known before training."""
+    return parted(name)[1] in CLOSED_FORM
+
+
+def best(name: str) -> Direction:
+    return BEST[parted(name)[1]]
+
+
 def figure(
     name: str, metrics: Mapping[str, float | None], timing: Mapping[str, float | None]
 ) -> float | None:
@@ -51,18 +73,26 @@ def figure(
 
 def measured_first(objectives: Iterable[str]) -> list[str]:
     """The names in their order, those of costs after all others."""
-    return sorted(objectives, key=lambda name: name in CLOSED_FORM)
+    return sorted(objectives, key=is_cost)
 
 
-def check_objectives(objectives: Mapping[str, Direction], task: str) -> None:
-    """Raises ValueError for what the task does not measure, a wrong direction, or no score."""
-    check_measured("objectives", objectives, task)
+def check_objectives(objectives: Mapping[str, Direction], tasks: Mapping[str, str]) -> None:
+    """Raises ValueError for what a task does not measure, a wrong direction, or no score.
+
+    tasks: what each is (`segmentation`), by its name in the study, the study's own as "".
+    """
     for name, direction in objectives.items():
-        if direction != BEST[name]:
-            raise ValueError(f"objectives.{name}: got {direction!r}, allowed is {BEST[name]!r}")
-    scored = TASK_DEFAULTS[task].scored
-    if not objectives.keys() & set(scored):
-        raise ValueError(f"objectives: name at least one that is scored ({', '.join(scored)})")
+        task, own = parted(name)
+        if task not in tasks:
+            known = ", ".join(filter(None, tasks)) or "none"
+            raise ValueError(f"objectives.{name}: also has no task {task!r}; it has: {known}")
+        check_measured("objectives", [own], tasks[task])
+        if direction != best(name):
+            raise ValueError(f"objectives.{name}: got {direction!r}, allowed is {best(name)!r}")
+    for task, kind in tasks.items():
+        scored = [named(task, own) for own in TASK_DEFAULTS[kind].scored]
+        if not objectives.keys() & set(scored):
+            raise ValueError(f"objectives: name at least one that is scored ({', '.join(scored)})")
 
 
 def check_measured(key: str, names: Iterable[str], task: str) -> None:

@@ -53,13 +53,15 @@ def task_named(raw: object) -> str:
     return str(given or "classification")
 
 
-def with_task_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """A study's YAML with recipe and objectives of its task where it gives none."""
+def with_default_objectives(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A study's YAML with the objectives of its task where it gives none."""
     known = TASK_DEFAULTS.get(task_named(raw.get("task")))
-    if known is None:  # said elsewhere
+    return dict(raw) if known is None else {"objectives": known.objectives, **raw}
+
+
+def with_default_recipe(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What holds a task and a recipe, with the recipe of the task where it gives none."""
+    known, recipe = TASK_DEFAULTS.get(task_named(raw.get("task"))), raw.get("recipe", {})
+    if known is None or not isinstance(recipe, Mapping):  # said elsewhere
         return dict(raw)
-    filled: dict[str, Any] = {"objectives": known.objectives, **raw}
-    recipe = raw.get("recipe", {})
-    if known.recipe and isinstance(recipe, Mapping):
-        filled["recipe"] = {**known.recipe, **recipe}
-    return filled
+    return {**raw, "recipe": {**known.recipe, **recipe}} if known.recipe else dict(raw)

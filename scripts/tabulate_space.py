@@ -18,8 +18,7 @@ import torch
 
 from hybridnas.errors import HybridnasError
 from hybridnas.evaluate import evaluate
-from hybridnas.search.ladder import rung_protocol
-from hybridnas.search.plan import Plan, feasibility, make_plan
+from hybridnas.search.plan import Plan, feasibility, make_plan, rung_protocol
 from hybridnas.search.studies import read_study
 from hybridnas.space import Genome, SearchSpace
 

@@ -90,7 +90,7 @@ def problem(places: int = 4, max_macs: float = 4000, **changes: Any) -> Problem:
         "name": "tabular",
         "feasibility": known,
         "objectives": {"top1": "maximize", "macs": "minimize"},
-        "terms": lambda rung, repeat: TableTerms("letters", rung, repeat),
+        "terms": lambda place: TableTerms("letters", place.rung, place.repeat),
         "budget": Budget(trials=20),
         "sampler": Sampler(name="random"),
     }

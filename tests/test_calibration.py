@@ -27,7 +27,7 @@ from hybridnas.cost import cost
 from hybridnas.errors import ConfigError
 from hybridnas.search.calibration import CalibrationWork, Setting
 from hybridnas.search.view import StudyView
-from hybridnas.store import Store
+from hybridnas.store import Place, Store
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_a_search_looks_up_what_a_calibration_trained(store: Store) -> None:
     drive(calibration)
     raw = {"space": search_helpers.LISTED, "fidelities": [SHORT.model_dump(), LONG.model_dump()]}
     core = search_helpers.start(search_helpers.plan(**raw), store)
-    terms = [core.problem.terms(rung, 0).digest for rung in (0, 1)]
+    terms = [core.problem.terms(Place(rung)).digest for rung in (0, 1)]
     assert terms == [calibration.proxies[0].digest, calibration.judges[0].digest]
     architecture, _ = calibration.members[0]
     assert all(store.finished(architecture.digest, digest) for digest in terms)

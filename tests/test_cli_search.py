@@ -16,7 +16,8 @@ from hybridnas.search import driver
 from hybridnas.search.core import SearchCore
 from hybridnas.search.ladder import problem_of
 from hybridnas.search.observer import Observer
-from hybridnas.search.plan import Plan, register
+from hybridnas.search.plan import Plan
+from hybridnas.search.registration import register
 from hybridnas.search.studies import read_study
 from hybridnas.store import Store, engine, schema
 
@@ -98,10 +99,10 @@ def test_dry_run_takes_no_bad_database_for_a_new_one(
         ("127.0.0.1:1", "postgresql+psycopg://u:p@127.0.0.1:1/x"),
     ):
         assert words in populated.refused("search", "quickstart", "--dry-run", "--storage", url)
-    monkeypatch.setattr(schema, "revisions", lambda: ["0001", "0002", "0003", "0004"])
+    monkeypatch.setattr(schema, "revisions", lambda: ["0001", "0002", "0003", "0004", "0005"])
     for more in ([], ["--resume"]):
         message = populated.refused("search", "quickstart", "--dry-run", *more)
-        assert "this program needs 0004; run: hybridnas db upgrade" in message
+        assert "this program needs 0005; run: hybridnas db upgrade" in message
     new = ("--storage", "sqlite:///new.db")
     assert "database a new database (no " in populated.shown(
         "search", "quickstart", "--dry-run", *new
@@ -115,7 +116,7 @@ def test_a_resumed_name_is_the_databases_study(populated: Cli) -> None:
 
 
 BAD_STUDIES: list[tuple[dict[str, Any], str]] = [
-    ({"trials": 3}, r"shapes.yaml: unknown key 'trials'; allowed: name, description, space"),
+    ({"trials": 3}, r"shapes.yaml: unknown key 'trials'; allowed: task, recipe, fidelities"),
     ({"budget": {"trails": 3}}, r"unknown key 'budget.trails'; allowed: trials, hours, gpu_hours"),
     ({"space": {**helpers.SIX, "widths": 3}}, r"unknown key 'widths'; allowed: name, "),
     ({"space": "hybrid_smal"}, r"no search space 'hybrid_smal': .*hybrid_small"),
@@ -178,7 +179,7 @@ def test_a_data_set_names_what_is_missing(cli: Cli) -> None:
             "--set takes KEY=VALUE with a dotted key, got 'a..b=1'",
         ),
         (("quickstart", "--set", "budget=[1"), "--set budget: '[1' is not a YAML value"),
-        (("quickstart", "--set", "budgets.trials=1"), "unknown key 'budgets'; allowed: name"),
+        (("quickstart", "--set", "budgets.trials=1"), "unknown key 'budgets'; allowed: task"),
         (("quickstart", "--set", "fidelities.3.epochs=1"), "'3' is no index of a list of 1"),
         (("quickstart", "--ray", "127.0.0.1:1"), "no Ray head answers at '127.0.0.1:1'"),
         (

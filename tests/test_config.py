@@ -78,7 +78,7 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
     [
         (
             {"trails": 5},
-            r"tiny.yaml: unknown key 'trails'; allowed: name, description, space, task",
+            r"tiny.yaml: unknown key 'trails'; allowed: task, recipe, .*, name, ",
         ),
         ({"recipe": {"learning_rate": 1}}, r"'recipe.learning_rate'; allowed: batch_size, lr, lr_"),
         (

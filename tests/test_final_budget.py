@@ -15,7 +15,7 @@ from hybridnas.search.core import SearchCore
 from hybridnas.search.local import run_here
 from hybridnas.search.observer import Candidate
 from hybridnas.search.spending import Spending
-from hybridnas.store import Evaluation, RunRecord, Store, TrialRecord
+from hybridnas.store import Evaluation, Place, RunRecord, Store, TrialRecord
 
 FINAL = Final(retrain=3, seeds=2)
 ENDED = Evaluation(
@@ -117,8 +117,10 @@ def test_hours_keep_it_for_as_many_at_once_as_before() -> None:
     assert spending.over() is None
     assert spending.over(11, width=2) is None, "55 minutes"
     assert spending.over(11, width=1) == "hours"
-    assert spending.over(11, width=2, running=[0, 0]) == "hours", "ten minutes until they begin"
-    assert spending.over(9, width=2, running=[0, 0]) is None
+    assert spending.over(11, width=2, running=[Place(), Place()]) == "hours", (
+        "ten minutes until they begin"
+    )
+    assert spending.over(9, width=2, running=[Place(), Place()]) is None
 
 
 def test_a_finalist_is_trained_once_at_a_time_and_so_hours_are_kept(study_store: Store) -> None:

@@ -23,7 +23,7 @@ from hybridnas.search.core import SearchCore
 from hybridnas.search.finals import finalists
 from hybridnas.search.local import run_here
 from hybridnas.search.observer import Candidate
-from hybridnas.search.plan import check_registered
+from hybridnas.search.registration import check_registered
 from hybridnas.search.rows import Row
 from hybridnas.search.view import StudyView
 from hybridnas.store import Evaluation, Store

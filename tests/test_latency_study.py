@@ -17,7 +17,8 @@ from hybridnas.cli.plot import plot_front
 from hybridnas.config import parse_study
 from hybridnas.errors import ConfigError, SpaceError
 from hybridnas.profiling import load_table
-from hybridnas.search.plan import Plan, check_registered, feasibility, make_plan
+from hybridnas.search.plan import Plan, feasibility, make_plan
+from hybridnas.search.registration import check_registered
 from hybridnas.search.searcher import StudySearcher
 from hybridnas.search.view import StudyView
 from hybridnas.store import Store

@@ -16,6 +16,7 @@ from hybridnas.cli import live
 from hybridnas.cli.live import Lines, LiveView
 from hybridnas.config import Study, parse_study
 from hybridnas.search.observer import Candidate, Finished
+from hybridnas.store import Place
 
 TINY = Architecture.from_dict(
     {"stages": [{"width": 8, "blocks": [{"form": "gated", "mixer": "ssm", "repeat": 2}]}]}
@@ -167,7 +168,7 @@ def test_a_candidate_on_a_ladder_says_where_it_is(clock: Clock) -> None:
     ladder = [{"epochs": number, "resolution": 32} for number in (1, 4)]
     out = console()
     view = LiveView(study(fidelities=ladder), out)
-    view.started(replace(candidate(0), rung=1, stage="rung 2 of 2"))
+    view.started(replace(candidate(0), place=Place(1), stage="rung 2 of 2"))
     clock.now = 30
     low: dict[str, Any] = {"stage": "rung 1 of 2", "counts": False}
     high: dict[str, Any] = {"stage": "rung 2 of 2", "begins": False}

@@ -36,13 +36,13 @@ def needs(tmp_path: Path) -> Needs:
     Store.open(url).close()
     (tmp_path / "artifacts").mkdir()
     (tmp_path / "artifacts" / "seen").touch()
-    return Needs(protocol.to_json(), str(tmp_path / "artifacts"), "seen", url)
+    return Needs((protocol.to_json(),), str(tmp_path / "artifacts"), "seen", url)
 
 
 def changed(needs: Needs, **changes: object) -> Needs:
     """With another protocol."""
-    protocol = Protocol.from_json(needs.protocol).model_copy(update=changes)
-    return replace(needs, protocol=protocol.to_json())
+    protocol = Protocol.from_json(needs.protocols[0]).model_copy(update=changes)
+    return replace(needs, protocols=(protocol.to_json(),))
 
 
 def test_a_node_that_has_everything_complains_of_nothing(needs: Needs) -> None:
@@ -87,8 +87,9 @@ def test_the_first_node_that_complains_is_named(
 
     monkeypatch.setattr(ray, "nodes", lambda: known)
     monkeypatch.setattr(module, "_ask", ask)
+    protocols = [Protocol.from_json(text) for text in needs.protocols]
     with pytest.raises(ConfigError, match=r"^node bad \(10\.0\.0\.2\): no data$"):
-        check_nodes(Protocol.from_json(needs.protocol), needs.artifacts, needs.storage_url, SHARE)
+        check_nodes(protocols, needs.artifacts, needs.storage_url, SHARE)
     assert (asked, seen) == (["good", "bad"], [True])
     assert needs.artifacts is not None
     assert [path.name for path in Path(needs.artifacts).iterdir()] == ["seen"]

@@ -16,12 +16,11 @@ from hybridnas.data import data_digest
 from hybridnas.errors import ArchitectureError, ConfigError, DataError, SpaceError
 from hybridnas.search.plan import (
     Plan,
-    check_registered,
     feasibility,
     make_plan,
-    register,
     survey,
 )
+from hybridnas.search.registration import check_registered, register
 from hybridnas.search.studies import read_study
 from hybridnas.space import SearchSpace
 from hybridnas.store import Store

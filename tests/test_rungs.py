@@ -111,7 +111,7 @@ def test_a_failure_ends_a_trial_at_any_rung(study_store: Store) -> None:
     assert [(r.reason, r.stage, r.begins, r.counts) for r in notes.results] == [
         ("out_of_memory", "rung 1 of 2", True, False),
         (None, "rung 1 of 2", True, False),
-        (None, "rung 2 of 2", False, True),
+        (None, "rung 2 of 2", False, False),
     ]
 
 

@@ -55,5 +55,22 @@ def test_it_passes_the_dry_run(
     assert (found["resources"] == elastic) == (study == "cluster")
 
 
+def test_two_tasks_pass_the_dry_run(cli: Cli, tmp_path: Path) -> None:
+    imagenet(tmp_path / "imagenet")
+    ade20k(tmp_path / "ade")
+    settings = [f"task.data={tmp_path / 'imagenet'}", f"also.ade20k.task.data={tmp_path / 'ade'}"]
+    words = ["search", "imagenet_ade20k", *(word for s in settings for word in ("--set", s))]
+    found = cli.json(*words, "--dry-run")
+    other = found["also"]["ade20k"]
+    assert (found["classes"], other["task"], other["classes"]) == (100, "segmentation", 3)
+    assert [rung["candidates"] for rung in other["fidelities"]] == [
+        150,
+        found["fidelities"][1]["candidates"],
+    ]
+    assert 0.02 < found["feasible_share"] < 1, "the limits bind, and leave enough"
+    refused = cli.refused("search", "imagenet_ade20k", "--set", settings[0], "--dry-run")
+    assert "also.ade20k: task.data: " in refused
+
+
 def test_a_missing_data_set_is_said_at_once(cli: Cli) -> None:
     assert "/shared/imagenet does not exist" in cli.refused("search", "cluster", "--dry-run")

@@ -205,7 +205,7 @@ def test_a_store_shows_no_password(store: Store) -> None:
     assert "s3%7B" not in repr(store) + info.url
     assert "s3{" not in repr(store) + info.url
     assert store.url.startswith(f"{info.backend}")
-    assert info.revision == "0003"
+    assert info.revision == "0004"
     assert info.size_bytes > 10_000
     assert info.rows["nas_study"] == 1
 

@@ -74,7 +74,7 @@ def test_a_database_of_before_is_upgraded(
         f"attempt, created_at) VALUES ('{STUDY}', 0, '{ARCHITECTURE}', '{PROTOCOL}', 't', 1, "
         "'2026-01-02 03:04:05')",
     )
-    assert Store.upgrade(url) == ("0001", "0003")
+    assert Store.upgrade(url) == ("0001", "0004")
     with Store.open(url, create=False) as store:
         assert [trial.costs for trial in store.trials(STUDY)] == [{}]
         assert store.calibrations(study=STUDY) == []

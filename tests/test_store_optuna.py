@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from store_databases import ARCHITECTURE, EVALUATION, PROTOCOL, STUDY
 
 from hybridnas.errors import StoreError
-from hybridnas.store import Assignment, BegunTrial, Evaluation, Store
+from hybridnas.store import Assignment, BegunTrial, Evaluation, Place, Store
 
 pytest_plugins = ["store_databases"]
 
@@ -140,7 +140,7 @@ def test_what_is_known_comes_with_the_trial(optuna_store: Store) -> None:
     assert record is not None
     assert (record.attempt, record.evaluation) == (0, second.lease)
     optuna_store.put_protocol("next rung", "{}")
-    higher = replace(WANTED, protocol_digest="next rung", rung=1)
+    higher = replace(WANTED, protocol_digest="next rung", place=Place(1))
     lease = optuna_store.lease_or_reuse(STUDY, second.number, higher)
     assert isinstance(lease, str)
     found = optuna_store.record(lease, replace(EVALUATION, protocol_digest="next rung"))

@@ -10,7 +10,7 @@ import pytest
 from store_databases import ARCHITECTURE, EVALUATION, FAILED, PROTOCOL, STUDY, execute
 
 from hybridnas.config import Sampler
-from hybridnas.store import RunRecord, Store, schema
+from hybridnas.store import Place, RunRecord, Store, schema
 
 pytest_plugins = ["store_databases"]
 
@@ -39,7 +39,7 @@ def test_a_run_begins_with_its_lease_and_ends_with_its_evaluation(store: Store) 
     assert runs(store) == [(0, 0, PROTOCOL, None, False)]
     low = store.record(token, FAILED)
     assert runs(store) == [(0, 0, PROTOCOL, low, False)]
-    token = store.lease(STUDY, 0, ARCHITECTURE, HIGH, rung=1)
+    token = store.lease(STUDY, 0, ARCHITECTURE, HIGH, place=Place(1))
     assert runs(store) == [(0, 0, PROTOCOL, low, False), (1, 0, HIGH, None, False)]
     record = store.trial(STUDY, 0)
     assert record is not None
@@ -68,7 +68,7 @@ def test_a_reused_run(store: Store) -> None:
     store.put_study("second", {})
     known = store.record(store.lease(STUDY, 0, ARCHITECTURE, PROTOCOL), EVALUATION)
     assert known is not None
-    store.reuse("second", 5, ARCHITECTURE, PROTOCOL, known, repeat=3)
+    store.reuse("second", 5, ARCHITECTURE, PROTOCOL, known, place=Place(0, 3))
     record = store.trial("second", 5)
     assert record is not None
     expected = RunRecord(
@@ -85,7 +85,7 @@ def test_a_reused_run(store: Store) -> None:
 def test_an_earlier_run_s_evaluation_still_belongs_to_the_study(store: Store) -> None:
     store.put_protocol(HIGH, "{}")
     low = store.record(store.lease(STUDY, 0, ARCHITECTURE, PROTOCOL), EVALUATION)
-    store.lease(STUDY, 0, ARCHITECTURE, HIGH, rung=1)
+    store.lease(STUDY, 0, ARCHITECTURE, HIGH, place=Place(1))
     assert low is not None
     assert store.studies_of(low) == {STUDY}
 

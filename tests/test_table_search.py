@@ -25,7 +25,7 @@ def searched(table: Table, sampler: str, seed: int, trainings: int, store: Store
         name="table",
         feasibility=hard,
         objectives=table.objectives,
-        terms=lambda rung, repeat: TableTerms(table.name, rung, repeat),
+        terms=lambda place: TableTerms(table.name, place.rung, place.repeat),
         budget=Budget(trials=trainings),
         sampler=config,
         seed=seed,

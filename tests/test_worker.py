@@ -13,7 +13,7 @@ from hybridnas.errors import ConfigError, StoreError
 from hybridnas.evaluate import Outcome, evaluate
 from hybridnas.search import weights
 from hybridnas.search.patience import patiently
-from hybridnas.search.plan import register
+from hybridnas.search.registration import register
 from hybridnas.search.worker import _record, as_evaluation, seldom
 from hybridnas.store import Store
 from hybridnas.train import EpochRecord

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..config import Bound, Fidelity
+from ..objectives import parted
 from ..search import DEFAULT_STORAGE as DEFAULT_STORAGE
 
 Storage = Annotated[
@@ -104,11 +105,12 @@ def in_units(value: float | None) -> str:
 
 def objective_text(name: str, value: float) -> str:
     """An objective's value as people read it."""
-    if name in ("latency_ms", "train_hours"):
+    _, own = parted(name)
+    if own in ("latency_ms", "train_hours"):
         return f"{value:.3f}"
-    if name == "memory_mb":
+    if own == "memory_mb":
         return f"{value:.0f}"
-    return in_units(value) if name in ("macs", "params") else f"{value:.4f}"
+    return in_units(value) if own in ("macs", "params") else f"{value:.4f}"
 
 
 def bound_words(bounds: Mapping[str, Bound]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..config import Study
+from ..config import Final, Study
 from ..counting import pixels
 from ..errors import NoDatabaseError
 from ..store import Store
@@ -15,6 +15,8 @@ from .costs import HEADS
 if TYPE_CHECKING:
     from ..search.ladder import Rung
     from ..search.plan import Plan
+
+    Rungs = Mapping[str, Sequence[Rung]]  # of each task, by its name
 
 
 def share_words(plan: Plan, ray: str | None) -> str:
@@ -26,7 +28,7 @@ def share_words(plan: Plan, ray: str | None) -> str:
 
 def place_of(plan: Plan, storage: str, resume: bool) -> str:
     """What the database says to the study; HybridnasError where it could not run."""
-    from ..search.plan import check_registered
+    from ..search.registration import check_registered
 
     try:
         with Store.open(storage, create=False) as store:
@@ -40,7 +42,7 @@ def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
     """What `hybridnas search --dry-run` says. share, place: see share_words and place_of."""
     from ..search.ladder import ladder
 
-    rungs = ladder(plan)
+    rungs = {name: ladder(one) for name, one in plan.tasks.items()}
     found = _as_json(plan, rungs) | {"resources": share, "database": place}
     if as_json:
         print_json(found)
@@ -50,7 +52,7 @@ def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
         )
 
 
-def _as_json(plan: Plan, rungs: Sequence[Rung]) -> dict[str, Any]:
+def _as_json(plan: Plan, rungs: Rungs) -> dict[str, Any]:
     from ..search.plan import survey
 
     study: Study = plan.study
@@ -60,8 +62,25 @@ def _as_json(plan: Plan, rungs: Sequence[Rung]) -> dict[str, Any]:
         "size": plan.space.size(),
         "genes": len(plan.space.genes),
         **survey(plan),
-        "task": study.task.name,
-        "data": study.task.data,
+        **_task_as_json(plan, rungs[""], candidates(study)),
+        "also": {
+            name: _task_as_json(one, rungs[name], candidates(study))
+            for name, one in plan.also.items()
+        },
+        "rates": list(study.rates),
+        "final": study.final and study.final.model_dump(),
+        "latency": study.latency and study.latency.model_dump(),
+        "budget": study.budget.model_dump(exclude_none=True),
+        "sampler": study.sampler.name,
+    }
+
+
+def _task_as_json(
+    plan: Plan, rungs: Sequence[Rung], numbers: Sequence[int | None]
+) -> dict[str, Any]:
+    return {
+        "task": plan.study.task.name,
+        "data": plan.study.task.data,
         "classes": plan.num_classes,
         "protocol": plan.protocol.digest,
         "fidelities": [
@@ -71,26 +90,22 @@ def _as_json(plan: Plan, rungs: Sequence[Rung]) -> dict[str, Any]:
                 "image_macs": rung.image_macs,
                 "candidates": number,
             }
-            for rung, number in zip(rungs, candidates(study), strict=True)
+            for rung, number in zip(rungs, numbers, strict=True)
         ],
-        "rates": list(study.rates),
-        "final": study.final and study.final.model_dump(),
-        "latency": study.latency and study.latency.model_dump(),
-        "budget": study.budget.model_dump(exclude_none=True),
-        "sampler": study.sampler.name,
     }
 
 
-def _facts(plan: Plan, rungs: Sequence[Rung], found: Mapping[str, Any]) -> list[tuple[str, object]]:
+def _facts(plan: Plan, rungs: Rungs, found: Mapping[str, Any]) -> list[tuple[str, object]]:
     """As people read it. found: what is said as JSON."""
     from ..search.plan import counted_size
 
     study: Study = plan.study
-    limits, soft = bound_words(study.constraints.bounds()), bound_words(study.constraints.soft())
+    limits, soft = bound_words(study.bounds()), bound_words(study.soft())
     kept = f"{100 * found['feasible_share']:.0f} % of random draws keep them"
     head = HEADS.get(study.task.name, "")
     smallest, median = in_units(found["smallest_macs"]), in_units(found["median_macs"])
     size = f"{found['size']:.2e} architectures, {found['genes']} decisions"
+    also = plan.also.items()
     broken = f"{soft}; who breaks this is trained, and on no front"
     return [
         ("space", f"{plan.space.name}: {size}"),
@@ -98,8 +113,10 @@ def _facts(plan: Plan, rungs: Sequence[Rung], found: Mapping[str, Any]) -> list[
         ("constraints", f"{limits}; {kept}" if limits else "none"),
         *([("measured", broken)] if soft else []),
         ("objectives", ", ".join(f"{d} {name}" for name, d in study.objectives.items())),
-        ("task", f"{study.task.name} of {study.task.data}, {plan.num_classes} classes"),
-        ("training", _training(study, rungs)),
+        ("task", _task(plan)),
+        ("training", _training(study, plan, rungs[""])),
+        *((f"also {name}", f"{_task(p)}\n{_training(study, p, rungs[name])}") for name, p in also),
+        *([("at the end", _retraining(study.final))] if study.final else []),
         *([("latency", study.latency.setting)] if study.latency else []),
         ("sampler", study.sampler.name),
         ("budget", ", ".join(f"{name} {value:g}" for name, value in found["budget"].items())),
@@ -122,20 +139,27 @@ def candidates(study: Study) -> list[int | None]:
     return [*seen]
 
 
-def _training(study: Study, rungs: Sequence[Rung]) -> str:
-    """A line a rung, how many candidates it sees, and the retraining at the end."""
+def _training(study: Study, plan: Plan, rungs: Sequence[Rung]) -> str:
+    """A line a rung, and how many candidates it sees. plan: of one of the study's tasks."""
     lines = [
-        f"{fidelity_words(rung.fidelity)}, batches of {study.recipe.batch_size}: "
+        f"{fidelity_words(rung.fidelity)}, batches of {plan.study.recipe.batch_size}: "
         f"{rung.images:,} images x {in_units(rung.macs)} MACs (median) = "
         f"{in_units(rung.image_macs)}{_goes_on(study, place)}"
         for place, rung in enumerate(rungs)
     ]
-    if study.final is not None:
-        lines.append(
-            f"at the end the best {study.final.retrain} again with {study.final.seeds} fresh "
-            f"seeds each, on top of the trials, within hours and gpu_hours"
-        )
     return "\n".join(lines)
+
+
+def _task(plan: Plan) -> str:
+    task = plan.study.task
+    return f"{task.name} of {task.data}, {plan.num_classes} classes"
+
+
+def _retraining(final: Final) -> str:
+    return (
+        f"the best {final.retrain} again with {final.seeds} fresh seeds each, on top of the "
+        f"trials, within hours and gpu_hours"
+    )
 
 
 def _goes_on(study: Study, rung: int) -> str:

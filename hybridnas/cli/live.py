@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..config import Protocol, Study
-from ..objectives import BEST, STANDARD_ERRORS
+from ..objectives import STANDARD_ERRORS, best
 from ..search.observer import Candidate, Finished
 from .common import in_units
 
@@ -104,9 +104,9 @@ class LiveView:
         self._failed += result.reason is not None
         self._last = [*self._last[-7:], result]
         score = result.metrics.get(self._study.measured)
-        best = self._best.metrics.get(self._study.measured) if self._best else None
-        sign = 1 if BEST[self._study.measured] == "maximize" else -1
-        if result.counts and score is not None and (best is None or sign * (score - best) > 0):
+        before = self._best.metrics.get(self._study.measured) if self._best else None
+        sign = 1 if best(self._study.measured) == "maximize" else -1
+        if result.counts and score is not None and (before is None or sign * (score - before) > 0):
             self._best = result
 
     def note(self, text: str) -> None:

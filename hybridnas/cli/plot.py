@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..counting import pixels
 from ..errors import ConfigError
-from ..objectives import STANDARD_ERRORS
+from ..objectives import STANDARD_ERRORS, is_cost
 from ..search.plan import counted_size
 from ..search.view import StudyView
 
@@ -48,7 +48,7 @@ def plot_front(view: StudyView, path: Path) -> None:
     axes.set(
         xlabel=labels.get(cost, cost),
         ylabel=score,
-        xscale="log",
+        xscale="log" if is_cost(cost) else "linear",
         title=f"Pareto front of {view.study.name}",
     )
     axes.grid(alpha=0.3)

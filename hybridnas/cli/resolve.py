@@ -113,9 +113,10 @@ class Named:
     @property
     def num_classes(self) -> int:
         """Those of a study's data; ImageNet's 1000 for what is of no study."""
-        if self.view is None:
+        if self.view is None or self.row is None:
             return 1000
-        return len(next(iter(self.view.protocols.values())).class_names)
+        own = next(run.protocol_digest for run in self.row.runs if not run.task)
+        return len(self.view.protocols[own].class_names)
 
 
 def architecture_of(text: str, storage: str) -> Named:

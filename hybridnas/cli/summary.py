@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from ..counting import pixels
-from ..objectives import CLOSED_FORM, STANDARD_ERRORS
+from ..objectives import STANDARD_ERRORS, is_cost
 from ..search.plan import counted_size
 from ..search.rows import Row
 from ..search.view import StudyView
@@ -109,10 +109,14 @@ def print_status(view: StudyView) -> None:
 def _rungs(view: StudyView, found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What was trained where, for studies with a ladder or a final retraining."""
     lines = []
-    if len(found["rungs"]) > 1:
-        words = map(fidelity_words, view.study.fidelities)
-        tallies = map(_tally, found["rungs"])
-        rows = (f"{name}: {tally}" for name, tally in zip(words, tallies, strict=True))
+    own = [("", rung, each) for rung, each in enumerate(found["rungs"])]
+    others = [(n, rung, e) for _, rung, each in own for n, e in each.get("also", {}).items()]
+    if len(own + others) > 1:
+        rows = [
+            f"{task and f'{task}, '}{fidelity_words(view.study.tasks[task].fidelities[rung])}: "
+            f"{_tally(each)}"
+            for task, rung, each in own + others
+        ]
         lines.append(("rungs", "\n".join(rows)))
     if (final := found["retraining"]) is not None:
         wanted = f"the best {final['retrain']}, {final['seeds']} seeds each"
@@ -131,7 +135,7 @@ def print_front(view: StudyView) -> None:
     if not view.finished:
         typer.echo(f"Study {name} has no results yet; its trials: {_counts(view.counts())}.")
         return
-    soft = view.study.constraints.soft()
+    soft = view.study.soft()
     if not view.judged:
         best, again = _one_line(view, view.best(1)[0]), len(view.retrained)
         those = f"{again} retrained" if again else f"{len(view.finished)} results"
@@ -175,7 +179,7 @@ def write_csv(view: StudyView) -> None:
     """The front on stdout, one line a member."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     errors = [STANDARD_ERRORS[name] for name in view.objectives if name in STANDARD_ERRORS]
-    measured = [name for name in view.objectives if name not in CLOSED_FORM]
+    measured = [name for name in view.objectives if not is_cost(name)]
     spreads = [f"{name}_spread" for name in measured]
     tail = [*errors, "stages", "seeds", *spreads]
     writer.writerow(["trial", "arch", *view.objectives, "params", *tail])

@@ -10,9 +10,10 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 
 from ..errors import ConfigError
-from ..objectives import STANDARD_ERRORS, Direction
+from ..objectives import STANDARD_ERRORS, Direction, named
 from ..store import Evaluation
 from .feasibility import Subject
+from .problem import Evaluations, figure_of
 
 
 def open_optuna_study(
@@ -62,17 +63,22 @@ def architecture_attributes(architecture: Subject, costs: Mapping[str, float]) -
 
 
 def result_attributes(
-    evaluation: Evaluation, figures: Sequence[str], reused: bool
+    evaluations: Evaluations, figures: Sequence[str], reused: bool
 ) -> dict[str, Any]:
-    """What the dashboard shows of how an evaluation ended. figures: that the study asks for."""
+    """What the dashboard shows of how a trial's last evaluations, by task, ended.
+
+    figures: that the study asks for. reused: the last of them was known before.
+    """
     # Only what people sort and filter by.
-    timing = evaluation.timing
     scored = [*figures, *(STANDARD_ERRORS[name] for name in figures if name in STANDARD_ERRORS)]
-    found: dict[str, Any] = {name: evaluation.figure(name) for name in scored}
-    found |= {name: timing.get(name) for name in ("total_s", "train_images_per_second")}
-    found |= {"reason": evaluation.reason, "message": evaluation.message}
+    found: dict[str, Any] = {name: figure_of(evaluations, name) for name in scored}
+    for task, evaluation in evaluations.items():
+        own: dict[str, Any] = {"reason": evaluation.reason, "message": evaluation.message}
+        own |= {n: evaluation.timing.get(n) for n in ("total_s", "train_images_per_second")}
+        own |= {"evaluation": evaluation.id}
+        found |= {named(task, name): value for name, value in own.items()}
     kept = {name: value for name, value in found.items() if value is not None}
-    return kept | {"evaluation": evaluation.id} | ({"reused": True} if reused else {})
+    return kept | ({"reused": True} if reused else {})
 
 
 def gpu_seconds(evaluation: Evaluation | None) -> float:

@@ -16,7 +16,7 @@ from ..config import LONGEST_NAME, Fidelity, Protocol, Study
 from ..errors import ConfigError
 from ..objectives import OF_THE_STUDY
 from ..rank_correlation import FEWEST
-from ..store import Evaluation, Store
+from ..store import Evaluation, Place, Store
 from .agreement import Judged, agreement
 from .feasibility import Costs
 from .leases import evaluation_of
@@ -130,7 +130,7 @@ class CalibrationWork:
         number = self._numbers.setdefault(key, max(self._numbers.values(), default=-1) + 1)
         self.store.put_architecture(job.digest, job.architecture.to_json())
         top = len(self.study.fidelities) - 1  # a trial here has one run, which ends it
-        token = self.store.lease(self.study.name, number, *key, rung=top)
+        token = self.store.lease(self.study.name, number, *key, place=Place(top))
         recorded = {name: v for name, v in job.costs.items() if name not in OF_THE_STUDY}
         candidate = Candidate(
             number, token, job.architecture, job.digest, job.costs, job.protocol, recorded

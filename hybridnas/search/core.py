@@ -2,28 +2,29 @@
 
 It knows neither Ray nor training nor vision: whoever drives it asks for a candidate, has it
 evaluated under the candidate's lease, and settles it. A trial is one proposal; it is evaluated at
-the rungs of a ladder, one after the other as far as it gets, and perhaps again at the end.
+the rungs of a ladder, one after the other as far as it gets, and perhaps again at the end; at each
+on all tasks of the study, one after the other.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-from ..objectives import CLOSED_FORM
-from ..store import Evaluation, RunRecord, Store
+from ..objectives import is_cost, named
+from ..store import Evaluation, Place, RunRecord, Store
+from .agenda import Agenda, Job
 from .attributes import result_attributes
 from .fresh import FreshProposals
 from .leases import evaluation_of
 from .ledger import Ledger
 from .observer import Candidate, Finished, Observer, Silent
-from .problem import Problem
+from .problem import Evaluations, Problem
 from .proposer import Proposer
 from .samplers import make_sampler
 from .spending import Spending
-from .standing import Standing, Trial, last_run, rung_words, unsettled
+from .standing import Standing, Trial, rung_words, untold
 
 
 class SearchCore:
@@ -37,20 +38,16 @@ class SearchCore:
         self.running: dict[int, Candidate] = {}
         self._ledger = Ledger(problem, store)
         self._standing = Standing(problem)
-        self._exhausted = False
-        self._spent: str | None = None
-        self._width = 1  # candidates at once
+        self._first = Place(task=problem.tasks[0])  # where every trial begins
         seed, hard, objectives = problem.seed, problem.feasibility, problem.objectives
         sampler, ways = make_sampler(problem.sampler, hard, objectives, seed), objectives.values()
         self._proposer = Proposer(self.space.genes, list(ways), sampler, hard.num_slacks)
         self._seeds = {self.space.decode(genome).digest for genome in problem.references}
         self._fresh = FreshProposals(hard, self._proposer, seed, problem.references)
         before_s = sum(s.duration_s for s in store.sessions(self.name) if s.ended_at)
-        self._spending = Spending(problem.budget, before_s, problem.top)
-        for trial in self._ledger.trials:
-            self._remember(trial)
-        self._queue: deque[tuple[int, int]] = deque()  # number and rung
-        self._take_up(unsettled(self._ledger.trials, self._ledger.records))
+        self._spending = Spending(problem.budget, before_s, problem.top, problem.tasks)
+        self._agenda = Agenda(problem, self._standing, self._spending, self.running)
+        self._take_up([(trial.number, self._remember(trial)) for trial in self._ledger.trials])
         self._spending.recall(self._ledger.records.values())
 
     @property
@@ -69,25 +66,21 @@ class SearchCore:
 
         None also while what runs decides whether there will be more.
         """
-        if (spent := self._spending.over()) is not None:
-            return spent
-        over = None if self._queue else self._search_is_over()
-        if over is None or self.problem.final is None:
-            return over
-        return None if self._searching or self._standing.finals.left() else over
+        return self._agenda.stop_reason
 
     def ask(self) -> Candidate | None:
         """The next candidate to evaluate, or None: there is none (see `stop_reason`), or none
         until something that runs has ended.
 
-        First what an earlier run left unfinished, then who may go on to a higher rung, then
-        references, then the sampler's proposals; at the end of the search the retrainings. What
-        is known already is told at once and not returned.
+        First what an earlier run left unfinished and who goes on with another task, then who may
+        go on to a higher rung, then references, then the sampler's proposals; at the end of the
+        search the retrainings. What is known already is told at once and not returned.
         """
+        agenda = self._agenda
         while self.stop_reason is None:
-            if self._queue:
-                candidate = self._adopt(*self._queue.popleft())
-            elif (job := self._job()) is not None:
+            if agenda.left:
+                candidate = self._adopt(*agenda.left.popleft())
+            elif (job := agenda.next() or self._new()) is not None:
                 candidate = self._begin(*job)
             elif self.running:
                 return None
@@ -95,7 +88,7 @@ class SearchCore:
                 continue  # just now it was found that nothing is left to propose
             if candidate is not None:
                 self.running[candidate.number] = candidate
-                self._width = max(self._width, len(self.running))
+                agenda.began()
                 self.observer.started(candidate)
                 return candidate
         return None
@@ -107,32 +100,30 @@ class SearchCore:
         """
         candidate = self.running[number]
         evaluation = evaluation_of(self.store, self.name, candidate)
-        self._tell(number, candidate.rung, candidate.repeat, evaluation, reused=False)
+        self._tell(number, candidate.place, evaluation, reused=False)
         return evaluation.reason
 
     def release(self) -> None:
         """What is running is for a later run (after an interruption)."""
         for number, candidate in list(self.running.items()):
-            place = candidate.rung, candidate.repeat
-            record = self._ledger.record(number)
-            assert record is not None, "a candidate was leased before it was given out"
-            run = next(run for run in record.runs if (run.rung, run.repeat) == place)
+            run = self._run(number, candidate.place)
+            assert run is not None, "a candidate was leased before it was given out"
             if run.evaluation is not None:
-                self._tell(number, *place, run.evaluation, run.reused)
+                self._tell(number, run.place, run.evaluation, run.reused)
             else:
                 self.lost(number)
+        self._put_back_waiting()
 
     def lost(self, number: int) -> None:
         """A candidate ended without a result: it is put back into the queue."""
-        candidate = self.running.pop(number)
-        if candidate.repeat:  # what is left to retrain is known without a queue
-            self._ledger.mark([number], "waiting")
-        else:
-            self._ledger.put_back(number)
-            self._queue.append((number, candidate.rung))
+        place = self.running.pop(number).place
+        self._put_back(number, place)
+        if not place.repeat:  # what is left to retrain is known without a queue
+            self._agenda.left.append((number, place))
 
     def close(self) -> None:
         """The budget has ended, and nothing runs: who waits between rungs goes no further."""
+        self._put_back_waiting()
         waiting = self._standing.halving.waiting()
         self._ledger.mark(waiting, "pruned")
         for number in waiting:
@@ -140,69 +131,60 @@ class SearchCore:
             self._proposer.prune(number)
             self._standing.halving.leaves(number)
 
-    def _remember(self, trial: FrozenTrial) -> None:
-        """A trial that an earlier run made, with all that the database says of it."""
-        said, over = trial.user_attrs, trial.state.is_finished()
-        costs = {name: float(said[name]) for name in CLOSED_FORM if name in said}
+    def _put_back(self, number: int, place: Place) -> None:
+        """Nobody evaluates it there any more: a later run is to."""
+        if place.repeat:
+            self._ledger.mark([number], "waiting")
+        else:
+            self._ledger.put_back(number)
+
+    def _put_back_waiting(self) -> None:
+        """Who is to go on with another task, later."""
+        while self._agenda.further:
+            self._put_back(*self._agenda.further.popleft())
+
+    def _remember(self, trial: FrozenTrial) -> list[RunRecord] | None:
+        """A trial that an earlier run made, with all that the database says of it; what of that
+        the run did not take in (`untold`)."""
+        said, number = trial.user_attrs, trial.number
+        costs = {name: float(value) for name, value in said.items() if is_cost(name)}
         known = Trial(trial.params, said["arch"], costs, said["arch digest"] in self._seeds)
-        self._standing.recall(trial.number, known, self._ledger.records.get(trial.number), over)
+        record = self._ledger.records.get(number)
+        left = untold(trial, record)
+        told = [run for run in record.runs if run not in (left or ())] if record else []
+        self._standing.recall(number, known, told, trial.state.is_finished())
         self._fresh.saw(said["arch digest"])
         self._proposer.remember(trial, known.scores)
+        return left and sorted(left, key=self._standing.order)
 
-    def _take_up(self, left: Mapping[int, RunRecord | None]) -> None:
+    def _take_up(self, trials: Sequence[tuple[int, list[RunRecord] | None]]) -> None:
         """What an earlier run left: results that it missed are told, the rest is to be queued."""
-        at_their_first = sum(run is None or run.rung == 0 for run in left.values())
-        self.observer.began(len(self._standing.trials) - at_their_first)
-        for number, run in left.items():
-            if run is not None and run.evaluation is not None:
-                self._tell(number, run.rung, 0, run.evaluation, run.reused)
-                continue
-            self._ledger.put_back(number)
-            self._queue.append((number, run.rung if run else 0))
+        left = [(number, runs) for number, runs in trials if runs is not None]
+        at_their_first = sum(not runs or runs[0].rung == 0 for _, runs in left)
+        self.observer.began(len(trials) - at_their_first)
+        for number, runs in left:
+            place: Place | None = self._first
+            for run in runs:
+                self._standing.halving.begins(run.rung, number)
+                if run.evaluation is None:
+                    place = run.place
+                elif self._standing.is_last(run):
+                    self._tell(number, run.place, run.evaluation, run.reused)
+                    place = None
+                else:
+                    _, place = self._standing.takes_in(number, run)
+            if place is not None:
+                self._ledger.put_back(number)
+                self._agenda.left.append((number, place))
 
-    def _search_is_over(self) -> str | None:
-        """Why the search itself ends, perhaps for the retraining to begin; None: it goes on."""
-        final, finals = self.problem.final, self._standing.finals
-        if final is not None and self._spent is None:
-            running = [c.rung for c in self.running.values() if not c.repeat]
-            # A finalist is trained once at a time.
-            width = min(final.retrain, max(self._width, self._spending.width))
-            self._spent = self._spending.over(finals.to_come, width, running)
-        if self._spent is not None:
-            return self._spent
-        if self._may_propose or self._standing.halving.next() is not None:
+    def _new(self) -> Job | None:
+        """The trial of a new proposal; None where none is wanted, or none was found that is new
+        and fits."""
+        if not self._agenda.may_propose:
             return None
-        top = self.problem.top
-        if any(not c.repeat and c.rung < top for c in self.running.values()):
-            return None
-        return "exhausted" if self._exhausted and not self._standing.all_proposed else "trials"
-
-    @property
-    def _searching(self) -> bool:
-        """Whether something runs whose score may decide who is trained again."""
-        return any(not candidate.repeat for candidate in self.running.values())
-
-    @property
-    def _may_propose(self) -> bool:
-        return not (self._exhausted or self._standing.all_proposed)
-
-    def _job(self) -> tuple[int, int, int] | None:
-        """What to evaluate next, as trial, rung and repeat; None: nothing, or nothing yet."""
-        if self._search_is_over() is not None:
-            left = [] if self._searching else self._standing.finals.left()
-            jobs = ((n, self.problem.top, repeat) for n, repeat in left if n not in self.running)
-            return next(jobs, None)
-        goes_on = self._standing.halving.next()
-        if goes_on is not None:
-            return *goes_on, 0
-        new = self._new() if self._may_propose else None
-        return None if new is None else (new, 0, 0)
-
-    def _new(self) -> int | None:
-        """The trial of a new proposal; None when none was found that is new and fits."""
         proposal = self._fresh.next()
         if proposal is None:
-            self._exhausted = True
+            self._agenda.exhausted = True
             return None
         slacks = self.problem.feasibility.slacks(proposal.costs)
         number = self._ledger.create(proposal, self._proposer.distributions, slacks)
@@ -213,26 +195,32 @@ class SearchCore:
             proposal.costs,
             proposal.digest in self._seeds,
         )
-        return number
+        return number, self._first
 
-    def _adopt(self, number: int, rung: int) -> Candidate | None:
+    def _run(self, number: int, place: Place) -> RunRecord | None:
+        """A trial's run as it is now; None where it was never leased there."""
+        record = self._ledger.record(number)
+        runs = record.runs if record else ()
+        return next((run for run in runs if run.place == place), None)
+
+    def _adopt(self, number: int, place: Place) -> Candidate | None:
         """What an earlier run left, leased again; None when its result came after all."""
-        run = last_run(self._ledger.record(number))
+        run = self._run(number, place)
         if run is not None and run.evaluation is not None:
-            self._tell(number, run.rung, 0, run.evaluation, run.reused)
+            self._tell(number, place, run.evaluation, run.reused)
             return None
         self._ledger.take_up(number)
-        return self._begin(number, rung, 0)
+        return self._begin(number, place)
 
-    def _begin(self, number: int, rung: int, repeat: int) -> Candidate | None:
+    def _begin(self, number: int, place: Place) -> Candidate | None:
         """A candidate under a new lease, or None when its evaluation is known and was told."""
         trial, problem = self._standing.trials[number], self.problem
-        if not repeat:
-            self._standing.halving.begins(rung, number)
-        architecture, terms = self.space.decode(trial.genome), problem.terms(rung, repeat)
-        found = self._ledger.lease(number, architecture, trial.costs, terms, rung, repeat)
+        if not place.repeat:
+            self._standing.halving.begins(place.rung, number)
+        architecture = self.space.decode(trial.genome)
+        found = self._ledger.lease(number, architecture, trial.costs, place)
         if isinstance(found, Evaluation):
-            self._tell(number, rung, repeat, found, reused=True)
+            self._tell(number, place, found, reused=True)
             return None
         return Candidate(
             number=number,
@@ -240,61 +228,77 @@ class SearchCore:
             architecture=architecture,
             digest=architecture.digest,
             costs=trial.costs,
-            protocol=terms,
-            recorded=problem.recorded_costs(trial.genome, trial.costs, rung),
-            rung=rung,
-            repeat=repeat,
-            stage=problem.stage(rung, repeat),
-            keeps_weights=rung == problem.top and not repeat,
+            protocol=problem.terms(place),
+            recorded=problem.recorded_costs(trial.genome, trial.costs, place),
+            place=place,
+            stage=problem.stage(place),
+            # Exports are of the first task.
+            keeps_weights=place == self._first._replace(rung=problem.top),
         )
 
-    def _tell(
-        self, number: int, rung: int, repeat: int, evaluation: Evaluation, reused: bool
-    ) -> None:
+    def _tell(self, number: int, place: Place, evaluation: Evaluation, reused: bool) -> None:
         """Takes in how a run ended, and tells whoever is to know."""
         self.running.pop(number, None)
-        trial, top = self._standing.trials[number], self.problem.top
-        values = self._standing.values(number, evaluation)
-        if repeat:
-            self._standing.finals.ended(number, repeat)
-        elif values is not None and rung < top:
-            self._standing.passed(number, rung, values)
-            self._proposer.inform(number, trial.scores)
-            named = zip(self.problem.measured, trial.scores[-1], strict=True)
-            self._ledger.note(number, {f"{rung_words(rung)}{name}": value for name, value in named})
+        problem, standing = self.problem, self._standing
+        rung, repeat, task = place
+        run = RunRecord(
+            rung=rung,
+            repeat=repeat,
+            task=task,
+            protocol_digest=evaluation.protocol_digest,
+            evaluation=evaluation,
+            reused=reused,
+        )
+        found, left = standing.takes_in(number, run)
+        if left is not None:
+            self._agenda.further.append((number, left))
+        elif repeat:
+            standing.finals.ended(number, repeat)
         else:
-            self._end(number, evaluation, values, reused)
-        self._spending.ended(evaluation, rung, reused)
+            self._rung_ended(number, rung, found, reused)
+        self._spending.ended(evaluation, place, reused)
+        trial = standing.trials[number]
         self.observer.finished(
             Finished(
                 number,
                 trial.short,
                 trial.costs,
-                evaluation.metrics,
+                {named(t, own): v for t, e in found.items() for own, v in e.metrics.items()},
                 evaluation.timing.get("total_s") or 0.0,
                 evaluation.reason,
                 evaluation.message,
                 reused,
-                begins=not (rung or repeat),
-                counts=rung == top and not repeat,
-                stage=self.problem.stage(rung, repeat),
+                begins=place == self._first,
+                counts=rung == problem.top and not repeat and self._is_kept(number, found),
+                stage=problem.stage(place),
             )
         )
 
+    def _is_kept(self, number: int, found: Evaluations) -> bool:
+        return self._standing.values(number, found) is not None and self.problem.is_kept(found)
+
+    def _rung_ended(self, number: int, rung: int, found: Evaluations, reused: bool) -> None:
+        """A trial's evaluations at a rung have ended: all of them, or one of them badly."""
+        problem, trial = self.problem, self._standing.trials[number]
+        values = self._standing.values(number, found)
+        if values is None or rung == problem.top:
+            self._end(number, found, values, reused)
+            return
+        self._standing.passed(number, rung, values)
+        self._proposer.inform(number, trial.scores)
+        scores = zip(problem.measured, trial.scores[-1], strict=True)
+        self._ledger.note(number, {f"{rung_words(rung)}{name}": score for name, score in scores})
+
     def _end(
-        self,
-        number: int,
-        evaluation: Evaluation,
-        values: tuple[float, ...] | None,
-        reused: bool,
+        self, number: int, found: Evaluations, values: tuple[float, ...] | None, reused: bool
     ) -> None:
         """Ends a trial: with its values at the top, or because it failed."""
         state = TrialState.FAIL if values is None else TrialState.COMPLETE
-        said = result_attributes(evaluation, self.problem.figures, reused)
+        said = result_attributes(found, self.problem.figures, reused)
         costs = self._standing.trials[number].costs
-        slacks = None if values is None else self.problem.slacks(evaluation, costs)
+        slacks = None if values is None else self.problem.slacks(found, costs)
         self._ledger.end(number, state, values, said, slacks)
         self._proposer.tell(number, values, slacks)
         self._standing.halving.leaves(number)
         if values is not None:
-            self._standing.completed(number, values, evaluation)
+            self._standing.completed(number, values, found)

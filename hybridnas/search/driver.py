@@ -29,7 +29,8 @@ from .ladder import problem_of
 from .machine import Share, share_of
 from .nodes import Room, alive_hosts, alive_nodes, check_nodes, gone_nodes
 from .observer import Observer, Silent
-from .plan import Plan, register
+from .plan import Plan
+from .registration import register
 from .retention import prune_weights
 from .retries import Retries
 from .searcher import StopWhenAsked, StudySearcher, Work
@@ -149,7 +150,9 @@ def _work(
             share = share_of(plan.study, alive_nodes())
             if address_of(address) != LOCAL:
                 work.observer.note("looking at the nodes")
-                check_nodes(plan.protocol, folder, work.store.url, share)
+                check_nodes(
+                    [one.protocol for one in plan.tasks.values()], folder, work.store.url, share
+                )
             work.observer.note(share.words)
             reason = _tune(work, plan.study.resources, heart, share, folder, evaluate)
     return reason

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import statistics
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from ..config import Fidelity
 from ..cost import cost
 from ..space import Genome
+from ..store import Place
 from ..tasks import TASKS
 from .feasibility import Costs
 from .plan import Plan, counted_costs, feasibility, fitting_references, run_protocol
@@ -60,21 +61,24 @@ def ladder(plan: Plan) -> list[Rung]:
 
 def problem_of(plan: Plan) -> Problem:
     """A study as the search core sees it."""
-    study, top = plan.study, plan.study.fidelity
+    study = plan.study
 
-    def recorded(genome: Genome, rung: int) -> Costs:
+    def recorded(genome: Genome, place: Place) -> Costs:
         # Of an evaluation's own resolution, which another study may read.
-        resolution = study.fidelities[rung].resolution
-        return counted_costs(plan, plan.space.decode(genome), resolution)
+        task = plan.tasks[place.task]
+        resolution = task.study.fidelities[place.rung].resolution
+        return counted_costs(task, plan.space.decode(genome), resolution)
 
-    one_size = all(f.resolution == top.resolution for f in study.fidelities)
+    sizes = [{f.resolution for f in task.fidelities} for task in study.tasks.values()]
+    one_size = all(len(of_a_task) == 1 for of_a_task in sizes)
     return Problem(
         name=study.name,
         feasibility=feasibility(plan),
         objectives=study.objectives,
-        soft=study.constraints.soft(),
-        terms=partial(run_protocol, plan),
+        soft=study.soft(),
+        terms=cache(partial(run_protocol, plan)),
         budget=study.budget,
+        tasks=[*study.tasks],
         rates=study.rates,
         final=study.final,
         sampler=study.sampler,

@@ -12,11 +12,11 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ..objectives import OF_THE_STUDY
-from ..store import Assignment, Evaluation, Store, TrialRecord
+from ..store import Assignment, Evaluation, Place, Store, TrialRecord
 from .attributes import architecture_attributes, open_optuna_study
 from .feasibility import Costs, Subject
 from .fresh import Proposal
-from .problem import Problem, Terms
+from .problem import Problem
 from .proposer import CONSTRAINTS, Distributions
 
 
@@ -48,31 +48,25 @@ class Ledger:
             user_attrs=architecture_attributes(architecture, proposal.costs),
             system_attrs={**proposal.notes, CONSTRAINTS: list(slacks)},
         )
-        wanted = self._wanted(architecture, proposal.costs, self._problem.terms(0, 0), 0, 0)
+        first = Place(task=self._problem.tasks[0])
+        wanted = self._wanted(architecture, proposal.costs, first)
         begun = self._store.begin_trial(self._name, template, wanted)
         self._ids[begun.number] = begun.trial_id
         self._first_leases[begun.number] = begun.lease
         return begun.number
 
     def lease(
-        self,
-        number: int,
-        architecture: Subject,
-        costs: Costs,
-        terms: Terms,
-        rung: int,
-        repeat: int,
+        self, number: int, architecture: Subject, costs: Costs, place: Place
     ) -> str | Evaluation:
         """The token of a new lease; or the evaluation, given to the trial, where it is known."""
         first = self._first_leases.pop(number, None)
         if first is not None:  # it came with the trial
             return first
-        wanted = self._wanted(architecture, costs, terms, rung, repeat)
+        wanted = self._wanted(architecture, costs, place)
         return self._store.lease_or_reuse(self._name, number, wanted)
 
-    def _wanted(
-        self, architecture: Subject, costs: Costs, terms: Terms, rung: int, repeat: int
-    ) -> Assignment:
+    def _wanted(self, architecture: Subject, costs: Costs, place: Place) -> Assignment:
+        terms = self._problem.terms(place)
         if terms.digest not in self._put:
             self._store.put_protocol(terms.digest, terms.to_json())
             self._put.add(terms.digest)
@@ -81,9 +75,8 @@ class Ledger:
             architecture_json=architecture.to_json(),
             protocol_digest=terms.digest,
             costs={name: costs[name] for name in OF_THE_STUDY if name in costs},
-            rung=rung,
-            repeat=repeat,
-            figures=tuple(self._problem.figures),
+            place=place,
+            figures=tuple(self._problem.figures_of(place.task)),
         )
 
     def record(self, number: int) -> TrialRecord | None:

@@ -60,7 +60,7 @@ def share_of(study: Study, nodes: Sequence[Node]) -> Share:
     Raises ConfigError, also where it asks for what only GPUs measure, and there are none.
     """
     share = fit(study.resources, nodes)
-    if not share.gpus and "memory_mb" in {*study.objectives, *study.constraints.soft()}:
+    if not share.gpus and "memory_mb" in {*study.objectives, *study.soft()}:
         raise ConfigError(
             "memory_mb is measured on GPUs, and candidates get none here: leave it out of "
             "objectives and constraints"

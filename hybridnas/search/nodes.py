@@ -32,10 +32,10 @@ _LOOK_EVERY_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What every node must find: the protocol's data and weights, the folder that artifacts go to
+    """What every node must find: the protocols' data and weights, the folder that artifacts go to
     (None: none are kept), with the name of a file that was just put there, and the database."""
 
-    protocol: str
+    protocols: tuple[str, ...]
     artifacts: str | None
     marker: str
     storage_url: str
@@ -80,7 +80,9 @@ class Room:
         return self._room
 
 
-def check_nodes(protocol: Protocol, artifacts: str | None, storage_url: str, share: Share) -> None:
+def check_nodes(
+    protocols: Sequence[Protocol], artifacts: str | None, storage_url: str, share: Share
+) -> None:
     """Whether the nodes that can train candidates see the data, the weights to start from, the
     folder for artifacts and the database as this machine does.
 
@@ -88,7 +90,8 @@ def check_nodes(protocol: Protocol, artifacts: str | None, storage_url: str, sha
     """
     able = [node for node in ray.nodes() if node["Alive"] and share.room([node["Resources"]])]
     with _marked(artifacts) as marker:
-        needs = Needs(protocol.to_json(), artifacts, marker, storage_url)
+        texts = tuple(protocol.to_json() for protocol in protocols)
+        needs = Needs(texts, artifacts, marker, storage_url)
         for node, complaint in zip(able, _ask(able, needs), strict=True):
             if complaint is not None:
                 raise ConfigError(f"node {_name(node)}: {complaint}")
@@ -96,13 +99,13 @@ def check_nodes(protocol: Protocol, artifacts: str | None, storage_url: str, sha
 
 def complaint_about(needs: Needs) -> str | None:
     """What the machine that this runs on does not find; None: nothing. For `check_nodes`."""
-    protocol = Protocol.from_json(needs.protocol)
-    task = protocol.task
     try:
-        if task.data != DIGITS and TASKS[task.name].class_names(task) != protocol.class_names:
-            return f"task.data: {task.data} has other classes there than here"
-        if protocol.init != FRESH and not Path(protocol.init).is_file():
-            return f"init: there is no file {protocol.init}"
+        for protocol in map(Protocol.from_json, needs.protocols):
+            task = protocol.task
+            if task.data != DIGITS and TASKS[task.name].class_names(task) != protocol.class_names:
+                return f"task.data: {task.data} has other classes there than here"
+            if protocol.init != FRESH and not Path(protocol.init).is_file():
+                return f"init: there is no file {protocol.init}"
         if needs.artifacts is not None and not _exists(f"{needs.artifacts}/{needs.marker}"):
             return (
                 f"artifacts: {needs.artifacts} is not the folder that it is here; give one that "

@@ -6,6 +6,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..store import FIRST, Place
 from .feasibility import Subject
 from .problem import Terms
 
@@ -15,8 +16,8 @@ class Candidate:
     """One architecture that is to be evaluated under the terms of a rung.
 
     token: the lease that its result must carry. costs: macs, params and what else is known of it
-    in closed form; recorded: of these, what its evaluation is to hold. stage: its rung or seed in
-    words. keeps_weights: its weights may be asked for later.
+    in closed form; recorded: of these, what its evaluation is to hold. place: which of its trial's
+    evaluations; stage: that in words. keeps_weights: its weights may be asked for later.
     """
 
     number: int
@@ -26,17 +27,26 @@ class Candidate:
     costs: Mapping[str, float]
     protocol: Terms
     recorded: Mapping[str, float]
-    rung: int = 0
-    repeat: int = 0
+    place: Place = FIRST
     stage: str = ""
     keeps_weights: bool = True
+
+    @property
+    def rung(self) -> int:
+        return self.place.rung
+
+    @property
+    def repeat(self) -> int:
+        return self.place.repeat
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
     """How a candidate's evaluation ended. reused: it had been evaluated before.
 
-    begins: it was its trial's first. counts: its score is the trial's. stage: see Candidate.
+    metrics: with those of tasks that were evaluated before it, as objectives are called.
+    begins: it was its trial's first. counts: with it the trial ended well, within all constraints.
+    stage: see Candidate.
     """
 
     number: int

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..architecture import Architecture
-from ..config import Fidelity, Protocol, Study, parse_study
+from ..config import Fidelity, Protocol, Study
 from ..cost import cost, input_size
 from ..counting import Size, pixels
 from ..data import DIGITS
 from ..data.readers import full_path
-from ..errors import ConfigError, SpaceError
+from ..errors import ConfigError, HybridnasError, SpaceError
+from ..objectives import named
 from ..profiling import LatencyTable, load_table
 from ..reference import REFERENCES, reference
 from ..space import Genome, SearchSpace
-from ..store import Store
+from ..store import Place
 from ..tasks import TASKS
 from ..train import (
     FRESH,
@@ -30,29 +31,32 @@ from ..train import (
     network_of,
     read_weights,
 )
-from .feasibility import Feasibility
+from .feasibility import CostOf, Feasibility
 from .genome_cost import GenomeCost
 from .samplers import make_sampler
-
-# What a resumed study may change: when to stop, where to run, who proposes.
-_FREE = {
-    *("description", "budget", "halving", "final", "resources", "sampler"),
-    *("artifacts", "keep_weights", "references"),
-}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A study whose space, data and constraints were found and fit together."""
+    """A study whose space, data and constraints were found and fit together.
+
+    protocol: of its own task, at the top of the ladder. also: a plan for each other task.
+    """
 
     study: Study
     space: SearchSpace
     protocol: Protocol
     latency: LatencyTable | None = None
+    also: Mapping[str, Plan] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
         return len(self.protocol.class_names)
+
+    @property
+    def tasks(self) -> dict[str, Plan]:
+        """A plan for each task of the study, in the order in which candidates are evaluated."""
+        return {"": self, **self.also}
 
     @property
     def config(self) -> dict[str, Any]:
@@ -66,9 +70,10 @@ def rung_protocol(plan: Plan, fidelity: Fidelity, seed: int | None = None) -> Pr
     return plan.protocol.model_copy(update=update)
 
 
-def run_protocol(plan: Plan, rung: int, repeat: int) -> Protocol:
+def run_protocol(plan: Plan, place: Place) -> Protocol:
     """The same for a run of a trial; its repeats have the seeds that follow the study's."""
-    return rung_protocol(plan, plan.study.fidelities[rung], plan.study.seed + repeat)
+    task, seed = plan.tasks[place.task], plan.study.seed + place.repeat
+    return rung_protocol(task, task.study.fidelities[place.rung], seed)
 
 
 def make_plan(study: Study) -> Plan:
@@ -77,6 +82,23 @@ def make_plan(study: Study) -> Plan:
     Raises HybridnasError.
     """
     space = SearchSpace.load(study.space)
+    own = _plan_task(study.alone(""), space)
+    others = {name: _plan_other(study, name, space) for name in study.also}
+    found = {
+        name: study.also[name].model_copy(update={"task": p.study.task, "init": p.study.init})
+        for name, p in others.items()
+    }
+    whole = own.study.model_copy(update={"also": found, "objectives": study.objectives})
+    plan = replace(own, study=whole, also=others)
+    hard = feasibility(plan)
+    hard.check()
+    make_sampler(study.sampler, hard, study.objectives, 0)  # refuses what it cannot search
+    fitting_references(plan)
+    return plan
+
+
+def _plan_task(study: Study, space: SearchSpace) -> Plan:
+    """Of a study with one task, with its data and weights looked at."""
     task = TASKS[study.task.name]
     check_recipe(study.recipe)
     task.check(study.recipe)
@@ -88,11 +110,14 @@ def make_plan(study: Study) -> Plan:
     )
     plan = Plan(study, space, protocol, latency)
     _check_networks(plan)
-    hard = feasibility(plan)
-    hard.check()
-    make_sampler(study.sampler, hard, study.objectives, 0)  # refuses what it cannot search
-    fitting_references(plan)
     return plan
+
+
+def _plan_other(study: Study, name: str, space: SearchSpace) -> Plan:
+    try:
+        return _plan_task(study.alone(name), space)
+    except HybridnasError as error:
+        raise type(error)(f"also.{name}: {error}") from None
 
 
 def _with_full_paths(study: Study) -> Study:
@@ -184,9 +209,25 @@ def counted_costs(plan: Plan, architecture: Architecture, resolution: int) -> di
 def feasibility(plan: Plan) -> Feasibility:
     """The study's hard constraints over its space, costs counted at its resolution."""
     size, task = counted_size(plan.study), plan.study.task
-    costs = GenomeCost(plan.space, size, task.name, plan.num_classes, task.head_width, plan.latency)
     dense = f"with the head of {task.name}, at {pixels(size)}" if len(set(size)) > 1 else ""
-    return Feasibility(plan.space, plan.study.constraints.bounds(), costs, dense)
+    return Feasibility(plan.space, plan.study.bounds(), _cost_of(plan), dense)
+
+
+def _cost_of(plan: Plan) -> CostOf:
+    """The costs of a genome, those with the heads of other tasks as `TASK.macs`."""
+
+    def counted(one: Plan) -> GenomeCost:
+        size, task = counted_size(one.study), one.study.task
+        classes, width = one.num_classes, task.head_width
+        return GenomeCost(one.space, size, task.name, classes, width, one.latency)
+
+    costs = {name: counted(one) for name, one in plan.tasks.items()}
+
+    def of_all(genome: Genome) -> dict[str, float]:
+        every = ((task, cost_of(genome)) for task, cost_of in costs.items())
+        return {named(task, own): value for task, known in every for own, value in known.items()}
+
+    return of_all if plan.also else costs[""]
 
 
 def fitting_references(plan: Plan) -> list[Genome]:
@@ -220,57 +261,3 @@ def survey(plan: Plan, draws: int = 2000) -> dict[str, float]:
         "smallest_macs": hard.extreme("macs", rng, 1),
         "median_macs": macs[draws // 2],
     }
-
-
-def register(plan: Plan, store: Store, resume: bool) -> None:
-    """Puts a new study into the database, or checks that it goes on with what is there.
-
-    What it may change is written only when the session has begun and nobody else runs it
-    (`run_study`). Raises ConfigError as `check_registered` does.
-    """
-    check_registered(plan, store, resume)
-    if store.study_config(plan.study.name) is None:
-        store.put_study(plan.study.name, plan.config)
-
-
-def check_registered(plan: Plan, store: Store, resume: bool) -> bool:
-    """Whether the database has the study; nothing is written.
-
-    A study without a trial yet (Ray could not be started, say) is as good as new. Raises
-    ConfigError where it exists and resume is not asked for, or where something was changed that
-    would make old and new trials incomparable.
-    """
-    name = plan.study.name
-    known = store.study_config(name)
-    if known is None or not store.trials(name):
-        return False
-    if not resume:
-        raise ConfigError(
-            f"study {name!r} is in the database already: go on with --resume, "
-            f"or give this one another name (--set name=...)"
-        )
-    _check_same(plan, known, store)
-    return True
-
-
-def _check_same(plan: Plan, known: Mapping[str, Any], store: Store) -> None:
-    now, then = plan.config, parse_study(known, "the database").model_dump(mode="json")
-    for config in (now, then):  # where a table lies does not matter, what it holds does
-        config["latency"] = config["latency"] and config["latency"]["sha256"]
-    changed = sorted(key for key in now.keys() - _FREE - {"task"} if now[key] != then[key])
-    if list(now["objectives"]) != list(then["objectives"]):
-        changed = sorted({*changed, "objectives"})  # their order is that of the stored values
-    if changed:
-        raise ConfigError(
-            f"study {plan.study.name!r} cannot be resumed with another {', '.join(changed)}: its "
-            f"trials would not be comparable; go on with what it began with by its name, "
-            f"`hybridnas search {plan.study.name} --resume`, or start a new one (--set name=...)"
-        )
-    runs = [run for record in store.trials(plan.study.name) for run in record.runs]
-    digests = {run.protocol_digest for run in runs}
-    places = {(run.rung, run.repeat) for run in runs}
-    if digests - {run_protocol(plan, *place).digest for place in places}:
-        raise ConfigError(
-            f"study {plan.study.name!r} cannot be resumed: its data set or task has changed since "
-            f"(protocol {plan.protocol.digest}, its trials have {', '.join(sorted(digests))})"
-        )

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..config import Bound, Budget, Final, Sampler
-from ..objectives import CLOSED_FORM, OF_THE_STUDY, Direction, measured_first
+from ..objectives import OF_THE_STUDY, Direction, is_cost, measured_first, parted
 from ..space import Genome
-from ..store import Evaluation
+from ..store import Evaluation, Place
 from .feasibility import Costs, Feasibility
+
+Evaluations = Mapping[str, Evaluation]  # of one rung and repeat of a trial, by task
 
 
 class Terms(typing.Protocol):
@@ -33,29 +35,30 @@ class Problem:
     """A space, what is known of it in closed form, and how it is evaluated; nothing of vision.
 
     feasibility: the space, its hard constraints and costs.
-    objectives: in the order of their values; those in objectives.CLOSED_FORM are costs, every
-        other one is measured.
+    objectives: in the order of their values; costs (objectives.is_cost), every other one is
+        measured.
     soft: bounds on what an evaluation measures, by name; who breaks one is on no front.
-    terms: of an evaluation at a rung (0: the lowest) and repeat (0: the search's own seed; 1, 2,
-        ...: fresh ones of the final retraining).
+    terms: of an evaluation; its repeat 0 has the search's own seed, others have fresh ones.
+    tasks: by name, what a candidate is evaluated on at each rung, one after the other.
     rates: of each rung but the top one, the part of its candidates that go on; none: one rung.
     seed: of the proposals.
     references: tried first, and at every rung.
-    recorded: the costs of a genome at a rung as its evaluation is to hold them; None: cost_of.
+    recorded: the costs of a genome as an evaluation of it is to hold them; None: cost_of.
     """
 
     name: str
     feasibility: Feasibility
     objectives: Mapping[str, Direction]
-    terms: Callable[[int, int], Terms]
+    terms: Callable[[Place], Terms]
     budget: Budget
+    tasks: Sequence[str] = ("",)
     soft: Mapping[str, Bound] = field(default_factory=dict)
     rates: Sequence[float] = ()
     final: Final | None = None
     sampler: Sampler = field(default_factory=Sampler)
     seed: int = 0
     references: Sequence[Genome] = ()
-    recorded: Callable[[Genome, int], Costs] | None = None
+    recorded: Callable[[Genome, Place], Costs] | None = None
 
     @property
     def top(self) -> int:
@@ -65,44 +68,54 @@ class Problem:
     @property
     def measured(self) -> list[str]:
         """The objectives that an evaluation measures."""
-        return [name for name in self.objectives if name not in CLOSED_FORM]
+        return [name for name in self.objectives if not is_cost(name)]
 
-    def stage(self, rung: int, repeat: int) -> str:
+    def stage(self, place: Place) -> str:
         """Which run of a trial this is, in words; empty where there is only one."""
-        if repeat and self.final is not None:
-            return f"seed {repeat} of {self.final.seeds}"
-        return f"rung {rung + 1} of {self.top + 1}" if self.top else ""
+        words = f"rung {place.rung + 1} of {self.top + 1}" if self.top else ""
+        if place.repeat and self.final is not None:
+            words = f"seed {place.repeat} of {self.final.seeds}"
+        return ", ".join(filter(None, (words, place.task)))
 
     @property
     def figures(self) -> list[str]:
-        """All that an evaluation must have measured: objectives, and what soft bounds are on."""
+        """All that must have been measured: objectives, and what soft bounds are on."""
         return self.measured + [name for name in self.soft if name not in self.objectives]
 
-    def values(self, evaluation: Evaluation, costs: Costs) -> tuple[float, ...] | None:
-        """The objectives' values, of an evaluation and of the costs; None where one has no number,
+    def figures_of(self, task: str) -> list[str]:
+        """Of these, what an evaluation on a task must have measured, as it calls them."""
+        return [own for whose, own in map(parted, self.figures) if whose == task]
+
+    def is_scored(self, task: str, evaluation: Evaluation) -> bool:
+        """Whether an evaluation on a task ended well and has a number for all that it must."""
+        numbers = map(evaluation.figure, self.figures_of(task))
+        return evaluation.status == "ok" and None not in numbers
+
+    def values(self, found: Evaluations, costs: Costs) -> tuple[float, ...] | None:
+        """The objectives' values, of evaluations and of the costs; None where one has no number,
         or a figure that a soft bound is on has none."""
-        if any(evaluation.figure(name) is None for name in self.figures):
+        whole = found.keys() == {*self.tasks}
+        if not (whole and all(self.is_scored(task, found[task]) for task in self.tasks)):
             return None
-        found = [
-            costs.get(name) if name in CLOSED_FORM else evaluation.figure(name)
-            for name in self.objectives
+        values = [
+            costs.get(name) if is_cost(name) else figure_of(found, name) for name in self.objectives
         ]
-        return tuple(v for v in found if v is not None) if None not in found else None
+        return tuple(v for v in values if v is not None) if None not in values else None
 
-    def is_kept(self, evaluation: Evaluation) -> bool:
-        """Whether an evaluation that has values keeps the soft bounds."""
-        return all(excess <= 0 for excess in self._excesses(evaluation))
+    def is_kept(self, found: Evaluations) -> bool:
+        """Whether evaluations that have values keep the soft bounds."""
+        return all(excess <= 0 for excess in self._excesses(found))
 
-    def slacks(self, evaluation: Evaluation, costs: Costs) -> list[float] | None:
-        """All constraints of an evaluation that has values, hard ones first, as numbers that must
+    def slacks(self, found: Evaluations, costs: Costs) -> list[float] | None:
+        """All constraints of evaluations that have values, hard ones first, as numbers that must
         not be positive; of soft ones Bound.excess. None without soft ones: nothing is new then."""
         if not self.soft:
             return None
-        return [*self.feasibility.slacks(costs), *self._excesses(evaluation)]
+        return [*self.feasibility.slacks(costs), *self._excesses(found)]
 
-    def _excesses(self, evaluation: Evaluation) -> list[float]:
-        found = [(evaluation.figure(name), bound) for name, bound in self.soft.items()]
-        return [excess for v, bound in found if v is not None for excess in bound.excess(v)]
+    def _excesses(self, found: Evaluations) -> list[float]:
+        numbers = [(figure_of(found, name), bound) for name, bound in self.soft.items()]
+        return [excess for v, bound in numbers if v is not None for excess in bound.excess(v)]
 
     def losses(self, values: Sequence[float]) -> tuple[float, ...]:
         """The same with signs such that lower is better, and the measured ones first."""
@@ -110,11 +123,21 @@ class Problem:
         signed = {name: v if way == "minimize" else -v for (name, way), v in named}
         return tuple(signed[name] for name in measured_first(self.objectives))
 
-    def recorded_costs(self, genome: Genome, costs: Costs, rung: int) -> Costs:
-        """What an evaluation at a rung is to hold of a genome with these costs."""
-        found = costs if self.recorded is None else self.recorded(genome, rung)
+    def recorded_costs(self, genome: Genome, costs: Costs, place: Place) -> Costs:
+        """What an evaluation is to hold of a genome with these costs."""
+        if self.recorded is not None:
+            found = self.recorded(genome, place)
+        else:
+            split = [(*parted(name), value) for name, value in costs.items()]
+            found = {own: value for task, own, value in split if task == place.task}
         return {name: value for name, value in found.items() if name not in OF_THE_STUDY}
 
     def size(self, costs: Costs) -> float:
         """What small and large mean: MACs where they are known, else the first cost that is."""
         return float(costs.get("macs", next(iter(costs.values()), 0.0)))
+
+
+def figure_of(found: Evaluations, name: str) -> float | None:
+    """`ade20k.miou` of the evaluation on that task; None without one, or without the number."""
+    task, own = parted(name)
+    return found[task].figure(own) if task in found else None

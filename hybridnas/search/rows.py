@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 from ..architecture import Architecture
 from ..config import Bound
 from ..store import Evaluation, RunRecord
+from .problem import Evaluations, figure_of
 
 STATES = ("ok", "failed", "queued", "running", "waiting", "pruned")
 
@@ -19,24 +20,30 @@ class Row:
 
     state: ok (it ended at the top rung), failed, queued or running (at some rung), waiting (for
         the next rung), pruned (it will not go on).
-    evaluation: of its latest run, once that has ended; retrainings left aside.
+    evaluations: those at the rung that it came to, by task, as far as they have ended; retrainings
+        left aside.
     runs: by rung and repeat, as the store has them. costs: the study's own.
-    fresh: of the final retraining, those that ended well; they count, where there are any.
+    fresh: of the final retraining, by task, those that ended well; they count, where there are any.
     """
 
     number: int
     architecture: Architecture
     state: str
-    evaluation: Evaluation | None
+    evaluations: Evaluations
     runs: Sequence[RunRecord]
     costs: Mapping[str, float]
-    fresh: Sequence[Evaluation] = ()
+    fresh: Sequence[Evaluations] = ()
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """That on the study's own task, which exports and weights are of."""
+        return self.evaluations.get("")
 
     @property
     def reused(self) -> bool:
-        """Whether its evaluation was known before this trial."""
-        runs = [run for run in self.runs if not run.repeat]
-        return bool(runs) and runs[-1].reused
+        """Whether its evaluations were known before this trial."""
+        runs = latest(self.runs)
+        return bool(runs) and all(run.reused for run in runs)
 
     def value(self, name: str) -> float:
         """An objective of a trial that ended well."""
@@ -50,7 +57,7 @@ class Row:
             return self.costs[name]
         if self.fresh:
             return _mean(self._scores(name))
-        return None if self.evaluation is None else self.evaluation.figure(name)
+        return figure_of(self.evaluations, name)
 
     def keeps(self, bounds: Mapping[str, Bound]) -> bool:
         """Whether each figure is known and within its bounds."""
@@ -59,10 +66,10 @@ class Row:
 
     @property
     def metrics(self) -> Mapping[str, float | None]:
-        """By name; of a retrained trial the means over its fresh seeds."""
+        """Of the study's own task, by name; of a retrained trial the means over its fresh seeds."""
         if not self.fresh:
             return self.evaluation.metrics if self.evaluation else {}
-        return {name: _mean(self._scores(name)) for name in self.fresh[0].metrics}
+        return {name: _mean(self._scores(name)) for name in self.fresh[0][""].metrics}
 
     @property
     def seeds(self) -> int:
@@ -75,7 +82,7 @@ class Row:
         return stdev(scores) if len(scores) > 1 else None
 
     def _scores(self, name: str) -> list[float]:
-        found = (evaluation.figure(name) for evaluation in self.fresh)
+        found = (figure_of(evaluations, name) for evaluations in self.fresh)
         return [value for value in found if value is not None]
 
 
@@ -83,13 +90,23 @@ def _mean(values: Sequence[float]) -> float | None:
     return fmean(values) if values else None
 
 
-def state_of(runs: Sequence[RunRecord], top: int, word: str | None, live: bool) -> str:
+def latest(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """Those at the highest rung that a trial came to, one a task; retrainings left aside."""
+    searched = [run for run in runs if not run.repeat]
+    top = max((run.rung for run in searched), default=0)
+    return [run for run in searched if run.rung == top]
+
+
+def state_of(
+    runs: Sequence[RunRecord], top: int, num_tasks: int, word: str | None, live: bool
+) -> str:
     """A trial's state by its runs. word: what the search said of it; live: whether it runs."""
-    run = [run for run in runs if not run.repeat][-1]
-    if run.evaluation is None:
-        return "running" if live and word != "waiting" else "queued"
-    if run.evaluation.status == "failed":
+    runs = latest(runs)
+    ended = [run.evaluation for run in runs if run.evaluation is not None]
+    if any(evaluation.status == "failed" for evaluation in ended):
         return "failed"
-    if run.rung == top:
+    if len(ended) < num_tasks:
+        return "running" if live and word != "waiting" else "queued"
+    if runs[0].rung == top:
         return "ok"
     return "pruned" if word == "pruned" else "waiting"

@@ -5,24 +5,25 @@ In memory only. After a resume it is told again what the database holds of every
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from optuna.trial import FrozenTrial
 
 from ..space import Genome
-from ..store import Evaluation, RunRecord, TrialRecord
+from ..store import Evaluation, Place, RunRecord, TrialRecord
 from .feasibility import Costs
 from .finals import Finals
 from .halving import Ended, Halving
-from .problem import Problem
+from .problem import Evaluations, Problem
 
 
 @dataclass(slots=True)
 class Trial:
     """A proposal that became a trial. seeded: a reference.
 
-    scores: what lower rungs measured, the lowest first.
+    scores: what lower rungs measured, the lowest first. ended: the runs of a rung and repeat that
+    has not ended on every task yet, by task.
     """
 
     genome: Genome
@@ -30,6 +31,7 @@ class Trial:
     costs: Costs
     seeded: bool
     scores: list[list[float]] = field(default_factory=list)
+    ended: dict[tuple[int, int], dict[str, RunRecord]] = field(default_factory=dict)
 
 
 class Standing:
@@ -47,11 +49,37 @@ class Standing:
         budget = self._problem.budget.trials
         return budget is not None and len(self.trials) >= budget
 
-    def values(self, number: int, evaluation: Evaluation) -> tuple[float, ...] | None:
-        """A trial's objectives; None where the evaluation failed or has no number for one."""
-        if evaluation.status == "failed":
-            return None
-        return self._problem.values(evaluation, self.trials[number].costs)
+    def takes_in(self, number: int, run: RunRecord) -> tuple[dict[str, Evaluation], Place | None]:
+        """A run of a trial ended. All evaluations of its rung and repeat so far, by task, and
+        where the trial is to be evaluated next for these; None: nowhere, it failed or is whole."""
+        both = run.rung, run.repeat
+        ended = self.trials[number].ended
+        ended.setdefault(both, {})[run.task] = run
+        found = _evaluations(ended[both].values())
+        if not self.is_last(run):
+            return found, self.next_place(number, *both)
+        del ended[both]
+        return found, None
+
+    def is_last(self, run: RunRecord) -> bool:
+        """Whether a run that has ended is the last of its rung and repeat: by its task, or because
+        it ended badly."""
+        good = run.evaluation and self._problem.is_scored(run.task, run.evaluation)
+        return run.task == self._problem.tasks[-1] or not good
+
+    def next_place(self, number: int, rung: int, repeat: int) -> Place | None:
+        """Of a rung and repeat the first task that a trial was not evaluated on; None: on all."""
+        ended = self.trials[number].ended.get((rung, repeat), {})
+        left = (task for task in self._problem.tasks if task not in ended)
+        return next((Place(rung, repeat, task) for task in left), None)
+
+    def order(self, run: RunRecord) -> tuple[int, int, int]:
+        """In which a trial's runs are made."""
+        return run.rung, run.repeat, self._problem.tasks.index(run.task)
+
+    def values(self, number: int, found: Evaluations) -> tuple[float, ...] | None:
+        """A trial's objectives; None where an evaluation failed or has no number for one."""
+        return self._problem.values(found, self.trials[number].costs)
 
     def passed(self, number: int, rung: int, values: tuple[float, ...]) -> None:
         """A run below the top ended well."""
@@ -62,29 +90,36 @@ class Standing:
         losses, size = self._problem.losses(values), self._problem.size(trial.costs)
         self.halving.ended(rung, Ended(number, losses, size, trial.seeded))
 
-    def completed(self, number: int, values: tuple[float, ...], evaluation: Evaluation) -> None:
+    def completed(self, number: int, values: tuple[float, ...], found: Evaluations) -> None:
         """A run at the top ended well."""
-        if self._problem.is_kept(evaluation):
+        if self._problem.is_kept(found):
             self.finals.completed(number, self._problem.losses(values))
 
-    def recall(self, number: int, trial: Trial, record: TrialRecord | None, over: bool) -> None:
-        """A trial that an earlier run made. over: it has ended in Optuna's tables."""
+    def recall(self, number: int, trial: Trial, runs: Iterable[RunRecord], over: bool) -> None:
+        """A trial that an earlier run made, and those of its runs that were told to the study.
+        over: it has ended in Optuna's tables."""
         self.trials[number] = trial
-        for run in record.runs if record else ():
+        for run in sorted(runs, key=self.order):
+            if not run.repeat:
+                self.halving.begins(run.rung, number)
+            if run.evaluation is None:
+                continue
+            found, left = self.takes_in(number, run)
+            if left is not None:
+                continue
+            values = self.values(number, found)
             if run.repeat:
-                if run.evaluation is not None:
-                    self.finals.ended(number, run.repeat)
-                continue
-            self.halving.begins(run.rung, number)
-            values = self.values(number, run.evaluation) if run.evaluation else None
-            if values is None or run.evaluation is None:
-                continue
-            if run.rung < self._problem.top:
+                self.finals.ended(number, run.repeat)
+            elif values is not None and run.rung < self._problem.top:
                 self.passed(number, run.rung, values)
-            elif over:  # else it is still to be told
-                self.completed(number, values, run.evaluation)
+            elif values is not None:
+                self.completed(number, values, found)
         if over:
             self.halving.leaves(number)
+
+
+def _evaluations(runs: Iterable[RunRecord]) -> dict[str, Evaluation]:
+    return {run.task: run.evaluation for run in runs if run.evaluation is not None}
 
 
 def rung_words(rung: int) -> str:
@@ -92,21 +127,12 @@ def rung_words(rung: int) -> str:
     return f"rung {rung + 1} "
 
 
-def last_run(record: TrialRecord | None) -> RunRecord | None:
-    """The highest rung that a trial has come to; None before its first lease."""
-    runs = [run for run in record.runs if not run.repeat] if record else []
-    return runs[-1] if runs else None
-
-
-def unsettled(
-    trials: Iterable[FrozenTrial], records: Mapping[int, TrialRecord]
-) -> dict[int, RunRecord | None]:
-    """What an earlier run left: its unfinished trials, without those that wait between two rungs,
-    each with its latest run; None: it was never leased."""
-    found: dict[int, RunRecord | None] = {}
-    for trial in trials:
-        run = last_run(records.get(trial.number))
-        told = run is not None and any(n.startswith(rung_words(run.rung)) for n in trial.user_attrs)
-        if not (trial.state.is_finished() or told):
-            found[trial.number] = run
-    return found
+def untold(trial: FrozenTrial, record: TrialRecord | None) -> list[RunRecord] | None:
+    """Of a trial that an earlier run left unfinished the runs at the rung that it came to, none
+    where it was never leased. None: it has ended, or waits between two rungs."""
+    if trial.state.is_finished():
+        return None
+    rung = max((run.rung for run in record.runs), default=0) if record else 0
+    if any(name.startswith(rung_words(rung)) for name in trial.user_attrs):
+        return None
+    return [run for run in record.runs if run.rung == rung] if record else []

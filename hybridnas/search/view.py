@@ -14,12 +14,20 @@ import numpy as np
 from ..architecture import Architecture
 from ..config import Protocol, Study, parse_study
 from ..errors import ConfigError
-from ..objectives import BEST, CLOSED_FORM, STANDARD_ERRORS, measured_first
+from ..objectives import STANDARD_ERRORS, best, is_cost, measured_first
 from ..pareto import hypervolume, non_dominated
-from ..store import CalibrationRecord, RunRecord, SessionRecord, Store, TrialRecord, is_alive
+from ..store import (
+    CalibrationRecord,
+    Evaluation,
+    RunRecord,
+    SessionRecord,
+    Store,
+    TrialRecord,
+    is_alive,
+)
 from .attributes import gpu_seconds
 from .finals import finalists
-from .rows import Row, state_of
+from .rows import Row, latest, state_of
 
 
 class StudyView:
@@ -46,7 +54,7 @@ class StudyView:
             digest = record.architecture_digest
             if digest not in json_of:
                 json_of[digest] = store.architecture_json(digest)
-            self.rows.append(_row(record, json_of[digest], top, live))
+            self.rows.append(_row(record, json_of[digest], top, len(self.study.tasks), live))
         self.finalists: set[int] = set()  # who is to be trained again, as it stands
         self.retrained = self._retrain()
         self.calibrations = _calibrations(store, self.top_protocols)
@@ -80,7 +88,7 @@ class StudyView:
         return self._keeping(self.retrained or self.finished)
 
     def _keeping(self, rows: Sequence[Row]) -> list[Row]:
-        soft = self.study.constraints.soft()
+        soft = self.study.soft()
         return [row for row in rows if row.keeps(soft)]
 
     def _retrain(self) -> list[Row]:
@@ -94,14 +102,14 @@ class StudyView:
         numbers = (row.number for row in kept)
         completed = dict(zip(numbers, self._losses(kept, ordered), strict=True))
         self.finalists = set(finalists(completed, final.retrain))
-        fresh = {
-            row.number: [run.evaluation for run in row.runs if run.repeat and run.evaluation]
-            for row in self.finished
-            if row.number in self.finalists
-        }
+        chosen = [row for row in self.finished if row.number in self.finalists]
+        fresh = {row.number: _fresh(row.runs, len(self.study.tasks)) for row in chosen}
         if not all(fresh.values()):
             return []
-        good = {number: [e for e in ended if e.status == "ok"] for number, ended in fresh.items()}
+        good = {
+            number: [each for each in ended if all(e.status == "ok" for e in each.values())]
+            for number, ended in fresh.items()
+        }
         self.rows = [replace(row, fresh=good.get(row.number, ())) for row in self.rows]
         del self.finished  # which is read anew
         return [row for row in self.finished if row.fresh]
@@ -113,7 +121,7 @@ class StudyView:
     def _losses(
         self, rows: Sequence[Row], names: Sequence[str]
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
-        signs = np.array([1.0 if BEST[name] == "minimize" else -1.0 for name in names])
+        signs = np.array([1.0 if best(name) == "minimize" else -1.0 for name in names])
         table = [[row.value(name) for name in names] for row in rows]
         return np.array(table).reshape(-1, len(names)) * signs
 
@@ -123,14 +131,14 @@ class StudyView:
             return []
         keep = non_dominated(self.losses())
         members = [row for row, kept in zip(self.judged, keep, strict=True) if kept]
-        cheap = next((n for n in self.objectives if n in CLOSED_FORM), self.objectives[0])
+        cheap = next((n for n in self.objectives if is_cost(n)), self.objectives[0])
         return sorted(members, key=lambda row: row.value(cheap))
 
     def best(self, number: int) -> list[Row]:
         """The trials that are best in the first objective that is scored; of equals the cheaper
         ones. Where none keeps the soft constraints, of all that are finished."""
-        costs = [name for name in self.objectives if name in CLOSED_FORM]
-        sign = 1 if BEST[self.study.measured] == "minimize" else -1
+        costs = [name for name in self.objectives if is_cost(name)]
+        sign = 1 if best(self.study.measured) == "minimize" else -1
 
         def rank(row: Row) -> list[float]:
             return [sign * row.value(self.study.measured), *(row.value(name) for name in costs)]
@@ -145,13 +153,12 @@ class StudyView:
         """
         if not self.judged:
             return None
-        limits = self.study.constraints
-        bounds = limits.bounds() | limits.soft()
+        bounds = self.study.bounds() | self.study.soft()
         losses = self.losses()
         reference = []
         for i, name in enumerate(self.objectives):
             bound = bounds.get(name)
-            if BEST[name] == "maximize":
+            if best(name) == "maximize":
                 reference.append(0.0)
             elif bound is not None and bound.max is not None:
                 reference.append(bound.max)
@@ -176,13 +183,16 @@ class StudyView:
     def rungs(self) -> list[dict[str, Any]]:
         """How many trials began each rung, ended there well, failed, or were known before, and
         what it has cost; the lowest first."""
-        return [
-            {
-                "fidelity": fidelity.model_dump(exclude_defaults=True),
-                **_tally([r for r in self._runs if r.rung == rung and not r.repeat]),
-            }
-            for rung, fidelity in enumerate(self.study.fidelities)
-        ]
+        return [self._rung(place, "") for place in range(len(self.study.fidelities))]
+
+    def _rung(self, rung: int, task: str) -> dict[str, Any]:
+        """Of a task; of the study's own with the others under `also`, where there are any."""
+        fidelity = self.study.tasks[task].fidelities[rung].model_dump(exclude_defaults=True)
+        runs = [r for r in self._runs if (r.rung, r.repeat, r.task) == (rung, 0, task)]
+        found = {"fidelity": fidelity, **_tally(runs)}
+        if self.study.also and not task:
+            found["also"] = {name: self._rung(rung, name) for name in self.study.also}
+        return found
 
     def retraining(self) -> dict[str, Any] | None:
         """The same of the final retraining; None for a study without one."""
@@ -215,7 +225,7 @@ class StudyView:
     def as_json(self, row: Row) -> dict[str, Any]:
         metrics = row.metrics
         errors = [STANDARD_ERRORS[name] for name in self.objectives if name in STANDARD_ERRORS]
-        measured = [name for name in self.objectives if name not in CLOSED_FORM]
+        measured = [name for name in self.objectives if not is_cost(name)]
         return {
             "trial": row.number,
             "arch": row.architecture.digest,
@@ -252,14 +262,26 @@ def _calibrations(store: Store, digests: set[str]) -> list[CalibrationRecord]:
     return sorted(found.values(), key=lambda record: record.id)
 
 
-def _row(record: TrialRecord, json: str | None, top: int, live: bool) -> Row:
+def _fresh(runs: Sequence[RunRecord], num_tasks: int) -> list[dict[str, Evaluation]]:
+    """The final retrainings of a trial, each by task, that have ended: on all tasks, or badly."""
+    found: dict[int, dict[str, Evaluation]] = {}
+    for run in runs:
+        if run.repeat and run.evaluation is not None:
+            found.setdefault(run.repeat, {})[run.task] = run.evaluation
+    return [
+        each
+        for each in found.values()
+        if len(each) == num_tasks or any(e.status == "failed" for e in each.values())
+    ]
+
+
+def _row(record: TrialRecord, json: str | None, top: int, num_tasks: int, live: bool) -> Row:
     assert json is not None, "a trial's architecture is put before the trial"
-    searched = [run for run in record.runs if not run.repeat]
     return Row(
         record.number,
         Architecture.from_json(json),
-        state_of(record.runs, top, record.reason, live),
-        searched[-1].evaluation,
+        state_of(record.runs, top, num_tasks, record.reason, live),
+        {run.task: run.evaluation for run in latest(record.runs) if run.evaluation},
         record.runs,
         record.costs,
     )

@@ -19,10 +19,10 @@ def lease_or_reuse(
     """token: of the new lease, should there be one."""
     put_text(session, ArchitectureRow, wanted.architecture_digest, wanted.architecture_json)
     both = (wanted.architecture_digest, wanted.protocol_digest)
-    costs, run = wanted.costs, (wanted.rung, wanted.repeat)
+    costs, place = wanted.costs, wanted.place
     known = trials.finished(session, *both)
     if known is None or any(known.figure(name) is None for name in wanted.figures):
-        return trials.lease(session, study, number, *both, costs, *run, token)
+        return trials.lease(session, study, number, *both, costs, place, token)
     assert known.id is not None, "what is in the database has an id"
-    trials.reuse(session, study, number, *both, known.id, costs, *run, token)
+    trials.reuse(session, study, number, *both, known.id, costs, place, token)
     return known

@@ -103,10 +103,10 @@ def _fingerprint(session: Session, name: str, new: str) -> list[Any]:
         .order_by(TrialRow.number)
     )
     runs = session.execute(
-        select(RunRow.number, RunRow.rung, RunRow.repeat, EvaluationRow.token)
+        select(RunRow.number, RunRow.rung, RunRow.repeat, RunRow.task, EvaluationRow.token)
         .outerjoin(EvaluationRow, RunRow.evaluation_id == EvaluationRow.id)
         .where(RunRow.study == name)
-        .order_by(RunRow.number, RunRow.rung, RunRow.repeat)
+        .order_by(RunRow.number, RunRow.rung, RunRow.repeat, RunRow.task)
     )
     listed = [[tuple(row) for row in rows] for rows in (trials, runs)]
     return [_renamed(row.config, new), row.created_at, *listed]

@@ -177,8 +177,9 @@ class TrialRow(Base):
 
 
 class RunRow(Base):
-    """One evaluation of a trial, from its lease on: at which rung of the study's ladder, and which
-    repeat of it (0: the search's own, others: retrainings with fresh seeds).
+    """One evaluation of a trial, from its lease on: at which rung of the study's ladder, which
+    repeat of it (0: the search's own, others: retrainings with fresh seeds), and on which of the
+    study's tasks (empty: its own).
 
     evaluation_id: none until it has ended. reused: the evaluation was known before.
     """
@@ -192,6 +193,7 @@ class RunRow(Base):
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     rung: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     repeat: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    task: Mapped[str] = mapped_column(primary_key=True, default="")
     protocol_digest: Mapped[str] = mapped_column(ForeignKey("nas_protocol.digest"))
     evaluation_id: Mapped[int | None] = mapped_column(ForeignKey("nas_evaluation.id"), index=True)
     reused: Mapped[bool]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from ..errors import StoreError
 from ..objectives import figure
@@ -63,11 +63,25 @@ class Evaluation:
         return figure(name, self.metrics, self.timing)
 
 
+class Place(NamedTuple):
+    """Which of a trial's evaluations.
+
+    rung: of the study's ladder, 0 the lowest. repeat: 0 is the search's own, the others are
+    retrainings with fresh seeds. task: its name in the study; "": the study's own.
+    """
+
+    rung: int = 0
+    repeat: int = 0
+    task: str = ""
+
+
+FIRST = Place()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """One evaluation of a trial: at a rung of the study's ladder, 0 the lowest.
+    """One evaluation of a trial. rung, repeat, task: as of Place.
 
-    repeat: 0 is the search's own, the others are retrainings with fresh seeds.
     evaluation: None until it has ended. reused: it was known before.
     """
 
@@ -76,6 +90,11 @@ class RunRecord:
     protocol_digest: str
     evaluation: Evaluation | None
     reused: bool
+    task: str = ""
+
+    @property
+    def place(self) -> Place:
+        return Place(self.rung, self.repeat, self.task)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +105,7 @@ class TrialRecord:
     reason: a word about the trial that the search gave it (`Store.mark`).
     evaluation: None while it is being evaluated, or when nobody is left to do so.
     costs: known before training and the study's own, not the evaluation's (latency by its table).
-    runs: by rung, then by repeat.
+    runs: by rung, then by repeat, then by task.
     """
 
     study: str
@@ -106,16 +125,15 @@ class TrialRecord:
 class Assignment:
     """What a trial is to evaluate.
 
-    costs: known before training and the study's own. rung, repeat: as of RunRecord. figures: that
-    it must have measured; an evaluation that lacks one is made again.
+    costs: known before training and the study's own. figures: that it must have measured; an
+    evaluation that lacks one is made again.
     """
 
     architecture_digest: str
     architecture_json: str
     protocol_digest: str
     costs: Mapping[str, float] | None = None
-    rung: int = 0
-    repeat: int = 0
+    place: Place = FIRST
     figures: Sequence[str] = ()
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from . import assignments, trials
 from .engine import Database, Result
-from .records import Assignment, BegunTrial, Evaluation, TrialRecord
+from .records import FIRST, Assignment, BegunTrial, Evaluation, Place, TrialRecord
 from .studies import check_session
 
 if TYPE_CHECKING:
@@ -41,15 +41,14 @@ class TrialMethods:
         architecture_digest: str,
         protocol_digest: str,
         costs: Mapping[str, float] | None = None,
-        rung: int = 0,
-        repeat: int = 0,
+        place: Place = FIRST,
     ) -> str:
         """The token under which the trial's next evaluation may be recorded.
 
         From now on every earlier token of the trial is void, and the trial has no evaluation.
         Attempts count from 1 again when the architecture or protocol is another (a next rung).
         Study, architecture and protocol must have been put before. costs: the study's own.
-        rung, repeat: which of the trial's runs this is (RunRecord).
+        place: which of the trial's runs this is.
         """
         return self._write_as_owner(
             study,
@@ -60,8 +59,7 @@ class TrialMethods:
                 architecture_digest=architecture_digest,
                 protocol_digest=protocol_digest,
                 costs=costs,
-                rung=rung,
-                repeat=repeat,
+                place=place,
                 token=uuid4().hex,
             ),
         )
@@ -89,8 +87,7 @@ class TrialMethods:
         protocol_digest: str,
         evaluation_id: int,
         costs: Mapping[str, float] | None = None,
-        rung: int = 0,
-        repeat: int = 0,
+        place: Place = FIRST,
     ) -> None:
         """Gives a run of a trial an earlier evaluation of the same architecture and protocol.
 
@@ -105,8 +102,7 @@ class TrialMethods:
                 protocol_digest=protocol_digest,
                 evaluation_id=evaluation_id,
                 costs=costs,
-                rung=rung,
-                repeat=repeat,
+                place=place,
                 token=uuid4().hex,
             )
         )

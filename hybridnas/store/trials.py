@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from ..errors import StoreError
 from .json_values import finite
 from .models import EvaluationRow, RunRow, TrialRow
-from .records import Evaluation, Reason, RunRecord, Status, TrialRecord
+from .records import Evaluation, Place, Reason, RunRecord, Status, TrialRecord
 from .upsert import insert
 
 
@@ -27,8 +27,7 @@ def lease(
     architecture_digest: str,
     protocol_digest: str,
     costs: Mapping[str, float] | None,
-    rung: int,
-    repeat: int,
+    place: Place,
     token: str,
 ) -> str:
     leased = {
@@ -55,7 +54,7 @@ def lease(
             },
         )
     )
-    _put_run(session, study, number, rung, repeat, protocol_digest, None)
+    _put_run(session, study, number, place, protocol_digest, None)
     return token
 
 
@@ -63,8 +62,7 @@ def _put_run(
     session: Session,
     study: str,
     number: int,
-    rung: int,
-    repeat: int,
+    place: Place,
     protocol_digest: str,
     evaluation_id: int | None,
 ) -> None:
@@ -74,14 +72,9 @@ def _put_run(
         "evaluation_id": evaluation_id,
         "reused": evaluation_id is not None,
     }
-    row = insert(session, RunRow).values(
-        study=study, number=number, rung=rung, repeat=repeat, **ended
-    )
-    session.execute(
-        row.on_conflict_do_update(
-            index_elements=[RunRow.study, RunRow.number, RunRow.rung, RunRow.repeat], set_=ended
-        )
-    )
+    row = insert(session, RunRow).values(study=study, number=number, **place._asdict(), **ended)
+    key = [RunRow.study, RunRow.number, RunRow.rung, RunRow.repeat, RunRow.task]
+    session.execute(row.on_conflict_do_update(index_elements=key, set_=ended))
 
 
 def record(session: Session, token: str, evaluation: Evaluation) -> int | None:
@@ -127,8 +120,7 @@ def reuse(
     protocol_digest: str,
     evaluation_id: int,
     costs: Mapping[str, float] | None,
-    rung: int,
-    repeat: int,
+    place: Place,
     token: str,
 ) -> None:
     earlier = session.get(EvaluationRow, evaluation_id)
@@ -152,7 +144,7 @@ def reuse(
     session.execute(
         row.on_conflict_do_update(index_elements=[TrialRow.study, TrialRow.number], set_=linked)
     )
-    _put_run(session, study, number, rung, repeat, protocol_digest, evaluation_id)
+    _put_run(session, study, number, place, protocol_digest, evaluation_id)
 
 
 def mark(session: Session, study: str, numbers: Collection[int], reason: str | None) -> None:
@@ -209,7 +201,7 @@ def _records(session: Session, *conditions: ColumnElement[bool]) -> list[TrialRe
         .outerjoin(RunRow, same_trial)
         .outerjoin(EvaluationRow, RunRow.evaluation_id == EvaluationRow.id)
         .where(*conditions)
-        .order_by(TrialRow.number, RunRow.rung, RunRow.repeat)
+        .order_by(TrialRow.number, RunRow.rung, RunRow.repeat, RunRow.task)
     )
     return [
         _to_trial(row, [_to_run(run, evaluation) for _, run, evaluation in of_one if run])
@@ -221,6 +213,7 @@ def _to_run(row: RunRow, evaluation: EvaluationRow | None) -> RunRecord:
     return RunRecord(
         rung=row.rung,
         repeat=row.repeat,
+        task=row.task,
         protocol_digest=row.protocol_digest,
         evaluation=None if evaluation is None else _to_evaluation(evaluation),
         reused=row.reused,

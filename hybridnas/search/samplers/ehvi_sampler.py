@@ -21,7 +21,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 
 from ...errors import ConfigError
-from ...objectives import CLOSED_FORM, Direction
+from ...objectives import Direction, is_cost
 from ...pareto import non_dominated
 from ..feasibility import Feasibility
 from .candidates import Acquisition, Candidates
@@ -56,7 +56,7 @@ class EhviSampler(SpaceSampler):
         super().__init__(hard)
         self._goals, self._startup = Goals.of(objectives), startup_trials
         if len(self._goals.signs) > 1 and importlib.util.find_spec("botorch") is None:
-            measured = ", ".join(name for name in objectives if name not in CLOSED_FORM)
+            measured = ", ".join(name for name in objectives if not is_cost(name))
             raise ConfigError(
                 f"sampler ehvi needs BoTorch for more than one measured objective ({measured}): "
                 f"pip install 'hybridnas[botorch]', or take another sampler"

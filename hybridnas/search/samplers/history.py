@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ...config import Bound
 from ...errors import ConfigError
-from ...objectives import CLOSED_FORM, Direction
+from ...objectives import Direction, is_cost
 
 RUNGS = "hybridnas:rungs"
 """System attribute of a trial: for each finished rung below the top, lowest first, the measured
@@ -34,12 +34,12 @@ class Goals:
     def of(cls, objectives: Mapping[str, Direction]) -> Goals:
         """Raises ConfigError where nothing is measured."""
         sign = {name: 1.0 if d == "minimize" else -1.0 for name, d in objectives.items()}
-        measured = [i for i, name in enumerate(objectives) if name not in CLOSED_FORM]
+        measured = [i for i, name in enumerate(objectives) if not is_cost(name)]
         if not measured:
             raise ConfigError(
                 f"sampler ehvi needs an objective that is measured, got {', '.join(objectives)}"
             )
-        names, costs = list(objectives), [name for name in objectives if name in CLOSED_FORM]
+        names, costs = list(objectives), [name for name in objectives if is_cost(name)]
         return cls(
             tuple(measured),
             tuple(sign[names[i]] for i in measured),

@@ -1,0 +1,72 @@
+"""A study in the database before it runs: a new one, or one that goes on with what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..config import parse_study
+from ..errors import ConfigError
+from ..store import Store
+from .plan import Plan, run_protocol
+
+# What a resumed study may change: when to stop, where to run, who proposes.
+_FREE = {
+    *("description", "budget", "halving", "final", "resources", "sampler"),
+    *("artifacts", "keep_weights", "references"),
+}
+
+
+def register(plan: Plan, store: Store, resume: bool) -> None:
+    """Puts a new study into the database, or checks that it goes on with what is there.
+
+    What it may change is written only when the session has begun and nobody else runs it
+    (`run_study`). Raises ConfigError as `check_registered` does.
+    """
+    check_registered(plan, store, resume)
+    if store.study_config(plan.study.name) is None:
+        store.put_study(plan.study.name, plan.config)
+
+
+def check_registered(plan: Plan, store: Store, resume: bool) -> bool:
+    """Whether the database has the study; nothing is written.
+
+    A study without a trial yet (Ray could not be started, say) is as good as new. Raises
+    ConfigError where it exists and resume is not asked for, or where something was changed that
+    would make old and new trials incomparable.
+    """
+    name = plan.study.name
+    known = store.study_config(name)
+    if known is None or not store.trials(name):
+        return False
+    if not resume:
+        raise ConfigError(
+            f"study {name!r} is in the database already: go on with --resume, "
+            f"or give this one another name (--set name=...)"
+        )
+    _check_same(plan, known, store)
+    return True
+
+
+def _check_same(plan: Plan, known: Mapping[str, Any], store: Store) -> None:
+    now, then = plan.config, parse_study(known, "the database").model_dump(mode="json")
+    for config in (now, then):  # where a table lies does not matter, what it holds does
+        config["latency"] = config["latency"] and config["latency"]["sha256"]
+        for other in config["also"].values():  # nor where data lie: see the digests below
+            del other["task"]
+    changed = sorted(key for key in now.keys() - _FREE - {"task"} if now[key] != then[key])
+    if list(now["objectives"]) != list(then["objectives"]):
+        changed = sorted({*changed, "objectives"})  # their order is that of the stored values
+    if changed:
+        raise ConfigError(
+            f"study {plan.study.name!r} cannot be resumed with another {', '.join(changed)}: its "
+            f"trials would not be comparable; go on with what it began with by its name, "
+            f"`hybridnas search {plan.study.name} --resume`, or start a new one (--set name=...)"
+        )
+    runs = [run for record in store.trials(plan.study.name) for run in record.runs]
+    digests = {run.protocol_digest for run in runs}
+    if digests - {run_protocol(plan, place).digest for place in {run.place for run in runs}}:
+        raise ConfigError(
+            f"study {plan.study.name!r} cannot be resumed: its data set or task has changed since "
+            f"(protocol {plan.protocol.digest}, its trials have {', '.join(sorted(digests))})"
+        )
