@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from calibration_helpers import work as calibration
+from calibration_helpers import planned, work
 from ray.tune.search import Searcher
 from search_helpers import Notes, drive, optuna_trials, plan, result, start
 
@@ -186,7 +186,7 @@ def test_a_lost_retraining_is_made_again(study_store: Store) -> None:
 
 
 def test_a_lost_training_of_a_calibration_is_made_again(study_store: Store) -> None:
-    search = Tune(calibration(study_store, archs=8), retries=1)
+    search = Tune(work(planned(study_store)), retries=1)
     assert (search.ask(), search.ask()) == (0, 1)
     lost = search.core.running[0]
     search.lose(0)

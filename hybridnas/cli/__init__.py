@@ -12,10 +12,12 @@ import typer
 
 from ..errors import HybridnasError
 from . import (
+    ablations,
     admin,
     archs,
     bench,
     calibrations,
+    comparing,
     costs,
     exports,
     profiles,
@@ -40,6 +42,8 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.mro()[1]
 for module in (
     studies,
     calibrations,
+    ablations,
+    comparing,
     costs,
     profiles,
     archs,

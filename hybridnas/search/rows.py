@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from statistics import fmean, stdev
 
 from ..architecture import Architecture
@@ -22,7 +23,8 @@ class Row:
         the next rung), pruned (it will not go on).
     evaluations: those at the rung that it came to, by task, as far as they have ended; retrainings
         left aside.
-    runs: by rung and repeat, as the store has them. costs: the study's own.
+    runs: by rung and repeat, as the store has them. costs: the study's own. created_at: when it
+        was proposed.
     fresh: of the final retraining, by task, those that ended well; they count, where there are any.
     """
 
@@ -32,6 +34,7 @@ class Row:
     evaluations: Evaluations
     runs: Sequence[RunRecord]
     costs: Mapping[str, float]
+    created_at: datetime
     fresh: Sequence[Evaluations] = ()
 
     @property
@@ -53,11 +56,13 @@ class Row:
 
     def known(self, name: str) -> float | None:
         """An objective, or None where there is no number for it."""
-        if name in self.costs:
-            return self.costs[name]
-        if self.fresh:
+        if name not in self.costs and self.fresh:
             return _mean(self._scores(name))
-        return figure_of(self.evaluations, name)
+        return self.searched(name)
+
+    def searched(self, name: str) -> float | None:
+        """The same of the search itself, retrainings left aside."""
+        return self.costs[name] if name in self.costs else figure_of(self.evaluations, name)
 
     def keeps(self, bounds: Mapping[str, Bound]) -> bool:
         """Whether each figure is known and within its bounds."""

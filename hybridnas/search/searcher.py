@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class Work(Protocol):
-    """What Tune's workers are to do: a SearchCore, or the trainings of a calibration.
+    """What Tune's workers are to do: a SearchCore, or given Trainings.
 
     running: what was asked for and not settled, by number.
     """

@@ -15,7 +15,7 @@ from ..architecture import Architecture
 from ..config import Protocol, Study, parse_study
 from ..errors import ConfigError
 from ..objectives import STANDARD_ERRORS, best, is_cost, measured_first
-from ..pareto import hypervolume, non_dominated
+from ..pareto import non_dominated
 from ..store import (
     CalibrationRecord,
     Evaluation,
@@ -28,6 +28,7 @@ from ..store import (
 from .attributes import gpu_seconds
 from .finals import finalists
 from .rows import Row, latest, state_of
+from .volume import reference_point, volume
 
 
 class StudyView:
@@ -148,24 +149,10 @@ class StudyView:
     def hypervolume(self) -> float | None:
         """What the front dominates, as a share of the box up to the reference point.
 
-        The reference is accuracy 0 and, for a cost, its constraint's maximum or else the largest
-        finished value; so it is comparable within a study only. None before the first result.
+        Of this study alone, so that it is comparable within it only (volume.reference_point). None
+        before the first result.
         """
-        if not self.judged:
-            return None
-        bounds = self.study.bounds() | self.study.soft()
-        losses = self.losses()
-        reference = []
-        for i, name in enumerate(self.objectives):
-            bound = bounds.get(name)
-            if best(name) == "maximize":
-                reference.append(0.0)
-            elif bound is not None and bound.max is not None:
-                reference.append(bound.max)
-            else:
-                reference.append(float(losses[:, i].max()))
-        box = [1.0 if edge == 0.0 else edge for edge in reference]
-        return hypervolume(losses, np.array(reference)) / float(np.prod(box))
+        return volume(self.losses(), reference_point([self])) if self.judged else None
 
     def counts(self) -> Counter[str]:
         """Trials by state."""
@@ -284,4 +271,5 @@ def _row(record: TrialRecord, json: str | None, top: int, num_tasks: int, live: 
         {run.task: run.evaluation for run in latest(record.runs) if run.evaluation},
         record.runs,
         record.costs,
+        record.created_at,
     )
