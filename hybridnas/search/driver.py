@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import sys
@@ -201,6 +202,8 @@ def _tune(
         tune.with_parameters(run_candidate, context=context),
         {"cpu": share.cpus, "gpu": share.gpus, **share.custom},
     )
+    # At the end it lists all attempts that failed, also those of candidates that were tried again.
+    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
     with (
         tempfile.TemporaryDirectory(prefix="hybridnas-tune-") as scratch,
         environment("TUNE_MAX_PENDING_TRIALS_PG", str(_MOST_STARTING)),
