@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -34,8 +34,7 @@ def hypervolume_history(view: StudyView) -> list[Moment]:
     reference point is that of all results, so that the last value is the search's.
     """
     soft = view.study.constraints.soft()
-    own = (replace(row, fresh=()) for row in view.finished)
-    ended = sorted((row for row in own if row.keeps(soft)), key=_told_at)
+    ended = sorted((row for row in view.finished if row.keeps(soft)), key=_told_at)
     if not ended:
         return []
     losses = _losses(ended, view.objectives)
@@ -62,9 +61,15 @@ def _told_at(row: Row) -> datetime:
 
 
 def _losses(rows: Sequence[Row], names: Sequence[str]) -> Floats:
-    """(rows, objectives), signs such that lower is better."""
-    signs = np.array([1.0 if BEST[name] == "minimize" else -1.0 for name in names])
-    return np.array([[row.value(name) for name in names] for row in rows]) * signs
+    """(rows, objectives) as the search scored them, signs such that lower is better."""
+
+    def searched(row: Row, name: str) -> float:
+        assert row.evaluation is not None, "it is finished"
+        value = row.costs[name] if name in row.costs else row.evaluation.figure(name)
+        assert value is not None, "it is finished"
+        return value if BEST[name] == "minimize" else -value
+
+    return np.array([[searched(row, name) for name in names] for row in rows])
 
 
 def _reference_point(view: StudyView, losses: Floats) -> Floats:
