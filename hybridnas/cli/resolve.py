@@ -13,7 +13,7 @@ from ..errors import ArchitectureError, ConfigError, NoDatabaseError
 from ..export import Origin
 from ..reference import REFERENCES
 from ..resources import shipped
-from ..search.counted import counted_cost
+from ..search.plan import counted_cost
 from ..search.rows import Row
 from ..search.studies import read_study
 from ..search.view import StudyView
@@ -117,13 +117,13 @@ class Named:
         """Those of a study's data; ImageNet's 1000 for what is of no study."""
         if self.view is None:
             return 1000
-        return len(next(iter(self.view.protocols.values())).class_names)
+        return self.view.num_classes
 
     def cost(self) -> Cost:
         """As its study counts it; at 224 px with a classifier what is of no study."""
         if self.view is None:
             return cost(self.architecture)
-        return counted_cost(self.view.study, self.architecture, self.num_classes)
+        return counted_cost(self.view.study, self.architecture, self.view.num_classes)
 
 
 def architecture_of(text: str, storage: str) -> Named:

@@ -16,7 +16,7 @@ from ..config import Protocol, Study, parse_study
 from ..objectives import CLOSED_FORM
 from ..pictures import draw
 from ..pictures.curves import Curve, draw_curves
-from ..search.counted import counted_cost
+from ..search.plan import counted_cost
 from ..search.words import bound_words, fidelity_words, objective_text
 from ..store import RunRecord, Store, TrialRecord
 from .stages import stages_csv

@@ -101,8 +101,7 @@ def trial_note(view: StudyView, row: Row, pictures: Sequence[str]) -> str:
     )
     lines = [f"On the Pareto front: {', '.join(values)}.", ""]
     lines += [line for picture in pictures for line in (f"![]({picture})", "")]
-    num_classes = len(view.protocols[row.runs[0].protocol_digest].class_names)
-    names, *stages = stage_table(view.study, row.architecture, num_classes)
+    names, *stages = stage_table(view.study, row.architecture, view.num_classes)
     lines += [*_table(names, stages), "", *_table(*_runs(view, row)), "", "```"]
     lines += [f"hybridnas export {view.study.name}:{row.number} --out exported/{row.number}", "```"]
     return "\n".join(lines) + "\n"

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 
-from ..objectives import BEST
 from ..pareto import Floats, hypervolume, non_dominated
 from ..store import SessionRecord
 from .attributes import gpu_seconds
 from .rows import Row
-from .view import StudyView
+from .view import StudyView, box_of
 
 
 @dataclass(frozen=True)
@@ -34,23 +33,23 @@ def hypervolume_history(view: StudyView) -> list[Moment]:
     reference point is that of all results, so that the last value is the search's.
     """
     soft = view.study.constraints.soft()
-    ended = sorted((row for row in view.finished if row.keeps(soft)), key=_told_at)
+    own = (replace(row, fresh=()) for row in view.finished)
+    ended = sorted(((_told_at(row), row) for row in own if row.keeps(soft)), key=lambda p: p[0])
     if not ended:
         return []
-    losses = _losses(ended, view.objectives)
-    reference = _reference_point(view, losses)
-    box = float(np.prod([1.0 if edge == 0.0 else edge for edge in reference]))
+    losses = view.losses([row for _, row in ended])
+    reference = view.reference_point(losses)
     spent = _Spent(view)
     moments: list[Moment] = []
     front: Floats = losses[:0]
-    for row, point in zip(ended, losses, strict=True):
+    for (moment, _), point in zip(ended, losses, strict=True):
         if (front <= point).all(axis=1).any():
             continue
         front = np.vstack([front, point])
         front = front[non_dominated(front)]
-        volume = hypervolume(front, reference) / box
-        moments.append(Moment(*spent.until(_told_at(row)), volume))
-    moments.append(Moment(*spent.until(_told_at(ended[-1])), moments[-1].hypervolume))
+        volume = hypervolume(front, reference) / box_of(reference)
+        moments.append(Moment(*spent.until(moment), volume))
+    moments.append(Moment(*spent.until(ended[-1][0]), moments[-1].hypervolume))
     return moments
 
 
@@ -58,31 +57,6 @@ def _told_at(row: Row) -> datetime:
     """When the search learned of a score: of one that was known before, as it was proposed."""
     assert row.evaluation is not None, "it is finished"
     return row.created_at if row.reused else row.evaluation.ended_at
-
-
-def _losses(rows: Sequence[Row], names: Sequence[str]) -> Floats:
-    """(rows, objectives) as the search scored them, signs such that lower is better."""
-
-    def searched(row: Row, name: str) -> float:
-        assert row.evaluation is not None, "it is finished"
-        value = row.costs[name] if name in row.costs else row.evaluation.figure(name)
-        assert value is not None, "it is finished"
-        return value if BEST[name] == "minimize" else -value
-
-    return np.array([[searched(row, name) for name in names] for row in rows])
-
-
-def _reference_point(view: StudyView, losses: Floats) -> Floats:
-    """As StudyView.hypervolume has it."""
-    bounds = view.study.constraints.bounds() | view.study.constraints.soft()
-    point = []
-    for name, worst in zip(view.objectives, losses.max(axis=0), strict=True):
-        bound = bounds.get(name)
-        if BEST[name] == "maximize":
-            point.append(0.0)
-        else:
-            point.append(float(worst) if bound is None or bound.max is None else bound.max)
-    return np.array(point)
 
 
 class _Spent:

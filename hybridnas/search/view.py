@@ -15,7 +15,7 @@ from ..architecture import Architecture
 from ..config import Protocol, Study, parse_study
 from ..errors import ConfigError
 from ..objectives import BEST, CLOSED_FORM, STANDARD_ERRORS, measured_first
-from ..pareto import hypervolume, non_dominated
+from ..pareto import Floats, hypervolume, non_dominated
 from ..store import CalibrationRecord, RunRecord, SessionRecord, Store, TrialRecord, is_alive
 from .attributes import gpu_seconds
 from .finals import finalists
@@ -56,6 +56,11 @@ class StudyView:
         """Digests of the protocols of trials at the study's top fidelity."""
         top = self.study.fidelity
         return {digest for digest, known in self.protocols.items() if known.fidelity == top}
+
+    @property
+    def num_classes(self) -> int:
+        """Of the study's data; the view must have a trial."""
+        return len(next(iter(self.protocols.values())).class_names)
 
     @property
     def objectives(self) -> list[str]:
@@ -106,13 +111,11 @@ class StudyView:
         del self.finished  # which is read anew
         return [row for row in self.finished if row.fresh]
 
-    def losses(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """(judged trials, objectives), signs turned so that lower is better."""
-        return self._losses(self.judged, self.objectives)
+    def losses(self, rows: Sequence[Row] | None = None) -> Floats:
+        """(trials, objectives), signs turned so that lower is better. rows: None: the judged."""
+        return self._losses(self.judged if rows is None else rows, self.objectives)
 
-    def _losses(
-        self, rows: Sequence[Row], names: Sequence[str]
-    ) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def _losses(self, rows: Sequence[Row], names: Sequence[str]) -> Floats:
         signs = np.array([1.0 if BEST[name] == "minimize" else -1.0 for name in names])
         table = [[row.value(name) for name in names] for row in rows]
         return np.array(table).reshape(-1, len(names)) * signs
@@ -145,9 +148,14 @@ class StudyView:
         """
         if not self.judged:
             return None
+        losses = self.losses()
+        reference = self.reference_point(losses)
+        return hypervolume(losses, reference) / box_of(reference)
+
+    def reference_point(self, losses: Floats) -> Floats:
+        """The worst that counts, as losses: of those given where no constraint says so."""
         limits = self.study.constraints
         bounds = limits.bounds() | limits.soft()
-        losses = self.losses()
         reference = []
         for i, name in enumerate(self.objectives):
             bound = bounds.get(name)
@@ -157,8 +165,7 @@ class StudyView:
                 reference.append(bound.max)
             else:
                 reference.append(float(losses[:, i].max()))
-        box = [1.0 if edge == 0.0 else edge for edge in reference]
-        return hypervolume(losses, np.array(reference)) / float(np.prod(box))
+        return np.array(reference)
 
     def counts(self) -> Counter[str]:
         """Trials by state."""
@@ -227,6 +234,11 @@ class StudyView:
             "spread": {name: row.spread(name) for name in measured},
             "reused": row.reused,
         }
+
+
+def box_of(reference: Floats) -> float:
+    """The volume between the best that could be and a reference point: accuracy 1, no cost."""
+    return float(np.prod([1.0 if edge == 0.0 else edge for edge in reference]))
 
 
 def _tally(runs: Sequence[RunRecord]) -> dict[str, float]:
