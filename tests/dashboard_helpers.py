@@ -86,13 +86,13 @@ def ask(
         "CONTENT_TYPE": "application/json",
         **headers,
     }
-    told: dict[str, Any] = {}
+    told: list[Any] = []
 
     def start(status: str, headers: list[tuple[str, str]], _: object = None) -> None:
-        told.update(status=int(status.split()[0]), headers=dict(headers))
+        told[:] = [int(status.split()[0]), dict(headers)]
 
     chunks = app(environ, start)
     content = b"".join(chunks)
     if close := getattr(chunks, "close", None):
         close()
-    return Answer(told["status"], told["headers"], content)
+    return Answer(*told, content)
