@@ -108,10 +108,16 @@ def _joint(rows: Sequence[Compared], names: Sequence[str]) -> list[int]:
 def _notes(views: Sequence[StudyView]) -> list[str]:
     """What is to be known of scores that stand side by side."""
     notes = []
-    if len({frozenset(view.top_protocols) for view in views}) > 1:
-        words = ", ".join(f"{v.study.name} {'+'.join(sorted(v.top_protocols))}" for v in views)
+    if len({frozenset(_trainings_of(view)) for view in views}) > 1:
+        words = ", ".join(f"{v.study.name} {'+'.join(_trainings_of(v))}" for v in views)
         notes.append(f"their protocols differ, so scores are not of the same training: {words}")
     limits = {str(sorted((n, b.max, b.min) for n, b in v.study.bounds().items())) for v in views}
     if len(limits) > 1:
         notes.append("their limits on costs differ")
     return notes
+
+
+def _trainings_of(view: StudyView) -> list[str]:
+    """Digests of the protocols that scores at the top rung are of, whatever their seeds."""
+    protocols = (view.protocols[digest] for digest in view.top_protocols)
+    return sorted({protocol.seedless().digest for protocol in protocols})
