@@ -137,7 +137,8 @@ class Resources(Value):
     concurrent: None: as many as find room, more and fewer as nodes come and go.
     custom: Ray's custom resources by name, `{a100: 1}`: only nodes that have them train candidates.
     loader_workers: processes that load images for one candidate (0: in its own process).
-    retries: how often a candidate whose process died is started again.
+    retries: how often a candidate whose process died is tried again; deaths of whole nodes do not
+        count.
     nodes: `fixed`: where no node can give all this, the study is refused; `elastic`: it waits for
         nodes that can, as an autoscaler makes them; then cpus, gpus and concurrent, the most to
         ask for, must be given, since there is nothing to fit them to.

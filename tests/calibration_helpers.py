@@ -8,9 +8,10 @@ from typing import Any
 import search_helpers as helpers
 
 from hybridnas.config import Fidelity, parse_study
-from hybridnas.search.calibration import CalibrationWork, Setting, calibration_study
+from hybridnas.search.calibration import Calibration, Setting, calibration_study
 from hybridnas.search.observer import Candidate, Observer
 from hybridnas.search.plan import Plan
+from hybridnas.search.trainings import Trainings
 from hybridnas.space import SearchSpace
 from hybridnas.store import Evaluation, Store
 
@@ -28,14 +29,17 @@ def calibration_plan(setting: Setting, **changes: Any) -> Plan:
     return Plan(study, SearchSpace.load(study.space), study.protocol("0123456789ab", classes))
 
 
-def work(
-    store: Store, archs: int = 8, seeds: int = 1, observer: Observer | None = None
-) -> CalibrationWork:
-    """A calibration's work, its study put into the store."""
+def planned(store: Store, archs: int = 8, seeds: int = 1) -> Calibration:
+    """A calibration, its study put into the store."""
     setting = Setting(archs, seeds, SHORT, LONG)
     plan = calibration_plan(setting)
     store.put_study(plan.study.name, plan.config)
-    return CalibrationWork(plan, store, setting, observer)
+    return Calibration(plan, store, setting)
+
+
+def work(calibration: Calibration, observer: Observer | None = None) -> Trainings:
+    """Its trainings, as they are left."""
+    return Trainings(calibration.study, calibration.store, calibration.jobs, observer)
 
 
 def score(candidate: Candidate) -> float:
@@ -61,20 +65,20 @@ def evaluation(candidate: Candidate, **changes: Any) -> Evaluation:
     return replace(good, **changes)
 
 
-def asked(work: CalibrationWork) -> Candidate:
+def asked(work: Trainings) -> Candidate:
     candidate = work.ask()
     assert candidate is not None, work.stop_reason
     return candidate
 
 
-def finish(work: CalibrationWork, candidate: Candidate, **changes: Any) -> str | None:
+def finish(work: Trainings, candidate: Candidate, **changes: Any) -> str | None:
     """Records a training's result and settles it; the reason of a failure."""
     written = work.store.record(candidate.token, evaluation(candidate, **changes))
     assert written is not None, "the candidate holds no lease"
     return work.settle(candidate.number)
 
 
-def drive(work: CalibrationWork) -> list[Candidate]:
+def drive(work: Trainings) -> list[Candidate]:
     """Asks and finishes until nothing is left; the candidates in turn."""
     candidates = []
     while (candidate := work.ask()) is not None:

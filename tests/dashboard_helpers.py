@@ -95,4 +95,5 @@ def ask(
     content = b"".join(chunks)
     if close := getattr(chunks, "close", None):
         close()
-    return Answer(*told, content)
+    status, sent_back = told
+    return Answer(status, sent_back, content)

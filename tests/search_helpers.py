@@ -29,16 +29,16 @@ BLOCKS = {
     "ssm": {"form": "gated", "conv_ratio": 0.5},
     "attention": {"form": "metaformer", "expansion": None, "head_dim": 4},
 }
-_COMMON = {"input_size": 32, "head": "linear", "blocks": BLOCKS}
+COMMON = {"input_size": 32, "head": "linear", "blocks": BLOCKS}
 # One stage: 2 widths x 3 mixers, so 6 architectures.
 SIX: dict[str, Any] = {
-    **_COMMON,
+    **COMMON,
     "name": "six",
     "stages": [{"depth": 1, "width": [8, 16], "mixer": ["gated_conv", "ssm", "attention"]}],
 }
 # Two stages of 3 depths x 3 widths x 3 mixers with a kernel: 2916 genomes, few enough to list.
 LISTED: dict[str, Any] = {
-    **_COMMON,
+    **COMMON,
     "name": "listed",
     "stages": [
         {"depth": [1, 2, 3], "width": [8, 16, 32], "mixer": ["gated_conv", "ssm", "attention"]}

@@ -16,6 +16,7 @@ from calibration_helpers import (
     drive,
     evaluation,
     finish,
+    planned,
     score,
     work,
 )
@@ -25,7 +26,7 @@ from search_helpers import FAILED, Notes, protocol
 from hybridnas.config import Fidelity
 from hybridnas.cost import cost
 from hybridnas.errors import ConfigError
-from hybridnas.search.calibration import CalibrationWork, Setting
+from hybridnas.search.calibration import Calibration, Setting
 from hybridnas.search.view import StudyView
 from hybridnas.store import Place, Store
 
@@ -38,7 +39,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_every_architecture_is_trained_at_both_fidelities(store: Store) -> None:
     notes = Notes()
-    found = drive(work(store, archs=9, seeds=2, observer=notes))
+    found = drive(work(planned(store, archs=9, seeds=2), notes))
     trained = {(c.digest, protocol(c).fidelity.epochs, c.protocol.seed) for c in found}
     archs = {c.digest for c in found}
     assert len(archs) == 9
@@ -50,8 +51,8 @@ def test_every_architecture_is_trained_at_both_fidelities(store: Store) -> None:
 
 
 def test_the_answer_against_scipy(store: Store) -> None:
-    calibration = work(store, archs=12)
-    members = {c.digest: c for c in drive(calibration)}
+    calibration = planned(store, archs=12)
+    members = {c.digest: c for c in drive(work(calibration))}
     result = calibration.result()
     assert (result["architectures"], result["failed"], result["between_seeds"]) == (12, 0, None)
     assert result["seconds"] == {"proxy": 1.0, "judge": 4.0}
@@ -78,8 +79,8 @@ def test_the_answer_against_scipy(store: Store) -> None:
 
 
 def test_several_seeds_give_the_mean_and_their_agreement(store: Store) -> None:
-    calibration = work(store, archs=9, seeds=2)
-    last = {(c.digest, protocol(c).fidelity): score(c) for c in drive(calibration)}
+    calibration = planned(store, archs=9, seeds=2)
+    last = {(c.digest, protocol(c).fidelity): score(c) for c in drive(work(calibration))}
     result = calibration.result()
     assert result["between_seeds"]["tau"] == 1
     for row in result["scores"]:
@@ -89,7 +90,8 @@ def test_several_seeds_give_the_mean_and_their_agreement(store: Store) -> None:
 
 
 def test_it_goes_on_where_it_was_interrupted(store: Store) -> None:
-    begun = work(store, archs=9)
+    calibration = planned(store, archs=9)
+    begun = work(calibration)
     done = [asked(begun) for _ in range(3)]
     for candidate in done:
         finish(begun, candidate)
@@ -100,38 +102,38 @@ def test_it_goes_on_where_it_was_interrupted(store: Store) -> None:
     assert trial.reason == "waiting"
 
     notes = Notes()
-    later = work(store, archs=9, observer=notes)
+    later = work(calibration, notes)
     assert notes.done_before == 3
     found = drive(later)
     assert len(found) == 15
     assert (found[0].number, found[0].digest) == (orphan.number, orphan.digest)
     assert store.record(orphan.token, evaluation(orphan)) is None  # its lease is void
-    assert later.result()["architectures"] == 9
-    again = work(store, archs=9)
-    assert again.stop_reason == "done"
-    assert again.result() == later.result()
+    assert calibration.result()["architectures"] == 9
+    assert work(planned(store, archs=9)).stop_reason == "done"
+    assert planned(store, archs=9).result() == calibration.result()
 
 
 def test_a_failed_architecture_is_left_out_and_not_tried_again(store: Store) -> None:
-    calibration = work(store, archs=9)
-    broken, lost, *_ = candidates = list(iter(calibration.ask, None))
-    assert finish(calibration, broken, **FAILED) == "out_of_memory"
-    assert calibration.settle(lost.number) == "node_lost"
+    calibration = planned(store, archs=9)
+    begun = work(calibration)
+    broken, lost, *_ = candidates = list(iter(begun.ask, None))
+    assert finish(begun, broken, **FAILED) == "out_of_memory"
+    assert begun.settle(lost.number) == "node_lost"
     for candidate in candidates[2:]:
-        finish(calibration, candidate)
+        finish(begun, candidate)
     assert broken.digest == lost.digest
     result = calibration.result()
     assert (result["architectures"], result["failed"]) == (8, 1)
-    again = work(store, archs=9)
-    assert [c.number for c in drive(again)] == [lost.number]  # a node may do better
+    assert [c.number for c in drive(work(calibration))] == [lost.number]  # a node may do better
 
 
 def test_too_few_for_an_order(store: Store) -> None:
-    calibration = work(store, archs=8)
-    first, *others = list(iter(calibration.ask, None))
-    finish(calibration, first, **FAILED)
+    calibration = planned(store, archs=8)
+    begun = work(calibration)
+    first, *others = list(iter(begun.ask, None))
+    finish(begun, first, **FAILED)
     for candidate in others:
-        finish(calibration, candidate)
+        finish(begun, candidate)
     with pytest.raises(ConfigError, match=r"1 of 8 architectures failed .* too few"):
         calibration.result()
 
@@ -143,8 +145,7 @@ def test_limits_hold_at_the_study_s_top_and_costs_are_those_of_each_fidelity(sto
     setting, limit = Setting(12, 1, low, middle), 3e6
     plan = calibration_plan(setting, fidelities=ladder, constraints={"macs": {"max": limit}})
     store.put_study(plan.study.name, plan.config)
-    calibration = CalibrationWork(plan, store, setting)
-    candidates = drive(calibration)
+    candidates = drive(work(Calibration(plan, store, setting)))
     assert {protocol(c).fidelity for c in candidates} == {low, middle}
     for candidate in candidates:
         own, counted = (
@@ -158,8 +159,8 @@ def test_limits_hold_at_the_study_s_top_and_costs_are_those_of_each_fidelity(sto
 
 
 def test_a_search_looks_up_what_a_calibration_trained(store: Store) -> None:
-    calibration = work(store, archs=9)
-    drive(calibration)
+    calibration = planned(store, archs=9)
+    drive(work(calibration))
     raw = {"space": search_helpers.LISTED, "fidelities": [SHORT.model_dump(), LONG.model_dump()]}
     core = search_helpers.start(search_helpers.plan(**raw), store)
     terms = [core.problem.terms(Place(rung)).digest for rung in (0, 1)]
@@ -172,8 +173,8 @@ def test_a_view_knows_the_calibrations_of_its_fidelity(store: Store) -> None:
     raw = {"space": search_helpers.LISTED, "fidelities": [SHORT.model_dump()]}
     search_helpers.drive(search_helpers.start(search_helpers.plan(**raw), store))
     assert StudyView("shapes", store).calibrations == []
-    calibration = work(store, archs=9)
-    drive(calibration)
+    calibration = planned(store, archs=9)
+    drive(work(calibration))
     digests = calibration.proxies[0].digest, calibration.judges[0].digest
     asked = calibration.setting.as_json("top1")
     store.begin_calibration(calibration.study.name, *digests, asked)

@@ -9,11 +9,10 @@ import pytest
 from calibration_helpers import LONG, SHORT, evaluation
 from cli_helpers import DATABASE, Cli, write_study
 from search_helpers import LISTED, RAW, drive, start
+from trainings_helpers import Made, make_up
 
 from hybridnas.config import Protocol, parse_study
-from hybridnas.search import driver
 from hybridnas.search.plan import Plan, make_plan
-from hybridnas.search.searcher import Work
 from hybridnas.store import Store
 
 pytest_plugins = ["cli_helpers"]
@@ -22,22 +21,8 @@ LADDER = [SHORT.model_dump(), LONG.model_dump()]
 
 
 @pytest.fixture(autouse=True)
-def trainings(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """How many trainings may still be done, and how many were."""
-    count = {"left": 1000, "done": 0}
-
-    def train(work: Work, *_: Any) -> str:
-        while (candidate := work.ask()) is not None:
-            if count["left"] == 0:
-                work.release()
-                return "interrupted"
-            work.store.record(candidate.token, evaluation(candidate))
-            work.settle(candidate.number)
-            count["left"], count["done"] = count["left"] - 1, count["done"] + 1
-        return "done"
-
-    monkeypatch.setattr(driver, "_work", train)
-    return count
+def trainings(monkeypatch: pytest.MonkeyPatch) -> Made:
+    return make_up(monkeypatch, evaluation)
 
 
 def planned(fidelities: list[dict[str, Any]]) -> Plan:
@@ -45,15 +30,15 @@ def planned(fidelities: list[dict[str, Any]]) -> Plan:
     return make_plan(parse_study({**RAW, "space": LISTED, "fidelities": fidelities}, "test"))
 
 
-def test_it_prints_keeps_and_shows_the_answer(cli: Cli, trainings: dict[str, int]) -> None:
+def test_it_prints_keeps_and_shows_the_answer(cli: Cli, trainings: Made) -> None:
     name = write_study(space=LISTED, fidelities=LADDER)
     found = cli.json("calibrate", name, "--archs", "8")
-    assert trainings["done"] == 16
+    assert trainings.done == 16
     assert (found["study"], found["archs"], found["metric"]) == ("shapes", 8, "top1")
     assert (found["proxy"]["epochs"], found["judge"]["epochs"]) == (1, 4)
     tau = found["tau"]["proxy"]["overall"]
     shown = cli.shown("calibrate", name, "--archs", "8")  # all is known
-    assert trainings["done"] == 16
+    assert trainings.done == 16
     assert "shapes: tau with top1 after 4 epochs at 32 px, over 8 architectures" in shown
     words = f"{tau['tau']:.2f} [{tau['low']:.2f}, {tau['high']:.2f}]"
     assert f"proxy │ {words}" in shown
@@ -84,19 +69,19 @@ def test_the_fidelity_of_a_search_is_judged_by_more_epochs(cli: Cli) -> None:
     )
 
 
-def test_an_interrupted_calibration_goes_on(cli: Cli, trainings: dict[str, int]) -> None:
+def test_an_interrupted_calibration_goes_on(cli: Cli, trainings: Made) -> None:
     name = write_study(space=LISTED, fidelities=LADDER)
-    trainings["left"] = 5
+    trainings.left = 5
     done = cli("calibrate", name, "--archs", "8")
     assert (done.code, done.out) == (130, "")
     assert done.err.endswith("interrupted; go on with --resume\n")
     message = cli.refused("calibrate", name, "--resume", "--archs", "9")
     assert message.endswith("what the calibration began with: leave --archs out")
-    trainings["left"] = 3
+    trainings.left = 3
     assert cli("calibrate", name, "--archs", "8").code == 130  # the same words go on as well
-    trainings["left"] = 1000
+    trainings.left = 1000
     found = cli.json("calibrate", "shapes", "--resume")
-    assert (trainings["done"], found["architectures"]) == (16, 8)
+    assert (trainings.done, found["architectures"]) == (16, 8)
     with Store.open(f"sqlite:///{DATABASE}") as store:
         (record,) = store.calibrations(study="shapes.calibration")
     assert record.result is not None
@@ -105,11 +90,11 @@ def test_an_interrupted_calibration_goes_on(cli: Cli, trainings: dict[str, int])
     assert message == "no calibration of 'shapes' waits to be finished: leave --resume out"
 
 
-def test_with_another_recipe_it_begins_anew(cli: Cli, trainings: dict[str, int]) -> None:
+def test_with_another_recipe_it_begins_anew(cli: Cli, trainings: Made) -> None:
     words = ("calibrate", write_study(space=LISTED, fidelities=LADDER), "--archs", "8")
-    trainings["left"] = 5
+    trainings.left = 5
     assert cli(*words).code == 130
-    trainings["left"] = 1000
+    trainings.left = 1000
     cli.json(*words, "--set", "recipe.lr=0.01")
     with Store.open(f"sqlite:///{DATABASE}") as store:
         first, second = store.calibrations(study="shapes.calibration")

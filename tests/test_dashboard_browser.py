@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dashboard_helpers import LEAST, searched
@@ -33,7 +34,7 @@ class Site:
         self._folder = folder
         self.server: Dashboard = make_dashboard(store, "127.0.0.1", 0, "sesame")
         self.asked: list[str] = []
-        app = self.server.get_app()
+        app: Any = self.server.get_app()
 
         def noted(environ, start):  # type: ignore[no-untyped-def]
             self.asked.append(environ["PATH_INFO"])

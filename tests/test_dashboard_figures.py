@@ -13,7 +13,7 @@ import search_helpers as helpers
 from dashboard_helpers import LEAST, searched
 
 from hybridnas.dashboard import figures
-from hybridnas.search.history import hypervolume_history
+from hybridnas.search.progress import progress
 from hybridnas.search.view import StudyView
 from hybridnas.store import Store
 
@@ -96,7 +96,7 @@ def test_published_architectures_go_by_their_names(
 def test_hypervolume_by_hours_and_by_gpu_hours(figured_view: StudyView) -> None:
     made = figures.hypervolume_by_time(figured_view)
     assert made is not None
-    moments = hypervolume_history(figured_view)
+    moments = progress(figured_view)
     hours, spent = made["data"]
     assert hours["x"] == pytest.approx([m.hours for m in moments], rel=1e-5)
     assert spent["x"] == pytest.approx([m.gpu_hours for m in moments], rel=1e-5)

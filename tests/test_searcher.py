@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from calibration_helpers import work as calibration
+from calibration_helpers import planned, work
 from ray.tune.search import Searcher
 from search_helpers import Notes, drive, optuna_trials, plan, result, start
 
 from hybridnas.errors import ConfigError
 from hybridnas.search.retries import Retries
 from hybridnas.search.searcher import StudySearcher, Work
+from hybridnas.search.view import StudyView
 from hybridnas.store import Store
 
 
@@ -65,10 +66,12 @@ def states(store: Store) -> list[str]:
 
 def test_a_lost_candidate_is_given_out_again_after_its_pause(study_store: Store) -> None:
     search = tune(study_store, retries=1, budget={"trials": 3})
+    study_store.begin_session("shapes")
     assert (search.ask(), search.ask(), search.ask()) == (0, 1, None)
     first = search.core.running[0].token
     search.lose(0)
     assert search.ask() == 2, "others go on"
+    assert StudyView("shapes", study_store).counts() == {"running": 2, "queued": 1}
     search.finish(1)
     assert search.ask() is None
     search.now = 1.0
@@ -183,7 +186,7 @@ def test_a_lost_retraining_is_made_again(study_store: Store) -> None:
 
 
 def test_a_lost_training_of_a_calibration_is_made_again(study_store: Store) -> None:
-    search = Tune(calibration(study_store, archs=8), retries=1)
+    search = Tune(work(planned(study_store)), retries=1)
     assert (search.ask(), search.ask()) == (0, 1)
     lost = search.core.running[0]
     search.lose(0)

@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
 from cli_helpers import Cli
-from optuna.trial import FrozenTrial
-from search_helpers import FAILED, LISTED, SIX, asked, drive, finish, optuna_trials, plan, start
+from search_helpers import SIX, drive, optuna_trials, plan, start
+from store_studies import WIDE, essence, fill, of_optuna, rows
 
 from hybridnas.errors import StoreError
-from hybridnas.store import Evaluation, Merged, Store, TrialRecord, optuna_copy
+from hybridnas.store import Merged, Store, optuna_studies
 
 pytest_plugins = ["store_databases", "cli_helpers"]
-
-WIDE: dict[str, Any] = {"space": LISTED, "budget": {"trials": 5}}
-
-
-def fill(store: Store) -> None:
-    """Two studies: one that ended, with a failure; one that was interrupted and reused a score."""
-    core = start(plan(**WIDE), store)
-    finish(core, asked(core), **FAILED)
-    drive(core)
-    store.end_session(store.begin_session("shapes"), "trials")
-    store.put_front("shapes", [{"trial": 1}], {"trials": 5})
-    second = start(plan(name="second", **WIDE), store)
-    waiting = asked(second)
-    assert second.ask() is None, "all others are known from the first study"
-    second.release()
-    assert waiting.number == 0
 
 
 @pytest.fixture
@@ -40,31 +22,6 @@ def source(tmp_path: Path) -> Iterator[Store]:
     with Store.open(f"sqlite:///{tmp_path / 'source.db'}") as opened:
         fill(opened)
         yield opened
-
-
-def essence(store: Store, study: str) -> list[TrialRecord]:
-    """A study's trials without what is numbered or drawn anew."""
-
-    def without_id(known: Evaluation | None) -> Evaluation | None:
-        return known and replace(known, id=None)
-
-    def plain(record: TrialRecord) -> TrialRecord:
-        runs = [replace(run, evaluation=without_id(run.evaluation)) for run in record.runs]
-        known = without_id(record.evaluation)
-        return replace(record, study="", token="", evaluation=known, runs=runs)
-
-    return [plain(record) for record in store.trials(study)]
-
-
-def of_optuna(store: Store, study: str) -> list[dict[str, Any]]:
-    def plain(trial: FrozenTrial) -> dict[str, Any]:
-        return {k: v for k, v in vars(trial).items() if k != "_trial_id"}
-
-    return [plain(trial) for trial in optuna_trials(store, study)]
-
-
-def rows(store: Store) -> dict[str, int]:
-    return dict(store.info().rows)
 
 
 def test_all_of_it_arrives(url: str, source: Store) -> None:
@@ -143,7 +100,7 @@ def test_nothing_is_half_written(url: str, source: Store, monkeypatch: pytest.Mo
         raise StoreError("the disk is full")
 
     with Store.open(url) as target:
-        monkeypatch.setattr(optuna_copy, "copy_study", dies)
+        monkeypatch.setattr(optuna_studies, "copy_study", dies)
         with pytest.raises(StoreError, match="disk is full"):
             target.merge(source)
         assert set(rows(target).values()) == {0}

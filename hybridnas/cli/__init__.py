@@ -12,10 +12,12 @@ import typer
 
 from ..errors import HybridnasError
 from . import (
+    ablations,
     admin,
     archs,
     bench,
     calibrations,
+    comparing,
     costs,
     exports,
     profiles,
@@ -42,6 +44,8 @@ for module in (
     studies,
     reports,
     calibrations,
+    ablations,
+    comparing,
     costs,
     profiles,
     archs,

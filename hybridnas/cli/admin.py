@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from typing import Annotated
 
 import typer
 
 from ..config import LONGEST_NAME, NAME
 from ..errors import ConfigError
+from ..search.weights import remove_files
 from ..store import Store, redact
 from ..task_defaults import TASK_DEFAULTS
 from .common import DEFAULT_STORAGE, AsJson, Storage, print_facts, print_json, print_table
 from .doctor import examine
 
 db = typer.Typer(
-    help="Look at the database of studies, upgrade it, or merge.", no_args_is_help=True
+    help="Look at the database of studies, upgrade it, merge; rename and delete studies.",
+    no_args_is_help=True,
 )
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -98,6 +103,83 @@ def merge(
             ("evaluations here already", found.known_evaluations),
         ],
     )
+
+
+@db.command("rename")
+def rename(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Its name in the database.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The name that it is to have.")],
+    storage: Storage = DEFAULT_STORAGE,
+    yes: Yes = False,
+) -> None:
+    """Give a study another name, on the dashboard too. Its weights stay where they are.
+
+    Example: `hybridnas db rename shapes shapes_v1`
+    """
+    _check_name(new, "NEW")
+    with Store.open(storage, create=False) as store:
+        store.study_contents(study)  # refuses one that is not there
+        _ask(f"Rename study {study} of {redact(storage)} to {new}?", yes)
+        store.rename_study(study, new)
+    typer.echo(f"{study} is {new} now")
+
+
+@db.command("delete")
+def delete(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Its name in the database.")],
+    storage: Storage = DEFAULT_STORAGE,
+    keep_evaluations: Annotated[
+        bool,
+        typer.Option(
+            "--keep-evaluations",
+            help="Keep the scores, which later searches look up; their weights go.",
+        ),
+    ] = False,
+    yes: Yes = False,
+) -> None:
+    """Delete a study: its trials, and the evaluations and weights that no other study has.
+
+    There is no way back. Says what there is, and asks.
+
+    Example: `hybridnas db delete shapes_v1 --keep-evaluations`
+    """
+    with Store.open(storage, create=False) as store:
+        found = store.study_contents(study)
+        facts = (
+            f"{_number(found.trials, 'trial')}; of its evaluations {found.evaluations} that no "
+            f"other study has {'stay' if keep_evaluations else 'go with it'}, "
+            f"{found.shared_evaluations} that others have stay; "
+            f"{_number(len(found.weights), 'file')} of weights"
+        )
+        _ask(f"Delete study {study} of {redact(storage)}? It has {facts}.", yes)
+        gone = store.delete_study(study, keep_evaluations=keep_evaluations)
+    left = remove_files(gone.weights)
+    typer.echo(f"{study} is deleted: {facts}")
+    for words in left:
+        typer.echo(f"weights {words}", err=True)
+
+
+def _ask(question: str, yes: bool) -> None:
+    """Raises ConfigError where nobody can answer, typer.Exit where the answer is no."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError("nobody is here to be asked: give --yes")
+    if not typer.confirm(question):
+        typer.echo("Nothing was changed.")
+        raise typer.Exit
+
+
+def _number(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _check_name(name: str, what: str) -> None:
+    if not (re.fullmatch(NAME, name) and len(name) <= LONGEST_NAME):
+        raise ConfigError(
+            f"{what}: a study's name has letters, digits, '.', '_' and '-', and at most "
+            f"{LONGEST_NAME} of them; got {name!r}"
+        )
 
 
 def _renaming(text: str) -> tuple[str, str]:

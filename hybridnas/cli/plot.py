@@ -1,8 +1,9 @@
-"""The front as a picture."""
+"""Pictures with matplotlib, where it is installed: the front."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..counting import pixels
 from ..errors import ConfigError
@@ -10,28 +11,47 @@ from ..objectives import STANDARD_ERRORS, is_cost
 from ..search.plan import counted_size
 from ..search.view import StudyView
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _FORMATS = (".svg", ".png", ".pdf")
+
+
+def new_figure(path: Path, width: float, height: float) -> Figure:
+    """An empty one, in inches, that is to be written there.
+
+    Raises ConfigError without matplotlib, or for another file format.
+    """
+    if path.suffix.lower() not in _FORMATS:
+        raise ConfigError(f"--plot takes a file in {', '.join(_FORMATS)}, got {path.name!r}")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ConfigError("--plot needs matplotlib: pip install 'hybridnas[plots]'") from None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Raises ConfigError where the file cannot be written."""
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise ConfigError(f"--plot: {path} cannot be written ({error.strerror})") from None
 
 
 def plot_front(view: StudyView, path: Path) -> None:
     """Accuracy over cost of all finished trials with the front drawn through its members.
 
-    Raises ConfigError without matplotlib, for another file format, for other than two objectives,
-    before the first result, or when the file cannot be written.
+    Raises ConfigError as `new_figure` and `write_figure` do, for other than two objectives, and
+    before the first result.
     """
-    if path.suffix.lower() not in _FORMATS:
-        raise ConfigError(f"--plot takes a file in {', '.join(_FORMATS)}, got {path.name!r}")
+    figure = new_figure(path, 7, 4.5)
     if len(view.objectives) != 2:
         raise ConfigError(f"--plot draws two objectives, the study has {len(view.objectives)}")
     if not view.finished:
         raise ConfigError(f"--plot: study {view.study.name!r} has no results yet")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ConfigError("--plot needs matplotlib: pip install 'hybridnas[plots]'") from None
     score = view.study.measured
     (cost,) = (name for name in view.objectives if name != score)
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     front = view.front()
     rest = [row for row in view.finished if row not in front]
@@ -52,7 +72,4 @@ def plot_front(view: StudyView, path: Path) -> None:
         title=f"Pareto front of {view.study.name}",
     )
     axes.grid(alpha=0.3)
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise ConfigError(f"--plot: {path} cannot be written ({error.strerror})") from None
+    write_figure(figure, path)

@@ -115,7 +115,7 @@ class Named:
     @property
     def num_classes(self) -> int:
         """Those of a study's data; ImageNet's 1000 for what is of no study."""
-        if self.view is None or self.row is None:
+        if self.view is None:
             return 1000
         return self.view.num_classes
 

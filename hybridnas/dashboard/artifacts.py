@@ -13,11 +13,12 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 
 from ..architecture import Architecture
 from ..config import Protocol, Study, parse_study
-from ..objectives import CLOSED_FORM
+from ..objectives import is_cost, parted
 from ..pictures import draw
 from ..pictures.curves import Curve, draw_curves
 from ..search.plan import counted_cost
-from ..search.words import bound_words, fidelity_words, objective_text
+from ..search.problem import figure_of
+from ..search.words import bound_words, objective_text, run_words
 from ..store import RunRecord, Store, TrialRecord
 from .stages import stages_csv
 
@@ -77,7 +78,8 @@ class TrialFiles:
         if file == "training.svg":
             return _training(study, record)
         text = self._store.architecture_json(record.architecture_digest)
-        protocol = self._store.protocol_json(record.protocol_digest)
+        own = next(run.protocol_digest for run in record.runs if not run.task)
+        protocol = self._store.protocol_json(own)
         assert text is not None, "a trial's architecture is put before the trial"
         assert protocol is not None, "a trial's protocol is put before the trial"
         architecture = Architecture.from_json(text)
@@ -96,8 +98,8 @@ def _training(study: Study, record: TrialRecord) -> str:
 
 
 def _curve(study: Study, run: RunRecord) -> Curve:
-    fidelity = study.fidelities[run.rung]
-    name = fidelity_words(fidelity) + (f", seed {run.repeat}" if run.repeat else "")
+    fidelity = study.tasks[run.task].fidelities[run.rung]
+    name = run_words(study, run)
     epochs: list[Any] = [] if run.evaluation is None else [*run.evaluation.curve]
     total = max((int(epoch.get("num_epochs") or 1) for epoch in epochs), default=fidelity.epochs)
     return Curve(name, _outcome(study, run), [epoch.get("loss") for epoch in epochs], total)
@@ -110,14 +112,15 @@ def _outcome(study: Study, run: RunRecord) -> str:
         return "has not ended"
     if ended.status == "failed":
         return f"failed ({ended.reason})"
-    measured = (name for name in study.objectives if name not in CLOSED_FORM)
-    names = dict.fromkeys((*measured, *study.constraints.soft()))
-    found = {name: ended.figure(name) for name in names}
+    soft = {n: bound for n, bound in study.soft().items() if parted(n)[0] == run.task}
+    measured = (name for name in study.objectives if not is_cost(name))
+    names = [name for name in dict.fromkeys((*measured, *soft)) if parted(name)[0] == run.task]
+    found = {name: figure_of({run.task: ended}, name) for name in names}
     words = [f"{n} {objective_text(n, v)}" for n, v in found.items() if v is not None]
     at_top = run.rung == len(study.fidelities) - 1
     broken = {
         name: bound
-        for name, bound in study.constraints.soft().items()
+        for name, bound in soft.items()
         if at_top and (value := found[name]) is not None and max(bound.excess(value), default=0) > 0
     }
     if broken:

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..counting import pixels
-from ..objectives import BEST, CLOSED_FORM, STANDARD_ERRORS
+from ..objectives import STANDARD_ERRORS, best, is_cost
 from ..pictures.palette import DOMINATED, FRONT, INFEASIBLE, REFERENCE
 from ..reference import REFERENCES
-from ..search.history import hypervolume_history
 from ..search.plan import counted_size
+from ..search.progress import progress
 from ..search.rows import Row
 from ..search.view import StudyView
 from ..search.words import bound_words, objective_text
@@ -40,11 +40,11 @@ def front(view: StudyView) -> Figure | None:
         return None
     score = view.study.measured
     others = [name for name in view.objectives if name != score]
-    cost = next((name for name in others if name in CLOSED_FORM), others[0])
+    cost = next((name for name in others if is_cost(name)), others[0])
     members = view.front()
     on_front = {row.number for row in members}
     judged = {row.number for row in view.judged}
-    soft = view.study.constraints.soft()
+    soft = view.study.soft()
     rest = [row for row in view.finished if row.number not in on_front]
     broken = [row for row in rest if not row.keeps(soft)]
     kept = [row for row in rest if row.keeps(soft)]
@@ -97,7 +97,7 @@ def _front_trace(view: StudyView, members: Sequence[Row], cost: str) -> Figure:
     trace = _points(view, members, cost, "front", FRONT, "circle", 9)
     errors = [row.spread(score) or _standard_error(row, score) for row in members]
     joined = len(view.objectives) == 2  # with three a front is no line
-    shape = "hv" if BEST[cost] == "minimize" else "vh"
+    shape = "hv" if best(cost) == "minimize" else "vh"
     return trace | {
         "mode": "lines+markers" if joined else "markers",
         "line": {"shape": shape, "color": FRONT, "width": 1.5},
@@ -112,7 +112,7 @@ def card(view: StudyView, row: Row) -> str:
     digest = row.digest
     known = f" = {_PUBLISHED[digest]}" if digest in _PUBLISHED else ""
     lines = [f"<b>trial {row.number}</b>{known}: {row.architecture.short}"]
-    for name in dict.fromkeys((*view.objectives, *view.study.constraints.soft(), "params")):
+    for name in dict.fromkeys((*view.objectives, *view.study.soft(), "params")):
         value = row.known(name) if name != "params" else row.metrics.get(name)
         if value is not None:
             lines.append(f"{name} {objective_text(name, value)}{spread_words(row, name)}")
@@ -141,7 +141,7 @@ def axis_words(view: StudyView, name: str) -> str:
 
 def hypervolume_by_time(view: StudyView) -> Figure | None:
     """By hours of search, and beside it by GPU-hours; None before the first result."""
-    moments = hypervolume_history(view)
+    moments = progress(view)
     if not moments:
         return None
     volumes = [_figure(moment.hypervolume) for moment in moments]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ..objectives import CLOSED_FORM
+from ..objectives import is_cost
+from ..search.problem import figure_of
 from ..search.proxy_words import proxy_lines
 from ..search.rows import Row
 from ..search.view import StudyView
-from ..search.words import bound_words, fidelity_words, objective_text
+from ..search.words import bound_words, fidelity_words, objective_text, run_words
 from .figures import axis_words, spread_words
 from .stages import stage_table
 
@@ -48,7 +49,7 @@ def _facts(view: StudyView) -> Iterator[str]:
     rungs = ", then ".join(fidelity_words(fidelity) for fidelity in study.fidelities)
     yield f"**training**: {study.task.name}, {rungs}"
     yield f"**MACs**: counted {axis_words(view, 'macs').removeprefix('MACs ')}"
-    hard, soft = study.constraints.bounds(), study.constraints.soft()
+    hard, soft = study.bounds(), study.soft()
     if hard:
         yield f"**hard constraints**, kept by all: {bound_words(hard)}"
     if soft:
@@ -108,18 +109,19 @@ def trial_note(view: StudyView, row: Row, pictures: Sequence[str]) -> str:
 
 
 def _runs(view: StudyView, row: Row) -> tuple[list[str], list[list[str]]]:
-    names = [name for name in view.objectives if name not in CLOSED_FORM]
+    names = [name for name in view.objectives if not is_cost(name)]
     rows = []
     for run in row.runs:
-        fidelity = fidelity_words(view.study.fidelities[run.rung])
-        seed = f", seed {run.repeat}" if run.repeat else ""
-        known = [run.evaluation.figure(name) if run.evaluation else None for name in names]
+        found = {run.task: run.evaluation} if run.evaluation else {}
+        known = [figure_of(found, name) for name in names]
         scores = [
             "" if v is None else objective_text(n, v) for n, v in zip(names, known, strict=True)
         ]
         ended = run.evaluation
         state = "has not ended" if ended is None else ended.reason or ended.status
-        rows.append([f"{fidelity}{seed}", *scores, state + (", reused" if run.reused else "")])
+        rows.append(
+            [run_words(view.study, run), *scores, state + (", reused" if run.reused else "")]
+        )
     return ["training", *names, "outcome"], rows
 
 

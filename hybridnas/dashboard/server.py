@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna_dashboard import _app, _pareto_front
 
-from ..errors import ConfigError
+from ..errors import ConfigError, StoreError
 from ..store import Store
 from .artifacts import TrialFiles
 from .guard import Guard
@@ -48,6 +48,7 @@ class Page:
     """A WSGI application: the page and all that it asks for, with nothing in front of it."""
 
     def __init__(self, store: Store) -> None:
+        self._store = store
         self.storage = OverlaidStorage(store.optuna_storage(), store)
         # Its own list of best trials ignores constraints, and knows no final retraining.
         _app.get_pareto_front_trials = _best
@@ -56,7 +57,11 @@ class Page:
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         if study := _STUDY.fullmatch(environ.get("PATH_INFO", "")):
-            self.storage.look(int(study[1]))
+            try:
+                with self._store.explained():
+                    self.storage.look(int(study[1]))
+            except StoreError as error:  # the page goes on with what was read before
+                logging.getLogger(__name__).warning("dashboard: %s", error)
         return self._app(environ, start)
 
 

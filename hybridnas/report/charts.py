@@ -19,6 +19,7 @@ from .axes import SMALL, Frame, linear, logarithmic
 from .facts import CandidateFact, ReportFacts
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 760, 380, 70, 40  # of a plot, and where it begins
+_MANY = 500  # results, of which each is drawn smaller
 _NAMED = 12  # members of a front whose stages are written beside them
 _CELL, _ROW = 108, 44  # of the map of mixers
 
@@ -43,11 +44,12 @@ def front_chart(facts: ReportFacts, score: str) -> str:
     words = f"{len(facts.candidates)} results, {len(front)} of them on the front"
     drawing = Drawing(f"{score} over {facts.cost} of {facts.study}", words)
     frame.draw(drawing)
+    size = 3 if len(facts.candidates) <= _MANY else 1.5
+    for candidate in by_kind["infeasible"]:
+        _cross(drawing, *frame.at(candidate.cost, candidate.scores[score]), size)
     for candidate in by_kind["dominated"]:
         x, y = frame.at(candidate.cost, candidate.scores[score])
-        drawing.dot(x, y, 3, colour=DOMINATED, hollow=True)
-    for candidate in by_kind["infeasible"]:
-        _cross(drawing, *frame.at(candidate.cost, candidate.scores[score]))
+        drawing.dot(x, y, size, colour=DOMINATED, hollow=True)
     _front(drawing, frame, facts, front, score, errors)
     for candidate in facts.candidates:
         if candidate.published is not None:
@@ -98,9 +100,9 @@ def _front(
         drawing.text(left, y + (-6 if is_last else 16), said, size=SMALL, look="soft")
 
 
-def _cross(drawing: Drawing, x: float, y: float) -> None:
-    drawing.path([(x - 3, y - 3), (x + 3, y + 3)], colour=INFEASIBLE)
-    drawing.path([(x - 3, y + 3), (x + 3, y - 3)], colour=INFEASIBLE)
+def _cross(drawing: Drawing, x: float, y: float, size: float = 3) -> None:
+    drawing.path([(x - size, y - size), (x + size, y + size)], colour=INFEASIBLE)
+    drawing.path([(x - size, y + size), (x + size, y - size)], colour=INFEASIBLE)
 
 
 def _legend(drawing: Drawing, facts: ReportFacts, by_kind: dict[str, list[CandidateFact]]) -> None:

@@ -240,15 +240,9 @@ class SearchCore:
         """Takes in how a run ended, and tells whoever is to know."""
         self.running.pop(number, None)
         problem, standing = self.problem, self._standing
-        rung, repeat, task = place
-        run = RunRecord(
-            rung=rung,
-            repeat=repeat,
-            task=task,
-            protocol_digest=evaluation.protocol_digest,
-            evaluation=evaluation,
-            reused=reused,
-        )
+        rung, repeat, _ = place
+        digest, where = evaluation.protocol_digest, place._asdict()
+        run = RunRecord(**where, protocol_digest=digest, evaluation=evaluation, reused=reused)
         found, left = standing.takes_in(number, run)
         if left is not None:
             self._agenda.further.append((number, left))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -20,7 +21,7 @@ from ray import tune
 from ..config import Resources
 from ..errors import StoreError
 from ..store import Store
-from .calibration import CalibrationWork, Setting
+from .calibration import Calibration, Setting
 from .cluster import check_reach
 from .core import SearchCore
 from .heartbeat import Heartbeat
@@ -33,6 +34,7 @@ from .registration import register
 from .retention import prune_weights
 from .retries import Retries
 from .searcher import StopWhenAsked, StudySearcher, Work
+from .trainings import Job, Trainings
 from .view import StudyView
 from .weights import absolute
 from .worker import WorkerContext, run_candidate
@@ -90,21 +92,40 @@ def run_calibration(
     """
     study = plan.study
     with _session(plan, store) as (heart, ended):
-        work = CalibrationWork(plan, store, setting, observer)
+        calibration = Calibration(plan, store, setting)
+        work = Trainings(study, store, calibration.jobs, observer)
         asked = setting.as_json(study.measured)
-        wanted = (None, asked, work.proxies[0].digest, work.judges[0].digest)
+        digests = calibration.proxies[0].digest, calibration.judges[0].digest
         begun = store.calibrations(study=study.name)
         last = begun[-1] if begun else None
-        if last and (last.result, last.settings, last.proxy_digest, last.judge_digest) == wanted:
-            calibration = last.id
+        known = last and (last.result, last.settings, last.proxy_digest, last.judge_digest)
+        if last and known == (None, asked, *digests):
+            number = last.id
         else:
-            calibration = store.begin_calibration(study.name, *wanted[2:], asked)
+            number = store.begin_calibration(study.name, *digests, asked)
         ended.reason = _work(work, plan, heart, None, ray_address)
         if ended.reason == "interrupted":
             return None
-        result = work.result()
-        store.end_calibration(calibration, result)
+        result = calibration.result()
+        store.end_calibration(number, result)
     return result
+
+
+def run_trainings(
+    plan: Plan,
+    store: Store,
+    jobs: Sequence[Job],
+    *,
+    ray_address: str | None = None,
+    observer: Observer | None = None,
+) -> str:
+    """Trains what of the jobs is not known, as trials of the plan's study; `done`, or
+    `interrupted`, to go on with. No weights are kept. Raises as `run_study` does.
+    """
+    with _session(plan, store) as (heart, ended):
+        work = Trainings(plan.study, store, jobs, observer)
+        ended.reason = _work(work, plan, heart, None, ray_address)
+    return ended.reason
 
 
 @dataclass
@@ -181,6 +202,8 @@ def _tune(
         tune.with_parameters(run_candidate, context=context),
         {"cpu": share.cpus, "gpu": share.gpus, **share.custom},
     )
+    # At the end it lists all attempts that failed, also those of candidates that were tried again.
+    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
     with (
         tempfile.TemporaryDirectory(prefix="hybridnas-tune-") as scratch,
         environment("TUNE_MAX_PENDING_TRIALS_PG", str(_MOST_STARTING)),

@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class Work(Protocol):
-    """What Tune's workers are to do: a SearchCore, or the trainings of a calibration.
+    """What Tune's workers are to do: a SearchCore, or given Trainings.
 
     running: what was asked for and not settled, by number.
     """
@@ -136,6 +136,7 @@ class StudySearcher(Searcher):
         if recorded or not self._core.store.is_open(self._core.running[number].token):
             self._settle(number)
             return
+        self._core.store.mark(self._core.name, [number], "waiting")  # until a new lease
         pause_s = self._retries.lost(number)
         self._core.observer.note(
             f"trial {number}: its process ended without a result; in {pause_s:.0f} s it is tried "

@@ -14,7 +14,7 @@ import numpy as np
 from ..config import Protocol, Study, parse_study
 from ..errors import ConfigError
 from ..objectives import STANDARD_ERRORS, best, is_cost, measured_first
-from ..pareto import Floats, hypervolume, non_dominated
+from ..pareto import Floats, non_dominated
 from ..store import (
     CalibrationRecord,
     Evaluation,
@@ -27,6 +27,7 @@ from ..store import (
 from .attributes import gpu_seconds
 from .finals import finalists
 from .rows import Row, latest, state_of
+from .volume import reference_point, volume
 
 
 class StudyView:
@@ -64,9 +65,9 @@ class StudyView:
 
     @property
     def num_classes(self) -> int:
-        """Of the data of the study's own task; the view must have a trial."""
-        own = next(run for run in self._runs if not run.task)
-        return len(self.protocols[own.protocol_digest].class_names)
+        """Of the study's own task; the view must have a trial."""
+        own = next(run.protocol_digest for run in self._runs if not run.task)
+        return len(self.protocols[own].class_names)
 
     @property
     def objectives(self) -> list[str]:
@@ -103,7 +104,7 @@ class StudyView:
         ordered = measured_first(self.objectives)  # as the search orders them
         kept = self._keeping(self.finished)
         numbers = (row.number for row in kept)
-        completed = dict(zip(numbers, self._losses(kept, ordered), strict=True))
+        completed = dict(zip(numbers, self.losses(kept, ordered), strict=True))
         self.finalists = set(finalists(completed, final.retrain))
         chosen = [row for row in self.finished if row.number in self.finalists]
         fresh = {row.number: _fresh(row.runs, len(self.study.tasks)) for row in chosen}
@@ -117,11 +118,15 @@ class StudyView:
         del self.finished  # which is read anew
         return [row for row in self.finished if row.fresh]
 
-    def losses(self, rows: Sequence[Row] | None = None) -> Floats:
-        """(trials, objectives), signs turned so that lower is better. rows: None: the judged."""
-        return self._losses(self.judged if rows is None else rows, self.objectives)
+    def losses(
+        self, rows: Sequence[Row] | None = None, names: Sequence[str] | None = None
+    ) -> Floats:
+        """(trials, objectives), signs turned so that lower is better.
 
-    def _losses(self, rows: Sequence[Row], names: Sequence[str]) -> Floats:
+        rows: of trials that ended well; None: the judged. names: None: the objectives.
+        """
+        rows = self.judged if rows is None else rows
+        names = self.objectives if names is None else names
         signs = np.array([1.0 if best(name) == "minimize" else -1.0 for name in names])
         table = [[row.value(name) for name in names] for row in rows]
         return np.array(table).reshape(-1, len(names)) * signs
@@ -149,28 +154,10 @@ class StudyView:
     def hypervolume(self) -> float | None:
         """What the front dominates, as a share of the box up to the reference point.
 
-        The reference is accuracy 0 and, for a cost, its constraint's maximum or else the largest
-        finished value; so it is comparable within a study only. None before the first result.
+        Of this study alone, so that it is comparable within it only (volume.reference_point). None
+        before the first result.
         """
-        if not self.judged:
-            return None
-        losses = self.losses()
-        reference = self.reference_point(losses)
-        return hypervolume(losses, reference) / box_of(reference)
-
-    def reference_point(self, losses: Floats) -> Floats:
-        """The worst that counts, as losses: of those given where no constraint says so."""
-        bounds = self.study.bounds() | self.study.soft()
-        reference = []
-        for i, name in enumerate(self.objectives):
-            bound = bounds.get(name)
-            if best(name) == "maximize":
-                reference.append(0.0)
-            elif bound is not None and bound.max is not None:
-                reference.append(bound.max)
-            else:
-                reference.append(float(losses[:, i].max()))
-        return np.array(reference)
+        return volume(self.losses(), reference_point([self])) if self.judged else None
 
     def counts(self) -> Counter[str]:
         """Trials by state."""
@@ -242,11 +229,6 @@ class StudyView:
             "spread": {name: row.spread(name) for name in measured},
             "reused": row.reused,
         }
-
-
-def box_of(reference: Floats) -> float:
-    """The volume between the best that could be and a reference point: accuracy 1, no cost."""
-    return float(np.prod([1.0 if edge == 0.0 else edge for edge in reference]))
 
 
 def _tally(runs: Sequence[RunRecord]) -> dict[str, float]:

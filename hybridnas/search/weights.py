@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import fsspec
 from safetensors import SafetensorError
@@ -59,3 +59,14 @@ def remove(weights: Mapping[str, str]) -> None:
     filesystem, inner = fsspec.core.url_to_fs(weights["path"])
     if filesystem.exists(inner):
         filesystem.rm(inner)
+
+
+def remove_files(every: Iterable[Mapping[str, str]]) -> list[str]:
+    """Deletes weights files; of those that cannot be deleted, path and why."""
+    left = []
+    for weights in every:
+        try:
+            remove(weights)
+        except (OSError, ValueError, ImportError) as error:
+            left.append(f"{weights['path']} stay: {error}")
+    return left

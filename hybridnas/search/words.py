@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..config import Bound, Fidelity
+from ..config import Bound, Fidelity, Study
 from ..counting import in_units
 from ..objectives import parted
+from ..store import RunRecord
 
 ENDED: Mapping[str, str] = {
     "trials": "the budget of trials is spent",
@@ -48,3 +49,10 @@ def fidelity_words(fidelity: Fidelity) -> str:
     length = epochs(fidelity.epochs) if steps is None else f"{steps:,} iterations"
     share = "" if fidelity.share == 1 else f" of {100 * fidelity.share:g} % of the images"
     return f"{length} at {fidelity.resolution} px{share}"
+
+
+def run_words(study: Study, run: RunRecord) -> str:
+    """`ade20k, 16,000 iterations at 512 px, seed 2`."""
+    fidelity = fidelity_words(study.tasks[run.task].fidelities[run.rung])
+    seed = f"seed {run.repeat}" if run.repeat else ""
+    return ", ".join(filter(None, (run.task, fidelity, seed)))

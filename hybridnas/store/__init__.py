@@ -14,6 +14,7 @@ from .records import RunRecord as RunRecord
 from .records import SessionRecord as SessionRecord
 from .records import Status as Status
 from .records import StoreInfo as StoreInfo
+from .records import StudyContents as StudyContents
 from .records import TrialRecord as TrialRecord
 from .store import Store as Store
 from .urls import redact as redact

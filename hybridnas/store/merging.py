@@ -15,7 +15,7 @@ from sqlalchemy import Table, insert, inspect, select
 from sqlalchemy.orm import Session
 
 from ..errors import StoreError
-from . import liveness, optuna_copy
+from . import liveness, optuna_studies
 from .models import (
     ArchitectureRow,
     Base,
@@ -83,7 +83,7 @@ def _check_at_rest(other: Session) -> None:
 def _is_known(session: Session, other: Session, name: str, new: str) -> bool:
     """Whether the study is here already. Raises StoreError where its name is another one's."""
     if session.get(StudyRow, new) is None:
-        if not optuna_copy.has_study(session, new):
+        if not optuna_studies.has_study(session, new):
             return False
     elif _fingerprint(session, new, new) == _fingerprint(other, name, new):
         return True
@@ -145,7 +145,7 @@ def _take_study(
             copied = [_of_study(table, row, new, evaluations) for row in part]
             session.execute(insert(table), copied)
     if inspect(other.connection()).has_table("studies"):
-        optuna_copy.copy_study(session, other, name, new)
+        optuna_studies.copy_study(session, other, name, new)
 
 
 def _of_study(table: Table, row: Row, new: str, evaluations: Mapping[int, int]) -> Row:

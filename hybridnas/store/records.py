@@ -210,6 +210,17 @@ class Merged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StudyContents:
+    """What a study holds. evaluations: that no other study has; shared_evaluations: that others
+    have, too. weights: of the former, where they are kept (path, sha256)."""
+
+    trials: int
+    evaluations: int
+    shared_evaluations: int
+    weights: Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreInfo:
     """What a database holds. url: without its password. rows: by table."""
 

@@ -19,6 +19,7 @@ from .records import (
     Merged,
     SessionRecord,
     StoreInfo,
+    StudyContents,
 )
 from .trial_methods import TrialMethods
 from .urls import in_full, shown
@@ -126,6 +127,35 @@ class Store(TrialMethods):
                 lambda there: merging.merge(session, there, names or {})
             )
         )
+
+    def rename_study(self, name: str, new: str) -> None:
+        """Gives a study another name, in Optuna's tables too; weights stay where they are.
+
+        Raises StoreError for an unknown study, one that is searched now, and a name that is taken.
+        """
+        from . import housekeeping
+
+        self.optuna_storage()  # makes its tables
+        self._database.write(partial(housekeeping.rename, name=name, new=new))
+
+    def study_contents(self, name: str) -> StudyContents:
+        """What `delete_study` would delete. Raises StoreError for an unknown study."""
+        from . import housekeeping
+
+        return self._database.read(partial(housekeeping.contents, name=name))
+
+    def delete_study(self, name: str, *, keep_evaluations: bool = False) -> StudyContents:
+        """Deletes a study with its trials, in Optuna's tables too, and the evaluations that no
+        other study has, unless they are to be kept for look-ups. What was deleted: files of weights
+        are the caller's to remove.
+
+        Raises StoreError for an unknown study, and one that is being searched.
+        """
+        from . import housekeeping
+
+        self.optuna_storage()  # makes its tables
+        work = partial(housekeeping.remove, name=name, keep_evaluations=keep_evaluations)
+        return self._database.write(work)
 
     def put_study(self, name: str, config: Mapping[str, object]) -> None:
         """Records a study, or its new config under the same name. NaN and infinities: error."""

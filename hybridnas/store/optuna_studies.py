@@ -1,4 +1,4 @@
-"""Optuna's half of a study, copied from one database to another in our transaction."""
+"""Optuna's half of a study in our transaction: copied from another database, renamed, deleted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from optuna.storages._rdb.models import (
     StudyModel,
     StudySystemAttributeModel,
     StudyUserAttributeModel,
+    TrialHeartbeatModel,
     TrialIntermediateValueModel,
     TrialModel,
     TrialParamModel,
@@ -16,7 +17,7 @@ from optuna.storages._rdb.models import (
     TrialUserAttributeModel,
     TrialValueModel,
 )
-from sqlalchemy import Table, insert, select
+from sqlalchemy import Table, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 _OF_STUDY = (StudyDirectionModel, StudyUserAttributeModel, StudySystemAttributeModel)
@@ -33,6 +34,23 @@ _CHUNK = 1000
 def has_study(session: Session, name: str) -> bool:
     found = select(StudyModel.study_id).where(StudyModel.study_name == name)
     return session.scalar(found) is not None
+
+
+def rename_study(session: Session, name: str, new: str) -> None:
+    """Nothing where there is none."""
+    named = update(StudyModel).where(StudyModel.study_name == name)
+    session.execute(named.values(study_name=new))
+
+
+def delete_study(session: Session, name: str) -> None:
+    """With its trials; nothing where there is none."""
+    study = select(StudyModel.study_id).where(StudyModel.study_name == name).scalar_subquery()
+    trials = select(TrialModel.trial_id).where(TrialModel.study_id == study)
+    for model in (*_OF_TRIAL, TrialHeartbeatModel):
+        session.execute(delete(model).where(model.trial_id.in_(trials)))
+    for model in (TrialModel, *_OF_STUDY):
+        session.execute(delete(model).where(model.study_id == study))
+    session.execute(delete(StudyModel).where(StudyModel.study_name == name))
 
 
 def copy_study(session: Session, other: Session, name: str, new: str) -> None:

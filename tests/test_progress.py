@@ -11,7 +11,7 @@ import search_helpers as helpers
 from dashboard_helpers import LEAST, searched
 
 from hybridnas.pareto import hypervolume
-from hybridnas.search.history import hypervolume_history
+from hybridnas.search.progress import progress
 from hybridnas.search.view import StudyView
 from hybridnas.store import Store
 
@@ -44,11 +44,8 @@ def test_it_rises_as_results_come(study_store: Store, final: dict[str, int] | No
     for row in sorted(kept, key=lambda row: row.number):  # trial n ends after n hours
         so_far = [[-r.value("top1"), r.value("macs")] for r in kept if r.number <= row.number]
         wanted.append((row.number + 1, hypervolume(np.array(so_far), reference) / 1e7))
-    rises = [after for i, after in enumerate(wanted) if i == 0 or after[1] > wanted[i - 1][1]]
-    found = hypervolume_history(view)
-    assert [(m.hours, m.hypervolume) for m in found] == [
-        pytest.approx(pair) for pair in [*rises, wanted[-1]]
-    ]
+    found = progress(view)
+    assert [(m.hours, m.hypervolume) for m in found] == [pytest.approx(pair) for pair in wanted]
     if final is None:
         assert found[-1].hypervolume == pytest.approx(view.hypervolume())
     runs = [run.evaluation for row in view.rows for run in row.runs]
@@ -62,9 +59,9 @@ def test_it_rises_as_results_come(study_store: Store, final: dict[str, int] | No
 def test_breaks_between_runs_do_not_count(study_store: Store) -> None:
     searched(study_store)
     last = max(row.number for row in StudyView("shapes", study_store).finished)
-    whole = hypervolume_history(view_of(study_store, (0, 1000)))
+    whole = progress(view_of(study_store, (0, 1000)))
     assert whole[-1].hours == last
-    with_break = hypervolume_history(view_of(study_store, (0, 2.5), (4, 1000)))
+    with_break = progress(view_of(study_store, (0, 2.5), (4, 1000)))
     assert with_break[-1].hours == last - 1.5
     assert [m.hypervolume for m in with_break] == [m.hypervolume for m in whole]
 
@@ -77,7 +74,7 @@ def test_what_was_known_before_came_when_it_was_proposed_and_cost_nothing(
     searched(study_store, name="again")
     view = StudyView("again", study_store)
     assert all(row.reused for row in view.finished)
-    found = hypervolume_history(view)
+    found = progress(view)
     trained = [run for row in view.rows for run in row.runs if not run.reused]
     assert len(trained) == 1  # the one that had failed
     assert found[-1].gpu_hours == 1
@@ -86,9 +83,9 @@ def test_what_was_known_before_came_when_it_was_proposed_and_cost_nothing(
     study_store.end_session(session, "trials")
     view = StudyView("again", study_store)
     view.sessions = [replace(view.sessions[0], started_at=began - timedelta(hours=1))]
-    assert hypervolume_history(view)[-1].hours >= 1
+    assert progress(view)[-1].hours >= 1
 
 
 def test_without_a_result_there_is_none(study_store: Store) -> None:
     helpers.start(helpers.plan(), study_store)
-    assert hypervolume_history(StudyView("shapes", study_store)) == []
+    assert progress(StudyView("shapes", study_store)) == []

@@ -1,0 +1,146 @@
+"""An ablation in words, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ..cost import Cost, StageCost
+from ..objectives import BEST, SHARES
+from .effects import CONFIDENCE, MOST_SEEDS, Effect
+from .results import Ablation, Comparison, Trained
+from .twins import StageMixer
+
+_NAMES = {"ssm": "the SSM", "attention": "attention"}
+
+
+def scale(metric: str) -> tuple[float, str]:
+    """What a score is multiplied by for people, and its unit: points of 100 for shares of 1."""
+    return (100.0, f"points of {metric}") if metric in SHARES else (1.0, metric)
+
+
+def sentence(comparison: Comparison, metric: str) -> str:
+    """`stage 3: the SSM adds 1.2 +- 0.5 points of top1, with 5 seeds`; or that nobody can tell, and
+    how many seeds could."""
+    found, failed = comparison.effect, comparison.twin.failed
+    said = _cannot_tell(comparison.places, found, metric)
+    if said is None:
+        assert found is not None, "only of an effect can one tell"
+        said = _told(comparison.places, found, metric)
+    trainings = f"; {failed} of the twin's trainings failed" if failed else ""
+    return f"{_where(comparison.places)}: {said}{trainings}"
+
+
+def criterion(stage: StageCost) -> str:
+    """`1.33, long`: L / 6D, above 1 a long sequence (Yu & Wang, CVPR 2025, section 3)."""
+    ratio = stage.long_sequence_ratio
+    return f"{ratio:.2f}, {'long' if ratio > 1 else 'short'}"
+
+
+def places_words(places: Sequence[StageMixer]) -> str:
+    """`stage 3, ssm`; `stages 3 and 4 together, ssm and attention`."""
+    names = [name for name in _NAMES if any(place.mixer == name for place in places)]
+    return f"{_where(places)}, {' and '.join(names)}"
+
+
+def number(value: float, half: float) -> str:
+    """With two significant digits of the interval's half width."""
+    decimals = 0
+    while half * 10**decimals < 10 and decimals < 6:
+        decimals += 1
+    return f"{value:.{decimals}f}"
+
+
+def as_json(ablation: Ablation) -> dict[str, Any]:
+    """Effects in the score's own unit, positive where the original is better."""
+    original = ablation.original
+    return {
+        "study": ablation.study,
+        "label": ablation.label,
+        "protocol": ablation.protocol.digest,
+        "fidelity": ablation.protocol.fidelity.model_dump(),
+        "metric": ablation.metric,
+        "confidence": CONFIDENCE,
+        "family": len(ablation.comparisons),
+        "original": _network_json(original),
+        "twins": [
+            {
+                "replaced": [_place_json(place, original.cost) for place in comparison.places],
+                **_network_json(comparison.twin),
+                "macs_difference": comparison.macs_difference,
+                "effect": comparison.effect and asdict(comparison.effect),
+                "verdict": comparison.effect.verdict if comparison.effect else "unknown",
+                "words": sentence(comparison, ablation.metric),
+            }
+            for comparison in ablation.comparisons
+        ],
+    }
+
+
+def _network_json(trained: Trained) -> dict[str, Any]:
+    return {
+        "arch": trained.architecture.digest,
+        "stages": trained.architecture.short,
+        "macs": trained.cost.macs,
+        "params": trained.cost.params,
+        "scores": trained.scores,
+        "failed": trained.failed,
+    }
+
+
+def _place_json(place: StageMixer, cost: Cost) -> dict[str, Any]:
+    stage = cost.stages[place.stage - 1]
+    return {
+        **asdict(place),
+        "tokens": stage.tokens,
+        "long_sequence_ratio": stage.long_sequence_ratio,
+    }
+
+
+def _told(places: Sequence[StageMixer], found: Effect, metric: str) -> str:
+    assert found.half_width is not None, "without an interval nothing is told"
+    factor, unit = scale(metric)
+    half = factor * found.half_width
+    amount = f"{number(factor * abs(found.value), half)} +- {number(half, half)}"
+    if found.verdict == "original":
+        gain = _gain(places, metric, amount)
+    elif BEST[metric] == "maximize":
+        gain = f"Gated CNN is better by {amount} {unit}"
+    else:
+        gain = f"Gated CNN lowers {metric} by {amount}"
+    return f"{gain}, with {found.seeds} seeds"
+
+
+def _cannot_tell(places: Sequence[StageMixer], found: Effect | None, metric: str) -> str | None:
+    """Why, and what would help; None where one can tell."""
+    if found is None:
+        return "cannot tell, no seed of both ended well"
+    words = f"cannot tell with {found.seeds} seed{'s' * (found.seeds != 1)}"
+    if found.low is None or found.high is None:
+        alike = ", whose differences are all equal and show no noise"
+        return words + alike * (found.seeds > 1)
+    if found.verdict != "unknown":
+        return None
+    factor, _ = scale(metric)
+    half = factor * (found.high - found.value)
+    low, high = (number(factor * edge, half) for edge in (found.low, found.high))
+    needed = found.seeds_needed
+    enough = f"more than {MOST_SEEDS}" if needed is None else f"about {needed}"
+    return f"{words} ({_gain(places, metric, f'{low} to {high}')}); {enough} would"
+
+
+def _gain(places: Sequence[StageMixer], metric: str, amount: str) -> str:
+    """What the mixers do for the score, by so much."""
+    names = [_NAMES[name] for name in _NAMES if any(place.mixer == name for place in places)]
+    who, s = " and ".join(names), "s" * (len(names) == 1)
+    if BEST[metric] == "maximize":
+        return f"{who} add{s} {amount} {scale(metric)[1]}"
+    return f"{who} lower{s} {metric} by {amount}"
+
+
+def _where(places: Sequence[StageMixer]) -> str:
+    stages = sorted({place.stage for place in places})
+    if len(stages) == 1:
+        return f"stage {stages[0]}"
+    return f"stages {', '.join(map(str, stages[:-1]))} and {stages[-1]} together"

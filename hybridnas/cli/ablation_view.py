@@ -1,0 +1,130 @@
+"""What people see of an ablation: what would be trained, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+
+from ..ablate import Ablation
+from ..ablate.effects import CONFIDENCE
+from ..ablate.results import Comparison
+from ..ablate.setup import Setup
+from ..ablate.twins import StageMixer, Twin
+from ..ablate.words import criterion, number, places_words, scale, sentence
+from ..cost import Cost
+from ..counting import pixels
+from ..search.plan import counted_costs, counted_size
+from .common import fidelity_words, in_units, print_json, print_table
+
+
+def forecast_words(forecast: Mapping[str, Any]) -> str:
+    """`20 trainings, 3 known; one takes about 12 s: 2 min with 2 at once`."""
+    if forecast["known"] == forecast["trainings"]:
+        return f"{forecast['trainings']} trainings, all known"
+    words = f"{forecast['trainings']} trainings, {forecast['known']} known"
+    each, hours = forecast["seconds_each"], forecast["hours"]
+    if each is None:
+        return f"{words}; how long one takes is not known yet"
+    words += f"; one takes about {each:.0f} s"
+    if hours is None:
+        return words
+    return f"{words}: {_duration(hours)} with {forecast['at_once']} at once"
+
+
+def print_setup(setup: Setup, forecast: Mapping[str, Any], as_json: bool) -> None:
+    """What `--dry-run` says."""
+    study = setup.plan.study
+    networks = [setup.original, *(twin.architecture for twin in setup.twins)]
+    costs = [counted_costs(setup.plan, n, study.fidelity.resolution) for n in networks]
+    described = [
+        {"arch": network.digest, "stages": network.short, **cost, "network": network.to_dict()}
+        for network, cost in zip(networks, costs, strict=True)
+    ]
+    if as_json:
+        twins = [
+            {"replaced": _places(twin.places), "macs_difference": twin.macs_difference, **known}
+            for twin, known in zip(setup.twins, described[1:], strict=True)
+        ]
+        about = {"study": study.name, "metric": study.measured, "seeds": setup.seeds}
+        print_json({**about, "original": described[0], "twins": twins, **forecast})
+        return
+    replaced = ["nothing", *(places_words(twin.places) for twin in setup.twins)]
+    differences = ["", *(f"{100 * twin.macs_difference:+.2f} %" for twin in setup.twins)]
+    shorts = [network.short for network in networks]
+    macs = [in_units(cost["macs"]) for cost in costs]
+    size = pixels(counted_size(study))
+    print_table(
+        f"{study.name} would train, at {fidelity_words(study.fidelity)} (nothing was written)",
+        ("replaced", "stages", f"MACs at {size}", "head aside"),
+        zip(replaced, shorts, macs, differences, strict=True),
+    )
+    for words, twin in zip(replaced[1:], setup.twins, strict=True):
+        typer.echo(f"{words}: {'; '.join(_stages_of(twin))}")
+    typer.echo(forecast_words(forecast))
+
+
+def print_ablation(ablation: Ablation) -> None:
+    """The effects as a table, and a sentence each."""
+    factor, unit = scale(ablation.metric)
+    original, family = ablation.original, len(ablation.comparisons)
+    rows = [
+        (
+            places_words(comparison.places),
+            _criteria(comparison.places, original.cost),
+            comparison.twin.architecture.short,
+            f"{in_units(comparison.twin.cost.macs)} ({100 * comparison.macs_difference:+.2f} %)",
+            _effect(comparison, factor),
+        )
+        for comparison in ablation.comparisons
+    ]
+    print_table(
+        f"{ablation.study}: {original.architecture.short} ({in_units(original.cost.macs)} MACs) "
+        f"and its Gated CNN twins, after {fidelity_words(ablation.protocol.fidelity)}",
+        ("replaced", "L/6D", "twin", "MACs", f"original better by, {unit}"),
+        rows,
+    )
+    for comparison in ablation.comparisons:
+        typer.echo(sentence(comparison, ablation.metric))
+    if original.failed:
+        typer.echo(f"{original.failed} trainings of the original failed")
+    together = f" for all {family} together (Bonferroni)" if family > 1 else ""
+    typer.echo(
+        f"intervals: paired t over seeds, {100 * CONFIDENCE:g} %{together}; L/6D above 1: a long "
+        f"sequence, for which the MambaOut paper holds an SSM worth trying"
+    )
+
+
+def _duration(hours: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`."""
+    for unit, size, decimals in (("h", 1, 1), ("min", 60, 0)):
+        if hours * size >= 2:
+            return f"{hours * size:.{decimals}f} {unit}"
+    return f"{3600 * hours:.0f} s"
+
+
+def _places(places: Sequence[StageMixer]) -> list[dict[str, object]]:
+    return [{"stage": place.stage, "mixer": place.mixer} for place in places]
+
+
+def _stages_of(twin: Twin) -> list[str]:
+    """What stands in the stages that were changed."""
+    lines = twin.architecture.describe()
+    return [lines[stage - 1] for stage in sorted({place.stage for place in twin.places})]
+
+
+def _criteria(places: Sequence[StageMixer], cost: Cost) -> str:
+    stages = sorted({place.stage for place in places})
+    return "\n".join(criterion(cost.stages[stage - 1]) for stage in stages)
+
+
+def _effect(comparison: Comparison, factor: float) -> str:
+    effect = comparison.effect
+    if effect is None:
+        return "-"
+    if effect.low is None or effect.high is None:
+        return f"{factor * effect.value:+.2f}"
+    half = factor * (effect.high - effect.value)
+    value, low, high = (number(factor * v, half) for v in (effect.value, effect.low, effect.high))
+    return f"{value} [{low}, {high}]"

@@ -1,0 +1,280 @@
+"""The command that asks whether a stage needs its SSM, or its attention."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from ..config import Fidelity, Study
+from ..cost import input_size
+from ..errors import ConfigError, NoDatabaseError
+from ..reference import REFERENCES
+from ..store import Store
+from .common import DEFAULT_STORAGE, AsJson, Ray, Settings, Storage, console, print_json
+from .resolve import Named, architecture_of, study_to_run
+
+if TYPE_CHECKING:
+    from ..ablate import Ablation
+    from ..ablate.setup import Setup
+    from ..ablate.twins import Twin
+
+_FEWEST = 2  # seeds: with fewer there is no interval
+
+Arch = Annotated[
+    str,
+    typer.Argument(
+        metavar="ARCH",
+        help="STUDY:TRIAL; or a reference architecture, or a JSON/YAML file, with --study.",
+    ),
+]
+Seeds = Annotated[
+    int,
+    typer.Option(
+        min=_FEWEST,
+        metavar="N",
+        help="Trainings of the architecture and of each twin, the k-th of all with the same seed.",
+    ),
+]
+Stages = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        help="Stages to test, counted from 1: 3 or 1,3. Default: all that have such a mixer.",
+        show_default=False,
+    ),
+]
+Mixer = Annotated[Literal["all", "ssm", "attention"], typer.Option(help="Which mixers to test.")]
+Together = Annotated[
+    bool, typer.Option("--together", help="One more twin, with all of them replaced at once.")
+]
+Under = Annotated[
+    str | None,
+    typer.Option(
+        "--study",
+        metavar="STUDY",
+        help="Whose data and training it is compared with. Default: the trial's own study.",
+        show_default=False,
+    ),
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Which of the study's other tasks (`also`) it is about. Default: the study's own.",
+        show_default=False,
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Train so many epochs, not those of the top fidelity."),
+]
+Rung = Annotated[
+    int | None,
+    typer.Option(
+        "--rung",
+        min=1,
+        metavar="K",
+        help="Train at this rung of the study's ladder, counted from 1. Default: the top one.",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Say which twins there are and how long it takes; write nothing."
+    ),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Draw the effects as a forest plot: .svg, .png or .pdf."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(ablate)
+
+
+def ablate(
+    arch: Arch,
+    seeds: Seeds = 5,
+    stages: Stages = None,
+    mixer: Mixer = "all",
+    together: Together = False,
+    study: Under = None,
+    task: Task = None,
+    epochs: Epochs = None,
+    rung: Rung = None,
+    storage: Storage = DEFAULT_STORAGE,
+    ray: Ray = None,
+    settings: Settings = None,
+    dry_run: DryRun = False,
+    plot: Plot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell whether a stage needs its SSM, or its attention: the twin test.
+
+    A twin is the architecture with the mixer of one stage replaced by Gated CNN, its inner width
+    (and, where that is not enough, its depth) raised until MACs are equal. Both are trained by the
+    study's own training with N paired seeds, and the mean difference is reported with a paired t
+    interval, widened so that all of them together hold in 95 % of cases (Bonferroni). It covers the
+    chance of seeds, not of which images were set aside for validation. `about 14 would`: so many
+    seeds find an effect as large as it seems now, in 80 % of cases (but whoever adds them for that
+    looks twice, and 95 % become 91 %: docs/twins.md).
+
+    Ctrl-C ends it in good order; the same command goes on. What is known already, of any study, is
+    not trained again; weights are not kept. Seeds begin after the study's own, which chose the
+    trial.
+
+    Examples: `hybridnas ablate images64:17`, `hybridnas ablate images64:17 --dry-run`,
+    `hybridnas ablate images64:17 --stages 3 --seeds 14`,
+    `hybridnas ablate imagenet_ade20k:17 --task ade20k`,
+    `hybridnas ablate caformer_s18 --study images64 --mixer attention --plot effects.svg`
+    """
+    from ..ablate.setup import set_up
+    from ..search.cluster import check_reachable
+    from .ablation_view import print_setup
+
+    if plot is not None:
+        from .plot import new_figure
+
+        new_figure(plot, 1, 1)  # refuses now what it would refuse after the trainings
+    named = architecture_of(arch, storage)
+    base = _study_of(named, arch, study, task, storage, settings or [])
+    fidelity = _fidelity(base, epochs, rung)
+    twins = _twins(named, base, fidelity, mixer, stages, together)
+    label = _label(named, arch, base, task)
+    setup = set_up(base, label, fidelity, named.architecture, twins, seeds)
+    check_reachable(ray)
+    forecast = _forecast(setup, base, storage, ray)
+    if dry_run:
+        print_setup(setup, forecast, as_json)
+    else:
+        _show(_run(setup, forecast, storage, ray), plot, as_json)
+
+
+def _twins(
+    named: Named, study: Study, fidelity: Fidelity, mixer: str, stages: str | None, together: bool
+) -> list[Twin]:
+    from ..ablate.twins import TESTED, twins_of
+
+    size = input_size(study.task.name, fidelity.resolution)
+    mixers = TESTED if mixer == "all" else (mixer,)
+    numbers = None if stages is None else _numbers(stages)
+    return twins_of(named.architecture, size, mixers=mixers, stages=numbers, together=together)
+
+
+def _show(found: Ablation, plot: Path | None, as_json: bool) -> None:
+    from ..ablate.words import as_json as ablation_json
+    from .ablation_view import print_ablation
+
+    if plot is not None:
+        from .forest import plot_effects
+
+        plot_effects(found, plot)
+        typer.echo(f"written: {plot}", err=True)
+    if as_json:
+        print_json(ablation_json(found))
+    else:
+        print_ablation(found)
+
+
+def _study_of(
+    named: Named,
+    text: str,
+    study: str | None,
+    task: str | None,
+    storage: str,
+    settings: list[str],
+) -> Study:
+    """Whose training it is, of the one task that it is about."""
+    if study is None and named.view is None:
+        raise ConfigError(
+            f"{text} is of no study: say whose data and training it is compared with, --study STUDY"
+        )
+    own = named.view.study.name if named.view else ""
+    found = study_to_run(study or own, storage, True, settings)
+    if task is not None and task not in found.also:
+        known = ", ".join(found.also) or "none"
+        raise ConfigError(
+            f"--task: study {found.name!r} has no task {task!r} besides its own; it has: {known}"
+        )
+    return found.alone(task or "")
+
+
+def _fidelity(study: Study, epochs: int | None, rung: int | None) -> Fidelity:
+    if epochs is not None and rung is not None:
+        raise ConfigError("give --epochs or --rung, not both")
+    number = len(study.fidelities)
+    if rung is not None and rung > number:
+        raise ConfigError(f"--rung takes 1 to {number} of study {study.name!r}, got {rung}")
+    fidelity = study.fidelities[(rung or number) - 1]
+    if epochs is None:
+        return fidelity
+    if fidelity.iterations is not None:
+        raise ConfigError(
+            f"--epochs: the study's training ends after {fidelity.iterations} iterations; choose "
+            f"a rung of its ladder, --rung K"
+        )
+    return fidelity.model_copy(update={"epochs": epochs})
+
+
+def _numbers(text: str) -> list[int]:
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() for word in words):
+        raise ConfigError(f"--stages takes numbers apart by commas, like 1,3; got {text!r}")
+    return [int(word) for word in words]
+
+
+def _label(named: Named, text: str, study: Study, task: str | None) -> str:
+    """What is compared, in the name of the study of its trainings: architecture, and task."""
+    if named.view is None or named.row is None:
+        label = text if text in REFERENCES else named.architecture.digest
+    else:
+        own, number = named.view.study.name, named.row.number
+        label = f"{number}" if own == study.name else f"{own}-{number}"
+    return f"{label}.{task}" if task else label
+
+
+def _forecast(setup: Setup, base: Study, storage: str, ray: str | None) -> dict[str, Any]:
+    """How much there is to train, and how long it takes; None: nobody can tell."""
+    from ..ablate.setup import check_original, seconds_each
+    from ..search.machine import share_of, this_machine
+    from ..search.trainings import scored
+
+    study = setup.plan.study
+    at_once = None if ray else share_of(study, [this_machine()]).concurrent
+    known, each = 0, None
+    try:
+        with Store.open(storage, create=False) as store:
+            check_original(setup, store)
+            known = sum(scored(store, job.key, study.measured) is not None for job in setup.jobs)
+            each = seconds_each(setup, store, base.name)
+    except NoDatabaseError:
+        pass  # there will be one
+    left = len(setup.jobs) - known
+    hours = None if each is None or at_once is None else left * each / at_once / 3600
+    found = {"trainings": len(setup.jobs), "known": known, "seconds_each": each}
+    return {**found, "at_once": at_once, "hours": hours}
+
+
+def _run(setup: Setup, forecast: dict[str, Any], storage: str, ray: str | None) -> Ablation:
+    """Trains what is not known, and reads what there is then."""
+    from ..ablate.results import ablations_in
+    from ..search.driver import run_trainings
+    from .ablation_view import forecast_words
+    from .live import Lines, LiveView
+
+    plan, out = setup.plan, console(stderr=True)
+    out.print(forecast_words(forecast))
+    watch = LiveView(plan.study, out) if out.is_terminal else Lines(plan.study, out)
+    with Store.open(storage) as store:
+        with watch:
+            reason = run_trainings(plan, store, setup.jobs, ray_address=ray, observer=watch)
+        if reason == "interrupted":
+            typer.echo("interrupted; the same command goes on", err=True)
+            raise typer.Exit(130)
+        found = ablations_in(store, plan.study.name)
+    wanted = plan.protocol.seedless().digest
+    return next(ablation for ablation in found if ablation.protocol.digest == wanted)

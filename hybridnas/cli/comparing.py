@@ -1,0 +1,156 @@
+"""The command that puts studies side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ..errors import ConfigError
+from ..search.comparison import Comparison, compare, matching
+from ..search.view import StudyView
+from ..store import Store
+from .common import DEFAULT_STORAGE, AsJson, Storage, objective_text, print_json, print_table
+from .comparison_plot import plot_comparison
+from .resolve import known_study
+
+Studies = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="STUDY...",
+        help="Names in the database. A pattern in quotes, 'ehvi-*', stands for one row: the mean "
+        "over the studies that it matches.",
+    ),
+]
+Reference = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="What counts as nothing, for each objective. Default: 0 of a score, the limit or the "
+        "largest value of a cost.",
+    ),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Attainment and hypervolume over time (.svg, .png, .pdf)."),
+]
+Over = Annotated[
+    Literal["trainings", "hours", "gpu_hours"],
+    typer.Option(help="What hypervolume is drawn over."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("compare")(compare_studies)
+
+
+def compare_studies(
+    studies: Studies,
+    storage: Storage = DEFAULT_STORAGE,
+    reference: Reference = None,
+    plot: Plot = None,
+    over: Over = "trainings",
+    as_json: AsJson = False,
+) -> None:
+    """Put the fronts of studies side by side: hypervolume with a common reference point.
+
+    Hypervolume is a share of the box between the reference point and the best there can be. Beside
+    the fronts as they are it is given after as many trainings as each study has, since a front
+    grows with what was spent; several studies in a row give their mean and its 95 % interval.
+
+    Examples: `hybridnas compare before after`; `hybridnas compare 'ehvi-*' 'random-*' --plot
+    samplers.svg`
+    """
+    with Store.open(storage, create=False) as store:
+        names = store.study_names()
+        groups = {
+            text: [StudyView(name, store) for name in matching(known_study(text), names)]
+            for text in studies
+        }
+    found = compare(groups, _point(reference or [], next(iter(groups.values()))[0]))
+    if plot is not None:
+        plot_comparison(found, over, plot)
+    if as_json:
+        print_json(_as_json(found))
+    else:
+        _print(found)
+
+
+def _point(words: list[str], view: StudyView) -> dict[str, float] | None:
+    if not words:
+        return None
+    found: dict[str, float] = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        try:
+            found[name] = float(text)
+        except ValueError:
+            raise ConfigError(f"--reference takes NAME=VALUE, got {word!r}") from None
+    if found.keys() != {*view.objectives}:
+        raise ConfigError(
+            f"--reference: give one for each objective ({', '.join(view.objectives)}), got "
+            f"{', '.join(found)}"
+        )
+    return found
+
+
+def _as_json(found: Comparison) -> dict[str, Any]:
+    return {
+        "reference": dict(found.reference),
+        "common_trainings": found.common,
+        "notes": list(found.notes),
+        "rows": [
+            {
+                "label": row.label,
+                "studies": [view.study.name for view in row.views],
+                "hypervolume": asdict(row.volume),
+                "hypervolumes": list(row.volumes),
+                "hypervolume_after_common": asdict(row.volume_after(found.common)),
+                "trainings": [moments[-1].trainings for moments in row.moments],
+                "gpu_hours": [moments[-1].gpu_hours for moments in row.moments],
+                "joint_front": joint,
+            }
+            for row, joint in zip(found.rows, found.joint, strict=True)
+        ],
+    }
+
+
+def _print(found: Comparison) -> None:
+    rows = []
+    for entry, (row, joint) in zip(
+        _as_json(found)["rows"], zip(found.rows, found.joint, strict=True), strict=True
+    ):
+        number = len(row.views)
+        fronts = sum(len(view.front()) for view in row.views)
+        rows.append(
+            [
+                row.label,
+                *([number] if len(found.rows) < sum(len(r.views) for r in found.rows) else []),
+                f"{sum(entry['trainings']) / number:.0f}",
+                f"{sum(entry['gpu_hours']) / number:.2f}",
+                f"{fronts / number:.0f}",
+                _interval(entry["hypervolume"], number),
+                _interval(entry["hypervolume_after_common"], number),
+                joint,
+            ]
+        )
+    several = len(found.rows) < sum(len(row.views) for row in found.rows)
+    headings = [
+        "study",
+        *(["studies"] if several else []),
+        *("trainings", "GPU hours", "front", "hypervolume"),
+        f"after {found.common}",
+        "joint front",
+    ]
+    point = ", ".join(f"{n} {objective_text(n, v)}" for n, v in found.reference.items())
+    print_table(f"Hypervolume up to {point}", headings, rows)
+    for note in found.notes:
+        typer.echo(note)
+
+
+def _interval(interval: Mapping[str, float], number: int) -> str:
+    value = f"{interval['value']:.4f}"
+    return value if number == 1 else f"{value} [{interval['low']:.4f}, {interval['high']:.4f}]"

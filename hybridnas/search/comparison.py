@@ -1,0 +1,123 @@
+"""Studies side by side: hypervolume with one reference point, attainment, the joint front."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ConfigError
+from ..pareto import non_dominated
+from .bench.statistics import Interval, mean_curve
+from .progress import Moment, progress
+from .view import StudyView
+from .volume import reference_point, volume
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One study, or several under one label that differ by their seeds, say.
+
+    volumes: of each study's front, as `pareto` shows it. moments: how each came there.
+    """
+
+    label: str
+    views: Sequence[StudyView]
+    volumes: Sequence[float]
+    moments: Sequence[Sequence[Moment]]
+
+    @property
+    def volume(self) -> Interval:
+        return mean_curve(np.array(self.volumes)[:, None])[0]
+
+    def volume_after(self, trainings: int) -> Interval:
+        """Of what the search alone had after so many trainings."""
+        found = [
+            max((m.hypervolume for m in every if m.trainings <= trainings), default=0.0)
+            for every in self.moments
+        ]
+        return mean_curve(np.array(found)[:, None])[0]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """reference: of the hypervolumes. common: as many trainings as each study has. joint: how many
+    members of the front of all together are of each label, in their order."""
+
+    reference: Mapping[str, float]
+    rows: Sequence[Compared]
+    common: int
+    joint: Sequence[int]
+    notes: Sequence[str]
+
+
+def matching(pattern: str, names: Sequence[str]) -> list[str]:
+    """The studies that a name, or a pattern such as `ehvi-*`, means. Raises ConfigError."""
+    found = [name for name in names if name == pattern] or fnmatch.filter(names, pattern)
+    if not found:
+        known = ", ".join(names) or "none"
+        raise ConfigError(f"no study {pattern!r} in the database; it has: {known}")
+    return found
+
+
+def compare(
+    groups: Mapping[str, Sequence[StudyView]], reference: Mapping[str, float] | None = None
+) -> Comparison:
+    """groups: studies by label. reference: None: `reference_point` of all of them.
+
+    Raises ConfigError where they have other objectives, or one of them no result.
+    """
+    every = [view for views in groups.values() for view in views]
+    _check(every)
+    names = every[0].objectives
+    point = {name: (reference or reference_point(every))[name] for name in names}
+    rows = [
+        Compared(
+            label,
+            views,
+            [volume(view.losses(names=names), point) for view in views],
+            [progress(view, point) for view in views],
+        )
+        for label, views in groups.items()
+    ]
+    common = min(moments[-1].trainings for row in rows for moments in row.moments)
+    return Comparison(point, rows, common, _joint(rows, names), _notes(every))
+
+
+def _check(views: Sequence[StudyView]) -> None:
+    first = views[0]
+    for view in views:
+        if view.objectives != first.objectives and {*view.objectives} != {*first.objectives}:
+            raise ConfigError(
+                f"studies with other objectives cannot be compared: {first.study.name} has "
+                f"{', '.join(first.objectives)}, {view.study.name} has {', '.join(view.objectives)}"
+            )
+        if not view.judged:
+            raise ConfigError(f"study {view.study.name!r} has no result yet")
+
+
+def _joint(rows: Sequence[Compared], names: Sequence[str]) -> list[int]:
+    losses = [np.concatenate([view.losses(names=names) for view in row.views]) for row in rows]
+    owner = np.repeat(np.arange(len(rows)), [len(each) for each in losses])
+    keep = non_dominated(np.concatenate(losses))
+    return [int((keep & (owner == row)).sum()) for row in range(len(rows))]
+
+
+def _notes(views: Sequence[StudyView]) -> list[str]:
+    """What is to be known of scores that stand side by side."""
+    notes = []
+    if len({frozenset(_trainings_of(view)) for view in views}) > 1:
+        words = ", ".join(f"{v.study.name} {'+'.join(_trainings_of(v))}" for v in views)
+        notes.append(f"their protocols differ, so scores are not of the same training: {words}")
+    limits = {str(sorted((n, b.max, b.min) for n, b in v.study.bounds().items())) for v in views}
+    if len(limits) > 1:
+        notes.append("their limits on costs differ")
+    return notes
+
+
+def _trainings_of(view: StudyView) -> list[str]:
+    """Digests of the protocols that scores at the top rung are of, whatever their seeds."""
+    protocols = (view.protocols[digest] for digest in view.top_protocols)
+    return sorted({protocol.seedless().digest for protocol in protocols})

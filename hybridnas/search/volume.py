@@ -1,0 +1,77 @@
+"""Hypervolume with a reference point by objectives' names: what a front is worth, in one number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..objectives import SHARES, best, parted
+from ..pareto import hypervolume
+
+if TYPE_CHECKING:
+    from .rows import Row
+    from .view import StudyView
+
+Floats = NDArray[np.float64]
+
+
+def judged(view: StudyView) -> Sequence[Row]:
+    return view.judged
+
+
+def reference_point(
+    views: Iterable[StudyView], rows_of: Callable[[StudyView], Sequence[Row]] = judged
+) -> dict[str, float]:
+    """A value for each objective that counts as nothing, the same for all of these studies.
+
+    0 of what is a share of 1. Of a cost, where all of them limit it, the largest limit, else the
+    largest value that any of their rows has; by default of those that the front is drawn among.
+    Their objectives must be the same.
+    """
+    every = list(views)
+    found = {}
+    for name in every[0].objectives:
+        bounds = [(view.study.bounds() | view.study.soft()).get(name) for view in every]
+        limits = [bound.max for bound in bounds if bound is not None and bound.max is not None]
+        if best(name) == "maximize":
+            found[name] = 0.0
+        elif len(limits) == len(every):
+            found[name] = max(limits)
+        else:
+            found[name] = max((r.value(name) for v in every for r in rows_of(v)), default=0.0)
+    return found
+
+
+def volume(losses: Floats, reference: Mapping[str, float]) -> float:
+    """What rows dominate, as a share of the box between the reference point and the best there can
+    be: 1 of a share, 0 of everything else.
+
+    losses: (n, objectives) in the order of the reference, signs such that lower is better.
+    """
+    signs = [-1.0 if best(name) == "maximize" else 1.0 for name in reference]
+    point = np.array(list(reference.values())) * signs
+    ideal = np.array([-1.0 if parted(name)[1] in SHARES else 0.0 for name in reference])
+    box = float(np.prod(point - ideal))
+    return hypervolume(losses, point) / box if box > 0 else 0.0
+
+
+def attainment(fronts: Sequence[Floats], share: float) -> Floats:
+    """The corners of the surface that this share of fronts reaches, for two objectives.
+
+    fronts: each (n, 2), lower is better. Returns (k, 2), rising in the first loss: at that loss,
+    the second one is reached by `share` of them, at least by one. The empirical attainment
+    function of Grunert da Fonseca, Fonseca and Hall (EMO 2001).
+    """
+    wanted = max(1, int(np.ceil(share * len(fronts) - 1e-9)))
+    steps = np.unique(np.concatenate([front[:, 0] for front in fronts]))
+    reached = np.full((len(fronts), len(steps)), np.inf)
+    for row, front in zip(reached, fronts, strict=True):
+        for first, second in front:
+            row[steps >= first] = np.minimum(row[steps >= first], second)
+    level = np.sort(reached, axis=0)[wanted - 1]
+    corners = np.stack([steps, level], axis=1)[np.isfinite(level)]
+    falls = np.append(True, np.diff(corners[:, 1]) < 0)[: len(corners)]
+    return corners[falls]

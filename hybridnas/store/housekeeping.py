@@ -1,0 +1,109 @@
+"""Studies renamed and deleted, whole or not at all; never one that is being searched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from ..errors import StoreError
+from . import liveness, optuna_studies
+from .models import (
+    Base,
+    CalibrationRow,
+    EvaluationRow,
+    FrontRow,
+    RunRow,
+    SessionRow,
+    StudyRow,
+    TrialRow,
+)
+from .records import StudyContents
+from .studies import study_names
+
+_OWNED = (SessionRow, FrontRow, CalibrationRow)  # nothing refers to their rows
+_CHUNK = 500
+
+
+def rename(session: Session, name: str, new: str) -> None:
+    row = _at_rest(session, name)
+    if session.get(StudyRow, new) is not None or optuna_studies.has_study(session, new):
+        raise StoreError(f"there is a study {new!r} already")
+    config = {**row.config, "name": new}
+    session.add(StudyRow(name=new, config=config, created_at=row.created_at))
+    session.flush()
+    # A run refers to its trial by the study's name, too: it cannot be changed in both at once.
+    runs = Base.metadata.tables[RunRow.__tablename__]
+    found = session.execute(select(runs).where(runs.c.study == name)).mappings()
+    kept = [{**run, "study": new} for run in found]
+    session.execute(delete(runs).where(runs.c.study == name))
+    for table in (TrialRow, *_OWNED):
+        session.execute(update(table).where(table.study == name).values(study=new))
+    if kept:
+        session.execute(insert(runs), kept)
+    session.delete(row)
+    optuna_studies.rename_study(session, name, new)
+
+
+def contents(session: Session, name: str) -> StudyContents:
+    _existing(session, name)
+    trials = session.scalar(select(func.count()).where(TrialRow.study == name)) or 0
+    used = select(func.count(RunRow.evaluation_id.distinct())).where(RunRow.study == name)
+    own = _only_its(session, name)
+    return StudyContents(
+        trials=trials,
+        evaluations=len(own),
+        shared_evaluations=(session.scalar(used) or 0) - len(own),
+        weights=tuple(row.weights for row in own if row.weights is not None),
+    )
+
+
+def remove(session: Session, name: str, keep_evaluations: bool) -> StudyContents:
+    row = _at_rest(session, name)
+    found = contents(session, name)
+    ids = [evaluation.id for evaluation in _only_its(session, name)]
+    for table in (RunRow, TrialRow, *_OWNED):
+        session.execute(delete(table).where(table.study == name))
+    for start in range(0, len(ids), _CHUNK):
+        some = EvaluationRow.id.in_(ids[start : start + _CHUNK])
+        if keep_evaluations:
+            session.execute(update(EvaluationRow).where(some).values(weights=None))
+        else:
+            session.execute(delete(EvaluationRow).where(some))
+    session.delete(row)
+    optuna_studies.delete_study(session, name)
+    return found
+
+
+def _existing(session: Session, name: str) -> StudyRow:
+    row = session.get(StudyRow, name)
+    if row is None:
+        known = ", ".join(study_names(session)) or "none"
+        raise StoreError(f"no study {name!r} in the database; it holds: {known}")
+    return row
+
+
+def _at_rest(session: Session, name: str) -> StudyRow:
+    """The study, locked so that no search of it begins meanwhile."""
+    row = _existing(session, name)
+    session.scalar(select(StudyRow).where(StudyRow.name == name).with_for_update())
+    going = select(SessionRow).where(SessionRow.study == name, SessionRow.ended_at.is_(None))
+    for run in session.scalars(going):
+        if liveness.is_alive(run, datetime.now(UTC)):
+            raise StoreError(
+                f"study {name!r} is being searched by process {run.pid} on {run.host}; "
+                f"stop it first"
+            )
+    return row
+
+
+def _only_its(session: Session, name: str) -> Sequence[EvaluationRow]:
+    """The evaluations that no other study has."""
+    here = select(RunRow.evaluation_id).where(RunRow.study == name)
+    elsewhere = select(RunRow.evaluation_id).where(
+        RunRow.study != name, RunRow.evaluation_id.is_not(None)
+    )
+    wanted = EvaluationRow.id.in_(here), EvaluationRow.id.not_in(elsewhere)
+    return session.scalars(select(EvaluationRow).where(*wanted)).all()

@@ -1,0 +1,211 @@
+"""Studies side by side: reference point, hypervolume over time, attainment, the command."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cli_helpers import DATABASE, Cli
+from search_helpers import finish, plan, start
+
+from hybridnas.errors import ConfigError
+from hybridnas.pareto import hypervolume, non_dominated
+from hybridnas.search.comparison import compare, matching
+from hybridnas.search.core import SearchCore
+from hybridnas.search.progress import progress
+from hybridnas.search.view import StudyView
+from hybridnas.search.volume import Floats, attainment, reference_point, volume
+from hybridnas.store import Store
+
+pytest_plugins = ["cli_helpers"]
+
+
+def searched(store: Store, name: str, **changes: Any) -> StudyView:
+    core = start(plan(name=name, sampler={"name": "random"}, **changes), store)
+    session = store.begin_session(name)
+    train(core)
+    store.end_session(session, "trials")
+    return StudyView(name, store)
+
+
+def train(core: SearchCore) -> None:
+    """What is left, one after the other; half a GPU, a minute each by what they say."""
+    while (candidate := core.ask()) is not None:
+        now = datetime.now(UTC)
+        timing = {"total_s": 60.0, "gpu_s": 30.0}
+        finish(core, candidate, started_at=now, ended_at=now, timing=timing)
+
+
+@pytest.fixture
+def two(study_store: Store) -> tuple[StudyView, StudyView]:
+    few = searched(study_store, "few", budget={"trials": 4})
+    return few, searched(study_store, "many", seed=3, budget={"trials": 12})
+
+
+# ---- volume
+
+
+def test_volume_is_a_share_of_the_box() -> None:
+    reference = {"top1": 0.0, "macs": 4e6}
+    assert volume(np.array([[-1.0, 0.0]]), reference) == 1
+    assert volume(np.array([[-0.5, 1e6]]), reference) == pytest.approx(0.5 * 0.75)
+    assert volume(np.array([[-0.5, 5e6]]), reference) == 0
+    higher = {"top1": 0.5, "macs": 4e6}
+    assert volume(np.array([[-0.75, 2e6]]), higher) == pytest.approx(0.25)
+    assert volume(np.array([[-0.3, 1.0, 2.0]]), {"b.miou": 0.0, "loss": 4.0, "macs": 4.0}) == (
+        pytest.approx(0.3 * 0.75 * 0.5)
+    )
+
+
+def test_one_reference_point_for_all(study_store: Store, two: tuple[StudyView, StudyView]) -> None:
+    largest = max(row.value("macs") for view in two for row in view.finished)
+    assert reference_point(two) == {"top1": 0.0, "macs": largest}
+    limited = searched(study_store, "limited", constraints={"macs": {"max": 2e7}})
+    assert reference_point([limited])["macs"] == 2e7
+    assert limited.hypervolume() == volume(limited.losses(), {"top1": 0.0, "macs": 2e7})
+    assert reference_point([limited, two[0]])["macs"] < 2e7, "not all of them are limited"
+
+
+# ---- progress
+
+
+def test_the_front_grows_as_a_brute_force_says(two: tuple[StudyView, StudyView]) -> None:
+    view = two[1]
+    point = reference_point(two)
+    moments = progress(view, point)
+    rows = sorted(view.finished, key=lambda row: row.number)
+    assert [m.trial for m in moments] == [row.number for row in rows]
+    signs, edge = np.array([-1.0, 1.0]), np.array([0.0, point["macs"]])
+    for number, moment in enumerate(moments, 1):
+        seen = np.array([[r.value("top1"), r.value("macs")] for r in rows[:number]]) * signs
+        assert moment.hypervolume == pytest.approx(hypervolume(seen, edge) / point["macs"])
+    assert [m.trainings for m in moments] == list(range(1, len(rows) + 1))
+    assert moments[-1].hypervolume == pytest.approx(volume(view.losses(), point))
+
+
+def test_pauses_and_reused_trainings_cost_nothing(study_store: Store) -> None:
+    searched(study_store, "first", budget={"trials": 4})
+    core = start(plan(name="second", sampler={"name": "random"}, budget={"trials": 6}), study_store)
+    session = study_store.begin_session("second")
+    train(core)
+    study_store.end_session(session, "trials")
+    view = StudyView("second", study_store)
+    moments = progress(view, reference_point([view]))
+    assert [(m.trial, m.trainings) for m in moments] == [(n, 0) for n in range(4)] + [
+        (4, 1),
+        (5, 2),
+    ]
+    assert [m.gpu_hours for m in moments[-2:]] == pytest.approx([30 / 3600, 60 / 3600])
+    (known,) = view.sessions
+    length = known.duration_s / 3600
+    assert all(0 <= m.hours <= length for m in moments)
+    # Another run of the search, an hour later.
+    end = known.ended_at
+    assert end is not None
+    later = replace(known, started_at=end + timedelta(hours=1), ended_at=end + timedelta(hours=3))
+    rows = [replace(view.rows[0], created_at=end + timedelta(hours=2)), *view.rows[1:]]
+    paused = StudyView("second", study_store)
+    paused.rows, paused.sessions = rows, [known, later]
+    assert progress(paused, reference_point([view]))[-1].hours == pytest.approx(length + 1)
+
+
+# ---- attainment
+
+
+def test_attainment_against_a_brute_force() -> None:
+    rng = np.random.default_rng(0)
+    fronts: list[Floats] = []
+    for _ in range(5):
+        points = rng.random((8, 2))
+        fronts.append(points[non_dominated(points)])
+
+    def reached(surface: Floats, point: Floats) -> bool:
+        return bool((surface <= point).all(axis=1).any())
+
+    for share in (0.2, 0.5, 1.0):
+        surface = attainment(fronts, share)
+        assert non_dominated(surface).all()
+        for point in rng.random((300, 2)):
+            by = sum(reached(front, point) for front in fronts)
+            assert reached(surface, point) == (by >= np.ceil(5 * share)), share
+
+
+def test_one_front_attains_itself() -> None:
+    front = np.array([[1.0, 3.0], [2.0, 2.0], [4.0, 1.0]])
+    assert attainment([front[::-1]], 0.5).tolist() == front.tolist()
+    nowhere = np.array([[5.0, 9.0]])
+    assert attainment([front, nowhere], 1.0).tolist() == [[5.0, 9.0]]
+
+
+# ---- comparison
+
+
+def test_side_by_side(two: tuple[StudyView, StudyView]) -> None:
+    few, many = two
+    found = compare({"few": [few], "many": [many], "both": [few, many]})
+    first, second, both = found.rows
+    assert found.common == 4
+    assert both.volumes == [first.volume.value, second.volume.value]
+    assert both.volume.low <= both.volume.value <= both.volume.high
+    after = max(m.hypervolume for m in second.moments[0] if m.trainings <= 4)
+    assert second.volume_after(4).value == pytest.approx(after)
+    assert first.volume_after(4).value == pytest.approx(first.volume.value)
+    every = np.concatenate([v.losses(names=few.objectives) for v in (few, many, few, many)])
+    assert sum(found.joint) == non_dominated(every).sum()
+    assert not found.notes, "another seed is no other training"
+
+
+def test_what_cannot_be_compared(study_store: Store, two: tuple[StudyView, StudyView]) -> None:
+    other = searched(study_store, "other", objectives={"top1": "maximize", "params": "minimize"})
+    with pytest.raises(ConfigError, match="few has top1, macs, other has top1, params"):
+        compare({"few": [two[0]], "other": [other]})
+    study_store.put_study("new", plan(name="new").config)
+    with pytest.raises(ConfigError, match="study 'new' has no result yet"):
+        compare({"new": [StudyView("new", study_store)]})
+
+
+def test_other_trainings_and_limits_are_noted(
+    study_store: Store, two: tuple[StudyView, StudyView]
+) -> None:
+    long = [{"epochs": 9, "resolution": 32}]
+    bounded = {"macs": {"max": 2e7}}
+    other = searched(study_store, "long", fidelities=long, constraints=bounded)
+    protocols, limits = compare({"few": [two[0]], "long": [other]}).notes
+    assert protocols.startswith("their protocols differ, so scores are not of the same training: ")
+    assert limits == "their limits on costs differ"
+
+
+def test_names_and_patterns() -> None:
+    names = ["a-1", "a-2", "b"]
+    assert matching("b", names) == ["b"]
+    assert matching("a-*", names) == ["a-1", "a-2"]
+    with pytest.raises(ConfigError, match=r"no study 'c\*' in the database; it has: a-1, a-2, b"):
+        matching("c*", names)
+
+
+def test_the_command(cli: Cli) -> None:
+    pytest.importorskip("matplotlib")
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        for seed in (1, 2):
+            searched(store, f"a-{seed}", seed=seed, budget={"trials": 4})
+        searched(store, "b", seed=5, budget={"trials": 6})
+    found = cli.json("compare", "a-*", "b")
+    assert [row["studies"] for row in found["rows"]] == [["a-1", "a-2"], ["b"]]
+    values = found["rows"][0]["hypervolumes"]
+    assert found["rows"][0]["hypervolume"]["value"] == pytest.approx(np.mean(values))
+    shown = cli.shown("compare", "a-*", "b", "--plot", "compared.svg", "--over", "hours")
+    assert f"{np.mean(values):.4f} [" in shown
+    assert "<svg" in Path("compared.svg").read_text(encoding="utf-8")
+    near = cli.json("compare", "b", "--reference", "top1=0.5", "--reference", "macs=1e9")
+    assert near["reference"] == {"top1": 0.5, "macs": 1e9}
+    for words, message in (
+        (["c"], "no study 'c' in the database; it has: a-1, a-2, b"),
+        (["b", "--reference", "top1=x"], "--reference takes NAME=VALUE, got 'top1=x'"),
+        (["b", "--reference", "top1=0.1"], "one for each objective (top1, macs), got top1"),
+        (["b", "--plot", "x.gif"], "--plot takes a file in .svg, .png, .pdf, got 'x.gif'"),
+    ):
+        assert message in cli.refused("compare", *words)

@@ -1,0 +1,139 @@
+"""Studies renamed and deleted, in all kinds of databases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+from cli_helpers import DATABASE, Cli
+from search_helpers import asked, drive, optuna_trials, plan, start
+from store_studies import WIDE, essence, fill, of_optuna, rows
+
+from hybridnas.errors import StoreError
+from hybridnas.search import weights
+from hybridnas.store import Store, StudyContents
+
+pytest_plugins = ["store_databases", "cli_helpers"]
+
+KEPT = {"nas_architecture", "nas_protocol", "nas_evaluation"}  # of all studies
+
+
+def test_a_renamed_study_is_the_same(url: str) -> None:
+    with Store.open(url) as store:
+        fill(store)
+        digest = store.trials("shapes")[0].protocol_digest
+        store.begin_calibration("shapes", digest, digest, {})
+        before, mine, theirs = rows(store), essence(store, "shapes"), of_optuna(store, "shapes")
+        other = essence(store, "second")
+        store.rename_study("shapes", "forms")
+        assert store.study_names() == ["forms", "second"], "as old as it was"
+        assert store.study_config("forms") == {**plan(**WIDE).config, "name": "forms"}
+        assert (essence(store, "forms"), of_optuna(store, "forms")) == (mine, theirs)
+        assert (essence(store, "second"), essence(store, "shapes")) == (other, [])
+        assert rows(store) == before
+        assert len(store.sessions("forms")) == len(store.fronts("forms")) == 1
+        assert len(store.calibrations(study="forms")) == 1
+        more = start(plan(name="forms", **{**WIDE, "budget": {"trials": 7}}), store)
+        assert [c.number for c in drive(more)] == [5, 6], "it goes on"
+
+
+def test_a_name_that_is_taken_is_refused(url: str) -> None:
+    with Store.open(url) as store:
+        fill(store)
+        optuna.create_study(study_name="else", storage=store.optuna_storage())
+        for taken in ("second", "shapes", "else"):
+            with pytest.raises(StoreError, match=f"^there is a study '{taken}' already$"):
+                store.rename_study("shapes", taken)
+        with pytest.raises(StoreError, match="no study 'x' in the database; it holds: shapes, sec"):
+            store.rename_study("x", "y")
+
+
+def test_a_deleted_study_takes_only_its_own_along(url: str) -> None:
+    with Store.open(url) as store:
+        fill(store)  # the second study reuses four of the first one's five evaluations
+        mine, theirs = essence(store, "second"), of_optuna(store, "second")
+        found = store.study_contents("shapes")
+        assert (found.trials, found.evaluations, found.shared_evaluations) == (5, 1, 4)
+        assert store.delete_study("shapes") == found
+        assert (essence(store, "second"), of_optuna(store, "second")) == (mine, theirs)
+        assert store.study_names() == ["second"]
+        with pytest.raises(KeyError):
+            optuna.load_study(study_name="shapes", storage=store.optuna_storage())
+        assert rows(store)["nas_evaluation"] == 4
+        store.delete_study("second")
+        left = {name: number for name, number in rows(store).items() if number}
+        assert left.keys() <= KEPT - {"nas_evaluation"}
+        drive(start(plan(**WIDE), store))
+        assert len(optuna_trials(store, "shapes")) == 5, "a new one of that name begins anew"
+
+
+def test_scores_can_be_kept_for_look_ups(url: str) -> None:
+    with Store.open(url) as store:
+        drive(start(plan(**WIDE), store))
+        number = store.trials("shapes")[0].evaluation
+        assert number
+        assert number.id
+        store.set_weights(number.id, {"path": "/nowhere/a", "sha256": "0"})
+        gone = store.delete_study("shapes", keep_evaluations=True)
+        assert gone == StudyContents(
+            trials=5,
+            evaluations=5,
+            shared_evaluations=0,
+            weights=({"path": "/nowhere/a", "sha256": "0"},),
+        )
+        assert store.evaluation(number.id) == replace(number, weights=None)
+        assert drive(start(plan(name="next", **WIDE), store)) == []
+
+
+def test_what_is_searched_stays(url: str) -> None:
+    with Store.open(url) as store:
+        asked(start(plan(**WIDE), store))
+        session = store.begin_session("shapes")
+        before = essence(store, "shapes")
+        for work in (
+            lambda: store.rename_study("shapes", "x"),
+            lambda: store.delete_study("shapes"),
+        ):
+            with pytest.raises(
+                StoreError, match=r"'shapes' is being searched by process .* stop it"
+            ):
+                work()
+        assert essence(store, "shapes") == before
+        store.end_session(session, "interrupted")
+        store.delete_study("shapes")
+
+
+def test_the_commands_ask_first(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = weights.save({"w": torch.zeros(1)}, str(tmp_path / "artifacts"), "one")
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        fill(store)
+        own = next(
+            r.evaluation for r in store.trials("shapes") if r.evaluation and r.evaluation.reason
+        )
+        assert own.id
+        store.set_weights(own.id, file)
+    for words in (("rename", "shapes", "forms"), ("delete", "shapes")):
+        assert "nobody is here to be asked: give --yes" in cli.refused("db", *words)
+    assert "NEW: a study's name has letters" in cli.refused("db", "rename", "shapes", "a b")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    asked_for: list[str] = []
+
+    def answer(question: str) -> bool:
+        asked_for.append(question)
+        return len(asked_for) > 1
+
+    monkeypatch.setattr("typer.confirm", answer)
+    assert cli.shown("db", "delete", "shapes").endswith("Nothing was changed.")
+    shown = cli.shown("db", "rename", "shapes", "forms")
+    assert shown == "shapes is forms now"
+    shown = cli.shown("db", "delete", "forms")
+    assert "5 trials; of its evaluations 1 that no other study has go with it, 4" in shown
+    assert "1 file of weights" in shown
+    assert not Path(file["path"]).exists()
+    assert cli.json("db", "info")["studies"] == ["second"]
+    assert asked_for[1] == f"Rename study shapes of sqlite:///{DATABASE} to forms?"
+    assert asked_for[2].startswith(f"Delete study forms of sqlite:///{DATABASE}? It has 5 trials;")
+    cli.shown("db", "delete", "second", "--yes")
