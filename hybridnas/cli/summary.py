@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
@@ -16,7 +16,19 @@ from ..search.proxy_words import proxy_lines
 from ..search.rows import Row
 from ..search.view import StudyView
 from ..search.words import ENDED
-from .common import bound_words, fidelity_words, in_units, objective_text, print_facts, print_table
+from .bars import WORDS as BARS_WORDS
+from .bars import front_bars
+from .common import (
+    bound_words,
+    console,
+    fidelity_words,
+    in_units,
+    objective_text,
+    print_facts,
+    print_table,
+)
+
+_ROOM_FOR_BARS = 100  # columns of a terminal
 
 
 def status_json(view: StudyView) -> dict[str, Any]:
@@ -137,7 +149,9 @@ def print_front(view: StudyView) -> None:
         )
         return
     rows = []
-    for row in view.front():
+    front = view.front()
+    drawn = _bars(view, front)
+    for row, bars in zip(front, drawn, strict=True):
         member = view.as_json(row)
         values: list[str] = []
         for key, value in member["values"].items():
@@ -146,9 +160,11 @@ def print_front(view: StudyView) -> None:
                 spread = member["spread"][key]
                 values.append(_spread(member[STANDARD_ERRORS[key]] if spread is None else spread))
         seeds = [row.seeds] if view.retrained else []
-        rows.append([row.number, *values, *seeds, in_units(member["params"]), member["stages"]])
+        tail = [in_units(member["params"]), member["stages"], *bars.values()]
+        rows.append([row.number, *values, *seeds, *tail])
     headings = [word for key in view.objectives for word in _headings(key)]
     columns = ["trial", *headings, *(["seeds"] if view.retrained else []), "params", "stages"]
+    columns += [f"{_headings(name)[0]} bar" for name in drawn[0]]
     of = f"of {len(view.finished)} results"
     if view.retrained:
         of = f"of {len(view.retrained)} retrained ({of})"
@@ -164,8 +180,18 @@ def print_front(view: StudyView) -> None:
         typer.echo(f"{len(view.judged)} of {judged} keep {bound_words(soft)}")
     if view.study.latency is not None:
         typer.echo(f"latency_ms: of one batch by table, {view.study.latency.setting}")
+    if drawn[0]:
+        typer.echo(BARS_WORDS)
     for line in proxy_lines(view):
         typer.echo(line)
+
+
+def _bars(view: StudyView, front: Sequence[Row]) -> list[dict[str, str]]:
+    """By objective, where a terminal has room for them; else none for each member."""
+    out = console()
+    if not out.is_terminal or out.width < _ROOM_FOR_BARS:
+        return [{} for _ in front]
+    return front_bars([{name: row.value(name) for name in view.objectives} for row in front])
 
 
 def write_csv(view: StudyView) -> None:

@@ -20,7 +20,6 @@ from .facts import CandidateFact, ReportFacts
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 760, 380, 70, 40  # of a plot, and where it begins
 _MANY = 500  # results, of which each is drawn smaller
-_NAMED = 12  # members of a front whose stages are written beside them
 _CELL, _ROW = 108, 44  # of the map of mixers
 
 
@@ -92,12 +91,25 @@ def _front(
             drawing.path([(x, y - half), (x, y + half)], colour=FRONT)
         words = f"trial {candidate.trial}: {stages[candidate.trial]}, {score} {value:.4f}"
         drawing.dot(x, y, 5, colour=FRONT, words=words)
-    for candidate in front if len(front) <= _NAMED else ():
-        x, y = frame.at(candidate.cost, candidate.scores[score])
-        said = stages[candidate.trial]
-        is_last = x + 7 + text_width(said, SMALL) > frame.left + frame.width
-        left = x - 9 - text_width(said, SMALL) if is_last else x + 7
-        drawing.text(left, y + (-6 if is_last else 16), said, size=SMALL, look="soft")
+    names = [stages[candidate.trial] for candidate in front]
+    _name(drawing, frame, names, [frame.at(c.cost, c.scores[score]) for c in front])
+
+
+def _name(
+    drawing: Drawing, frame: Frame, names: Sequence[str], points: Sequence[tuple[float, float]]
+) -> None:
+    """Writes names beside their points, where they do not lie on one another."""
+    taken: list[tuple[float, float, float]] = []
+    for name, (x, y) in zip(names, points, strict=True):
+        width = text_width(name, SMALL)
+        is_last = x + 7 + width > frame.left + frame.width
+        left, base = (x - 9 - width, y - 6) if is_last else (x + 7, y + 16)
+        if any(
+            left < end and start < left + width and abs(base - o) < 12 for start, end, o in taken
+        ):
+            continue
+        taken.append((left, left + width, base))
+        drawing.text(left, base, name, size=SMALL, look="soft")
 
 
 def _cross(drawing: Drawing, x: float, y: float, size: float = 3) -> None:
