@@ -185,7 +185,9 @@ def _moments(view: StudyView) -> tuple[MomentFact, ...]:
 
 def _decisions(view: StudyView, space: SearchSpace) -> tuple[DecisionFacts, ...]:
     """By the search's own scores: those of a retraining are fewer, and less noisy."""
-    own, choices = read_choices(space, [replace(row, fresh=()) for row in view.finished])
+    # A copy would read its architecture once more.
+    searched = [replace(row, fresh=()) if row.fresh else row for row in view.finished]
+    own, choices = read_choices(space, searched)
     if not own:
         return ()
     scores = [name for name in view.objectives if not is_cost(name)]
