@@ -16,10 +16,12 @@ import pytest
 import yaml
 from cli_helpers import Cli
 from report_helpers import CALIBRATED, SPOILT, Page
+from scipy.stats import norm, ttest_ind
 
 from hybridnas.ablate import read_ablations
 from hybridnas.config import parse_study
 from hybridnas.report import ReportFacts, facts_of
+from hybridnas.report.effects import CONFIDENCE
 from hybridnas.report.facts import MemberFact
 from hybridnas.report.render import drawings_of, to_html, to_markdown
 from hybridnas.report.results import pictures
@@ -61,7 +63,7 @@ def numbers_in(value: Any) -> Iterator[float]:
 def test_every_number_on_the_page_is_a_fact(reported: Store, study: str) -> None:
     facts, html = page_of(reported, study)
     known, page = set(numbers_in(facts.model_dump())), Page(html)
-    known.add(20.0)  # results that an importance needs
+    known |= {20.0, CONFIDENCE}  # results that an importance needs; of every interval
     known.add(sum(r.trial in {m.trial for m in facts.front} for r in facts.references))
     assert len(page.numbers) > 150
     for value, text in page.numbers:
@@ -110,13 +112,13 @@ def test_words_of_the_summary(reported: Store) -> None:
     _, html = page_of(reported, "plain")
     said = " ".join(Page(html).lines)
     assert "Each score is of one training, and the best of many noisy scores flatters" in said
-    assert "so their scores do not tell the two apart." in said
+    assert re.search(r"behind \(± 0\.0\d+, at 95 %\): their scores do not tell the two apart", said)
     assert "ranks 9 architectures with Kendall's tau 0.61 [0.32, 0.83], at equal MACs none" in said
     assert "The search ended: the budget of trials is spent." in said
     _, html = page_of(reported, "rich")
     said = " ".join(Page(html).lines)
     assert "drawn among the 3 that were trained again with fresh seeds" in said
-    assert "break a soft constraint and are on no front" in said
+    assert re.search("breaks? a soft constraint and (is|are) on no front", said)
     assert "ranks 9 architectures" in said, "its training is that of plain"
     assert "best of many noisy scores" not in said
 
@@ -210,7 +212,7 @@ def test_the_front_of_one_training_each(reported: Store, rows: sqlite3.Connectio
     assert (facts.leader.trial, facts.leader.runner_up) == (first, second)
     assert facts.leader.gap == pytest.approx(found[first][0] - found[second][0])
     together = (errors[first] ** 2 + errors[second] ** 2) ** 0.5
-    assert facts.leader.gap_error == pytest.approx(together)
+    assert facts.leader.half_width == pytest.approx(norm.isf(0.025) * together)
     kinds = Counter(candidate.kind for candidate in facts.candidates)
     assert kinds == {"front": len(front), "dominated": len(found) - len(front)}
     # The area under the steps, up to accuracy 0 and the dearest.
@@ -241,6 +243,12 @@ def test_the_front_of_the_retrained(reported: Store, rows: sqlite3.Connection) -
         assert member.errors.get("top1") == (
             stdev(scores) if len(scores) > 1 else member.errors.get("top1")
         )
+    best, second = sorted(kept, reverse=True)[:2]
+    pairs = ([m["top1"] for m in again[n]] for n, mine in means.items() if mine in (best, second))
+    low, high = sorted(ttest_ind(*pairs, equal_var=False).confidence_interval(0.95))
+    assert facts.leader is not None
+    assert facts.leader.gap == pytest.approx(best[0] - second[0])
+    assert facts.leader.half_width == pytest.approx((high - low) / 2)
     first = results(rows, "rich")
     broken = [n for n, m in first.items() if (means.get(n) or (m[0]["top1"],))[0] < 0.8]
     assert facts.infeasible == len(broken) > 0
