@@ -59,7 +59,7 @@ def numbers_in(value: Any) -> Iterator[float]:
 # ---------------------------------------------------------------- the page says its facts
 
 
-@STUDIES
+@pytest.mark.parametrize("study", ["plain", "rich", "both"])
 def test_every_number_on_the_page_is_a_fact(reported: Store, study: str) -> None:
     facts, html = page_of(reported, study)
     known, page = set(numbers_in(facts.model_dump())), Page(html)
@@ -121,6 +121,27 @@ def test_words_of_the_summary(reported: Store) -> None:
     assert re.search("breaks? a soft constraint and (is|are) on no front", said)
     assert "ranks 9 architectures" in said, "its training is that of plain"
     assert "best of many noisy scores" not in said
+
+
+def test_each_task_of_a_study_has_its_plot_and_its_decisions(
+    reported: Store, rows: sqlite3.Connection
+) -> None:
+    facts = facts_of(StudyView("both", reported))
+    assert [each.score for each in facts.decisions] == ["top1", "masks.miou"]
+    assert (facts.score, facts.cost) == ("top1", "masks.macs")
+    assert {"front-top1", "front-masks.miou"} <= drawings_of(facts).keys()
+    assert [(p.task, p.kind, p.runs) for p in facts.protocols] == [
+        ("", "classification", 24),
+        ("masks", "segmentation", 24),
+    ]
+    assert [(rung.task, rung.ok) for rung in facts.rungs] == [("", 24), ("masks", 24)]
+    query = (
+        "SELECT r.number, json_extract(e.metrics, '$.miou'), json_extract(e.metrics, '$.macs') "
+        "FROM nas_run r JOIN nas_evaluation e ON e.id = r.evaluation_id "
+        "WHERE r.study = 'both' AND r.task = 'masks'"
+    )
+    want = {number: (macs, miou) for number, miou, macs in rows.execute(query)}
+    assert {c.trial: (c.cost, c.scores["masks.miou"]) for c in facts.candidates} == want
 
 
 def test_a_study_without_results(reported: Store) -> None:
