@@ -23,8 +23,8 @@ class Row:
         the next rung), pruned (it will not go on).
     evaluations: those at the rung that it came to, by task, as far as they have ended; retrainings
         left aside.
-    runs: by rung and repeat, as the store has them. costs: the study's own. created_at: when it
-        was proposed.
+    runs: by rung and repeat, as the store has them. costs: the study's own.
+    created_at: when it was proposed.
     fresh: of the final retraining, by task, those that ended well; they count, where there are any.
     """
 
