@@ -23,6 +23,18 @@ def pixels(size: Size) -> str:
     return f"{height} px" if height == width else f"{height} x {width} px"
 
 
+def in_units(value: float | None) -> str:
+    """MACs or parameters with three significant digits: 4.49 G, 28.1 M."""
+    if value is None:
+        return "-"
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
+        scaled = value / size
+        if abs(scaled) >= 0.9995:
+            decimals = sum(abs(scaled) < edge for edge in (9.995, 99.95))
+            return f"{scaled:.{decimals}f} {unit}"
+    return f"{value:.0f}"
+
+
 def square(side: int) -> Size:
     return side, side
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hybridnas.architecture import Architecture
 from hybridnas.config import parse_study
 from hybridnas.cost import cost
 from hybridnas.search.plan import make_plan
+from hybridnas.space import SearchSpace
 from hybridnas.store import Store
 
 pytest_plugins = ["cli_helpers"]
@@ -30,14 +32,22 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Made:
     return make_up(monkeypatch, evaluation)
 
 
-@pytest.fixture
-def searched(cli: Cli) -> Cli:
-    """The command line in a folder whose database has a search of two trials, S1-G1-S1A1."""
-    with Store.open(f"sqlite:///{DATABASE}") as store:
+@pytest.fixture(scope="module")
+def _search(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with a search of two trials, S1-G1-S1A1."""
+    path = tmp_path_factory.mktemp("searched") / DATABASE
+    with Store.open(f"sqlite:///{path}") as store:
         core = helpers.start(make_plan(parse_study(RAW, "test")), store)
         while (candidate := core.ask()) is not None:
             store.record(candidate.token, evaluation(candidate))
             core.settle(candidate.number)
+    return path
+
+
+@pytest.fixture
+def searched(cli: Cli, _search: Path) -> Cli:
+    """The command line in a folder with that database."""
+    shutil.copy(_search, DATABASE)
     return cli
 
 
@@ -53,7 +63,8 @@ def test_it_prints_and_keeps_the_verdicts(searched: Cli, made_up: Made) -> None:
     assert place["long_sequence_ratio"] == pytest.approx(64 / 6 / width_of(found["original"]))
     assert [twin["verdict"] for twin in (first, second, third)] == ["original", "unknown", "twin"]
     assert first["effect"]["low"] > 0
-    shown = searched.shown("ablate", "shapes:0")  # all is known
+    assert "20 trainings, all known" in searched.shown("ablate", "shapes:0", "--dry-run")
+    shown = searched.shown("ablate", "shapes:0")
     assert made_up.done == 20
     for twin in found["twins"]:
         assert twin["words"] in shown
@@ -149,6 +160,40 @@ def test_a_trial_under_another_study_s_protocol(searched: Cli) -> None:
     found = searched.json(*words, "--set", "recipe.lr=0.01")
     assert found["study"] == "other.twins-shapes-0"
     assert set(found["original"]["scores"]) == {"8", "9"}
+
+
+def test_another_task_of_the_study(cli: Cli, made_up: Made) -> None:
+    """It has a training of its own, an objective, and seeds that the study's own task has, too."""
+    five = {"name": "classification", "data": "digits", "num_classes": 5}
+    name = write_study(
+        space=MIXED,
+        also={"five": {"task": five, "fidelities": [{"epochs": 3, "resolution": 32}]}},
+        objectives={"top1": "maximize", "five.loss": "minimize", "macs": "minimize"},
+    )
+    Path("mixed.json").write_text(SearchSpace.load(MIXED).decode({}).to_json(), encoding="utf-8")
+    words = ("ablate", "mixed.json", "--study", name, "--seeds", "2", "--stages", "1")
+    own, other = cli.json(*words), cli.json(*words, "--task", "five")
+    assert made_up.done == 8
+    assert (own["metric"], other["metric"]) == ("top1", "loss")
+    assert other["study"] == f"{own['study']}.five"
+    assert other["fidelity"]["epochs"] == 3
+    assert other["original"]["params"] < own["original"]["params"]  # five classes
+    message = cli.refused(*words, "--task", "six")
+    assert message == "--task: study 'shapes' has no task 'six' besides its own; it has: five"
+
+
+def test_the_name_of_another_architecture_s_twins_is_refused(searched: Cli) -> None:
+    searched.json("ablate", "shapes:0", "--seeds", "2", "--stages", "1")
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        own, other = (store.trials("shapes")[number].architecture_digest for number in (0, 1))
+        config = store.study_config("shapes.twins-0")
+        assert config is not None
+        store.put_study("shapes.twins-1", config)
+        store.lease("shapes.twins-1", 0, own, store.trials("shapes.twins-0")[0].protocol_digest)
+    message = searched.refused("ablate", "shapes:1", "--dry-run")
+    assert message.startswith(
+        f"'shapes.twins-1' in the database is about architecture {own}, not {other}"
+    )
 
 
 def test_fresh_seeds_under_another_name(searched: Cli) -> None:

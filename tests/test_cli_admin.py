@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sqlite3
 from pathlib import Path
@@ -142,9 +143,16 @@ def test_dashboard_says_where_it_is(populated: Cli, monkeypatch: pytest.MonkeyPa
     done = populated("dashboard", "--port", "0")
     assert (done.code, done.out) == (0, "")
     assert done.err.startswith("http://127.0.0.1:")
-    assert "warning" not in done.err
-    done = populated("dashboard", "--port", "0", "--host", "0.0.0.0")
-    assert "warning: there is no password, and whoever reaches this address can" in done.err
+    assert "token" not in done.err
+    tokens = set()
+    for _ in range(2):  # whoever else reaches the address needs one, a new one every time
+        shown = populated("dashboard", "--port", "0", "--host", "0.0.0.0").err
+        found = re.match(r"http://\S+:\d+/dashboard/\?token=([\w-]{32})  \(Ctrl-C", shown)
+        assert found, shown
+        tokens.add(found[1])
+    assert len(tokens) == 2
+    monkeypatch.setenv("HYBRIDNAS_DASHBOARD_TOKEN", "open sesame")
+    assert "/dashboard/?token=open%20sesame  (" in populated("dashboard", "--port", "0").err
 
 
 def test_a_port_in_use_is_refused(populated: Cli) -> None:

@@ -50,12 +50,15 @@ def test_one_is_shown_and_read_again(cli: Cli) -> None:
 
 def test_one_is_drawn(populated: Cli) -> None:
     Path("mine.json").write_text(HYBRID.to_json())
-    for words, title in (
-        (("mine.json",), f"mine.json: {HYBRID.short}, "),
-        (("shapes:0",), "shapes:0: "),
-    ):
-        picture = ET.fromstring(populated("archs", "show", *words, "--svg").out)
-        assert (picture.findtext("{http://www.w3.org/2000/svg}title") or "").startswith(title)
+    for arch, size in (("mine.json", 224), ("shapes:0", 32)):
+        text = populated("archs", "show", arch, "--svg", "-").out
+        title = ET.fromstring(text).findtext("{http://www.w3.org/2000/svg}title") or ""
+        assert title.startswith(f"{arch}: ")
+        assert title.endswith(f" MACs at {size} px")
+        assert populated("archs", "show", arch, "--svg", "a.svg").out == ""
+        assert Path("a.svg").read_text() == text
+    message = populated.refused("archs", "show", "mine.json", "--svg", "no/a.svg")
+    assert message == "--svg: no/a.svg cannot be written (No such file or directory)"
 
 
 def test_costs_of_dense_tasks(cli: Cli) -> None:
@@ -72,4 +75,4 @@ def test_two_documents_at_once_are_refused(cli: Cli) -> None:
     message = "--json and --markdown are two documents: ask for one of them"
     assert message in cli.refused("archs", "--json", "--markdown")
     message = "--json and --svg are two documents: ask for one of them"
-    assert message in cli.refused("archs", "show", "vim_tiny", "--json", "--svg")
+    assert message in cli.refused("archs", "show", "vim_tiny", "--json", "--svg", "a.svg")

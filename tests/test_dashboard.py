@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import search_helpers as helpers
 
+from hybridnas.dashboard import make_dashboard
 from hybridnas.errors import ConfigError
 from hybridnas.search.core import SearchCore
-from hybridnas.search.dashboard import make_dashboard
 from hybridnas.search.view import StudyView
 from hybridnas.store import Store
 

@@ -81,3 +81,30 @@ def test_a_later_wish_for_more_goes_on_with_the_numbers(store: Store) -> None:
     assert [(c.number, c.digest) for c in more] == [
         (number, job.digest) for number, job in enumerate(jobs(of, (8,)), 2)
     ]
+
+
+def test_the_first_job_is_trial_0_whatever_was_known_before(store: Store) -> None:
+    """Also where the process died after it had taken over what another study knew."""
+    first, second = plan(name="first"), plan(name="second")
+    drive(work(store, first, jobs(first, (16,))))
+    work(store, second, jobs(second))
+    assert [trial.number for trial in store.trials("second")] == [2, 3]
+    found = drive(work(store, second, jobs(second)))
+    assert [(c.number, c.digest) for c in found] == [
+        (number, job.digest) for number, job in enumerate(jobs(second, (8,)))
+    ]
+
+
+def test_what_is_lost_comes_first_under_a_new_lease(store: Store) -> None:
+    of = plan()
+    begun = work(store, of, jobs(of))
+    lost = asked(begun)
+    begun.lost(lost.number)
+    assert begun.running == {}
+    trial = store.trial(of.study.name, lost.number)
+    assert trial is not None
+    assert trial.reason == "waiting"
+    again = asked(begun)
+    assert (again.number, again.digest) == (lost.number, lost.digest)
+    assert store.record(lost.token, evaluation(lost)) is None
+    assert finish(begun, again) is None

@@ -12,7 +12,7 @@ from ..counting import Size
 from ..objectives import BEST
 from ..store import Evaluation, Store, TrialRecord
 from .effects import Effect, effect
-from .setup import SUFFIX, protocol_of, seedless
+from .setup import SUFFIX, protocol_of
 from .twins import StageMixer, backbone_macs, places_in, replaced
 
 
@@ -71,7 +71,7 @@ def ablations_in(store: Store, name: str) -> list[Ablation]:
     Trial 0 is the original's; of two twins that lack the same mixers the later one counts.
     """
     config, trials = store.study_config(name), store.trials(name)
-    if config is None or not trials:
+    if config is None or not trials or trials[0].number:
         return []
     metric = parse_study(config, f"study {name!r}").measured
     original = _architecture(store, trials[0].architecture_digest)
@@ -101,7 +101,7 @@ def _by_protocol(
                 continue
             digest = evaluation.protocol_digest
             if digest not in protocols:
-                protocols[digest] = seedless(protocol_of(store, digest))
+                protocols[digest] = protocol_of(store, digest).seedless()
             protocol = protocols[digest]
             _, ended = found.setdefault(protocol.digest, (protocol, {}))
             ended.setdefault(trial.architecture_digest, []).append(evaluation)

@@ -44,6 +44,14 @@ def places_words(places: Sequence[StageMixer]) -> str:
     return f"{_where(places)}, {' and '.join(names)}"
 
 
+def number(value: float, half: float) -> str:
+    """With two significant digits of the interval's half width."""
+    decimals = 0
+    while half * 10**decimals < 10 and decimals < 6:
+        decimals += 1
+    return f"{value:.{decimals}f}"
+
+
 def as_json(ablation: Ablation) -> dict[str, Any]:
     """Effects in the score's own unit, positive where the original is better."""
     original = ablation.original
@@ -94,7 +102,7 @@ def _told(places: Sequence[StageMixer], found: Effect, metric: str) -> str:
     assert found.half_width is not None, "without an interval nothing is told"
     factor, unit = scale(metric)
     half = factor * found.half_width
-    amount = f"{_number(factor * abs(found.value), half)} +- {_number(half, half)}"
+    amount = f"{number(factor * abs(found.value), half)} +- {number(half, half)}"
     if found.verdict == "original":
         gain = _gain(places, metric, amount)
     elif BEST[metric] == "maximize":
@@ -116,7 +124,7 @@ def _cannot_tell(places: Sequence[StageMixer], found: Effect | None, metric: str
         return None
     factor, _ = scale(metric)
     half = factor * (found.high - found.value)
-    low, high = (_number(factor * edge, half) for edge in (found.low, found.high))
+    low, high = (number(factor * edge, half) for edge in (found.low, found.high))
     needed = found.seeds_needed
     enough = f"more than {MOST_SEEDS}" if needed is None else f"about {needed}"
     return f"{words} ({_gain(places, metric, f'{low} to {high}')}); {enough} would"
@@ -129,14 +137,6 @@ def _gain(places: Sequence[StageMixer], metric: str, amount: str) -> str:
     if BEST[metric] == "maximize":
         return f"{who} add{s} {amount} {scale(metric)[1]}"
     return f"{who} lower{s} {metric} by {amount}"
-
-
-def _number(value: float, half: float) -> str:
-    """With two significant digits of the interval's half width."""
-    decimals = 0
-    while half * 10**decimals < 10 and decimals < 6:
-        decimals += 1
-    return f"{value:.{decimals}f}"
 
 
 def _where(places: Sequence[StageMixer]) -> str:

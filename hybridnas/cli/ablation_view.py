@@ -12,7 +12,7 @@ from ..ablate.effects import CONFIDENCE
 from ..ablate.results import Comparison
 from ..ablate.setup import Setup
 from ..ablate.twins import StageMixer, Twin
-from ..ablate.words import criterion, places_words, scale, sentence
+from ..ablate.words import criterion, number, places_words, scale, sentence
 from ..cost import Cost
 from ..counting import pixels
 from ..search.plan import counted_costs, counted_size
@@ -21,6 +21,8 @@ from .common import fidelity_words, in_units, print_json, print_table
 
 def forecast_words(forecast: Mapping[str, Any]) -> str:
     """`20 trainings, 3 known; one takes about 12 s: 2 min with 2 at once`."""
+    if forecast["known"] == forecast["trainings"]:
+        return f"{forecast['trainings']} trainings, all known"
     words = f"{forecast['trainings']} trainings, {forecast['known']} known"
     each, hours = forecast["seconds_each"], forecast["hours"]
     if each is None:
@@ -66,7 +68,7 @@ def print_setup(setup: Setup, forecast: Mapping[str, Any], as_json: bool) -> Non
 def print_ablation(ablation: Ablation) -> None:
     """The effects as a table, and a sentence each."""
     factor, unit = scale(ablation.metric)
-    original, number = ablation.original, len(ablation.comparisons)
+    original, family = ablation.original, len(ablation.comparisons)
     rows = [
         (
             places_words(comparison.places),
@@ -87,7 +89,7 @@ def print_ablation(ablation: Ablation) -> None:
         typer.echo(sentence(comparison, ablation.metric))
     if original.failed:
         typer.echo(f"{original.failed} trainings of the original failed")
-    together = f" for all {number} together (Bonferroni)" if number > 1 else ""
+    together = f" for all {family} together (Bonferroni)" if family > 1 else ""
     typer.echo(
         f"intervals: paired t over seeds, {100 * CONFIDENCE:g} %{together}; L/6D above 1: a long "
         f"sequence, for which the MambaOut paper holds an SSM worth trying"
@@ -121,7 +123,8 @@ def _effect(comparison: Comparison, factor: float) -> str:
     effect = comparison.effect
     if effect is None:
         return "-"
-    value = f"{factor * effect.value:+.2f}"
     if effect.low is None or effect.high is None:
-        return value
-    return f"{value} [{factor * effect.low:+.2f}, {factor * effect.high:+.2f}]"
+        return f"{factor * effect.value:+.2f}"
+    half = factor * (effect.high - effect.value)
+    value, low, high = (number(factor * v, half) for v in (effect.value, effect.low, effect.high))
+    return f"{value} [{low}, {high}]"

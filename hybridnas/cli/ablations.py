@@ -58,6 +58,14 @@ Under = Annotated[
         show_default=False,
     ),
 ]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Which of the study's other tasks (`also`) it is about. Default: the study's own.",
+        show_default=False,
+    ),
+]
 Epochs = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Train so many epochs, not those of the top fidelity."),
@@ -95,6 +103,7 @@ def ablate(
     mixer: Mixer = "all",
     together: Together = False,
     study: Under = None,
+    task: Task = None,
     epochs: Epochs = None,
     rung: Rung = None,
     storage: Storage = DEFAULT_STORAGE,
@@ -120,6 +129,7 @@ def ablate(
 
     Examples: `hybridnas ablate images64:17`, `hybridnas ablate images64:17 --dry-run`,
     `hybridnas ablate images64:17 --stages 3 --seeds 14`,
+    `hybridnas ablate imagenet_ade20k:17 --task ade20k`,
     `hybridnas ablate caformer_s18 --study images64 --mixer attention --plot effects.svg`
     """
     from ..ablate.setup import set_up
@@ -131,10 +141,11 @@ def ablate(
 
         new_figure(plot, 1, 1)  # refuses now what it would refuse after the trainings
     named = architecture_of(arch, storage)
-    base = _study_of(named, arch, study, storage, settings or [])
+    base = _study_of(named, arch, study, task, storage, settings or [])
     fidelity = _fidelity(base, epochs, rung)
     twins = _twins(named, base, fidelity, mixer, stages, together)
-    setup = set_up(base, _label(named, arch, base), fidelity, named.architecture, twins, seeds)
+    label = _label(named, arch, base, task)
+    setup = set_up(base, label, fidelity, named.architecture, twins, seeds)
     check_reachable(ray)
     forecast = _forecast(setup, base, storage, ray)
     if dry_run:
@@ -170,16 +181,26 @@ def _show(found: Ablation, plot: Path | None, as_json: bool) -> None:
 
 
 def _study_of(
-    named: Named, text: str, study: str | None, storage: str, settings: list[str]
+    named: Named,
+    text: str,
+    study: str | None,
+    task: str | None,
+    storage: str,
+    settings: list[str],
 ) -> Study:
-    """Whose training it is."""
-    if study is not None:
-        return study_to_run(study, storage, True, settings)
-    if named.view is None:
+    """Whose training it is, of the one task that it is about."""
+    if study is None and named.view is None:
         raise ConfigError(
             f"{text} is of no study: say whose data and training it is compared with, --study STUDY"
         )
-    return study_to_run(named.view.study.name, storage, True, settings)
+    own = named.view.study.name if named.view else ""
+    found = study_to_run(study or own, storage, True, settings)
+    if task is not None and task not in found.also:
+        known = ", ".join(found.also) or "none"
+        raise ConfigError(
+            f"--task: study {found.name!r} has no task {task!r} besides its own; it has: {known}"
+        )
+    return found.alone(task or "")
 
 
 def _fidelity(study: Study, epochs: int | None, rung: int | None) -> Fidelity:
@@ -206,17 +227,19 @@ def _numbers(text: str) -> list[int]:
     return [int(word) for word in words]
 
 
-def _label(named: Named, text: str, study: Study) -> str:
-    """What the architecture is called in the name of its ablations' study."""
+def _label(named: Named, text: str, study: Study, task: str | None) -> str:
+    """What is compared, in the name of the study of its trainings: architecture, and task."""
     if named.view is None or named.row is None:
-        return text if text in REFERENCES else named.architecture.digest
-    own = named.view.study.name
-    return f"{named.row.number}" if own == study.name else f"{own}-{named.row.number}"
+        label = text if text in REFERENCES else named.architecture.digest
+    else:
+        own, number = named.view.study.name, named.row.number
+        label = f"{number}" if own == study.name else f"{own}-{number}"
+    return f"{label}.{task}" if task else label
 
 
 def _forecast(setup: Setup, base: Study, storage: str, ray: str | None) -> dict[str, Any]:
     """How much there is to train, and how long it takes; None: nobody can tell."""
-    from ..ablate.setup import seconds_each
+    from ..ablate.setup import check_original, seconds_each
     from ..search.machine import share_of, this_machine
     from ..search.trainings import scored
 
@@ -225,6 +248,7 @@ def _forecast(setup: Setup, base: Study, storage: str, ray: str | None) -> dict[
     known, each = 0, None
     try:
         with Store.open(storage, create=False) as store:
+            check_original(setup, store)
             known = sum(scored(store, job.key, study.measured) is not None for job in setup.jobs)
             each = seconds_each(setup, store, base.name)
     except NoDatabaseError:
@@ -238,7 +262,6 @@ def _forecast(setup: Setup, base: Study, storage: str, ray: str | None) -> dict[
 def _run(setup: Setup, forecast: dict[str, Any], storage: str, ray: str | None) -> Ablation:
     """Trains what is not known, and reads what there is then."""
     from ..ablate.results import ablations_in
-    from ..ablate.setup import seedless
     from ..search.driver import run_trainings
     from .ablation_view import forecast_words
     from .live import Lines, LiveView
@@ -253,5 +276,5 @@ def _run(setup: Setup, forecast: dict[str, Any], storage: str, ray: str | None) 
             typer.echo("interrupted; the same command goes on", err=True)
             raise typer.Exit(130)
         found = ablations_in(store, plan.study.name)
-    wanted = seedless(plan.protocol).digest
+    wanted = plan.protocol.seedless().digest
     return next(ablation for ablation in found if ablation.protocol.digest == wanted)

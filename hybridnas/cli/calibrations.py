@@ -10,6 +10,7 @@ import typer
 from ..config import Fidelity, Study, parse_study
 from ..errors import ConfigError
 from ..rank_correlation import FEWEST
+from ..search.proxy_words import interval
 from ..store import Store
 from .common import (
     DEFAULT_STORAGE,
@@ -24,7 +25,6 @@ from .common import (
     print_json,
     print_table,
 )
-from .proxy_words import interval
 from .resolve import known_study, study_to_run
 
 if TYPE_CHECKING:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..config import Bound, Fidelity
-from ..objectives import parted
+from ..counting import in_units as in_units
 from ..search import DEFAULT_STORAGE as DEFAULT_STORAGE
+from ..search.words import bound_words as bound_words
+from ..search.words import epochs as epochs
+from ..search.words import fidelity_words as fidelity_words
+from ..search.words import objective_text as objective_text
 
 Storage = Annotated[
     str,
@@ -89,47 +92,3 @@ def console(stderr: bool = False) -> Console:
 
 def _is_number(text: str) -> bool:
     return text.strip("-+%KMG ").replace(",", "").replace(".", "").isdigit() or text in ("", "-")
-
-
-def in_units(value: float | None) -> str:
-    """MACs or parameters with three significant digits: 4.49 G, 28.1 M."""
-    if value is None:
-        return "-"
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
-        scaled = value / size
-        if abs(scaled) >= 0.9995:
-            decimals = sum(abs(scaled) < edge for edge in (9.995, 99.95))
-            return f"{scaled:.{decimals}f} {unit}"
-    return f"{value:.0f}"
-
-
-def objective_text(name: str, value: float) -> str:
-    """An objective's value as people read it."""
-    _, own = parted(name)
-    if own in ("latency_ms", "train_hours"):
-        return f"{value:.3f}"
-    if own == "memory_mb":
-        return f"{value:.0f}"
-    return in_units(value) if own in ("macs", "params") else f"{value:.4f}"
-
-
-def bound_words(bounds: Mapping[str, Bound]) -> str:
-    """`macs at most 4.50 G, top1 at least 0.7000`."""
-    return ", ".join(
-        f"{name} {word} {objective_text(name, value)}"
-        for name, bound in bounds.items()
-        for word, value in (("at least", bound.min), ("at most", bound.max))
-        if value is not None
-    )
-
-
-def epochs(number: int) -> str:
-    return "1 epoch" if number == 1 else f"{number} epochs"
-
-
-def fidelity_words(fidelity: Fidelity) -> str:
-    """`15 epochs at 64 px of 25 % of the images`; `16,000 iterations at 512 px`."""
-    steps = fidelity.iterations
-    length = epochs(fidelity.epochs) if steps is None else f"{steps:,} iterations"
-    share = "" if fidelity.share == 1 else f" of {100 * fidelity.share:g} % of the images"
-    return f"{length} at {fidelity.resolution} px{share}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..objectives import best, is_cost
-from ..search.comparison import Compared, Comparison, losses_of
+from ..search.comparison import Compared, Comparison
 from ..search.volume import Floats, attainment
 from .plot import new_figure, write_figure
 
@@ -34,7 +34,8 @@ def plot_comparison(found: Comparison, over: str, path: Path) -> None:
     if two:
         x, y = _axes(list(found.reference))
         axes[0].set(xlabel=x, ylabel=y, xscale="log" if is_cost(x) else "linear")
-        axes[0].set_title("attained by half of the studies; band: by all, by any")
+        if any(len(row.views) > 1 for row in found.rows):
+            axes[0].set_title("attained by half of the studies; thin: by all, by any")
         axes[0].grid(alpha=0.3)
     write_figure(figure, path)
 
@@ -48,7 +49,7 @@ def _axes(names: list[str]) -> tuple[str, str]:
 def _draw_attainment(axes: Axes, row: Compared, names: list[str], colour: str) -> None:
     order = _axes(names)
     signs = np.array([-1.0 if best(name) == "maximize" else 1.0 for name in order])
-    fronts = [losses_of(view, order) for view in row.views]
+    fronts = [view.losses(names=order) for view in row.views]
     style: dict[str, Any] = {"color": colour, "drawstyle": "steps-post"}
     median = attainment(fronts, 0.5) * signs
     axes.plot(median[:, 0], median[:, 1], marker="." if len(fronts) == 1 else None, **style)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from ..architecture import Architecture
 from ..config import Study, parse_study
+from ..cost import Cost, cost
 from ..errors import ArchitectureError, ConfigError, NoDatabaseError
 from ..export import Origin
 from ..reference import REFERENCES
 from ..resources import shipped
+from ..search.plan import counted_cost
 from ..search.rows import Row
 from ..search.studies import read_study
 from ..search.view import StudyView
@@ -113,10 +115,15 @@ class Named:
     @property
     def num_classes(self) -> int:
         """Those of a study's data; ImageNet's 1000 for what is of no study."""
-        if self.view is None or self.row is None:
+        if self.view is None:
             return 1000
-        own = next(run.protocol_digest for run in self.row.runs if not run.task)
-        return len(self.view.protocols[own].class_names)
+        return self.view.num_classes
+
+    def cost(self) -> Cost:
+        """As its study counts it; at 224 px with a classifier what is of no study."""
+        if self.view is None:
+            return cost(self.architecture)
+        return counted_cost(self.view.study, self.architecture, self.view.num_classes)
 
 
 def architecture_of(text: str, storage: str) -> Named:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib.resources
+import ipaddress
+import secrets
+import socket
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -24,10 +28,6 @@ from .common import (
 from .dry_run import place_of, print_plan, share_words
 from .resolve import known_study, study_to_run
 from .summary import print_end, print_front, print_status, status_json, write_csv
-
-_OPEN_TO_ALL = (
-    "warning: there is no password, and whoever reaches this address can change and delete studies"
-)
 
 
 def register(app: typer.Typer) -> None:
@@ -137,27 +137,55 @@ def pareto(
 def dashboard(
     storage: Storage = DEFAULT_STORAGE,
     host: Annotated[
-        str, typer.Option(metavar="HOST", help="Where to listen; it has no password.")
+        str, typer.Option(metavar="HOST", help="Where to listen: 0.0.0.0 for other machines.")
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, metavar="PORT", help="0: any free port.")
     ] = 8080,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOKEN",
+            help="Ask everybody for it. Default: none on this machine alone, else one made up.",
+            envvar="HYBRIDNAS_DASHBOARD_TOKEN",
+            show_envvar=True,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Serve the Optuna dashboard on the database, until Ctrl-C.
 
-    It follows a running search: front, history, each trial's architecture.
-    """
-    from ..search.dashboard import make_dashboard
+    It follows a running search. A study's note has its front, with links to the trials; beside
+    Optuna's plots stand the front with error bars and published architectures, the hypervolume by
+    hours and GPU-hours, and the front stage by stage. A trial has a picture of its architecture, a
+    table of its stages, and how its trainings went. Nothing but notes can be changed in it.
 
-    with Store.open(storage, create=False) as store, make_dashboard(store, host, port) as server:
-        where = f"http://{host}:{server.server_port}/dashboard/"
+    Examples: `hybridnas dashboard`, `hybridnas dashboard --host 0.0.0.0 --port 9000`
+    """
+    from ..dashboard import make_dashboard
+
+    if token is None and not is_loopback(host):
+        token = secrets.token_urlsafe(24)
+    with (
+        Store.open(storage, create=False) as store,
+        make_dashboard(store, host, port, token) as server,
+    ):
+        shown = socket.gethostname() if host in ("0.0.0.0", "::", "") else host
+        query = "" if token is None else f"?token={quote(token)}"
+        where = f"http://{shown}:{server.server_port}/dashboard/{query}"
         typer.echo(f"{where}  (Ctrl-C ends it)", err=True)
-        if host not in ("127.0.0.1", "localhost", "::1"):
-            typer.echo(_OPEN_TO_ALL, err=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             typer.echo("", err=True)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def init(

@@ -12,18 +12,11 @@ import typer
 from ..counting import pixels
 from ..objectives import STANDARD_ERRORS, is_cost
 from ..search.plan import counted_size
+from ..search.proxy_words import proxy_lines
 from ..search.rows import Row
 from ..search.view import StudyView
+from ..search.words import ENDED
 from .common import bound_words, fidelity_words, in_units, objective_text, print_facts, print_table
-from .proxy_words import proxy_lines
-
-_ENDED = {
-    "trials": "the budget of trials is spent",
-    "hours": "the budget of hours is spent",
-    "gpu_hours": "the budget of GPU hours is spent",
-    "exhausted": "every architecture that fits has been tried",
-    "interrupted": "interrupted; go on with --resume",
-}
 
 
 def status_json(view: StudyView) -> dict[str, Any]:
@@ -193,7 +186,7 @@ def print_end(view: StudyView, reason: str) -> None:
     """The front, how the search ended, and what to do next."""
     print_front(view)
     name, counts = view.study.name, view.counts()
-    why = _ENDED.get(reason, reason)
+    why = ENDED.get(reason, reason)
     stopped = f", {counts['pruned']} stopped at a lower rung" if counts["pruned"] else ""
     typer.echo(f"\n{counts['ok']} evaluated{stopped}, {counts['failed']} failed; {why}.")
     if view.front():

@@ -14,6 +14,7 @@ from ..architecture import Architecture
 from ..cost import cost, input_size
 from ..errors import ExportError
 from ..loading import CONFIG, HEAD, WEIGHTS, head_weights, load_weights
+from ..pictures import draw
 from ..tasks import TASKS
 from ..timm_entry import build
 from ..train import network_of
@@ -23,7 +24,6 @@ from .files import (
     Extras,
     check_new,
     new_folder,
-    picture,
     timm_config,
 )
 from .programs import check_onnx, write_programs
@@ -65,7 +65,8 @@ def export_dense(
             len(origin.class_names),
             head_width=protocol.task.head_width,
         )
-        (folder / DRAWING).write_text(picture(architecture, known), encoding="utf-8")
+        picture = draw(architecture, known, architecture.short)
+        (folder / DRAWING).write_text(picture, encoding="utf-8")
         made = write_programs(model, resolution, folder, extras)
         card = model_card(architecture, known, origin, package=None, extras=made)
         (folder / CARD).write_text(card, encoding="utf-8")

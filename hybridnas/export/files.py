@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from ..architecture import Architecture
-from ..cost import Cost
-from ..counting import pixels
-from ..drawing import draw
 from ..errors import ExportError
 from ..timm_entry import pretrained_cfg
 from .card import Origin, Source
@@ -54,15 +51,6 @@ def new_folder(out: Path) -> Iterator[Path]:
         raise ExportError(f"{out} cannot be written: {error.strerror}") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def picture(architecture: Architecture, known: Cost) -> str:
-    """The architecture drawn, as SVG."""
-    title = (
-        f"{architecture.short}: {known.params / 1e6:.2f} M parameters, "
-        f"{known.macs / 1e6:,.1f} M MACs at {pixels(known.input_size)}"
-    )
-    return draw(architecture, known.stages, title)
 
 
 def timm_config(

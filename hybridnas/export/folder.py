@@ -14,6 +14,7 @@ from ..architecture import Architecture
 from ..cost import cost
 from ..loading import CONFIG, WEIGHTS, load_weights
 from ..network import HybridNet
+from ..pictures import draw
 from ..timm_entry import build
 from ..train import read_weights as weights_of_file
 from .card import DRAWING, Origin, Source, model_card
@@ -23,7 +24,6 @@ from .files import (
     Extras,
     check_new,
     new_folder,
-    picture,
     timm_config,
 )
 from .programs import check_onnx, write_programs
@@ -72,7 +72,8 @@ def export_model(
         config = timm_config(architecture, origin, num_classes, input_size, crop_pct)
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         known = cost(architecture, input_size, num_classes=num_classes)
-        (folder / DRAWING).write_text(picture(architecture, known), encoding="utf-8")
+        picture = draw(architecture, known, architecture.short)
+        (folder / DRAWING).write_text(picture, encoding="utf-8")
         made = write_programs(model, input_size, folder, extras)
         if extras.standalone:
             write_package(folder)

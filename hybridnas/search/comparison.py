@@ -13,7 +13,7 @@ from ..pareto import non_dominated
 from .bench.statistics import Interval, mean_curve
 from .progress import Moment, progress
 from .view import StudyView
-from .volume import Floats, reference_point, volume
+from .volume import reference_point, volume
 
 
 @dataclass(frozen=True)
@@ -77,19 +77,13 @@ def compare(
         Compared(
             label,
             views,
-            [volume(losses_of(view, names), point) for view in views],
+            [volume(view.losses(names=names), point) for view in views],
             [progress(view, point) for view in views],
         )
         for label, views in groups.items()
     ]
     common = min(moments[-1].trainings for row in rows for moments in row.moments)
     return Comparison(point, rows, common, _joint(rows, names), _notes(every))
-
-
-def losses_of(view: StudyView, names: Sequence[str]) -> Floats:
-    """(judged trials, objectives) in the order of the names, lower is better."""
-    order = [view.objectives.index(name) for name in names]
-    return view.losses()[:, order]
 
 
 def _check(views: Sequence[StudyView]) -> None:
@@ -105,7 +99,7 @@ def _check(views: Sequence[StudyView]) -> None:
 
 
 def _joint(rows: Sequence[Compared], names: Sequence[str]) -> list[int]:
-    losses = [np.concatenate([losses_of(view, names) for view in row.views]) for row in rows]
+    losses = [np.concatenate([view.losses(names=names) for view in row.views]) for row in rows]
     owner = np.repeat(np.arange(len(rows)), [len(each) for each in losses])
     keep = non_dominated(np.concatenate(losses))
     return [int((keep & (owner == row)).sum()) for row in range(len(rows))]
@@ -114,10 +108,16 @@ def _joint(rows: Sequence[Compared], names: Sequence[str]) -> list[int]:
 def _notes(views: Sequence[StudyView]) -> list[str]:
     """What is to be known of scores that stand side by side."""
     notes = []
-    if len({frozenset(view.top_protocols) for view in views}) > 1:
-        words = ", ".join(f"{v.study.name} {'+'.join(sorted(v.top_protocols))}" for v in views)
+    if len({frozenset(_trainings_of(view)) for view in views}) > 1:
+        words = ", ".join(f"{v.study.name} {'+'.join(_trainings_of(v))}" for v in views)
         notes.append(f"their protocols differ, so scores are not of the same training: {words}")
     limits = {str(sorted((n, b.max, b.min) for n, b in v.study.bounds().items())) for v in views}
     if len(limits) > 1:
         notes.append("their limits on costs differ")
     return notes
+
+
+def _trainings_of(view: StudyView) -> list[str]:
+    """Digests of the protocols that scores at the top rung are of, whatever their seeds."""
+    protocols = (view.protocols[digest] for digest in view.top_protocols)
+    return sorted({protocol.seedless().digest for protocol in protocols})

@@ -12,7 +12,7 @@ import torch
 
 from ..architecture import Architecture
 from ..config import Fidelity, Protocol, Study
-from ..cost import cost, input_size
+from ..cost import Cost, cost, input_size
 from ..counting import Size, pixels
 from ..data import DIGITS
 from ..data.readers import full_path
@@ -196,6 +196,13 @@ def _check_networks(plan: Plan) -> None:
 def counted_size(study: Study) -> Size:
     """(height, width) of the image that a study's MACs are counted for."""
     return input_size(study.task.name, study.fidelity.resolution)
+
+
+def counted_cost(study: Study, architecture: Architecture, num_classes: int) -> Cost:
+    """An architecture's cost at the top of the ladder, with the head of the study's task."""
+    task = study.task
+    size = counted_size(study)
+    return cost(architecture, size, task.name, num_classes, head_width=task.head_width)
 
 
 def counted_costs(plan: Plan, architecture: Architecture, resolution: int) -> dict[str, float]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 
-from ..objectives import best
 from ..store import RunRecord, SessionRecord
 from .attributes import gpu_seconds
 from .rows import Row
 from .view import StudyView
-from .volume import Floats, volume
+from .volume import Floats, reference_point, volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,36 +30,36 @@ class Moment:
     hypervolume: float
 
 
-def progress(view: StudyView, reference: Mapping[str, float]) -> list[Moment]:
-    """In the order in which trials ended. reference: as of `volume`."""
+def progress(view: StudyView, reference: Mapping[str, float] | None = None) -> list[Moment]:
+    """In the order in which trials ended, as far as they keep the soft constraints.
+
+    By what the search itself scored: the final retraining measures anew, and finds nothing.
+    reference: as of `volume`; None: `reference_point` of all these trials.
+    """
     soft = view.study.soft()
-    kept = sorted((row for row in view.finished if row.keeps(soft)), key=_ended_at)
+    own = [replace(row, fresh=()) for row in view.finished]
+    kept = sorted((row for row in own if row.keeps(soft)), key=_ended_at)
+    point = reference_point([view], lambda _: kept) if reference is None else reference
     trained = sorted(
         (run.evaluation.ended_at, gpu_seconds(run.evaluation))
         for row in view.rows
         for run in _searched(row)
         if run.evaluation is not None and not run.reused
     )
-    front: Floats = np.empty((0, len(reference)))
+    front: Floats = np.empty((0, len(point)))
     found: list[Moment] = []
     number, gpu_s, value = 0, 0.0, 0.0
-    for row in kept:
+    for row, losses in zip(kept, view.losses(kept, list(point)), strict=True):
         now = _ended_at(row)
         while number < len(trained) and trained[number][0] <= now:
             gpu_s += trained[number][1]
             number += 1
-        losses = _losses(row, list(reference))
         if not (front <= losses).all(axis=1).any():
             front = np.concatenate([front[~(losses <= front).all(axis=1)], losses[None]])
-            value = volume(front, reference)
+            value = volume(front, point)
         hours = _hours_until(now, view.sessions)
         found.append(Moment(row.number, number, hours, gpu_s / 3600, value))
     return found
-
-
-def _losses(row: Row, names: Sequence[str]) -> Floats:
-    values = [(row.searched(name), best(name)) for name in names]
-    return np.array([v if way == "minimize" else -v for v, way in values if v is not None])
 
 
 def _searched(row: Row) -> list[RunRecord]:
@@ -70,7 +69,7 @@ def _searched(row: Row) -> list[RunRecord]:
 def _ended_at(row: Row) -> datetime:
     """When the study knew its score: one that was known before, as soon as it was proposed."""
     ended = [r.evaluation.ended_at for r in _searched(row) if r.evaluation and not r.reused]
-    return max([row.created_at, *ended])
+    return max(ended, default=row.created_at)
 
 
 def _hours_until(moment: datetime, sessions: Sequence[SessionRecord]) -> float:

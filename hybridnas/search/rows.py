@@ -23,8 +23,8 @@ class Row:
         the next rung), pruned (it will not go on).
     evaluations: those at the rung that it came to, by task, as far as they have ended; retrainings
         left aside.
-    runs: by rung and repeat, as the store has them. costs: the study's own. created_at: when it
-        was proposed.
+    runs: by rung and repeat, as the store has them. costs: the study's own.
+    created_at: when it was proposed.
     fresh: of the final retraining, by task, those that ended well; they count, where there are any.
     """
 
@@ -56,13 +56,11 @@ class Row:
 
     def known(self, name: str) -> float | None:
         """An objective, or None where there is no number for it."""
-        if name not in self.costs and self.fresh:
+        if name in self.costs:
+            return self.costs[name]
+        if self.fresh:
             return _mean(self._scores(name))
-        return self.searched(name)
-
-    def searched(self, name: str) -> float | None:
-        """The same of the search itself, retrainings left aside."""
-        return self.costs[name] if name in self.costs else figure_of(self.evaluations, name)
+        return figure_of(self.evaluations, name)
 
     def keeps(self, bounds: Mapping[str, Bound]) -> bool:
         """Whether each figure is known and within its bounds."""

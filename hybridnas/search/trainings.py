@@ -6,6 +6,7 @@ in the study that its leases belong to. What is known already, of any study, is 
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,8 +63,11 @@ class Trainings:
             if t.evaluation and t.evaluation.reason != "node_lost"
         }
         self._jobs = {job.key: job for job in jobs}
+        taken = set(self._numbers.values())
+        free = (number for number in itertools.count() if number not in taken)
         for job in jobs:
-            self._numbers.setdefault(job.key, max(self._numbers.values(), default=-1) + 1)
+            if job.key not in self._numbers:
+                self._numbers[job.key] = next(free)
         self._queue = deque(job for job in jobs if job.key not in over and not self._reuse(job))
         self.observer.began(len(jobs) - len(self._queue))
 

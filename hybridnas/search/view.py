@@ -15,7 +15,7 @@ from ..architecture import Architecture
 from ..config import Protocol, Study, parse_study
 from ..errors import ConfigError
 from ..objectives import STANDARD_ERRORS, best, is_cost, measured_first
-from ..pareto import non_dominated
+from ..pareto import Floats, non_dominated
 from ..store import (
     CalibrationRecord,
     Evaluation,
@@ -67,6 +67,12 @@ class StudyView:
         return {digest for digest, known in self.protocols.items() if known.fidelity == top}
 
     @property
+    def num_classes(self) -> int:
+        """Of the study's own task; the view must have a trial."""
+        own = next(run.protocol_digest for run in self._runs if not run.task)
+        return len(self.protocols[own].class_names)
+
+    @property
     def objectives(self) -> list[str]:
         return list(self.study.objectives)
 
@@ -101,7 +107,7 @@ class StudyView:
         ordered = measured_first(self.objectives)  # as the search orders them
         kept = self._keeping(self.finished)
         numbers = (row.number for row in kept)
-        completed = dict(zip(numbers, self._losses(kept, ordered), strict=True))
+        completed = dict(zip(numbers, self.losses(kept, ordered), strict=True))
         self.finalists = set(finalists(completed, final.retrain))
         chosen = [row for row in self.finished if row.number in self.finalists]
         fresh = {row.number: _fresh(row.runs, len(self.study.tasks)) for row in chosen}
@@ -115,13 +121,15 @@ class StudyView:
         del self.finished  # which is read anew
         return [row for row in self.finished if row.fresh]
 
-    def losses(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """(judged trials, objectives), signs turned so that lower is better."""
-        return self._losses(self.judged, self.objectives)
+    def losses(
+        self, rows: Sequence[Row] | None = None, names: Sequence[str] | None = None
+    ) -> Floats:
+        """(trials, objectives), signs turned so that lower is better.
 
-    def _losses(
-        self, rows: Sequence[Row], names: Sequence[str]
-    ) -> np.ndarray[Any, np.dtype[np.float64]]:
+        rows: of trials that ended well; None: the judged. names: None: the objectives.
+        """
+        rows = self.judged if rows is None else rows
+        names = self.objectives if names is None else names
         signs = np.array([1.0 if best(name) == "minimize" else -1.0 for name in names])
         table = [[row.value(name) for name in names] for row in rows]
         return np.array(table).reshape(-1, len(names)) * signs

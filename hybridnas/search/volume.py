@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,16 +12,23 @@ from ..objectives import SHARES, best, parted
 from ..pareto import hypervolume
 
 if TYPE_CHECKING:
+    from .rows import Row
     from .view import StudyView
 
 Floats = NDArray[np.float64]
 
 
-def reference_point(views: Iterable[StudyView]) -> dict[str, float]:
+def judged(view: StudyView) -> Sequence[Row]:
+    return view.judged
+
+
+def reference_point(
+    views: Iterable[StudyView], rows_of: Callable[[StudyView], Sequence[Row]] = judged
+) -> dict[str, float]:
     """A value for each objective that counts as nothing, the same for all of these studies.
 
     0 of what is a share of 1. Of a cost, where all of them limit it, the largest limit, else the
-    largest value that any trial of theirs has, which ended well and keeps the soft constraints.
+    largest value that any of their rows has; by default of those that the front is drawn among.
     Their objectives must be the same.
     """
     every = list(views)
@@ -34,7 +41,7 @@ def reference_point(views: Iterable[StudyView]) -> dict[str, float]:
         elif len(limits) == len(every):
             found[name] = max(limits)
         else:
-            found[name] = max((r.value(name) for v in every for r in v.judged), default=0.0)
+            found[name] = max((r.value(name) for v in every for r in rows_of(v)), default=0.0)
     return found
 
 

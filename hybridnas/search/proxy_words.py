@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..config import Fidelity
-from ..search.view import StudyView
 from ..store import CalibrationRecord
-from .common import fidelity_words
+from .view import StudyView
+from .words import fidelity_words
 
 
 def proxy_lines(view: StudyView) -> list[str]:

@@ -1,0 +1,58 @@
+"""Figures and settings of a study as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..config import Bound, Fidelity, Study
+from ..counting import in_units
+from ..objectives import parted
+from ..store import RunRecord
+
+ENDED: Mapping[str, str] = {
+    "trials": "the budget of trials is spent",
+    "hours": "the budget of hours is spent",
+    "gpu_hours": "the budget of GPU hours is spent",
+    "exhausted": "every architecture that fits has been tried",
+    "interrupted": "interrupted; go on with --resume",
+}
+"""Why a search ended, by the word of its session."""
+
+
+def objective_text(name: str, value: float) -> str:
+    """An objective's value as people read it."""
+    _, own = parted(name)
+    if own in ("latency_ms", "train_hours"):
+        return f"{value:.3f}"
+    if own == "memory_mb":
+        return f"{value:.0f}"
+    return in_units(value) if own in ("macs", "params") else f"{value:.4f}"
+
+
+def bound_words(bounds: Mapping[str, Bound]) -> str:
+    """`macs at most 4.50 G, top1 at least 0.7000`."""
+    return ", ".join(
+        f"{name} {word} {objective_text(name, value)}"
+        for name, bound in bounds.items()
+        for word, value in (("at least", bound.min), ("at most", bound.max))
+        if value is not None
+    )
+
+
+def epochs(number: int) -> str:
+    return "1 epoch" if number == 1 else f"{number} epochs"
+
+
+def fidelity_words(fidelity: Fidelity) -> str:
+    """`15 epochs at 64 px of 25 % of the images`; `16,000 iterations at 512 px`."""
+    steps = fidelity.iterations
+    length = epochs(fidelity.epochs) if steps is None else f"{steps:,} iterations"
+    share = "" if fidelity.share == 1 else f" of {100 * fidelity.share:g} % of the images"
+    return f"{length} at {fidelity.resolution} px{share}"
+
+
+def run_words(study: Study, run: RunRecord) -> str:
+    """`ade20k, 16,000 iterations at 512 px, seed 2`."""
+    fidelity = fidelity_words(study.tasks[run.task].fidelities[run.rung])
+    seed = f"seed {run.repeat}" if run.repeat else ""
+    return ", ".join(filter(None, (run.task, fidelity, seed)))

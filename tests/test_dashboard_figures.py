@@ -1,0 +1,144 @@
+"""Plots of a study: what stands in them is what the view says, and plotly takes them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import plotly.graph_objects
+import pytest
+import search_helpers as helpers
+from dashboard_helpers import LEAST, searched
+
+from hybridnas.dashboard import figures
+from hybridnas.search.progress import progress
+from hybridnas.search.view import StudyView
+from hybridnas.store import Store
+
+
+@pytest.fixture(scope="module", params=[None, {"retrain": 3, "seeds": 2}], ids=["once", "again"])
+def figured_view(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StudyView]:
+    """A finished study, without and with a final retraining."""
+    folder = tmp_path_factory.mktemp("figures")
+    with Store.open(f"sqlite:///{folder / 'studies.db'}") as store:
+        searched(store, final=request.param)
+        yield StudyView("shapes", store)
+
+
+def trace(figure: figures.Figure, name: str) -> Any:
+    (found,) = (trace for trace in figure["data"] if trace["name"] == name)
+    return found
+
+
+def test_plotly_and_json_take_them_all(figured_view: StudyView) -> None:
+    made = figures.figures(figured_view)
+    assert list(made) == ["front", "hypervolume", "front_by_stage"]
+    for figure in made.values():
+        plotly.graph_objects.Figure(figure)  # raises ValueError for a property that there is not
+        json.dumps(figure, allow_nan=False)
+
+
+def test_the_front_shows_every_result_once_and_says_what_it_is(figured_view: StudyView) -> None:
+    view = figured_view
+    made = figures.front(view)
+    assert made is not None
+    shown = {t["name"]: t for t in made["data"]}
+    broken = f"infeasible (top1 at least {LEAST:.4f})"
+    rest = "not retrained: the search's score" if view.retrained else "dominated"
+    assert list(shown) == [rest, broken, "front"]
+    by_number = {row.number: row for row in view.finished}
+    numbers = {name: t["customdata"] for name, t in shown.items()}
+    assert sorted(n for each in numbers.values() for n in each) == sorted(by_number)
+    assert numbers["front"] == [row.number for row in view.front()]
+    assert set(numbers[broken]) == {n for n, r in by_number.items() if r.value("top1") < LEAST}
+    assert numbers[broken]
+    for t in shown.values():
+        rows = [by_number[number] for number in t["customdata"]]
+        assert t["x"] == pytest.approx([row.value("macs") for row in rows], rel=1e-5)
+        assert t["y"] == pytest.approx([row.value("top1") for row in rows], rel=1e-5)
+    errors = shown["front"]["error_y"]["array"]
+    spreads = [row.spread("top1") or 0.01 for row in view.front()]  # 0.01: the standard error
+    assert errors == pytest.approx(spreads, rel=1e-5)
+    assert (0.01 in errors) == (not view.retrained)
+    assert made["layout"]["xaxis"]["title"]["text"] == "MACs at 32 px"
+
+
+def test_a_card_tells_what_a_member_is(figured_view: StudyView) -> None:
+    member = figured_view.front()[0]
+    made = figures.front(figured_view)
+    assert made is not None
+    text = trace(made, "front")["hovertext"][0]
+    assert text.startswith(f"<b>trial {member.number}</b>: {member.architecture.short}<br>top1 ")
+    assert f"top1 {member.value('top1'):.4f}" in text
+    lines = enumerate(member.architecture.describe(), 1)
+    assert all(f"stage {i}: {line}" in text for i, line in lines)
+    assert text.count("params ") == 1
+
+
+def test_published_architectures_go_by_their_names(
+    figured_view: StudyView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = figured_view.front()[-1]
+    others = [row for row in figured_view.judged if row not in figured_view.front()][:1]
+    names = {member.architecture.digest: "a_net"}
+    names |= {row.architecture.digest: "b_net" for row in others}
+    monkeypatch.setattr(figures, "_PUBLISHED", names)
+    made = figures.front(figured_view)
+    assert made is not None
+    assert set(trace(made, "published")["text"]) == set(names.values())
+    assert f"<b>trial {member.number}</b> = a_net: " in trace(made, "front")["hovertext"][-1]
+
+
+def test_hypervolume_by_hours_and_by_gpu_hours(figured_view: StudyView) -> None:
+    made = figures.hypervolume_by_time(figured_view)
+    assert made is not None
+    moments = progress(figured_view)
+    hours, spent = made["data"]
+    assert hours["x"] == pytest.approx([m.hours for m in moments], rel=1e-5)
+    assert spent["x"] == pytest.approx([m.gpu_hours for m in moments], rel=1e-5)
+    assert hours["y"] == spent["y"] == pytest.approx([m.hypervolume for m in moments], rel=1e-5)
+
+
+def test_the_front_by_stage_reads_back(figured_view: StudyView) -> None:
+    made = figures.front_by_stage(figured_view)
+    assert made is not None
+    (parallel,) = made["data"]
+    read = {
+        d["label"]: [d["ticktext"][d["tickvals"].index(v)] for v in d["values"]]
+        for d in parallel["dimensions"]
+        if "ticktext" in d
+    }
+    members = figured_view.front()
+    for i in range(2):
+        stages = [row.architecture.stages[i] for row in members]
+        assert read[f"depth {i + 1}"] == [str(stage.depth) for stage in stages]
+        assert read[f"width {i + 1}"] == [str(stage.width) for stage in stages]
+        assert read[f"mixers {i + 1}"] == [stage.short[0] for stage in stages]
+    widths = next(d for d in parallel["dimensions"] if d["label"] == "width 1")["ticktext"]
+    assert widths == sorted(widths, key=int)
+    numbers = {d["label"]: d["values"] for d in parallel["dimensions"] if "ticktext" not in d}
+    assert numbers["top1"] == pytest.approx([row.value("top1") for row in members], rel=1e-5)
+    assert list(numbers) == ["top1", "macs"]
+
+
+def test_one_objective_or_no_result(study_store: Store) -> None:
+    core = helpers.start(helpers.plan(objectives={"top1": "maximize"}), study_store)
+    assert figures.figures(StudyView("shapes", study_store)) == {}
+    helpers.finish(core, helpers.asked(core))
+    made = figures.figures(StudyView("shapes", study_store))
+    assert list(made) == ["hypervolume", "front_by_stage"]
+    assert all(math.isfinite(y) for t in made["hypervolume"]["data"] for y in t["y"])
+
+
+def test_none_that_keeps_its_constraints(study_store: Store) -> None:
+    searched(study_store, constraints={"top1": {"min": 0.99}})
+    view = StudyView("shapes", study_store)
+    made = figures.figures(view)
+    assert list(made) == ["front"]
+    (broken,) = made["front"]["data"]
+    assert broken["name"] == "infeasible (top1 at least 0.9900)"
+    assert len(broken["x"]) == len(view.finished) > 0

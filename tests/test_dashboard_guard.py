@@ -1,0 +1,96 @@
+"""Who may ask the dashboard for what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from dashboard_helpers import Answer, ask
+
+from hybridnas.cli.studies import is_loopback
+from hybridnas.dashboard.guard import Guard
+
+TOKEN = "open sesame é"
+
+
+def page(environ: Any, start: Any) -> list[bytes]:
+    start("200 OK", [])
+    return [b"the page"]
+
+
+def cookie_of(answer: Answer) -> str:
+    cookie, *about = answer.headers["Set-Cookie"].split("; ")
+    assert about == ["HttpOnly", "SameSite=Strict", "Path=/"]
+    return cookie
+
+
+def test_the_token_is_asked_for_once() -> None:
+    guard = Guard(page, TOKEN)
+    assert ask(guard, "/dashboard/").status == 401
+    answer = ask(guard, "/studies/1", query="numbers=4&token=open%20sesame%20%C3%A9&a=b")
+    assert (answer.status, answer.headers["Location"]) == (303, "/studies/1?numbers=4&a=b")
+    answer = ask(guard, "/studies/1", query="token=open%20sesame%20%C3%A9")
+    assert (answer.status, answer.headers["Location"]) == (303, "/studies/1")
+    cookie = cookie_of(answer)
+    assert ask(guard, "/api/studies", HTTP_COOKIE=f"other=1; {cookie}").body == b"the page"
+    assert ask(guard, "/api/studies", HTTP_COOKIE=cookie, SERVER_PORT="81").status == 401
+
+
+@pytest.mark.parametrize("token", ["", "open", "open sesame ee", "Open sesame é"])
+def test_a_wrong_token_is_refused(token: str) -> None:
+    guard = Guard(page, TOKEN)
+    assert ask(guard, "/dashboard/", query=f"token={token}").status == 401
+    refused = ask(guard, "/dashboard/", HTTP_AUTHORIZATION=f"Bearer {token}")
+    assert refused.document == {
+        "reason": "open the address that `hybridnas dashboard` printed, with its token"
+    }
+    assert ask(guard, "/dashboard/", HTTP_COOKIE=f"hybridnas_80={token}").status == 401
+
+
+def test_programs_bring_the_token_in_a_header() -> None:
+    assert ask(Guard(page, "abc"), "/api/studies", HTTP_AUTHORIZATION="Bearer abc").status == 200
+    assert ask(Guard(page, "abc"), "/api/studies", HTTP_COOKIE=';;=;a="').status == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "/api/studies/1"),
+        ("POST", "/api/studies"),
+        ("POST", "/api/studies/1/rename"),
+        ("POST", "/api/trials/1/tell"),
+        ("POST", "/api/trials/1/user-attrs"),
+        ("POST", "/api/artifacts/1/1"),
+        ("DELETE", "/api/artifacts/1/1/abc"),
+        ("POST", "/api/studies/1/note"),
+        ("PUT", "/api/studies/1/note/more"),
+        ("PUT", "/api/studies/1/preference_feedback_component"),
+    ],
+)
+def test_nothing_but_notes_can_be_changed(method: str, path: str) -> None:
+    answer = ask(Guard(page), path, method=method, body={})
+    assert answer.status == 403
+    assert "this page only shows" in answer.document["reason"]
+
+
+@pytest.mark.parametrize("path", ["/api/studies/1/note", "/api/studies/12/34/note"])
+def test_notes_can(path: str) -> None:
+    assert ask(Guard(page), path, method="PUT", body={}).body == b"the page"
+    assert ask(Guard(page, "abc"), path, method="PUT", body={}).status == 401
+
+
+@pytest.mark.parametrize(
+    ("host", "alone"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("localhost", True),
+        ("::1", True),
+        ("0.0.0.0", False),
+        ("", False),
+        ("10.0.0.1", False),
+        ("localhost.example.org", False),
+    ],
+)
+def test_who_listens_to_this_machine_alone(host: str, alone: bool) -> None:
+    assert is_loopback(host) == alone
