@@ -11,13 +11,16 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import ablation_helpers as twins
 import pytest
 import yaml
 from cli_helpers import Cli
 from report_helpers import CALIBRATED, SPOILT, Page
 
+from hybridnas.ablate import read_ablations
 from hybridnas.config import parse_study
 from hybridnas.report import ReportFacts, facts_of
+from hybridnas.report.facts import MemberFact
 from hybridnas.report.render import drawings_of, to_html, to_markdown
 from hybridnas.report.results import pictures
 from hybridnas.search.view import StudyView
@@ -266,6 +269,31 @@ def test_calibrations(reported: Store) -> None:
     assert found.overall is not None
     assert found.overall.model_dump() == CALIBRATED["tau"]["proxy"]["overall"]
     assert found.equal_macs is None
+
+
+def test_twins(reported: Store, tmp_path: Path) -> None:
+    setup = twins.set_up_of(name="plain")
+    with Store.open(f"sqlite:///{tmp_path / 'twins.db'}") as store:
+        twins.drive(twins.begin(store, setup))
+        ablations = read_ablations(store, "plain")
+    facts = facts_of(StudyView("plain", reported), ablations)
+    html = to_html(facts, drawings_of(facts) | dict.fromkeys(map(member_name, facts.front), ""))
+    said = " ".join(Page(html).lines)
+    (ablation,) = ablations
+    assert len(facts.twins) == len(ablation.comparisons) == 3
+    for twin, comparison in zip(facts.twins, ablation.comparisons, strict=True):
+        assert comparison.effect is not None
+        assert (twin.value, twin.low, twin.high) == (
+            comparison.effect.value,
+            comparison.effect.low,
+            comparison.effect.high,
+        )
+        assert f"Twin test of 17: {twin.words}." in said
+    assert "stage 1: the SSM adds" in said
+
+
+def member_name(member: MemberFact) -> str:
+    return f"trial-{member.trial}"
 
 
 # ---------------------------------------------------------------- the command

@@ -39,6 +39,7 @@ def report(
     elsewhere, so it can be mailed. `--json` prints the facts that all of it is written from.
     Works while the search runs, and after it. Example: `hybridnas report quickstart --out q.html`
     """
+    from ..ablate import read_ablations
     from ..report import facts_of, write_report
     from ..report.files import check_name
 
@@ -48,7 +49,7 @@ def report(
         check_name(out)
     with Store.open(storage, create=False) as store:
         view = StudyView(known_study(study), store)
-    facts = facts_of(view)
+        facts = facts_of(view, read_ablations(store, view.study.name))
     if out is not None:
         write_report(view, facts, out)
         typer.echo(f"written: {out}", err=True)

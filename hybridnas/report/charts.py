@@ -19,7 +19,7 @@ from .axes import SMALL, Frame, linear, logarithmic
 from .facts import CandidateFact, ReportFacts
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 760, 380, 70, 40  # of a plot, and where it begins
-_NAMED = 12  # members of a front whose stages are written beside them
+_MANY = 500  # results, of which each is drawn smaller
 _CELL, _ROW = 108, 44  # of the map of mixers
 
 
@@ -43,11 +43,12 @@ def front_chart(facts: ReportFacts, score: str) -> str:
     words = f"{len(facts.candidates)} results, {len(front)} of them on the front"
     drawing = Drawing(f"{score} over {facts.cost} of {facts.study}", words)
     frame.draw(drawing)
+    size = 3 if len(facts.candidates) <= _MANY else 1.5
+    for candidate in by_kind["infeasible"]:
+        _cross(drawing, *frame.at(candidate.cost, candidate.scores[score]), size)
     for candidate in by_kind["dominated"]:
         x, y = frame.at(candidate.cost, candidate.scores[score])
-        drawing.dot(x, y, 3, colour=DOMINATED, hollow=True)
-    for candidate in by_kind["infeasible"]:
-        _cross(drawing, *frame.at(candidate.cost, candidate.scores[score]))
+        drawing.dot(x, y, size, colour=DOMINATED, hollow=True)
     _front(drawing, frame, facts, front, score, errors)
     for candidate in facts.candidates:
         if candidate.published is not None:
@@ -90,17 +91,30 @@ def _front(
             drawing.path([(x, y - half), (x, y + half)], colour=FRONT)
         words = f"trial {candidate.trial}: {stages[candidate.trial]}, {score} {value:.4f}"
         drawing.dot(x, y, 5, colour=FRONT, words=words)
-    for candidate in front if len(front) <= _NAMED else ():
-        x, y = frame.at(candidate.cost, candidate.scores[score])
-        said = stages[candidate.trial]
-        is_last = x + 7 + text_width(said, SMALL) > frame.left + frame.width
-        left = x - 9 - text_width(said, SMALL) if is_last else x + 7
-        drawing.text(left, y + (-6 if is_last else 16), said, size=SMALL, look="soft")
+    names = [stages[candidate.trial] for candidate in front]
+    _name(drawing, frame, names, [frame.at(c.cost, c.scores[score]) for c in front])
 
 
-def _cross(drawing: Drawing, x: float, y: float) -> None:
-    drawing.path([(x - 3, y - 3), (x + 3, y + 3)], colour=INFEASIBLE)
-    drawing.path([(x - 3, y + 3), (x + 3, y - 3)], colour=INFEASIBLE)
+def _name(
+    drawing: Drawing, frame: Frame, names: Sequence[str], points: Sequence[tuple[float, float]]
+) -> None:
+    """Writes names beside their points, where they do not lie on one another."""
+    taken: list[tuple[float, float, float]] = []
+    for name, (x, y) in zip(names, points, strict=True):
+        width = text_width(name, SMALL)
+        is_last = x + 7 + width > frame.left + frame.width
+        left, base = (x - 9 - width, y - 6) if is_last else (x + 7, y + 16)
+        if any(
+            left < end and start < left + width and abs(base - o) < 12 for start, end, o in taken
+        ):
+            continue
+        taken.append((left, left + width, base))
+        drawing.text(left, base, name, size=SMALL, look="soft")
+
+
+def _cross(drawing: Drawing, x: float, y: float, size: float = 3) -> None:
+    drawing.path([(x - size, y - size), (x + size, y + size)], colour=INFEASIBLE)
+    drawing.path([(x - size, y + size), (x + size, y - size)], colour=INFEASIBLE)
 
 
 def _legend(drawing: Drawing, facts: ReportFacts, by_kind: dict[str, list[CandidateFact]]) -> None:

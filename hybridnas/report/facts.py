@@ -156,9 +156,33 @@ class MixerFact(Fact):
     results: float
 
 
-class MomentFact(Fact):
-    """As progress.Moment; trainings: that had ended by then."""
+class TwinFact(Fact):
+    """An architecture against its twin without some mixers, at equal MACs.
 
+    ratios: L / 6D of the stages. macs_difference: of the twin's, a share of the original's. value,
+    low, high: how much better the original scores, with its interval; None: not known. words: that
+    in a sentence.
+    """
+
+    label: str
+    stages: str
+    metric: str
+    fidelity: str
+    replaced: str
+    ratios: tuple[float, ...]
+    macs_difference: float
+    value: float | None
+    low: float | None
+    high: float | None
+    seeds: int
+    verdict: str
+    words: str
+
+
+class MomentFact(Fact):
+    """As search.progress.Moment."""
+
+    trial: int
     trainings: int
     hours: float
     gpu_hours: float
@@ -252,6 +276,7 @@ class ReportFacts(Fact):
     candidates: tuple[CandidateFact, ...]
     decisions: tuple[DecisionFacts, ...]
     mixers: tuple[MixerFact, ...]
+    twins: tuple[TwinFact, ...]
     moments: tuple[MomentFact, ...]
     rungs: tuple[RungFact, ...]
     runs: int

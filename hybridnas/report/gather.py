@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import yaml
 
 from .. import provenance
+from ..ablate import Ablation
 from ..counting import pixels
 from ..objectives import is_cost
 from ..search.plan import counted_size
@@ -38,12 +40,13 @@ from .records import (
     software_facts,
 )
 from .results import error_of, member_fact, published, result_fact
+from .twins import twin_facts
 
 _CLEAR = 2.0  # standard errors
 
 
-def facts_of(view: StudyView) -> ReportFacts:
-    """All that a report says of a study as it stands."""
+def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts:
+    """All that a report says of a study as it stands. ablations: of its trials."""
     study = view.study
     space = SearchSpace.load(study.space)
     cost = next((name for name in view.objectives if is_cost(name)), "macs")
@@ -86,15 +89,8 @@ def facts_of(view: StudyView) -> ReportFacts:
         candidates=_candidates(view, front, cost),
         decisions=_decisions(view, space),
         mixers=_mixers(view, front),
-        moments=tuple(
-            MomentFact(
-                trainings=moment.trainings,
-                hours=moment.hours,
-                gpu_hours=moment.gpu_hours,
-                hypervolume=moment.hypervolume,
-            )
-            for moment in progress(view)
-        ),
+        twins=twin_facts(ablations),
+        moments=_moments(view),
         rungs=rung_facts(view),
         runs=len(runs),
         reused=sum(run.reused for run in runs),
@@ -178,6 +174,13 @@ def _candidates(view: StudyView, front: list[Row], cost: str) -> tuple[Candidate
             )
         )
     return tuple(found)
+
+
+def _moments(view: StudyView) -> tuple[MomentFact, ...]:
+    """Where the hypervolume rose, and the last one."""
+    every = progress(view)
+    rises = [m for i, m in enumerate(every) if not i or m.hypervolume > every[i - 1].hypervolume]
+    return tuple(MomentFact(**asdict(moment)) for moment in dict.fromkeys([*rises, *every[-1:]]))
 
 
 def _decisions(view: StudyView, space: SearchSpace) -> tuple[DecisionFacts, ...]:

@@ -31,6 +31,7 @@ _SECTIONS = {
     "summary": "Summary",
     "front": "The front",
     "decisions": "Which decisions mattered",
+    "twins": "Twin tests",
     "dynamics": "How the search went",
     "trust": "How far to trust it",
     "protocol": "Protocols",
@@ -99,14 +100,14 @@ def _render(
     drawings: Mapping[str, str],
     **more: Any,
 ) -> str:
-    has_results = bool(facts.candidates)
-    needs_results = {"front", "decisions"}
+    absent = set() if facts.candidates else {"front", "decisions"}
+    absent |= set() if facts.twins else {"twins"}
     return environment.get_template(template).render(
         f=facts,
         drawings=drawings,
         scores=[each.score for each in facts.decisions],
         shown={each.score: _decisions_shown(each) for each in facts.decisions},
-        sections=[s for s in _SECTIONS.items() if has_results or s[0] not in needs_results],
+        sections=[s for s in _SECTIONS.items() if s[0] not in absent],
         commands=_commands(facts),
         ENDED=ENDED,
         fewest_trials=FEWEST_TRIALS,
@@ -126,10 +127,12 @@ def _environment(marked: Marked, autoescape: bool) -> Environment:
         return "-" if value is None else marked(value, text(value, *more))
 
     texts: dict[str, Callable[..., str]] = {
+        "plain": str,
         "num": lambda value: f"{value:,.10g}",
         "objective": lambda value, name: objective_text(name, value),
         "signed": _signed,
         "percent": lambda share: f"{100 * share:.0f} %",
+        "finely": lambda share: f"{100 * share:+.2f} %",
         "hours": lambda hours: f"{hours:.2f}",
         "rough": lambda value: f"{value:.2g}" if abs(value) < 10 else f"{value:,.0f}",
         "fixed": lambda value, decimals: f"{value:.{decimals}f}",

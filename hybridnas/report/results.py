@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from ..objectives import STANDARD_ERRORS, is_cost
 from ..pictures import draw
-from ..reference import REFERENCES
+from ..reference import PUBLISHED
 from ..search.plan import counted_cost
 from ..search.rows import Row
 from ..search.view import StudyView
 from .facts import MemberFact, ResultFact, StageFact
 
-_PUBLISHED = {known.architecture.digest: name for name, known in REFERENCES.items()}
-
 
 def published(row: Row) -> str | None:
     """The reference architecture that a trial is."""
-    return _PUBLISHED.get(row.architecture.digest)
+    return PUBLISHED.get(row.digest)
 
 
 def error_of(row: Row, score: str, of_mean: bool = False) -> float | None:
@@ -31,7 +29,7 @@ def result_fact(view: StudyView, row: Row) -> ResultFact:
     errors = {n: error_of(row, n) for n in view.objectives if not is_cost(n)}
     return ResultFact(
         trial=row.number,
-        arch=row.architecture.digest,
+        arch=row.digest,
         stages=row.architecture.short,
         published=published(row),
         values={name: row.value(name) for name in view.objectives},

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from ..architecture import Architecture
 from ..config import Protocol, Study, parse_study
 from ..errors import ConfigError
 from ..objectives import STANDARD_ERRORS, best, is_cost, measured_first
@@ -43,7 +42,7 @@ class StudyView:
         self.study: Study = parse_study(config, f"study {name!r}")
         self.sessions: list[SessionRecord] = store.sessions(name)
         live = any(is_alive(session, datetime.now(UTC)) for session in self.sessions)
-        json_of: dict[str, str | None] = {}
+        json_of = store.architectures(name)
         self.rows: list[Row] = []
         self.protocols: dict[str, Protocol] = {}
         top = len(self.study.fidelities) - 1
@@ -52,10 +51,8 @@ class StudyView:
                 text = store.protocol_json(protocol)
                 assert text is not None, "a run's protocol is put before the run"
                 self.protocols[protocol] = Protocol.from_json(text)
-            digest = record.architecture_digest
-            if digest not in json_of:
-                json_of[digest] = store.architecture_json(digest)
-            self.rows.append(_row(record, json_of[digest], top, len(self.study.tasks), live))
+            json = json_of[record.architecture_digest]
+            self.rows.append(_row(record, json, top, len(self.study.tasks), live))
         self.finalists: set[int] = set()  # who is to be trained again, as it stands
         self.retrained = self._retrain()
         self.calibrations = _calibrations(store, self.top_protocols)
@@ -223,7 +220,7 @@ class StudyView:
         measured = [name for name in self.objectives if not is_cost(name)]
         return {
             "trial": row.number,
-            "arch": row.architecture.digest,
+            "arch": row.digest,
             "values": {name: row.value(name) for name in self.objectives},
             "params": metrics.get("params"),
             **{name: metrics.get(name) for name in errors},
@@ -270,11 +267,11 @@ def _fresh(runs: Sequence[RunRecord], num_tasks: int) -> list[dict[str, Evaluati
     ]
 
 
-def _row(record: TrialRecord, json: str | None, top: int, num_tasks: int, live: bool) -> Row:
-    assert json is not None, "a trial's architecture is put before the trial"
+def _row(record: TrialRecord, json: str, top: int, num_tasks: int, live: bool) -> Row:
     return Row(
         record.number,
-        Architecture.from_json(json),
+        record.architecture_digest,
+        json,
         state_of(record.runs, top, num_tasks, record.reason, live),
         {run.task: run.evaluation for run in latest(record.runs) if run.evaluation},
         record.runs,
