@@ -1,0 +1,37 @@
+"""What is read of a study of two tasks, and what is kept of it, while it runs and after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import search_helpers as helpers
+import two_task_helpers as two
+from search_helpers import asked, start
+from torch import ones
+
+from hybridnas.cli import plot
+from hybridnas.dashboard import figures
+from hybridnas.errors import ConfigError
+from hybridnas.search import weights
+from hybridnas.search.comparison import compare
+from hybridnas.search.registration import check_registered
+from hybridnas.search.retention import prune_weights
+from hybridnas.search.view import StudyView
+from hybridnas.store import Store
+
+
+def test_weights_stay_between_two_tasks(study_store: Store, tmp_path: Path) -> None:
+    """Until the last task has ended nobody knows whether the trial is on the front."""
+    core, folder = start(two.plan(keep_weights=0), study_store), str(tmp_path / "shapes")
+    first = asked(core)
+    kept = weights.save({"w": ones(2)}, folder, first.token)
+    two.finish(core, first, weights=kept)
+    prune_weights("shapes", study_store, folder)
+    two.finish(core, asked(core))
+    prune_weights("shapes", study_store, folder)
+    (member,) = StudyView("shapes", study_store).front()
+    assert member.evaluation is not None
+    assert member.evaluation.weights == kept
+    assert weights.load(kept)["w"].tolist() == [1, 1]
