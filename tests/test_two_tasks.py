@@ -35,3 +35,18 @@ def test_weights_stay_between_two_tasks(study_store: Store, tmp_path: Path) -> N
     assert member.evaluation is not None
     assert member.evaluation.weights == kept
     assert weights.load(kept)["w"].tolist() == [1, 1]
+
+
+def test_the_order_of_tasks_stays(study_store: Store) -> None:
+    """Who was between two of them would count as one that ended without the other."""
+    also = {**two.ALSO, "c": {"fidelities": [{"epochs": 3, "resolution": 32}]}}
+    objectives = {**two.OBJECTIVES, "c.top1": "maximize"}
+    core = start(two.plan(also=also, objectives=objectives), study_store)
+    two.finish(core, asked(core))
+    two.finish(core, asked(core))
+    core.release()
+    other = two.plan(also=dict(reversed(also.items())), objectives=objectives)
+    with pytest.raises(ConfigError, match="cannot be resumed with another also"):
+        check_registered(other, study_store, resume=True)
+    same = two.plan(also=also, objectives=objectives)
+    assert check_registered(same, study_store, resume=True)
