@@ -50,3 +50,27 @@ def test_the_order_of_tasks_stays(study_store: Store) -> None:
         check_registered(other, study_store, resume=True)
     same = two.plan(also=also, objectives=objectives)
     assert check_registered(same, study_store, resume=True)
+
+
+NO_SCORE: dict[str, Any] = {"metrics": {"top5": 0.9}}
+
+
+@pytest.mark.parametrize("tasks", ["one", "two"])
+def test_who_has_no_number_for_an_objective_has_failed(tasks: str, study_store: Store) -> None:
+    given: dict[str, Any] = {"budget": {"trials": 1}}
+    core = start((two if tasks == "two" else helpers).plan(**given), study_store)
+    two.finish(core, asked(core), **NO_SCORE)
+    assert core.ask() is None
+    assert [t.state.name for t in helpers.optuna_trials(study_store)] == ["FAIL"]
+    assert StudyView("shapes", study_store).counts() == {"failed": 1}
+
+
+def test_a_retraining_without_a_score_keeps_nobody_waiting(study_store: Store) -> None:
+    final = {"retrain": 2, "seeds": 2}
+    core = start(two.plan(final=final, budget={"trials": 2}), study_store)
+    while (candidate := core.ask()) is not None:
+        bad = candidate.repeat and candidate.number == 0
+        two.finish(core, candidate, **(NO_SCORE if bad else {}))
+    assert core.stop_reason == "trials"
+    (row,) = StudyView("shapes", study_store).retrained
+    assert (row.number, row.seeds) == (1, 2)
