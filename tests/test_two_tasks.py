@@ -74,3 +74,15 @@ def test_a_retraining_without_a_score_keeps_nobody_waiting(study_store: Store) -
     assert core.stop_reason == "trials"
     (row,) = StudyView("shapes", study_store).retrained
     assert (row.number, row.seeds) == (1, 2)
+
+
+def test_one_that_was_between_two_tasks_is_counted_as_done(study_store: Store) -> None:
+    plan = two.plan(budget={"trials": 2})
+    core = start(plan, study_store)
+    two.finish(core, asked(core))
+    core.release()
+    notes = helpers.Notes()
+    again = start(plan, study_store, notes)
+    assert len(list(two.drive(again))) == 3
+    assert notes.done_before == 1
+    assert sum(result.begins for result in notes.results) == 1
