@@ -86,3 +86,30 @@ def test_one_that_was_between_two_tasks_is_counted_as_done(study_store: Store) -
     assert len(list(two.drive(again))) == 3
     assert notes.done_before == 1
     assert sum(result.begins for result in notes.results) == 1
+
+
+@pytest.mark.parametrize("order", [("top1", "b.top1"), ("b.top1", "top1")])
+def test_the_front_of_two_scores_as_a_line(order: tuple[str, str], study_store: Store) -> None:
+    """It must not pass what no member attains: between two of them it goes by the lower score."""
+    list(two.drive(start(two.plan(objectives=dict.fromkeys(order, "maximize")), study_store)))
+    made = figures.front(StudyView("shapes", study_store))
+    assert made is not None
+    (line,) = (trace for trace in made["data"] if trace["name"] == "front")
+    assert len(line["x"]) == 6
+    assert line["x"] == sorted(line["x"])
+    assert line["line"]["shape"] == "vh", "down at once, then to the right"
+    assert made["layout"]["xaxis"]["type"] == "linear"
+
+
+@pytest.mark.parametrize("order", [("top1", "b.top1"), ("b.top1", "top1")])
+def test_the_plot_of_two_scores(
+    order: tuple[str, str], study_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    list(two.drive(start(two.plan(objectives=dict.fromkeys(order, "maximize")), study_store)))
+    drawn: list[Any] = []
+    monkeypatch.setattr(plot, "write_figure", lambda figure, _: drawn.append(figure))
+    plot.plot_front(StudyView("shapes", study_store), Path("front.svg"))
+    line = drawn[0].axes[0].lines[0]
+    assert list(line.get_xdata()) == sorted(line.get_xdata())
+    assert line.get_drawstyle() == "steps-pre"

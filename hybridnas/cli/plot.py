@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..counting import pixels
 from ..errors import ConfigError
-from ..objectives import STANDARD_ERRORS, is_cost
+from ..objectives import STANDARD_ERRORS, best, is_cost
 from ..search.plan import counted_size
 from ..search.view import StudyView
 
@@ -53,13 +53,15 @@ def plot_front(view: StudyView, path: Path) -> None:
     score = view.study.measured
     (cost,) = (name for name in view.objectives if name != score)
     axes = figure.subplots()
-    front = view.front()
+    front = sorted(view.front(), key=lambda row: row.value(cost))
     rest = [row for row in view.finished if row not in front]
     axes.scatter([r.value(cost) for r in rest], [r.value(score) for r in rest], c="0.7", s=18)
     xs, ys = [row.value(cost) for row in front], [row.value(score) for row in front]
     error = STANDARD_ERRORS.get(score, "")
     errors = [r.spread(score) or r.metrics.get(error) or 0.0 for r in front]
-    axes.errorbar(xs, ys, yerr=errors, fmt="o-", c="tab:blue", capsize=2, drawstyle="steps-post")
+    # A member attains its score from its own place on where x is to be low, else up to it.
+    steps = "steps-post" if best(cost) == "minimize" else "steps-pre"
+    axes.errorbar(xs, ys, yerr=errors, fmt="o-", c="tab:blue", capsize=2, drawstyle=steps)
     for row, x, y in zip(front, xs, ys, strict=True):
         axes.annotate(row.architecture.short, (x, y), (4, -10), textcoords="offset points", size=7)
     labels = {"macs": f"MACs at {pixels(counted_size(view.study))}", "params": "parameters"}
