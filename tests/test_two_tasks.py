@@ -113,3 +113,15 @@ def test_the_plot_of_two_scores(
     line = drawn[0].axes[0].lines[0]
     assert list(line.get_xdata()) == sorted(line.get_xdata())
     assert line.get_drawstyle() == "steps-pre"
+
+
+def test_studies_that_differ_in_their_second_task_are_told_apart(study_store: Store) -> None:
+    longer = {"b": {"fidelities": [{"epochs": 7, "resolution": 32}]}}
+    views = []
+    for name, changes in (("a", {}), ("b", {}), ("c", {"also": longer})):
+        core = start(two.plan(name=name, **changes), study_store)
+        list(two.drive(core))
+        views.append(StudyView(name, study_store))
+    assert not compare({"a": [views[0]], "b": [views[1]]}).notes
+    (note,) = compare({"a": [views[0]], "c": [views[2]]}).notes
+    assert "their protocols differ" in note

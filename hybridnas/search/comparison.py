@@ -108,10 +108,22 @@ def _joint(rows: Sequence[Compared], names: Sequence[str]) -> list[int]:
 def _notes(views: Sequence[StudyView]) -> list[str]:
     """What is to be known of scores that stand side by side."""
     notes = []
-    if len({frozenset(view.top_protocols) for view in views}) > 1:
-        words = ", ".join(f"{v.study.name} {'+'.join(sorted(v.top_protocols))}" for v in views)
+    protocols = [_protocols(view) for view in views]
+    if len({*protocols}) > 1:
+        words = ", ".join(
+            f"{view.study.name} {'+'.join(sorted(each))}"
+            for view, each in zip(views, protocols, strict=True)
+        )
         notes.append(f"their protocols differ, so scores are not of the same training: {words}")
     limits = {str(sorted((n, b.max, b.min) for n, b in v.study.bounds().items())) for v in views}
     if len(limits) > 1:
         notes.append("their limits on costs differ")
     return notes
+
+
+def _protocols(view: StudyView) -> frozenset[str]:
+    """Digests of what decides who is on the front, on all tasks of the study."""
+    top = len(view.study.fidelities) - 1
+    runs = (run for row in view.rows for run in row.runs)
+    others = {run.protocol_digest for run in runs if run.task and run.rung == top}
+    return frozenset(view.top_protocols | others)
