@@ -50,6 +50,12 @@ def test_every_architecture_is_trained_at_both_fidelities(store: Store) -> None:
     assert [c.number for c in found] == list(range(36))
 
 
+def test_shares_of_the_study_do_not_hinder_a_longer_judge() -> None:
+    judge = LONG.model_copy(update={"epochs": 9})
+    plan = calibration_plan(Setting(8, 1, LONG, judge), halving={"shares": [0.5, 0.5]})
+    assert plan.study.fidelities == (SHORT, LONG, judge)
+
+
 def test_the_answer_against_scipy(store: Store) -> None:
     calibration = planned(store, archs=12)
     members = {c.digest: c for c in drive(work(calibration))}
