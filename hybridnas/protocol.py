@@ -123,6 +123,10 @@ class Protocol(Value):
         text = json.dumps(fixed, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
+    def seedless(self) -> Protocol:
+        """What trainings that differ in their seed share."""
+        return self.model_copy(update={"seed": 0})
+
     @classmethod
     def from_json(cls, text: str) -> Protocol:
         return cls.model_validate_json(text)

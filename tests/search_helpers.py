@@ -169,7 +169,7 @@ class Notes:
     def started(self, candidate: Candidate) -> None:
         self.began_numbers.append(candidate.number)
 
-    def epoch(self, number: int, done: int, total: int, loss: float) -> None: ...
+    def epoch(self, number: int, done: int, total: int, loss: float, where: str) -> None: ...
 
     def finished(self, result: Finished) -> None:
         self.results.append(result)

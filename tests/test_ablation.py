@@ -13,7 +13,7 @@ from scipy.stats import ttest_rel
 from search_helpers import FAILED
 
 from hybridnas.ablate import Ablation, read_ablations
-from hybridnas.ablate.setup import seconds_each, seedless
+from hybridnas.ablate.setup import seconds_each
 from hybridnas.ablate.twins import StageMixer
 from hybridnas.cost import cost
 from hybridnas.errors import ConfigError
@@ -45,7 +45,7 @@ def test_original_and_twins_share_their_seeds(store: Store) -> None:
         "original, seed 1 of 3",
         "without ssm in stage 1, seed 1 of 3",
     ]
-    assert len({seedless(helpers.protocol(c)).digest for c in found}) == 1
+    assert len({helpers.protocol(c).seedless().digest for c in found}) == 1
 
 
 def test_the_effects_are_those_of_paired_t_tests(store: Store) -> None:

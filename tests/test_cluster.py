@@ -31,7 +31,7 @@ RAW: dict[str, Any] = {
     },
     "recipe": {"batch_size": 250, "warmup_epochs": 0},
     "budget": {"trials": 8},
-    "resources": {"cpus": 1, "custom": {"trainer": 1}, "retries": 0},
+    "resources": {"cpus": 1, "custom": {"trainer": 1}, "retries": 0},  # dead nodes cost none
 }
 
 

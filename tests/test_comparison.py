@@ -156,8 +156,7 @@ def test_side_by_side(two: tuple[StudyView, StudyView]) -> None:
     assert first.volume_after(4).value == pytest.approx(first.volume.value)
     every = np.concatenate([v.losses(names=few.objectives) for v in (few, many, few, many)])
     assert sum(found.joint) == non_dominated(every).sum()
-    assert len(found.notes) == 1, "another seed is another protocol"
-    assert "their protocols differ" in found.notes[0]
+    assert not found.notes, "another seed is no other training"
 
 
 def test_what_cannot_be_compared(study_store: Store, two: tuple[StudyView, StudyView]) -> None:
@@ -167,6 +166,17 @@ def test_what_cannot_be_compared(study_store: Store, two: tuple[StudyView, Study
     study_store.put_study("new", plan(name="new").config)
     with pytest.raises(ConfigError, match="study 'new' has no result yet"):
         compare({"new": [StudyView("new", study_store)]})
+
+
+def test_other_trainings_and_limits_are_noted(
+    study_store: Store, two: tuple[StudyView, StudyView]
+) -> None:
+    long = [{"epochs": 9, "resolution": 32}]
+    bounded = {"macs": {"max": 2e7}}
+    other = searched(study_store, "long", fidelities=long, constraints=bounded)
+    protocols, limits = compare({"few": [two[0]], "long": [other]}).notes
+    assert protocols.startswith("their protocols differ, so scores are not of the same training: ")
+    assert limits == "their limits on costs differ"
 
 
 def test_names_and_patterns() -> None:
@@ -188,7 +198,6 @@ def test_the_command(cli: Cli) -> None:
     values = found["rows"][0]["hypervolumes"]
     assert found["rows"][0]["hypervolume"]["value"] == pytest.approx(np.mean(values))
     shown = cli.shown("compare", "a-*", "b", "--plot", "compared.svg", "--over", "hours")
-    assert "their protocols differ" in shown
     assert f"{np.mean(values):.4f} [" in shown
     assert "<svg" in Path("compared.svg").read_text(encoding="utf-8")
     near = cli.json("compare", "b", "--reference", "top1=0.5", "--reference", "macs=1e9")

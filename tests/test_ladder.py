@@ -94,7 +94,7 @@ def test_a_search_passes_it_on(tmp_path: Path) -> None:
     class Told(Silent):
         epochs: ClassVar[list[tuple[int, int]]] = []
 
-        def epoch(self, number: int, done: int, total: int, loss: float) -> None:
+        def epoch(self, number: int, done: int, total: int, loss: float, where: str) -> None:
             self.epochs.append((done, total))
 
     with Store.open(f"sqlite:///{tmp_path / 'test.db'}") as store:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from hybridnas.architecture import Architecture
 from hybridnas.cli import live
+from hybridnas.cli.front_so_far import FrontSoFar
 from hybridnas.cli.live import Lines, LiveView
 from hybridnas.config import Study, parse_study
 from hybridnas.search.observer import Candidate, Finished
@@ -96,8 +97,8 @@ def test_what_runs_has_its_epochs_and_loss(clock: Clock) -> None:
     view.started(candidate(0))
     clock.now = 5
     view.started(candidate(1))
-    view.epoch(0, 2, 4, 1.98765)
-    view.epoch(99, 2, 4, 1.0)  # ended meanwhile
+    view.epoch(0, 2, 4, 1.98765, "")
+    view.epoch(99, 2, 4, 1.0, "")  # ended meanwhile
     clock.now = 65
     shown = frame(view, out)
     assert "2 candidates at once" in shown
@@ -111,7 +112,7 @@ def test_a_training_by_iterations_has_the_epochs_that_it_says(clock: Clock) -> N
     view = LiveView(study(), out)
     view.started(candidate(0, fidelities=[{"epochs": 127, "resolution": 32, "iterations": 40}]))
     assert "\n0 S2 1.23 M 0/? ━━━━━━━━━━━━━━━━━━━━ 0:00" in frame(view, out)
-    view.epoch(0, 2, 4, 1.98765)
+    view.epoch(0, 2, 4, 1.98765, "")
     assert "\n0 S2 1.23 M 2/4 ━━━━━━━━━━╺━━━━━━━━━ 1.988 0:00" in frame(view, out)
 
 
@@ -126,7 +127,10 @@ def test_what_ended_is_counted_and_the_best_kept(clock: Clock) -> None:
     view.finished(finished(2, **FAILED))
     view.finished(finished(3, 0.25))
     shown = frame(view, out)
-    assert "shapes 4 of 6 done, 1 failed 0:30, about 0:15 left best top1 0.7500 (S2, " in shown
+    assert (
+        "shapes 4 of 6 done, 1 failed 0:30, 480 an hour, about 0:15 left best top1 0.7500 (S2, "
+        in shown
+    )
     assert "trial 0 S2, 1.23 M MACs: top1 0.5000 +- 0.0100, 12.3 s" in shown
     assert "trial 1 S2, 1.23 M MACs: top1 0.7500 +- 0.0100, known already" in shown
     assert "trial 2 S2, 1.23 M MACs: failed, out_of_memory (no room [/red])" in shown
@@ -152,7 +156,7 @@ def test_a_resumed_search_counts_on(clock: Clock) -> None:
     clock.now = 60
     view.finished(finished(3, 0.5))
     # A minute for the one of this run, so two for the two that are left.
-    assert "shapes 4 of 6 done 1:00, about 2:00 left" in frame(view, out)
+    assert "shapes 4 of 6 done 1:00, 60 an hour, about 2:00 left" in frame(view, out)
 
 
 def test_the_budget_that_ends_first_says_when(clock: Clock) -> None:
@@ -177,7 +181,9 @@ def test_a_candidate_on_a_ladder_says_where_it_is(clock: Clock) -> None:
     view.finished(finished(2, 0.5, **high))
     view.finished(finished(2, 0.7, **again))
     shown = frame(view, out)
-    assert "shapes 1 of 6 done 0:30 best top1 0.5000 (S2, " in shown, "one trial, one top score"
+    assert (
+        "shapes 1 of 6 done 0:30, 120 an hour, time left unknown best top1 0.5000 (S2, " in shown
+    ), "one trial, one top score"
     assert "\n0 S2 rung 2 of 2 1.23 M 0/4 " in shown
     assert "trial 1 S2, 1.23 M MACs (rung 1 of 2): top1 0.9000" in shown
     assert "trial 2 S2, 1.23 M MACs (seed 1 of 3): top1 0.7000" in shown
@@ -191,6 +197,36 @@ def test_a_candidate_on_a_ladder_says_where_it_is(clock: Clock) -> None:
     ]
 
 
+def test_what_runs_says_where(clock: Clock) -> None:
+    out = console()
+    view = LiveView(study(), out)
+    view.started(candidate(0))
+    assert "where" not in frame(view, out)
+    view.epoch(0, 2, 4, 1.98765, "node7, GPU 3")
+    shown = frame(view, out)
+    assert "trial stages MACs epochs loss time where\n" in shown
+    assert shown.endswith(" 1.988 0:00 node7, GPU 3")
+
+
+def test_the_front_so_far_is_drawn_once_there_is_one(clock: Clock) -> None:
+    out = console()
+    view = LiveView(study(), out)
+    for number, (score, macs) in enumerate([(0.5, 1e6), (0.75, 2e6), (0.6, 4e6)]):
+        assert "front so far" not in frame(view, out)
+        view.finished(finished(number, score, costs={"macs": macs, "params": 1.0}))
+    view.finished(finished(3, 0.9, costs={"macs": 5e5}, counts=False))  # at a lower rung
+    view.finished(finished(4, **FAILED, costs={"macs": 5e5}))
+    shown = frame(view, out)
+    assert "front so far: 2 of 3, top1 over macs\n0.7500 " in shown
+    assert "\n1.00 M 4.00 M\n" in shown
+    small = Console(record=True, width=120, height=12, force_terminal=True, file=io.StringIO())
+    assert not FrontSoFar(study()).lines(8)
+    crowded = LiveView(study(), small)
+    for number, macs in enumerate([1e6, 2e6, 4e6]):
+        crowded.finished(finished(number, 0.5, costs={"macs": macs}))
+    assert "front so far" not in frame(crowded, small)
+
+
 # ---------------------------------------------------------------- plain lines
 
 
@@ -200,7 +236,7 @@ def test_lines_are_plain_and_one_an_event(clock: Clock) -> None:
         lines.began(0)
         lines.note("starting Ray")
         lines.started(candidate(0))
-        lines.epoch(0, 1, 4, 2.0)
+        lines.epoch(0, 1, 4, 2.0, "node1")
         clock.now = 3661
         lines.finished(finished(0, 0.5))
         lines.finished(finished(1, **FAILED))

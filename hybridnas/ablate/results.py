@@ -12,7 +12,7 @@ from ..counting import Size
 from ..objectives import BEST
 from ..store import Evaluation, Store, TrialRecord
 from .effects import Effect, effect
-from .setup import SUFFIX, protocol_of, seedless
+from .setup import SUFFIX, protocol_of
 from .twins import StageMixer, backbone_macs, places_in, replaced
 
 
@@ -101,7 +101,7 @@ def _by_protocol(
                 continue
             digest = evaluation.protocol_digest
             if digest not in protocols:
-                protocols[digest] = seedless(protocol_of(store, digest))
+                protocols[digest] = protocol_of(store, digest).seedless()
             protocol = protocols[digest]
             _, ended = found.setdefault(protocol.digest, (protocol, {}))
             ended.setdefault(trial.architecture_digest, []).append(evaluation)

@@ -126,11 +126,6 @@ def check_original(setup: Setup, store: Store) -> None:
         )
 
 
-def seedless(protocol: Protocol) -> Protocol:
-    """What trainings that differ in their seed share."""
-    return protocol.model_copy(update={"seed": 0})
-
-
 def protocol_of(store: Store, digest: str) -> Protocol:
     """The protocol of a run."""
     text = store.protocol_json(digest)
@@ -141,13 +136,13 @@ def protocol_of(store: Store, digest: str) -> Protocol:
 def seconds_each(setup: Setup, store: Store, study: str) -> float | None:
     """How long a training takes, by what the database has under this protocol of the study and the
     ablation: the mean of the original's own, else the median; None without any."""
-    wanted = seedless(setup.plan.protocol).digest
+    wanted = setup.plan.protocol.seedless().digest
     trials = [trial for name in (study, setup.plan.study.name) for trial in store.trials(name)]
     runs = [run for trial in trials for run in trial.runs]
     alike = {
         digest
         for digest in {run.protocol_digest for run in runs}
-        if seedless(protocol_of(store, digest)).digest == wanted
+        if protocol_of(store, digest).seedless().digest == wanted
     }
     ended = [e for run in runs if (e := run.evaluation) and e.protocol_digest in alike]
     seconds = [(e.architecture_digest, e.timing.get("total_s")) for e in ended if not e.reason]

@@ -21,6 +21,7 @@ from . import (
     costs,
     exports,
     profiles,
+    reports,
     spaces,
     studies,
     training,
@@ -41,6 +42,7 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.mro()[1]
 
 for module in (
     studies,
+    reports,
     calibrations,
     ablations,
     comparing,

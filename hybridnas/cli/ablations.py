@@ -262,7 +262,6 @@ def _forecast(setup: Setup, base: Study, storage: str, ray: str | None) -> dict[
 def _run(setup: Setup, forecast: dict[str, Any], storage: str, ray: str | None) -> Ablation:
     """Trains what is not known, and reads what there is then."""
     from ..ablate.results import ablations_in
-    from ..ablate.setup import seedless
     from ..search.driver import run_trainings
     from .ablation_view import forecast_words
     from .live import Lines, LiveView
@@ -277,5 +276,5 @@ def _run(setup: Setup, forecast: dict[str, Any], storage: str, ray: str | None) 
             typer.echo("interrupted; the same command goes on", err=True)
             raise typer.Exit(130)
         found = ablations_in(store, plan.study.name)
-    wanted = seedless(plan.protocol).digest
+    wanted = plan.protocol.seedless().digest
     return next(ablation for ablation in found if ablation.protocol.digest == wanted)

@@ -34,7 +34,8 @@ def plot_comparison(found: Comparison, over: str, path: Path) -> None:
     if two:
         x, y = _axes(list(found.reference))
         axes[0].set(xlabel=x, ylabel=y, xscale="log" if is_cost(x) else "linear")
-        axes[0].set_title("attained by half of the studies; band: by all, by any")
+        if any(len(row.views) > 1 for row in found.rows):
+            axes[0].set_title("attained by half of the studies; thin: by all, by any")
         axes[0].grid(alpha=0.3)
     write_figure(figure, path)
 

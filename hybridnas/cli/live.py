@@ -15,6 +15,9 @@ from ..config import Protocol, Study
 from ..objectives import STANDARD_ERRORS, best
 from ..search.observer import Candidate, Finished
 from .common import in_units
+from .front_so_far import FrontSoFar
+
+_PLOT_HEIGHT, _AROUND = 8, 8  # lines of the plot, and of what stands around it
 
 
 @dataclass
@@ -24,6 +27,7 @@ class _Running:
     total: int | None  # epochs; unknown of a training by iterations until it says so
     epoch: int = 0
     loss: float | None = None
+    where: str = ""
 
 
 class Lines:
@@ -49,7 +53,7 @@ class Lines:
         stage = f" ({candidate.stage})" if candidate.stage else ""
         self._print(f"trial {candidate.number} started: {short}, {macs} MACs{stage}")
 
-    def epoch(self, number: int, done: int, total: int, loss: float) -> None: ...
+    def epoch(self, number: int, done: int, total: int, loss: float, where: str) -> None: ...
 
     def finished(self, result: Finished) -> None:
         self._done += result.begins
@@ -66,12 +70,13 @@ class LiveView:
     """What runs, with a bar over its epochs; what ended last; how far the search is."""
 
     def __init__(self, study: Study, console: Console) -> None:
-        self._study = study
+        self._study, self._console = study, console
         self._running: dict[int, _Running] = {}
         self._last: list[Finished] = []
         self._before = self._done = self._failed = 0
         self._best: Finished | None = None
         self._note = ""
+        self._front = FrontSoFar(study)
         self._began = time.monotonic()
         self._live = Live(
             get_renderable=self._render, console=console, refresh_per_second=4, transient=True
@@ -93,16 +98,17 @@ class LiveView:
         total = fidelity.epochs if fidelity.iterations is None else None
         self._running[candidate.number] = _Running(candidate, time.monotonic(), total)
 
-    def epoch(self, number: int, done: int, total: int, loss: float) -> None:
+    def epoch(self, number: int, done: int, total: int, loss: float, where: str) -> None:
         if number in self._running:
             run = self._running[number]
-            run.epoch, run.total, run.loss = done, total, loss
+            run.epoch, run.total, run.loss, run.where = done, total, loss, where
 
     def finished(self, result: Finished) -> None:
         self._running.pop(result.number, None)
         self._done += result.begins
         self._failed += result.reason is not None
         self._last = [*self._last[-7:], result]
+        self._front.add(result)
         score = result.metrics.get(self._study.measured)
         before = self._best.metrics.get(self._study.measured) if self._best else None
         sign = 1 if best(self._study.measured) == "maximize" else -1
@@ -114,7 +120,9 @@ class LiveView:
 
     def _render(self) -> RenderableType:
         last = [_last_line(result, self._study.measured) for result in self._last]
-        return Group(self._heading(), self._running_table(), *last)
+        room = self._console.size.height - len(self._running) - len(last) - _AROUND
+        plot = self._front.lines(min(_PLOT_HEIGHT, room))
+        return Group(self._heading(), self._running_table(), *plot, *last)
 
     def _heading(self) -> Text:
         elapsed = time.monotonic() - self._began
@@ -133,6 +141,7 @@ class LiveView:
         return text
 
     def _remaining(self, elapsed: float) -> str:
+        """How fast it goes, and how long it will; nothing before something has ended."""
         budget, here = self._study.budget, self._done - self._before
         left = []
         if budget.hours:
@@ -140,11 +149,16 @@ class LiveView:
         one_training_each = len(self._study.fidelities) == 1 and self._study.final is None
         if budget.trials and here and one_training_each:
             left.append(elapsed / here * max(0, budget.trials - self._done))
-        return f", about {_clock(min(left))} left" if left else ""
+        rate = f", {_rate(3600 * here / elapsed)} an hour" if here and elapsed else ""
+        if left:
+            return f"{rate}, about {_clock(min(left))} left"
+        return f"{rate}, time left unknown" if here else rate
 
     def _running_table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for column in ("trial", "stages", "MACs", "epochs", "", "loss", "time"):
+        placed = any(run.where for run in self._running.values())
+        names = ("trial", "stages", "MACs", "epochs", "", "loss", "time")
+        for column in (*names, "where") if placed else names:
             table.add_column(column)
         for number, run in sorted(self._running.items()):
             table.add_row(
@@ -155,6 +169,7 @@ class LiveView:
                 ProgressBar(total=run.total or 1, completed=run.epoch, width=20),
                 "" if run.loss is None else f"{run.loss:.3f}",
                 _clock(time.monotonic() - run.started),
+                *([run.where] if placed else []),
             )
         return table
 
@@ -177,6 +192,10 @@ def _ending(result: Finished, measured: str) -> str:
 
 def _of(study: Study) -> str:
     return f" of {study.budget.trials}" if study.budget.trials else ""
+
+
+def _rate(number: float) -> str:
+    return f"{number:.0f}" if number >= 10 else f"{number:.1f}"
 
 
 def _clock(seconds: float) -> str:

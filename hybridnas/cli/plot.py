@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..counting import pixels
 from ..errors import ConfigError
 from ..objectives import STANDARD_ERRORS, best, is_cost
+from ..pictures.palette import DOMINATED, FRONT, INFEASIBLE, REFERENCE
+from ..reference import PUBLISHED
 from ..search.plan import counted_size
+from ..search.rows import Row
 from ..search.view import StudyView
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _FORMATS = (".svg", ".png", ".pdf")
@@ -40,7 +44,8 @@ def write_figure(figure: Figure, path: Path) -> None:
 
 
 def plot_front(view: StudyView, path: Path) -> None:
-    """Accuracy over cost of all finished trials with the front drawn through its members.
+    """The score over the cost: all results, in grey those that are on no front, those that break a
+    soft constraint crossed, reference architectures named, the front drawn through its members.
 
     Raises ConfigError as `new_figure` and `write_figure` do, for other than two objectives, and
     before the first result.
@@ -53,17 +58,8 @@ def plot_front(view: StudyView, path: Path) -> None:
     score = view.study.measured
     (cost,) = (name for name in view.objectives if name != score)
     axes = figure.subplots()
-    front = sorted(view.front(), key=lambda row: row.value(cost))
-    rest = [row for row in view.finished if row not in front]
-    axes.scatter([r.value(cost) for r in rest], [r.value(score) for r in rest], c="0.7", s=18)
-    xs, ys = [row.value(cost) for row in front], [row.value(score) for row in front]
-    error = STANDARD_ERRORS.get(score, "")
-    errors = [r.spread(score) or r.metrics.get(error) or 0.0 for r in front]
-    # A member attains its score from its own place on where x is to be low, else up to it.
-    steps = "steps-post" if best(cost) == "minimize" else "steps-pre"
-    axes.errorbar(xs, ys, yerr=errors, fmt="o-", c="tab:blue", capsize=2, drawstyle=steps)
-    for row, x, y in zip(front, xs, ys, strict=True):
-        axes.annotate(row.architecture.short, (x, y), (4, -10), textcoords="offset points", size=7)
+    _draw_results(axes, view, cost, score)
+    _draw_members(axes, view, cost, score)
     labels = {"macs": f"MACs at {pixels(counted_size(view.study))}", "params": "parameters"}
     if view.study.latency is not None:
         labels["latency_ms"] = f"latency_ms ({view.study.latency.setting})"
@@ -74,4 +70,39 @@ def plot_front(view: StudyView, path: Path) -> None:
         title=f"Pareto front of {view.study.name}",
     )
     axes.grid(alpha=0.3)
+    if len(axes.get_legend_handles_labels()[0]) > 1:
+        axes.legend(fontsize=8)
     write_figure(figure, path)
+
+
+def _draw_results(axes: Axes, view: StudyView, cost: str, score: str) -> None:
+    """Those that are on no front, and rings around reference architectures."""
+    members, soft = {row.number for row in view.front()}, view.study.soft()
+    rest = [row for row in view.finished if row.number not in members]
+    kept, broken = ([r for r in rest if r.keeps(soft) == wanted] for wanted in (True, False))
+    known = [row for row in view.finished if row.digest in PUBLISHED]
+    looks: list[tuple[str, list[Row], dict[str, Any]]] = [
+        ("dominated", kept, {"c": DOMINATED, "s": 14, "alpha": 0.6}),
+        ("infeasible", broken, {"c": INFEASIBLE, "s": 16, "alpha": 0.6, "marker": "x"}),
+        ("reference", known, {"ec": REFERENCE, "fc": "none", "s": 110}),
+    ]
+    for name, rows, look in looks:
+        if rows:
+            xs, ys = [row.value(cost) for row in rows], [row.value(score) for row in rows]
+            axes.scatter(xs, ys, label=name, **look)
+    for row in known:
+        where = row.value(cost), row.value(score)
+        axes.annotate(PUBLISHED[row.digest], where, (7, 5), textcoords="offset points", size=7)
+
+
+def _draw_members(axes: Axes, view: StudyView, cost: str, score: str) -> None:
+    front = sorted(view.front(), key=lambda row: row.value(cost))
+    xs, ys = [row.value(cost) for row in front], [row.value(score) for row in front]
+    error = STANDARD_ERRORS.get(score, "")
+    errors = [r.spread(score) or r.metrics.get(error) or 0.0 for r in front]
+    # A member attains its score from its own place on where x is to be low, else up to it.
+    steps = "steps-post" if best(cost) == "minimize" else "steps-pre"
+    look: dict[str, Any] = {"fmt": "o-", "c": FRONT, "capsize": 2, "drawstyle": steps}
+    axes.errorbar(xs, ys, yerr=errors, label="front", **look)
+    for row, x, y in zip(front, xs, ys, strict=True):
+        axes.annotate(row.architecture.short, (x, y), (4, -10), textcoords="offset points", size=7)

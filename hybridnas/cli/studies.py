@@ -6,6 +6,7 @@ import importlib.resources
 import ipaddress
 import secrets
 import socket
+import time
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from urllib.parse import quote
 import typer
 
 from ..errors import ConfigError
+from ..search.pace import alive_session
 from ..search.view import StudyView
 from ..store import Store
 from .common import (
@@ -26,8 +28,11 @@ from .common import (
     print_json,
 )
 from .dry_run import place_of, print_plan, share_words
+from .ending import print_end
 from .resolve import known_study, study_to_run
-from .summary import print_end, print_front, print_status, status_json, write_csv
+from .summary import print_front, print_status, status_json, write_csv
+
+_WATCH_S = 5.0  # between two readings
 
 
 def register(app: typer.Typer) -> None:
@@ -83,24 +88,42 @@ def search(
     if as_json:
         print_json({"stopped": reason, **status_json(view), "front": view.front_json()})
     else:
-        print_end(view, reason)
+        print_end(view, reason, storage)
     if reason == "interrupted":
         raise typer.Exit(130)
 
 
 def status(
-    study: StudyArgument, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False
+    study: StudyArgument,
+    storage: Storage = DEFAULT_STORAGE,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it anew every few seconds, until the search ends.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Show how far a study is: counts, best so far, hypervolume, what runs, failures.
+    """Show how far a study is: counts, best so far, hypervolume, pace, what runs, failures.
 
-    Works while the search runs, and after it. Example: `hybridnas status quickstart`
+    Works while the search runs, and after it; `--watch` until Ctrl-C or its end. Where candidates
+    train (node and GPU) is on the screen of `hybridnas search` itself.
+    Examples: `hybridnas status quickstart`, `hybridnas status quickstart --watch`
     """
+    if watch and as_json:
+        raise ConfigError("give --watch or --json, not both")
+    name = known_study(study)
     with Store.open(storage, create=False) as store:
-        view = StudyView(known_study(study), store)
-    if as_json:
-        print_json(status_json(view))
-    else:
+        view = StudyView(name, store)
+        if as_json:
+            print_json(status_json(view))
+            return
         print_status(view)
+        while watch and alive_session(view) is not None:
+            try:
+                time.sleep(_WATCH_S)
+            except KeyboardInterrupt:
+                return
+            view = StudyView(name, store)
+            console().clear()
+            print_status(view)
 
 
 def pareto(

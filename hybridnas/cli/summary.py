@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
 
 from ..counting import pixels
 from ..objectives import STANDARD_ERRORS, is_cost
+from ..search.pace import alive_session, candidates_per_hour, hours_left
 from ..search.plan import counted_size
 from ..search.proxy_words import proxy_lines
 from ..search.rows import Row
 from ..search.view import StudyView
-from .common import bound_words, fidelity_words, in_units, objective_text, print_facts, print_table
+from ..search.words import run_words
+from .bars import WORDS as BARS_WORDS
+from .bars import front_bars
+from .common import (
+    bound_words,
+    console,
+    fidelity_words,
+    in_units,
+    objective_text,
+    print_facts,
+    print_table,
+)
 
-_ENDED = {
-    "trials": "the budget of trials is spent",
-    "hours": "the budget of hours is spent",
-    "gpu_hours": "the budget of GPU hours is spent",
-    "exhausted": "every architecture that fits has been tried",
-    "interrupted": "interrupted; go on with --resume",
-}
+_ROOM_FOR_BARS = 100  # columns of a terminal
 
 
 def status_json(view: StudyView) -> dict[str, Any]:
@@ -53,6 +59,8 @@ def status_json(view: StudyView) -> dict[str, Any]:
         "best": view.as_json(best[0]) if best else None,
         "front_size": len(view.front()),
         "hypervolume": view.hypervolume(),
+        "candidates_per_hour": candidates_per_hour(view),
+        "hours_left": hours_left(view),
         "running": [row.number for row in view.rows if row.state == "running"],
         "queued": [row.number for row in view.rows if row.state == "queued"],
         "proposals": proposals,
@@ -92,7 +100,8 @@ def print_status(view: StudyView) -> None:
             ("best", _one_line(view, best[0]) if best else "no result yet"),
             ("front", f"{found['front_size']} trials"),
             ("hypervolume", "-" if volume is None else f"{volume:.4f}"),
-            ("running", _numbers(found["running"])),
+            ("pace", _pace(view, found)),
+            ("running", _running(view)),
             ("queued", _numbers(found["queued"])),
             ("proposals", f"{found['proposals']}, {_percent(found['redrawn_share'])} redrawn"),
             ("failures", _counts(found["failures"])),
@@ -144,7 +153,9 @@ def print_front(view: StudyView) -> None:
         )
         return
     rows = []
-    for row in view.front():
+    front = view.front()
+    drawn = _bars(view, front)
+    for row, bars in zip(front, drawn, strict=True):
         member = view.as_json(row)
         values: list[str] = []
         for key, value in member["values"].items():
@@ -153,9 +164,11 @@ def print_front(view: StudyView) -> None:
                 spread = member["spread"][key]
                 values.append(_spread(member[STANDARD_ERRORS[key]] if spread is None else spread))
         seeds = [row.seeds] if view.retrained else []
-        rows.append([row.number, *values, *seeds, in_units(member["params"]), member["stages"]])
+        tail = [in_units(member["params"]), member["stages"], *bars.values()]
+        rows.append([row.number, *values, *seeds, *tail])
     headings = [word for key in view.objectives for word in _headings(key)]
     columns = ["trial", *headings, *(["seeds"] if view.retrained else []), "params", "stages"]
+    columns += [f"{_headings(name)[0]} bar" for name in drawn[0]]
     of = f"of {len(view.finished)} results"
     if view.retrained:
         of = f"of {len(view.retrained)} retrained ({of})"
@@ -171,8 +184,18 @@ def print_front(view: StudyView) -> None:
         typer.echo(f"{len(view.judged)} of {judged} keep {bound_words(soft)}")
     if view.study.latency is not None:
         typer.echo(f"latency_ms: of one batch by table, {view.study.latency.setting}")
+    if drawn[0]:
+        typer.echo(BARS_WORDS)
     for line in proxy_lines(view):
         typer.echo(line)
+
+
+def _bars(view: StudyView, front: Sequence[Row]) -> list[dict[str, str]]:
+    """By objective, where a terminal has room for them; else none for each member."""
+    out = console()
+    if not out.is_terminal or out.width < _ROOM_FOR_BARS:
+        return [{} for _ in front]
+    return front_bars([{name: row.value(name) for name in view.objectives} for row in front])
 
 
 def write_csv(view: StudyView) -> None:
@@ -187,20 +210,6 @@ def write_csv(view: StudyView) -> None:
         head = [member["trial"], member["arch"], *member["values"].values(), member["params"]]
         tail = [*(member[name] for name in errors), member["stages"], member["seeds"]]
         writer.writerow([*head, *tail, *(member["spread"][name] for name in measured)])
-
-
-def print_end(view: StudyView, reason: str) -> None:
-    """The front, how the search ended, and what to do next."""
-    print_front(view)
-    name, counts = view.study.name, view.counts()
-    why = _ENDED.get(reason, reason)
-    stopped = f", {counts['pruned']} stopped at a lower rung" if counts["pruned"] else ""
-    typer.echo(f"\n{counts['ok']} evaluated{stopped}, {counts['failed']} failed; {why}.")
-    if view.front():
-        best = view.best(1)[0].number
-        typer.echo(
-            f"Next: hybridnas dashboard   |   hybridnas export {name}:{best} --out exported/{name}"
-        )
 
 
 def _one_line(view: StudyView, row: Row) -> str:
@@ -226,6 +235,27 @@ def _counts(counts: Mapping[str, float], after: bool = False) -> str:
 
 def _numbers(trials: list[int]) -> str:
     return f"{'trial' if len(trials) == 1 else 'trials'} {_listed(trials)}" if trials else "none"
+
+
+def _pace(view: StudyView, found: Mapping[str, Any]) -> str:
+    """`12 candidates an hour, about 1.5 hours left`."""
+    rate, left = found["candidates_per_hour"], found["hours_left"]
+    words = "-" if rate is None else f"{rate:.3g} candidates an hour"
+    if alive_session(view) is None:
+        return words
+    return f"{words}, " + ("time left unknown" if left is None else f"about {left:.2g} hours left")
+
+
+def _running(view: StudyView) -> str:
+    """`trial 4`; where there are several rungs or tasks, `trial 4 (4 epochs at 32 px)`."""
+    simple = len(view.study.fidelities) == 1 and not view.study.also and view.study.final is None
+    words = []
+    for row in view.rows:
+        open_runs = [run for run in row.runs if run.evaluation is None]
+        if row.state == "running":
+            at = "" if simple or not open_runs else f" ({run_words(view.study, open_runs[-1])})"
+            words.append(f"{row.number}{at}")
+    return f"{'trial' if len(words) == 1 else 'trials'} {', '.join(words)}" if words else "none"
 
 
 def _listed(numbers: list[int]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from ..counting import pixels
 from ..objectives import STANDARD_ERRORS, best, is_cost
 from ..pictures.palette import DOMINATED, FRONT, INFEASIBLE, REFERENCE
-from ..reference import REFERENCES
+from ..reference import PUBLISHED
 from ..search.plan import counted_size
 from ..search.progress import progress
 from ..search.rows import Row
@@ -19,8 +19,6 @@ from ..search.view import StudyView
 from ..search.words import bound_words, objective_text
 
 Figure = dict[str, Any]
-
-_PUBLISHED = {known.architecture.digest: name for name, known in REFERENCES.items()}
 
 
 def figures(view: StudyView) -> dict[str, Figure]:
@@ -48,8 +46,8 @@ def front(view: StudyView) -> Figure | None:
     rest = [row for row in view.finished if row.number not in on_front]
     broken = [row for row in rest if not row.keeps(soft)]
     kept = [row for row in rest if row.keeps(soft)]
-    known = [row for row in rest if row.number in judged and row.architecture.digest in _PUBLISHED]
-    known += [row for row in members if row.architecture.digest in _PUBLISHED]
+    known = [row for row in rest if row.number in judged and row.digest in PUBLISHED]
+    known += [row for row in members if row.digest in PUBLISHED]
     name = "not retrained: the search's score" if view.retrained else "dominated"
     traces = [_points(view, kept, cost, name, DOMINATED, "circle-open", 6)]
     if broken:
@@ -84,7 +82,7 @@ def _points(
         "name": name,
         "x": [_figure(row.value(cost)) for row in rows],
         "y": [_figure(row.value(score)) for row in rows],
-        "text": [_PUBLISHED.get(row.architecture.digest, row.architecture.short) for row in rows],
+        "text": [PUBLISHED.get(row.digest, row.architecture.short) for row in rows],
         "customdata": [row.number for row in rows],
         "hovertemplate": (
             f"trial %{{customdata}}: %{{text}}<br>{score} %{{y}}<br>{cost} %{{x}}<extra></extra>"
@@ -111,8 +109,8 @@ def _front_trace(view: StudyView, members: Sequence[Row], cost: str) -> Figure:
 
 def card(view: StudyView, row: Row) -> str:
     """All that matters of a trial, as HTML lines."""
-    digest = row.architecture.digest
-    known = f" = {_PUBLISHED[digest]}" if digest in _PUBLISHED else ""
+    digest = row.digest
+    known = f" = {PUBLISHED[digest]}" if digest in PUBLISHED else ""
     lines = [f"<b>trial {row.number}</b>{known}: {row.architecture.short}"]
     for name in dict.fromkeys((*view.objectives, *view.study.soft(), "params")):
         value = row.known(name) if name != "params" else row.metrics.get(name)

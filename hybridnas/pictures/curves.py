@@ -3,12 +3,12 @@ ended."""
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .palette import MIXER_COLOURS, SPARE_COLOURS
+from .scale import round_ticks
 from .svg import Drawing, text_width
 
 _COLOURS = (*MIXER_COLOURS.values(), *SPARE_COLOURS)
@@ -59,7 +59,7 @@ def draw_curves(title: str, curves: Sequence[Curve], words: str = "") -> str:
 
 def _plot(drawing: Drawing, curves: Sequence[Curve]) -> None:
     losses = [loss for curve in curves for loss in curve.losses if loss is not None]
-    marks = _ticks(min(losses), max(losses))
+    marks = round_ticks(min(losses), max(losses))
     low, high = marks[0], marks[-1]
     longest = max(curve.num_epochs for curve in curves)
 
@@ -84,15 +84,3 @@ def _plot(drawing: Drawing, curves: Sequence[Curve]) -> None:
         elif known:
             x, y = at(*known[0])
             drawing.rect(x - 3, y - 3, 6, 6, colour=colour)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers around a range, three to seven of them: steps of 1, 2 or 5 times a power of
-    ten."""
-    span = (high - low) or abs(high) or 1.0
-    power = 10.0 ** math.floor(math.log10(span / 4))
-    step = next(power * times for times in (1, 2, 5, 10) if power * times * 4 >= span)
-    first, last = math.floor(low / step), math.ceil(high / step)
-    if first == last:
-        first, last = first - 1, last + 1
-    return [i * step for i in range(first, last + 1)]

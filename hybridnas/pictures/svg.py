@@ -62,6 +62,23 @@ class Drawing:
         given = {"stroke": colour, "stroke-width": "2"} if colour else {"class": "line"}
         ET.SubElement(self._root, "polyline", {"fill": "none", **given, "points": line})
 
+    def dot(
+        self,
+        x: float,
+        y: float,
+        radius: float,
+        *,
+        colour: str,
+        hollow: bool = False,
+        words: str = "",
+    ) -> None:
+        """A circle around a point. words: shown under the pointer."""
+        look = {"fill": "none", "stroke": colour} if hollow else {"fill": colour}
+        at = _numbers({"cx": x, "cy": y, "r": radius})
+        shape = ET.SubElement(self._root, "circle", {**at, **look})
+        if words:
+            ET.SubElement(shape, "title").text = words
+
     def text(
         self, x: float, y: float, words: str, *, size: int = 12, bold: bool = False, look: str = ""
     ) -> None:

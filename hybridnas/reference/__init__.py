@@ -117,6 +117,9 @@ def _read(row: Mapping[str, str]) -> Reference:
 with (Path(__file__).parent / "published.csv").open(encoding="utf-8", newline="") as _file:
     REFERENCES: dict[str, Reference] = {row["name"]: _read(row) for row in csv.DictReader(_file)}
 
+PUBLISHED: dict[str, str] = {known.architecture.digest: n for n, known in REFERENCES.items()}
+"""The names of reference architectures by their digests."""
+
 
 def reference(name: str) -> Architecture:
     """The architecture of a published backbone; ArchitectureError lists the known names."""

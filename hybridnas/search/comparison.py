@@ -108,12 +108,8 @@ def _joint(rows: Sequence[Compared], names: Sequence[str]) -> list[int]:
 def _notes(views: Sequence[StudyView]) -> list[str]:
     """What is to be known of scores that stand side by side."""
     notes = []
-    protocols = [_protocols(view) for view in views]
-    if len({*protocols}) > 1:
-        words = ", ".join(
-            f"{view.study.name} {'+'.join(sorted(each))}"
-            for view, each in zip(views, protocols, strict=True)
-        )
+    if len({frozenset(_trainings_of(view)) for view in views}) > 1:
+        words = ", ".join(f"{v.study.name} {'+'.join(_trainings_of(v))}" for v in views)
         notes.append(f"their protocols differ, so scores are not of the same training: {words}")
     limits = {str(sorted((n, b.max, b.min) for n, b in v.study.bounds().items())) for v in views}
     if len(limits) > 1:
@@ -121,9 +117,11 @@ def _notes(views: Sequence[StudyView]) -> list[str]:
     return notes
 
 
-def _protocols(view: StudyView) -> frozenset[str]:
-    """Digests of what decides who is on the front, on all tasks of the study."""
+def _trainings_of(view: StudyView) -> list[str]:
+    """Digests of the protocols that scores at the top rung are of, on all tasks, whatever their
+    seeds."""
     top = len(view.study.fidelities) - 1
     runs = (run for row in view.rows for run in row.runs)
     others = {run.protocol_digest for run in runs if run.task and run.rung == top}
-    return frozenset(view.top_protocols | others)
+    protocols = (view.protocols[digest] for digest in view.top_protocols | others)
+    return sorted({protocol.seedless().digest for protocol in protocols})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from statistics import fmean, stdev
 
 from ..architecture import Architecture
@@ -22,6 +23,7 @@ STATES = ("ok", "failed", "queued", "running", "waiting", "pruned")
 class Row:
     """One trial: its architecture, its runs, and what came out.
 
+    digest: of its architecture, which is read when somebody looks at it: studies have thousands.
     state: ok (it ended at the top rung), failed, queued or running (at some rung), waiting (for
         the next rung), pruned (it will not go on).
     evaluations: those at the rung that it came to, by task, as far as they have ended; retrainings
@@ -32,13 +34,18 @@ class Row:
     """
 
     number: int
-    architecture: Architecture
+    digest: str
+    architecture_json: str
     state: str
     evaluations: Evaluations
     runs: Sequence[RunRecord]
     costs: Mapping[str, float]
     created_at: datetime
     fresh: Sequence[Evaluations] = ()
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        return Architecture.from_json(self.architecture_json)
 
     @property
     def evaluation(self) -> Evaluation | None:

@@ -120,7 +120,8 @@ class StudySearcher(Searcher):
         elif "epoch" in result:
             if number in self._core.running:
                 done, total = result["epoch"], result["num_epochs"]
-                self._core.observer.epoch(number, done, total, result["loss"])
+                where = result.get("where", "")
+                self._core.observer.epoch(number, done, total, result["loss"], where)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from ..architecture import Architecture
 from ..config import Protocol, Study, parse_study
 from ..errors import ConfigError
 from ..objectives import STANDARD_ERRORS, best, is_cost, measured_first
@@ -44,7 +43,7 @@ class StudyView:
         self.study: Study = parse_study(config, f"study {name!r}")
         self.sessions: list[SessionRecord] = store.sessions(name)
         live = any(is_alive(session, datetime.now(UTC)) for session in self.sessions)
-        json_of: dict[str, str | None] = {}
+        json_of = store.architectures(name)
         self.rows: list[Row] = []
         self.protocols: dict[str, Protocol] = {}
         top = len(self.study.fidelities) - 1
@@ -53,10 +52,8 @@ class StudyView:
                 text = store.protocol_json(protocol)
                 assert text is not None, "a run's protocol is put before the run"
                 self.protocols[protocol] = Protocol.from_json(text)
-            digest = record.architecture_digest
-            if digest not in json_of:
-                json_of[digest] = store.architecture_json(digest)
-            self.rows.append(_row(record, json_of[digest], top, self._figures, live))
+            json = json_of[record.architecture_digest]
+            self.rows.append(_row(record, json, top, self._figures, live))
         self.finalists: set[int] = set()  # who is to be trained again, as it stands
         self.retrained = self._retrain()
         self.calibrations = _calibrations(store, self.top_protocols)
@@ -229,7 +226,7 @@ class StudyView:
         measured = [name for name in self.objectives if not is_cost(name)]
         return {
             "trial": row.number,
-            "arch": row.architecture.digest,
+            "arch": row.digest,
             "values": {name: row.value(name) for name in self.objectives},
             "params": metrics.get("params"),
             **{name: metrics.get(name) for name in errors},
@@ -281,11 +278,11 @@ def _is_whole(found: Evaluations, figures: Figures) -> bool:
     return all(task in found and is_scored(found[task], own) for task, own in figures.items())
 
 
-def _row(record: TrialRecord, json: str | None, top: int, figures: Figures, live: bool) -> Row:
-    assert json is not None, "a trial's architecture is put before the trial"
+def _row(record: TrialRecord, json: str, top: int, figures: Figures, live: bool) -> Row:
     return Row(
         record.number,
-        Architecture.from_json(json),
+        record.architecture_digest,
+        json,
         state_of(record.runs, top, figures, record.reason, live),
         {run.task: run.evaluation for run in latest(record.runs) if run.evaluation},
         record.runs,

@@ -9,6 +9,15 @@ from ..counting import in_units
 from ..objectives import parted
 from ..store import RunRecord
 
+ENDED: Mapping[str, str] = {
+    "trials": "the budget of trials is spent",
+    "hours": "the budget of hours is spent",
+    "gpu_hours": "the budget of GPU hours is spent",
+    "exhausted": "every architecture that fits has been tried",
+    "interrupted": "interrupted; go on with --resume",
+}
+"""Why a search ended, by the word of its session."""
+
 
 def objective_text(name: str, value: float) -> str:
     """An objective's value as people read it."""

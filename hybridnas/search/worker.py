@@ -7,9 +7,11 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
+import ray
 import torch
 from ray import tune
 
@@ -60,7 +62,7 @@ def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
 
     def report(record: EpochRecord) -> None:
         told = {"epoch": record.epoch, "num_epochs": record.num_epochs, "loss": record.loss}
-        tune.report({"number": number, **told})
+        tune.report({"number": number, **told, "where": _where()})
 
     try:
         check_reach(context.storage_url, context.host, [socket.gethostname()])
@@ -88,6 +90,13 @@ def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
         tune.report({"number": number, "lost": f"{type(error).__name__}: {error}"})
         raise
     tune.report({"number": number, "recorded": True})
+
+
+@cache
+def _where() -> str:
+    """The node of this process, and the GPUs that Ray gave it: `node7, GPU 3`."""
+    gpus = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
+    return ", GPU ".join([socket.gethostname(), "+".join(gpus)]) if gpus else socket.gethostname()
 
 
 def seldom(

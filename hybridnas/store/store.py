@@ -209,6 +209,10 @@ class Store(TrialMethods):
         """An architecture's JSON; None for an unknown digest."""
         return self._database.read(partial(studies.text, table=ArchitectureRow, digest=digest))
 
+    def architectures(self, study: str) -> dict[str, str]:
+        """The JSON of all architectures of a study's trials, by digest."""
+        return self._database.read(partial(studies.architectures, study=study))
+
     def put_protocol(self, digest: str, json: str) -> None:
         """Keeps a protocol's JSON; one that is there stays as it is."""
         self._database.write(partial(studies.put_text, table=ProtocolRow, digest=digest, json=json))

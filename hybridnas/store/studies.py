@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from ..errors import StoreError
 from . import liveness
-from .models import ArchitectureRow, FrontRow, ProtocolRow, SessionRow, StudyRow
+from .models import ArchitectureRow, FrontRow, ProtocolRow, SessionRow, StudyRow, TrialRow
 from .records import FrontRecord, SessionRecord
 from .upsert import insert
 
@@ -48,6 +48,13 @@ def put_text(session: Session, table: _Text, digest: str, json: str) -> None:
 
 def text(session: Session, table: _Text, digest: str) -> str | None:
     return session.scalar(select(table.json).where(table.digest == digest))
+
+
+def architectures(session: Session, study: str) -> dict[str, str]:
+    of_study = select(TrialRow.architecture_digest).where(TrialRow.study == study)
+    known = select(ArchitectureRow.digest, ArchitectureRow.json)
+    found = session.execute(known.where(ArchitectureRow.digest.in_(of_study)))
+    return dict(found.all())
 
 
 def begin_session(session: Session, study: str) -> int:

@@ -1,0 +1,46 @@
+"""What a search says when it ends."""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from ..search.view import StudyView
+from ..search.words import ENDED
+from ..store import redact
+from .common import DEFAULT_STORAGE
+from .summary import print_front
+
+_COMMAND = 52  # characters that a command takes before what it does is said
+
+
+def print_end(view: StudyView, reason: str, storage: str) -> None:
+    """The front, how the search ended, and what to do next. storage: as it was given."""
+    print_front(view)
+    counts = view.counts()
+    why = ENDED.get(reason, reason)
+    stopped = f", {counts['pruned']} stopped at a lower rung" if counts["pruned"] else ""
+    typer.echo(f"\n{counts['ok']} evaluated{stopped}, {counts['failed']} failed; {why}.")
+    usual = os.environ.get("HYBRIDNAS_STORAGE", DEFAULT_STORAGE)
+    elsewhere = "" if storage == usual else f" --storage {redact(storage)}"
+    typer.echo("Next:")
+    for command, does in _next(view).items():
+        typer.echo(f"  {command + elsewhere:<{_COMMAND}}  {does}")
+
+
+def _next(view: StudyView) -> dict[str, str]:
+    """Commands ready to paste, with what they do."""
+    name = view.study.name
+    if not view.front():
+        return {f"hybridnas status {name}": "counts, failures by reason"}
+    best = view.best(1)[0]
+    found = {
+        f"hybridnas report {name} --out {name}.html": "all of it, to read and to send",
+        f"hybridnas pareto {name} --plot {name}.svg": "the front as a picture",
+        f"hybridnas export {name}:{best.number} --out exported/{name}": "the best as a timm model",
+    }
+    mixers = {block.mixer_name for s in best.architecture.stages for block in s.blocks}
+    if mixers & {"ssm", "attention"}:
+        found[f"hybridnas ablate {name}:{best.number}"] = "whether it needs its SSM and attention"
+    return {**found, "hybridnas dashboard": "the study in a browser"}

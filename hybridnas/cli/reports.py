@@ -1,0 +1,57 @@
+"""The command that writes what a study found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import ConfigError
+from ..search.view import StudyView
+from ..store import Store
+from .common import DEFAULT_STORAGE, AsJson, Storage, StudyArgument
+from .resolve import known_study
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(report)
+
+
+def report(
+    study: StudyArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="One .html file that opens anywhere, or a .md file with its pictures beside it.",
+            show_default=False,
+        ),
+    ] = None,
+    storage: Storage = DEFAULT_STORAGE,
+    as_json: AsJson = False,
+) -> None:
+    """Write a report of a study: what it found, how sure that is, what it cost, how to repeat it.
+
+    A summary in words, the front with pictures of its architectures, what each decision does to
+    the score at equal MACs (with 95 % intervals), which mixer stands in which stage, how the
+    search went, failures, protocols, versions, and the study's YAML. The page loads nothing from
+    elsewhere, so it can be mailed. `--json` prints the facts that all of it is written from.
+    Works while the search runs, and after it. Example: `hybridnas report quickstart --out q.html`
+    """
+    from ..ablate import read_ablations
+    from ..report import facts_of, write_report
+    from ..report.files import check_name
+
+    if out is None and not as_json:
+        raise ConfigError("give --out FILE.html, --out FILE.md, or --json")
+    if out is not None:
+        check_name(out)
+    with Store.open(storage, create=False) as store:
+        view = StudyView(known_study(study), store)
+        facts = facts_of(view, read_ablations(store, view.study.name))
+    if out is not None:
+        write_report(view, facts, out)
+        typer.echo(f"written: {out}", err=True)
+    if as_json:
+        typer.echo(facts.model_dump_json(indent=2))

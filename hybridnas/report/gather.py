@@ -1,0 +1,211 @@
+"""The facts of a study, read from the database."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+
+import yaml
+
+from .. import provenance
+from ..ablate import Ablation
+from ..counting import pixels
+from ..objectives import is_cost
+from ..search.plan import counted_size
+from ..search.progress import progress
+from ..search.rows import Row
+from ..search.view import StudyView
+from ..space import SearchSpace
+from ..store import is_alive
+from .decisions import decision_facts, read_choices
+from .facts import (
+    BoundFact,
+    CandidateFact,
+    DecisionFacts,
+    Kind,
+    LeaderFact,
+    MixerFact,
+    MomentFact,
+    ReportFacts,
+)
+from .records import (
+    calibration_facts,
+    cost_fact,
+    failure_facts,
+    protocol_facts,
+    rung_facts,
+    session_facts,
+    software_facts,
+)
+from .results import error_of, member_fact, published, result_fact
+from .twins import twin_facts
+
+_CLEAR = 2.0  # standard errors
+
+
+def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts:
+    """All that a report says of a study as it stands. ablations: of its trials."""
+    study = view.study
+    space = SearchSpace.load(study.space)
+    cost = next((name for name in view.objectives if is_cost(name)), "macs")
+    front = view.front()
+    leader = _leader(view, front, cost)
+    known = [row for row in view.finished if published(row)]
+    named_trials = {row.number for row in (*front, *known)}
+    others = [leader.trial, leader.runner_up] if leader else []
+    left = [view.row(n) for n in dict.fromkeys(others) if n is not None and n not in named_trials]
+    proposals = sum(session.proposals for session in view.sessions)
+    runs = [run for row in view.rows for run in row.runs]
+    return ReportFacts(
+        study=study.name,
+        description=study.description,
+        read_at=datetime.now(UTC),
+        hybridnas=provenance.versions()["hybridnas"],
+        task=study.task.name,
+        score=study.measured,
+        cost=cost,
+        sizes=pixels(counted_size(study)),
+        objectives=dict(study.objectives),
+        bounds=_bounds(view),
+        space=space.name,
+        space_size=space.size(),
+        num_decisions=len(space.genes),
+        sampler=study.sampler.name,
+        budget=study.budget.model_dump(exclude_none=True),
+        trials=dict(view.counts()),
+        results=len(view.finished),
+        infeasible=sum(not row.keeps(study.soft()) for row in view.finished),
+        retrained=len(view.retrained),
+        error_kind="standard_deviation" if view.retrained else "standard_error",
+        ended=view.sessions[-1].end_reason if view.sessions else None,
+        alive=any(is_alive(session, datetime.now(UTC)) for session in view.sessions),
+        hypervolume=view.hypervolume(),
+        leader=leader,
+        front=tuple(member_fact(view, row) for row in front),
+        references=tuple(result_fact(view, row) for row in known),
+        others=tuple(result_fact(view, row) for row in left),
+        candidates=_candidates(view, front, cost),
+        decisions=_decisions(view, space),
+        mixers=_mixers(view, front),
+        twins=twin_facts(ablations),
+        moments=_moments(view),
+        rungs=rung_facts(view),
+        runs=len(runs),
+        reused=sum(run.reused for run in runs),
+        proposals=proposals,
+        redrawn=sum(session.redrawn for session in view.sessions),
+        failures=failure_facts(view),
+        cost_so_far=cost_fact(view),
+        sessions=session_facts(view),
+        calibrations=calibration_facts(view),
+        protocols=protocol_facts(view),
+        software=software_facts(view),
+        yaml=yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+    )
+
+
+def _bounds(view: StudyView) -> tuple[BoundFact, ...]:
+    return tuple(
+        BoundFact(name=name, min=bound.min, max=bound.max, hard=hard)
+        for hard, bounds in ((True, view.study.bounds()), (False, view.study.soft()))
+        for name, bound in bounds.items()
+    )
+
+
+def _leader(view: StudyView, front: list[Row], cost: str) -> LeaderFact | None:
+    best = view.best(2)
+    if not best:
+        return None
+    first, score = best[0], view.study.measured
+    gap = gap_error = None
+    clear = None
+    if len(best) > 1:
+        gap = abs(first.value(score) - best[1].value(score))
+        gap_error = _error_between(view, first, best[1])
+        clear = None if gap_error is None else gap > _CLEAR * gap_error
+    thrifty = _thrifty(view, first, front, cost)
+    own_cost, saved = first.known(cost), thrifty.known(cost) if thrifty else None
+    return LeaderFact(
+        trial=first.number,
+        runner_up=best[1].number if len(best) > 1 else None,
+        gap=gap,
+        gap_error=gap_error,
+        clear=clear,
+        thrifty=thrifty.number if thrifty else None,
+        thrifty_cost_share=saved / own_cost if saved is not None and own_cost else None,
+    )
+
+
+def _thrifty(view: StudyView, best: Row, front: list[Row], cost: str) -> Row | None:
+    """The cheapest member that the scores do not tell apart from the best."""
+    score = view.study.measured
+    for row in sorted(front, key=lambda row: row.known(cost) or math.inf):
+        error = _error_between(view, best, row)
+        near = error is not None and abs(best.value(score) - row.value(score)) <= _CLEAR * error
+        if near and row.number != best.number:
+            return row
+    return None
+
+
+def _error_between(view: StudyView, one: Row, other: Row) -> float | None:
+    """The standard error of the difference of two scores, taken as independent."""
+    errors = [error_of(row, view.study.measured, of_mean=True) for row in (one, other)]
+    return None if None in errors else math.hypot(*(error for error in errors if error is not None))
+
+
+def _candidates(view: StudyView, front: list[Row], cost: str) -> tuple[CandidateFact, ...]:
+    members, soft = {row.number for row in front}, view.study.soft()
+    scores = [name for name in view.objectives if not is_cost(name)]
+    found = []
+    for row in view.finished:
+        across = row.known(cost)
+        if across is None:
+            continue
+        kept: Kind = "dominated" if row.keeps(soft) else "infeasible"
+        found.append(
+            CandidateFact(
+                trial=row.number,
+                kind="front" if row.number in members else kept,
+                published=published(row),
+                cost=across,
+                scores={name: row.value(name) for name in scores},
+            )
+        )
+    return tuple(found)
+
+
+def _moments(view: StudyView) -> tuple[MomentFact, ...]:
+    """Where the hypervolume rose, and the last one."""
+    every = progress(view)
+    rises = [m for i, m in enumerate(every) if not i or m.hypervolume > every[i - 1].hypervolume]
+    return tuple(MomentFact(**asdict(moment)) for moment in dict.fromkeys([*rises, *every[-1:]]))
+
+
+def _decisions(view: StudyView, space: SearchSpace) -> tuple[DecisionFacts, ...]:
+    """By the search's own scores: those of a retraining are fewer, and less noisy."""
+    own, choices = read_choices(space, [replace(row, fresh=()) for row in view.finished])
+    if not own:
+        return ()
+    scores = [name for name in view.objectives if not is_cost(name)]
+    return tuple(decision_facts(own, choices, score) for score in scores)
+
+
+def _mixers(view: StudyView, front: list[Row]) -> tuple[MixerFact, ...]:
+    on_front, in_all = _shares(front), _shares(view.finished)
+    return tuple(
+        MixerFact(stage=stage, mixer=mixer, front=on_front.get((stage, mixer), 0.0), results=share)
+        for (stage, mixer), share in sorted(in_all.items())
+    )
+
+
+def _shares(rows: list[Row]) -> dict[tuple[int, str], float]:
+    """By stage and mixer: the mean over architectures of the share of blocks."""
+    found: dict[tuple[int, str], float] = {}
+    for row in rows:
+        for i, stage in enumerate(row.architecture.stages, 1):
+            for block in stage.blocks:
+                key = i, block.mixer_name
+                found[key] = found.get(key, 0.0) + 1 / (stage.depth * len(rows))
+    return found

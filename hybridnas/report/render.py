@@ -1,0 +1,177 @@
+"""A report's facts as a page, and as Markdown: both say the same, in the same words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from importlib.resources import files
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ..counting import in_units
+from ..search.words import ENDED, objective_text
+from .charts import (
+    effects_chart,
+    front_chart,
+    hypervolume_chart,
+    importance_chart,
+    mixer_map,
+)
+from .decisions import FEWEST_TRIALS
+from .facts import DecisionFacts, ReportFacts
+
+_MOST_IMPORTANT = 6  # decisions whose effects are drawn, besides those about mixers
+_BARS = 12
+_SECTIONS = {
+    "summary": "Summary",
+    "front": "The front",
+    "decisions": "Which decisions mattered",
+    "twins": "Twin tests",
+    "dynamics": "How the search went",
+    "trust": "How far to trust it",
+    "protocol": "Protocols",
+    "again": "How to repeat it",
+}
+_READ = {"macs": "MACs", "params": "parameters"}
+
+Marked = Callable[[float, str], str]
+
+
+def drawings_of(facts: ReportFacts) -> dict[str, str]:
+    """The plots as SVG, by name; the front's members (`trial-N`) are not among them."""
+    found = {}
+    if facts.moments:
+        found["hypervolume"] = hypervolume_chart(facts)
+    if not facts.candidates:
+        return found
+    found["mixers"] = mixer_map(facts)
+    for each in facts.decisions:
+        found[f"front-{each.score}"] = front_chart(facts, each.score)
+        if shown := _decisions_shown(each):
+            found[f"effects-{each.score}"] = effects_chart(facts, each.score, shown)
+        if each.importances:
+            found[f"importance-{each.score}"] = importance_chart(facts, each.score, _BARS)
+    return found
+
+
+def to_html(facts: ReportFacts, drawings: Mapping[str, str]) -> str:
+    """One page that loads nothing. drawings: SVG by name, members of the front too.
+
+    Every number outside of plots and listings is a `data` element whose value is the fact's.
+    """
+
+    def marked(value: float, text: str) -> str:
+        return Markup('<data value="{}">{}</data>').format(repr(value), text)
+
+    environment = _environment(marked, autoescape=True)
+    environment.filters |= {
+        "code": Markup("<code>{}</code>").format,
+        "word": lambda name: Markup("<span>{}</span>").format(_READ.get(name, name)),
+        "cite": Markup("<cite>{}</cite>").format,
+        "moment": lambda at: Markup("<time>{}</time>").format(_moment(at)),
+    }
+    css = (files(__package__) / "templates" / "report.css").read_text(encoding="utf-8")
+    css = Markup(css)
+    return _render(environment, "report.html.j2", facts, drawings, css=css)
+
+
+def to_markdown(facts: ReportFacts, drawings: Mapping[str, str]) -> str:
+    """drawings: where the pictures are, by name."""
+    environment = _environment(lambda value, text: text, autoescape=False)
+    environment.filters |= {
+        "code": "`{}`".format,
+        "word": lambda name: _READ.get(name, name),
+        "cite": str,
+        "moment": _moment,
+        "cell": lambda text: text.replace("|", "/").replace("\n", " "),
+    }
+    return _render(environment, "report.md.j2", facts, drawings)
+
+
+def _render(
+    environment: Environment,
+    template: str,
+    facts: ReportFacts,
+    drawings: Mapping[str, str],
+    **more: Any,
+) -> str:
+    absent = set() if facts.candidates else {"front", "decisions"}
+    absent |= set() if facts.twins else {"twins"}
+    return environment.get_template(template).render(
+        f=facts,
+        drawings=drawings,
+        scores=[each.score for each in facts.decisions],
+        shown={each.score: _decisions_shown(each) for each in facts.decisions},
+        sections=[s for s in _SECTIONS.items() if s[0] not in absent],
+        commands=_commands(facts),
+        ENDED=ENDED,
+        fewest_trials=FEWEST_TRIALS,
+        **more,
+    )
+
+
+def _environment(marked: Marked, autoescape: bool) -> Environment:
+    environment = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+
+    def number(text: Callable[..., str], value: float | None, *more: Any) -> str:
+        return "-" if value is None else marked(value, text(value, *more))
+
+    texts: dict[str, Callable[..., str]] = {
+        "plain": str,
+        "num": lambda value: f"{value:,.10g}",
+        "objective": lambda value, name: objective_text(name, value),
+        "signed": _signed,
+        "percent": lambda share: f"{100 * share:.0f} %",
+        "finely": lambda share: f"{100 * share:+.2f} %",
+        "hours": lambda hours: f"{hours:.2f}",
+        "rough": lambda value: f"{value:.2g}" if abs(value) < 10 else f"{value:,.0f}",
+        "fixed": lambda value, decimals: f"{value:.{decimals}f}",
+        "units": in_units,
+        "large": lambda value: f"{value:,}" if value < 10**7 else f"{value:.1e}",
+    }
+    environment.filters |= {name: partial(number, text) for name, text in texts.items()}
+    environment.filters["as_yaml"] = partial(yaml.safe_dump, sort_keys=False)
+    return environment
+
+
+def _signed(value: float, score: str) -> str:
+    text = objective_text(score, abs(value))
+    return f"{'-' if math.copysign(1, value) < 0 else '+'}{text}"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _decisions_shown(each: DecisionFacts) -> list[str]:
+    """Whose effects are drawn: all about mixers, the most important, and those with a clear one;
+    in the space's order."""
+    important = [found.decision for found in each.importances[:_MOST_IMPORTANT]]
+    important += [effect.decision for effect in each.effects if effect.clear]
+    known = dict.fromkeys(effect.decision for effect in each.effects)
+    mixers = [name for name in known if name.endswith((".mixer", ".second_half"))]
+    return [name for name in known if name in mixers or name in important]
+
+
+def _commands(facts: ReportFacts) -> str:
+    name = facts.study
+    lines = [
+        f"hybridnas search {name}.yaml --dry-run    # checks everything, says what would run",
+        f"hybridnas search {name}.yaml",
+        f"hybridnas pareto {name}",
+        f"hybridnas report {name} --out {name}.html",
+    ]
+    if facts.leader is not None:
+        best = facts.leader.trial
+        lines.append(f"hybridnas export {name}:{best} --out exported/{name}-{best}")
+    return "\n".join(lines) + "\n"

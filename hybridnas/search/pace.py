@@ -1,0 +1,54 @@
+"""How fast a search goes, and how long it will."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from ..store import SessionRecord, is_alive
+from .view import StudyView
+
+
+def alive_session(view: StudyView) -> SessionRecord | None:
+    """The run of the search that goes on now."""
+    now = datetime.now(UTC)
+    return next((session for session in view.sessions if is_alive(session, now)), None)
+
+
+def candidates_per_hour(view: StudyView) -> float | None:
+    """Trials that were trained and ended in the last run of the search, by its hours; None without
+    a run, or before the first."""
+    if not view.sessions or view.sessions[-1].duration_s <= 0:
+        return None
+    session = view.sessions[-1]
+    ended = [
+        max(e.ended_at for run in row.runs if not run.reused and (e := run.evaluation))
+        for row in view.rows
+        if row.state in ("ok", "failed", "pruned")
+        and any(run.evaluation and not run.reused for run in row.runs)
+    ]
+    number = sum(moment >= session.started_at for moment in ended)
+    return number / session.duration_s * 3600 if number else None
+
+
+def hours_left(view: StudyView) -> float | None:
+    """Of a search that runs, by the budget that ends first, at the pace of its last run.
+
+    None where nobody knows: nothing runs, or nothing has ended yet, or trials are trained at
+    several rungs, or again at the end, so that a number of trials is no number of trainings.
+    """
+    if alive_session(view) is None:
+        return None
+    budget, cost = view.study.budget, view.cost_so_far()
+    found = []
+    if budget.hours is not None:
+        found.append(budget.hours - cost["wall_hours"])
+    if budget.gpu_hours is not None and cost["gpu_hours"] and cost["wall_hours"]:
+        pace = cost["gpu_hours"] / cost["wall_hours"]
+        found.append((budget.gpu_hours - cost["gpu_hours"]) / pace)
+    one_training_each = len(view.study.fidelities) == 1 and view.study.final is None
+    rate = candidates_per_hour(view)
+    if budget.trials is not None and one_training_each and rate is not None:
+        counts = view.counts()
+        ended = sum(counts[state] for state in ("ok", "failed", "pruned"))
+        found.append((budget.trials - ended) / rate)
+    return max(0.0, min(found)) if found else None

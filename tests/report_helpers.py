@@ -1,0 +1,147 @@
+"""Studies of made-up results that have all that a report can say; a reader of its page.
+
+A plug-in of pytest. PYTEST_DONT_REWRITE: tests import from here before the plug-in loads.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import search_helpers as helpers
+
+from hybridnas.store import Evaluation, Store
+
+LADDER = [{"epochs": 1, "resolution": 32}, {"epochs": 4, "resolution": 32}]
+BELOW = {"against": {"epochs": 16, "resolution": 32}}
+TAU = {"tau": 0.61, "low": 0.32, "high": 0.83}
+CALIBRATED: dict[str, Any] = {
+    "architectures": 9,
+    "tau": {
+        "proxy": {"overall": TAU, "equal_macs": None},
+        "params": {"overall": TAU, "equal_macs": TAU},
+        "macs": {"overall": {"tau": 0.41, "low": 0.11, "high": 0.71}},
+    },
+}
+SPOILT = "no room <b>for</b> it"
+
+
+def search(store: Store, **changes: Any) -> None:
+    """A whole study; every ninth training fails, each takes a minute, one after the other."""
+    plan = helpers.plan(space=helpers.LISTED, **changes)
+    core = helpers.start(plan, store)
+    session = store.begin_session(plan.study.name)
+    for i in itertools.count():
+        candidate = core.ask()
+        if candidate is None:
+            break
+        good = helpers.result(candidate)
+        begins = helpers.START + timedelta(minutes=i)
+        top1 = helpers.score(helpers.network(candidate)) - 0.01 * good.seed
+        scored = {**good.metrics, "top1": top1, "top1_se": 0.01 + 0.0001 * i}
+        versions = {"torch": "2.14.1", "hybridnas": "0.1.0"}
+        made: Evaluation = replace(
+            good,
+            metrics=scored,
+            started_at=begins,
+            ended_at=begins + timedelta(minutes=1),
+            versions=versions,
+            git_commit="0123456789abcdef",
+            machine={"device": "cpu", "host": "node1"},
+        )
+        if i % 9 == 4:
+            made = replace(made, **{**helpers.FAILED, "message": SPOILT})
+        assert store.record(candidate.token, made) is not None
+        core.settle(candidate.number)
+    store.heartbeat(session, 47, 5)
+    store.end_session(session, "trials")
+
+
+def calibrate(store: Store, study: str) -> None:
+    """A finished calibration of the study's training against a longer one."""
+    top = store.trials(study)[0].runs[-1].protocol_digest
+    longer = {"judge": {"epochs": 16, "resolution": 32}, "proxy": LADDER[-1]}
+    number = store.begin_calibration(study, top, top, longer)
+    store.end_calibration(number, CALIBRATED)
+
+
+@pytest.fixture(scope="session")
+def reported_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of `plain` (one rung), and of `rich`: a ladder, a soft constraint, a final
+    retraining, and evaluations that `plain` made before."""
+    file = tmp_path_factory.mktemp("reported") / "hybridnas.db"
+    with Store.open(f"sqlite:///{file}") as store:
+        search(store, name="plain", fidelities=LADDER[1:], budget={"trials": 40})
+        search(
+            store,
+            name="rich",
+            description="<script>alert(1)</script>",
+            fidelities=LADDER,
+            budget={"trials": 45},
+            constraints={"top1": {"min": 0.8}, "macs": {"max": 3e6}},
+            final={"retrain": 3, "seeds": 2},
+        )
+        calibrate(store, "plain")
+        empty = helpers.plan(name="empty")
+        helpers.start(empty, store)
+    return file
+
+
+@pytest.fixture
+def reported(reported_file: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{reported_file}", create=False) as store:
+        yield store
+
+
+class Page(HTMLParser):
+    """What a page says: `numbers` are (value, text) of its data elements, `words` what stands
+    outside of them and of code, listings, names, dates, plots and style sheets; `lines` the list
+    items. `loads`: what it would fetch."""
+
+    _APART = ("style", "svg", "title", "code", "pre", "span", "cite", "time")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.numbers: list[tuple[float, str]] = []
+        self.words: list[str] = []
+        self.lines: list[str] = []
+        self.tags: set[str] = set()
+        self.loads: list[str] = []
+        self._value: str | None = None
+        self._apart: list[str] = []
+        self._line: list[str] | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        known = dict(attrs)
+        self.loads += [v for k, v in attrs if k in ("src", "href") and v and not v.startswith("#")]
+        if tag in self._APART:
+            self._apart.append(tag)
+        if tag == "data":
+            self._value = known["value"]
+        if tag == "li":
+            self._line = []
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._apart and self._apart[-1] == tag:
+            self._apart.pop()
+        if tag == "data":
+            self._value = None
+        if tag == "li" and self._line is not None:
+            self.lines.append(" ".join("".join(self._line).split()))
+            self._line = None
+
+    def handle_data(self, data: str) -> None:
+        if self._line is not None:
+            self._line.append(data)
+        if self._value is not None:
+            self.numbers.append((float(self._value), data))
+        elif not self._apart:
+            self.words.append(data)

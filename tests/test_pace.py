@@ -1,0 +1,109 @@
+"""How fast a search goes, and how long it will, from what the database holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import search_helpers as helpers
+from cli_helpers import Cli
+
+from hybridnas.search.pace import alive_session, candidates_per_hour, hours_left
+from hybridnas.search.view import StudyView
+from hybridnas.store import Store
+
+pytest_plugins = ["cli_helpers"]
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def half_done(tmp_path: Path) -> Iterator[Store]:
+    """Three of six trials ended, in an hour and a half of this run; an earlier one's is older."""
+    with Store.open(f"sqlite:///{tmp_path / 'pace.db'}") as store:
+        plan = helpers.plan()
+        core = helpers.start(plan, store)
+        store.begin_session(plan.study.name)
+        for hours_ago in (20, 1, 0.5):
+            candidate = helpers.asked(core)
+            ended = NOW - timedelta(hours=hours_ago)
+            store.record(candidate.token, replace(helpers.result(candidate), ended_at=ended))
+            core.settle(candidate.number)
+        helpers.asked(core)
+        yield store
+
+
+def view_of(store: Store, **changes: Any) -> StudyView:
+    """As read while the run, on another machine, is an hour and a half old."""
+    view = StudyView("shapes", store)
+    (session,) = view.sessions
+    now = datetime.now(UTC)
+    seen = {"host": "elsewhere", "last_seen_at": now, "started_at": now - timedelta(hours=1.5)}
+    view.sessions = [replace(session, **{**seen, **changes})]
+    return view
+
+
+def test_the_pace_is_that_of_the_last_run(half_done: Store) -> None:
+    view = view_of(half_done)
+    assert candidates_per_hour(view) == pytest.approx(2 / 1.5, rel=0.01)
+    assert hours_left(view) == pytest.approx(3 / (2 / 1.5), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "hours"),
+    [
+        ({"budget": {"hours": 4}}, 2.5),
+        ({"budget": {"hours": 1}}, 0.0),
+        ({"budget": {"gpu_hours": 0.1}}, (0.1 - 3 / 60) / (3 / 60 / 1.5)),
+        ({"budget": {"hours": 4, "trials": 4}}, 1 / (2 / 1.5)),
+        ({"final": {"retrain": 2, "seeds": 2}}, None),
+        ({"fidelities": [{"epochs": e, "resolution": 32} for e in (1, 2)]}, None),
+    ],
+)
+def test_the_budget_that_ends_first_counts(
+    half_done: Store, changes: dict[str, Any], hours: float | None
+) -> None:
+    view = view_of(half_done)
+    view.study = helpers.plan(**changes).study
+    assert hours_left(view) == (None if hours is None else pytest.approx(hours, abs=0.01))
+
+
+def test_of_what_does_not_run_nothing_is_left(half_done: Store) -> None:
+    view = view_of(half_done, ended_at=datetime.now(UTC), end_reason="trials")
+    assert alive_session(view) is None
+    assert hours_left(view) is None
+    assert candidates_per_hour(view) == pytest.approx(2 / 1.5, rel=0.01)
+
+
+# ---------------------------------------------------------------- status
+
+
+def test_status_says_the_pace(populated: Cli) -> None:
+    found = populated.json("status", "shapes")
+    assert found["candidates_per_hour"] is None or found["candidates_per_hour"] > 0
+    assert "time left unknown" in populated.shown("status", "shapes")
+    assert "pace -" in populated.shown("status", "empty")
+
+
+def test_status_is_shown_anew_until_the_search_ends(
+    populated: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    def ended_meanwhile(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            with Store.open("sqlite:///hybridnas.db", create=False) as store:
+                store.end_session(store.sessions("shapes")[0].id, "trials")
+
+    monkeypatch.setattr(time, "sleep", ended_meanwhile)
+    shown = populated.shown("status", "shapes", "--watch")
+    assert len(pauses) == 2
+    assert shown.count("Study shapes") == 3
+    assert shown.endswith("ended by: trials")
+    assert "not both" in populated.refused("status", "shapes", "--watch", "--json")
