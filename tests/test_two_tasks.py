@@ -14,6 +14,8 @@ from torch import ones
 from hybridnas.cli import plot
 from hybridnas.dashboard import figures
 from hybridnas.errors import ConfigError
+from hybridnas.report.charts import front_chart
+from hybridnas.report.gather import facts_of
 from hybridnas.search import weights
 from hybridnas.search.comparison import compare
 from hybridnas.search.registration import check_registered
@@ -125,3 +127,15 @@ def test_studies_that_differ_in_their_second_task_are_told_apart(study_store: St
     assert not compare({"a": [views[0]], "b": [views[1]]}).notes
     (note,) = compare({"a": [views[0]], "c": [views[2]]}).notes
     assert "their protocols differ" in note
+
+
+def test_a_report_draws_no_front_over_what_is_no_objective(study_store: Store) -> None:
+    """Over MACs the members of a front of two scores lie anywhere."""
+    both = {"top1": "maximize", "macs": "minimize"}
+    paths = []
+    for name, plan in (("a", two.plan(name="a")), ("b", helpers.plan(name="b", objectives=both))):
+        list(two.drive(start(plan, study_store)))
+        facts = facts_of(StudyView(name, study_store))
+        assert (facts.cost, len(facts.front) > 1) == ("macs", True)
+        paths.append(front_chart(facts, "top1").count("<polyline"))
+    assert paths[0] == paths[1] - 1
