@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 import search_helpers as helpers
 
+from hybridnas.config import Study, parse_study
+from hybridnas.search.plan import Plan
+from hybridnas.space import SearchSpace
 from hybridnas.store import Evaluation, Store
 
 LADDER = [{"epochs": 1, "resolution": 32}, {"epochs": 4, "resolution": 32}]
@@ -63,6 +66,35 @@ def search(store: Store, **changes: Any) -> None:
     store.end_session(session, "trials")
 
 
+def search_two_tasks(store: Store) -> None:
+    """Of digits, and of masks under UperNet."""
+    masks = {"name": "segmentation", "data": "masks", "head_width": 8}
+    raw = {
+        **helpers.RAW,
+        "name": "both",
+        "space": helpers.LISTED,
+        "budget": {"trials": 24},
+        "also": {"masks": {"task": masks, "fidelities": [{"epochs": 2, "resolution": 64}]}},
+        "objectives": {"top1": "maximize", "masks.miou": "maximize", "masks.macs": "minimize"},
+    }
+    study = parse_study(raw, "test")
+    own, other = (_alone(study, task) for task in ("", "masks"))
+    plan = replace(own, study=study, also={"masks": other})
+    core = helpers.start(plan, store)
+    while (candidate := core.ask()) is not None:
+        score = helpers.score(helpers.network(candidate))
+        name = "miou" if candidate.place.task else "top1"
+        made = helpers.result(candidate, metrics={name: score / 2, **candidate.recorded})
+        assert store.record(candidate.token, made) is not None
+        core.settle(candidate.number)
+
+
+def _alone(study: Study, task: str) -> Plan:
+    alone = study.alone(task)
+    protocol = alone.protocol("0123456789ab", tuple("0123456789"))
+    return Plan(alone, SearchSpace.load(study.space), protocol)
+
+
 def calibrate(store: Store, study: str) -> None:
     """A finished calibration of the study's training against a longer one."""
     top = store.trials(study)[0].runs[-1].protocol_digest
@@ -73,8 +105,8 @@ def calibrate(store: Store, study: str) -> None:
 
 @pytest.fixture(scope="session")
 def reported_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database of `plain` (one rung), and of `rich`: a ladder, a soft constraint, a final
-    retraining, and evaluations that `plain` made before."""
+    """A database of `plain` (one rung), of `both` (two tasks), and of `rich`: a ladder, a soft
+    constraint, a final retraining, and evaluations that `plain` made before."""
     file = tmp_path_factory.mktemp("reported") / "hybridnas.db"
     with Store.open(f"sqlite:///{file}") as store:
         search(store, name="plain", fidelities=LADDER[1:], budget={"trials": 40})
@@ -88,6 +120,7 @@ def reported_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
             final={"retrain": 3, "seeds": 2},
         )
         calibrate(store, "plain")
+        search_two_tasks(store)
         empty = helpers.plan(name="empty")
         helpers.start(empty, store)
     return file

@@ -52,7 +52,19 @@ def test_search_prints_progress_the_front_and_the_next_steps(
     assert "6 done of 6" in done.err
     assert "Pareto front of shapes: " in done.out
     assert "6 evaluated, 0 failed; the budget of trials is spent." in done.out
-    assert "hybridnas export shapes:" in done.out
+    commands = re.findall(r"^  (hybridnas .*?)  ", done.out, re.M)
+    assert [command.split()[1] for command in commands] == [
+        "report",
+        "pareto",
+        "export",
+        *(["ablate"] if "ablate" in done.out else []),
+        "dashboard",
+    ]
+    assert cli(*commands[0].split()[1:]).err == "written: shapes.html\n"
+    Path("shapes.html").unlink()
+    other = cli("search", "shapes.yaml", "--storage", "sqlite:///other.db")
+    assert f"{commands[0]} --storage sqlite:///other.db  " in other.out
+    Path("other.db").unlink()
     assert "is in the database already: go on with --resume" in cli.refused("search", "shapes.yaml")
     again = cli("search", "shapes", "--resume", "--set", "budget.trials=7")
     assert again.code == 0

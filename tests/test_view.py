@@ -14,6 +14,7 @@ from hybridnas.errors import ConfigError, StoreError
 from hybridnas.search import load_study
 from hybridnas.search.view import StudyView
 from hybridnas.store import SessionRecord, Store
+from hybridnas.store.engine import Database
 
 # Three results worked out by hand: the last is dominated by the second.
 METRICS: list[dict[str, float]] = [
@@ -49,6 +50,26 @@ def test_states_and_failures(view: StudyView, study_store: Store) -> None:
     assert live.counts() == {"ok": 3, "failed": 2, "running": 1, "queued": 1}
     assert live.failures() == {"out_of_memory": 1}
     assert [row.number for row in live.finished] == [0, 1, 2], "a missing number is no result"
+
+
+def test_reading_takes_as_many_transactions_whatever_the_number_of_trials(
+    study_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    real = Database.read
+
+    def counted(self: Database, work: Any) -> Any:
+        reads.append(str(work))
+        return real(self, work)
+
+    monkeypatch.setattr(Database, "read", counted)
+    numbers = []
+    for name, trials in (("few", 2), ("many", 20)):
+        drive(start(plan(name=name, space=LISTED, budget={"trials": trials}), study_store))
+        reads.clear()
+        assert len(StudyView(name, study_store).rows) == trials
+        numbers.append(len(reads))
+    assert numbers[0] == numbers[1]
 
 
 def test_rows_carry_their_architecture(view: StudyView, study_store: Store) -> None:

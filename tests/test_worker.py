@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import optuna
 import pytest
+import ray
 import search_helpers as helpers
 import torch
 
@@ -14,7 +16,7 @@ from hybridnas.evaluate import Outcome, evaluate
 from hybridnas.search import weights
 from hybridnas.search.patience import patiently
 from hybridnas.search.registration import register
-from hybridnas.search.worker import _record, as_evaluation, seldom
+from hybridnas.search.worker import _record, _where, as_evaluation, seldom
 from hybridnas.store import Store
 from hybridnas.train import EpochRecord
 
@@ -111,3 +113,20 @@ def test_somebody_elses_optuna_study_is_left_alone(study_store: Store) -> None:
     with pytest.raises(ConfigError, match="that hybridnas did not make"):
         helpers.start(plan, study_store)
     assert len(foreign.get_trials()) == 1
+
+
+@pytest.mark.parametrize(
+    ("gpus", "words"), [([], "node7"), (["3"], "node7, GPU 3"), (["0", "1"], "node7, GPU 0+1")]
+)
+def test_a_worker_says_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, gpus: list[str], words: str
+) -> None:
+    class Context:
+        def get_accelerator_ids(self) -> dict[str, list[str]]:
+            return {"GPU": gpus, "TPU": []}
+
+    monkeypatch.setattr(socket, "gethostname", lambda: "node7")
+    monkeypatch.setattr(ray, "get_runtime_context", Context)
+    _where.cache_clear()
+    assert _where() == words
+    _where.cache_clear()

@@ -1,4 +1,4 @@
-"""Points in a terminal: two by four dots a character (Unicode's braille patterns).
+"""Points in a terminal, one character each.
 
 No library: plotext was written anew between its versions 5 and 6, and this is all of it we need.
 """
@@ -11,17 +11,15 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-_BLANK = 0x2800
-_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # by row and column of a character
-
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Points of one look. style: rich's."""
+    """Points of one look: a character in a style of rich's."""
 
     points: Sequence[Point]
+    mark: str
     style: str
 
 
@@ -34,34 +32,32 @@ class Scale:
     words: Callable[[float], str]
     is_log: bool = False
 
-    def place(self, value: float, dots: int) -> int:
-        """Which of so many dots a figure falls on, the lowest first."""
+    def place(self, value: float, cells: int) -> int:
+        """In which of so many cells a figure falls, the lowest first."""
         turn = math.log if self.is_log else float
         low, high = turn(self.low), turn(self.high)
         share = (turn(value) - low) / (high - low) if high > low else 0.5
-        return round(share * (dots - 1))
+        return round(share * (cells - 1))
 
 
 def scatter(groups: Sequence[Group], x: Scale, y: Scale, width: int, height: int) -> list[Text]:
     """Lines of text: `height` of them for the points and one below, with both axes' ends.
 
-    width: characters for the points. Of points in one character the last group's look counts.
+    width: characters for the points. Of points in one place the last group's is seen.
     """
-    cells = [[(0, "")] * width for _ in range(height)]
+    cells = [[(" ", "")] * width for _ in range(height)]
     for group in groups:
         for across, up in group.points:
-            column = x.place(across, 2 * width)
-            row = 4 * height - 1 - y.place(up, 4 * height)
-            bits, _ = cells[row // 4][column // 2]
-            cells[row // 4][column // 2] = bits | _BITS[row % 4][column % 2], group.style
+            row = height - 1 - y.place(up, height)
+            cells[row][x.place(across, width)] = group.mark, group.style
     top, bottom = y.words(y.high), y.words(y.low)
     margin = max(len(top), len(bottom)) + 1
     lines = []
     for i, row_cells in enumerate(cells):
         name = {0: top, height - 1: bottom}.get(i, "")
         line = Text(f"{name:>{margin - 1}} ", style="dim")
-        for bits, style in row_cells:
-            line.append(chr(_BLANK + bits) if bits else " ", style=style)
+        for mark, style in row_cells:
+            line.append(mark, style=style)
         lines.append(line)
     low, high = x.words(x.low), x.words(x.high)
     room = max(1, width - len(low) - len(high))

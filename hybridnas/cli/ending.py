@@ -12,7 +12,7 @@ from ..store import redact
 from .common import DEFAULT_STORAGE
 from .summary import print_front
 
-_COMMAND = 52  # characters that a command takes before what it does is said
+_COMMAND = 58  # characters that a command takes before what it does is said
 
 
 def print_end(view: StudyView, reason: str, storage: str) -> None:

@@ -39,8 +39,8 @@ class FrontSoFar:
         sign = 1.0 if best(self._score) == "minimize" else -1.0
         on_front = non_dominated(points * np.array([1.0, sign]))
         groups = [
-            Group([*map(tuple, points[~on_front])], "bright_black"),
-            Group([*map(tuple, points[on_front])], "bold blue"),
+            Group([*map(tuple, points[~on_front])], "\N{MIDDLE DOT}", "dim"),
+            Group([*map(tuple, points[on_front])], "\N{BLACK CIRCLE}", "bold blue"),
         ]
         (least, lowest), (most, highest) = points.min(axis=0), points.max(axis=0)
         across = Scale(least, most, lambda v: objective_text(cost, v), is_log=True)

@@ -6,8 +6,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import optuna
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from ..errors import SpaceError
 from ..objectives import best, named, parted
@@ -93,6 +91,10 @@ def importances(losses: np.ndarray, choices: Choices) -> tuple[ImportanceFact, .
     """
     if len(losses) < FEWEST_TRIALS:
         return ()
+    # At first use: what these import draws random numbers while it is imported.
+    import optuna
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
     spaces = {
         gene: optuna.distributions.CategoricalDistribution(
             sorted({choice for choice in chosen if choice is not None})

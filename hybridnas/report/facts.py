@@ -64,15 +64,15 @@ class CandidateFact(Fact):
 class LeaderFact(Fact):
     """Who is best in the first score.
 
-    gap: to the best of the others, and its standard error; clear: it is more than twice that, None
-    where no error is known. thrifty: the cheapest member of the front that is within twice the
-    error; its part of the leader's cost.
+    gap: to the best of the others, and the half width of its 95 % interval; clear: it leaves out
+    0. None where no error is known. thrifty: the cheapest member of the front whose interval holds
+    0, and its part of the leader's cost.
     """
 
     trial: int
     runner_up: int | None
     gap: float | None
-    gap_error: float | None
+    half_width: float | None
     clear: bool | None
     thrifty: int | None
     thrifty_cost_share: float | None

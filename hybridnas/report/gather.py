@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import yaml
+from scipy.stats import t
 
 from .. import provenance
 from ..ablate import Ablation
@@ -20,6 +21,7 @@ from ..search.view import StudyView
 from ..space import SearchSpace
 from ..store import is_alive
 from .decisions import decision_facts, read_choices
+from .effects import CONFIDENCE
 from .facts import (
     BoundFact,
     CandidateFact,
@@ -41,8 +43,6 @@ from .records import (
 )
 from .results import error_of, member_fact, published, result_fact
 from .twins import twin_facts
-
-_CLEAR = 2.0  # standard errors
 
 
 def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts:
@@ -119,20 +119,18 @@ def _leader(view: StudyView, front: list[Row], cost: str) -> LeaderFact | None:
     if not best:
         return None
     first, score = best[0], view.study.measured
-    gap = gap_error = None
-    clear = None
+    gap = half = None
     if len(best) > 1:
         gap = abs(first.value(score) - best[1].value(score))
-        gap_error = _error_between(view, first, best[1])
-        clear = None if gap_error is None else gap > _CLEAR * gap_error
+        half = _half_width(view, first, best[1])
     thrifty = _thrifty(view, first, front, cost)
     own_cost, saved = first.known(cost), thrifty.known(cost) if thrifty else None
     return LeaderFact(
         trial=first.number,
         runner_up=best[1].number if len(best) > 1 else None,
         gap=gap,
-        gap_error=gap_error,
-        clear=clear,
+        half_width=half,
+        clear=None if gap is None or half is None else gap > half,
         thrifty=thrifty.number if thrifty else None,
         thrifty_cost_share=saved / own_cost if saved is not None and own_cost else None,
     )
@@ -142,17 +140,26 @@ def _thrifty(view: StudyView, best: Row, front: list[Row], cost: str) -> Row | N
     """The cheapest member that the scores do not tell apart from the best."""
     score = view.study.measured
     for row in sorted(front, key=lambda row: row.known(cost) or math.inf):
-        error = _error_between(view, best, row)
-        near = error is not None and abs(best.value(score) - row.value(score)) <= _CLEAR * error
+        half = _half_width(view, best, row)
+        near = half is not None and abs(best.value(score) - row.value(score)) <= half
         if near and row.number != best.number:
             return row
     return None
 
 
-def _error_between(view: StudyView, one: Row, other: Row) -> float | None:
-    """The standard error of the difference of two scores, taken as independent."""
-    errors = [error_of(row, view.study.measured, of_mean=True) for row in (one, other)]
-    return None if None in errors else math.hypot(*(error for error in errors if error is not None))
+def _half_width(view: StudyView, one: Row, other: Row) -> float | None:
+    """Of the 95 % interval of the difference of two scores, taken as independent: Welch's t
+    (Biometrika 34, 1947) over fresh seeds, the normal distribution for standard errors that came
+    with a score; None where nothing is known of a score's error."""
+    variances, spent = 0.0, 0.0
+    for row in (one, other):
+        error = error_of(row, view.study.measured, of_mean=True)
+        if error is None:
+            return None
+        variances += error**2
+        spent += error**4 / (row.seeds - 1) if row.seeds > 1 else 0.0
+    freedom = variances**2 / spent if spent else math.inf
+    return float(t.isf((1 - CONFIDENCE) / 2, freedom)) * math.sqrt(variances)
 
 
 def _candidates(view: StudyView, front: list[Row], cost: str) -> tuple[CandidateFact, ...]:
@@ -185,7 +192,9 @@ def _moments(view: StudyView) -> tuple[MomentFact, ...]:
 
 def _decisions(view: StudyView, space: SearchSpace) -> tuple[DecisionFacts, ...]:
     """By the search's own scores: those of a retraining are fewer, and less noisy."""
-    own, choices = read_choices(space, [replace(row, fresh=()) for row in view.finished])
+    # A copy would read its architecture once more.
+    searched = [replace(row, fresh=()) if row.fresh else row for row in view.finished]
+    own, choices = read_choices(space, searched)
     if not own:
         return ()
     scores = [name for name in view.objectives if not is_cost(name)]

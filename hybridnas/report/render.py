@@ -23,6 +23,7 @@ from .charts import (
     mixer_map,
 )
 from .decisions import FEWEST_TRIALS
+from .effects import CONFIDENCE
 from .facts import DecisionFacts, ReportFacts
 
 _MOST_IMPORTANT = 6  # decisions whose effects are drawn, besides those about mixers
@@ -111,6 +112,7 @@ def _render(
         commands=_commands(facts),
         ENDED=ENDED,
         fewest_trials=FEWEST_TRIALS,
+        confidence=CONFIDENCE,
         **more,
     )
 
