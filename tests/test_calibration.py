@@ -25,6 +25,7 @@ from search_helpers import FAILED, Notes, protocol
 
 from hybridnas.config import Fidelity
 from hybridnas.cost import cost
+from hybridnas.dashboard.artifacts import TrialFiles
 from hybridnas.errors import ConfigError
 from hybridnas.search.calibration import Calibration, Setting
 from hybridnas.search.view import StudyView
@@ -48,6 +49,23 @@ def test_every_architecture_is_trained_at_both_fidelities(store: Store) -> None:
     }
     assert len(found) == len(notes.results) == 36
     assert [c.number for c in found] == list(range(36))
+
+
+def test_shares_of_the_study_do_not_hinder_a_longer_judge() -> None:
+    judge = LONG.model_copy(update={"epochs": 9})
+    plan = calibration_plan(Setting(8, 1, LONG, judge), halving={"shares": [0.5, 0.5]})
+    assert plan.study.fidelities == (SHORT, LONG, judge)
+
+
+def test_its_trials_are_shown_after_another_one_with_fewer_rungs(store: Store) -> None:
+    """The study is put anew each time; what was trained at a rung that it had then stays."""
+    longer = LONG.model_copy(update={"epochs": 9})
+    for setting in (Setting(8, 1, LONG, longer), Setting(8, 1, SHORT, LONG)):
+        plan = calibration_plan(setting)
+        store.put_study(plan.study.name, plan.config)
+        drive(work(Calibration(plan, store, setting)))
+    with TrialFiles(store, {1: plan.study.name}).open_reader("1-0-1") as picture:
+        assert "9 epochs at 32 px" in picture.read().decode()
 
 
 def test_the_answer_against_scipy(store: Store) -> None:

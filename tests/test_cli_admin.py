@@ -151,6 +151,8 @@ def test_dashboard_says_where_it_is(populated: Cli, monkeypatch: pytest.MonkeyPa
         assert found, shown
         tokens.add(found[1])
     assert len(tokens) == 2
+    empty = populated("dashboard", "--port", "0", "--host", "0.0.0.0", "--token", "").err
+    assert re.search(r"\?token=[\w-]{32}  ", empty), "an empty one is none"
     monkeypatch.setenv("HYBRIDNAS_DASHBOARD_TOKEN", "open sesame")
     assert "/dashboard/?token=open%20sesame  (" in populated("dashboard", "--port", "0").err
 

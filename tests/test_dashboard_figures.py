@@ -86,7 +86,7 @@ def test_published_architectures_go_by_their_names(
     others = [row for row in figured_view.judged if row not in figured_view.front()][:1]
     names = {member.architecture.digest: "a_net"}
     names |= {row.architecture.digest: "b_net" for row in others}
-    monkeypatch.setattr(figures, "_PUBLISHED", names)
+    monkeypatch.setattr(figures, "PUBLISHED", names)
     made = figures.front(figured_view)
     assert made is not None
     assert set(trace(made, "published")["text"]) == set(names.values())

@@ -47,6 +47,12 @@ def test_a_wrong_token_is_refused(token: str) -> None:
     assert ask(guard, "/dashboard/", HTTP_COOKIE=f"hybridnas_80={token}").status == 401
 
 
+def test_an_empty_token_lets_nobody_in() -> None:
+    guard = Guard(page, "")
+    assert ask(guard, "/api/studies", HTTP_AUTHORIZATION="Bearer ").status == 401
+    assert ask(guard, "/api/studies", HTTP_COOKIE="hybridnas_80=").status == 401
+
+
 def test_programs_bring_the_token_in_a_header() -> None:
     assert ask(Guard(page, "abc"), "/api/studies", HTTP_AUTHORIZATION="Bearer abc").status == 200
     assert ask(Guard(page, "abc"), "/api/studies", HTTP_COOKIE=';;=;a="').status == 401

@@ -28,7 +28,7 @@ def test_a_renamed_study_is_the_same(url: str) -> None:
         store.begin_calibration("shapes", digest, digest, {})
         before, mine, theirs = rows(store), essence(store, "shapes"), of_optuna(store, "shapes")
         other = essence(store, "second")
-        store.rename_study("shapes", "forms")
+        store.rename_studies({"shapes": "forms"})
         assert store.study_names() == ["forms", "second"], "as old as it was"
         assert store.study_config("forms") == {**plan(**WIDE).config, "name": "forms"}
         assert (essence(store, "forms"), of_optuna(store, "forms")) == (mine, theirs)
@@ -40,15 +40,25 @@ def test_a_renamed_study_is_the_same(url: str) -> None:
         assert [c.number for c in drive(more)] == [5, 6], "it goes on"
 
 
+def test_all_are_renamed_or_none(url: str) -> None:
+    with Store.open(url) as store:
+        fill(store)
+        with pytest.raises(StoreError, match="no study 'x'"):
+            store.rename_studies({"shapes": "forms", "x": "y"})
+        assert store.study_names() == ["shapes", "second"]
+        store.rename_studies({"shapes": "forms", "second": "third"})
+        assert store.study_names() == ["forms", "third"]
+
+
 def test_a_name_that_is_taken_is_refused(url: str) -> None:
     with Store.open(url) as store:
         fill(store)
         optuna.create_study(study_name="else", storage=store.optuna_storage())
         for taken in ("second", "shapes", "else"):
             with pytest.raises(StoreError, match=f"^there is a study '{taken}' already$"):
-                store.rename_study("shapes", taken)
+                store.rename_studies({"shapes": taken})
         with pytest.raises(StoreError, match="no study 'x' in the database; it holds: shapes, sec"):
-            store.rename_study("x", "y")
+            store.rename_studies({"x": "y"})
 
 
 def test_a_deleted_study_takes_only_its_own_along(url: str) -> None:
@@ -94,7 +104,7 @@ def test_what_is_searched_stays(url: str) -> None:
         session = store.begin_session("shapes")
         before = essence(store, "shapes")
         for work in (
-            lambda: store.rename_study("shapes", "x"),
+            lambda: store.rename_studies({"shapes": "x"}),
             lambda: store.delete_study("shapes"),
         ):
             with pytest.raises(
@@ -136,4 +146,17 @@ def test_the_commands_ask_first(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_p
     assert cli.json("db", "info")["studies"] == ["second"]
     assert asked_for[1] == f"Rename study shapes of sqlite:///{DATABASE} to forms?"
     assert asked_for[2].startswith(f"Delete study forms of sqlite:///{DATABASE}? It has 5 trials;")
-    cli.shown("db", "delete", "second", "--yes")
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        for name in ("second.calibration", "second.twins-3", "second.v2"):
+            store.put_study(name, {"name": name})
+    shown = cli.shown("db", "rename", "second", "first", "--yes")
+    assert shown.splitlines() == [
+        f"second{end} is first{end} now" for end in ("", ".calibration", ".twins-3")
+    ]
+    assert cli.json("db", "info")["studies"] == [
+        "first",
+        *(f"first{e}" for e in (".calibration", ".twins-3")),
+        "second.v2",
+    ]
+    shown = cli.shown("db", "delete", "first", "--yes")
+    assert "studies that stay: first.calibration, first.twins-3" in shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -114,14 +115,20 @@ def rename(
 ) -> None:
     """Give a study another name, on the dashboard too. Its weights stay where they are.
 
+    The studies of its calibration and its twin tests are renamed with it.
+
     Example: `hybridnas db rename shapes shapes_v1`
     """
-    _check_name(new, "NEW")
     with Store.open(storage, create=False) as store:
         store.study_contents(study)  # refuses one that is not there
-        _ask(f"Rename study {study} of {redact(storage)} to {new}?", yes)
-        store.rename_study(study, new)
-    typer.echo(f"{study} is {new} now")
+        beside = _beside(study, store.study_names())
+        names = {old: new + old.removeprefix(study) for old in (study, *beside)}
+        for name in names.values():
+            _check_name(name, "NEW")
+        also = f" (and {', '.join(beside)} likewise)" if beside else ""
+        _ask(f"Rename study {study} of {redact(storage)} to {new}{also}?", yes)
+        store.rename_studies(names)
+    typer.echo("\n".join(f"{old} is {name} now" for old, name in names.items()))
 
 
 @db.command("delete")
@@ -139,7 +146,8 @@ def delete(
 ) -> None:
     """Delete a study: its trials, and the evaluations and weights that no other study has.
 
-    There is no way back. Says what there is, and asks.
+    There is no way back. Says what there is, and asks. Its calibration and its twin tests are
+    studies of their own, and stay.
 
     Example: `hybridnas db delete shapes_v1 --keep-evaluations`
     """
@@ -153,10 +161,21 @@ def delete(
         )
         _ask(f"Delete study {study} of {redact(storage)}? It has {facts}.", yes)
         gone = store.delete_study(study, keep_evaluations=keep_evaluations)
+        beside = _beside(study, store.study_names())
     left = remove_files(gone.weights)
     typer.echo(f"{study} is deleted: {facts}")
+    if beside:
+        typer.echo(f"studies that stay: {', '.join(beside)}")
     for words in left:
         typer.echo(f"weights {words}", err=True)
+
+
+def _beside(study: str, names: Iterable[str]) -> list[str]:
+    """The studies that a study's calibration and twin tests were trained under."""
+    from ..ablate.setup import SUFFIX as TWINS
+    from ..search.calibration import SUFFIX as CALIBRATION
+
+    return [n for n in names if n == study + CALIBRATION or n.startswith(study + TWINS)]
 
 
 def _ask(question: str, yes: bool) -> None:

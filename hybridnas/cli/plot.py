@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..counting import pixels
 from ..errors import ConfigError
-from ..objectives import STANDARD_ERRORS, is_cost
+from ..objectives import STANDARD_ERRORS, best, is_cost
 from ..pictures.palette import DOMINATED, FRONT, INFEASIBLE, REFERENCE
 from ..reference import PUBLISHED
 from ..search.plan import counted_size
@@ -96,11 +96,13 @@ def _draw_results(axes: Axes, view: StudyView, cost: str, score: str) -> None:
 
 
 def _draw_members(axes: Axes, view: StudyView, cost: str, score: str) -> None:
-    front = view.front()
+    front = sorted(view.front(), key=lambda row: row.value(cost))
     xs, ys = [row.value(cost) for row in front], [row.value(score) for row in front]
     error = STANDARD_ERRORS.get(score, "")
     errors = [r.spread(score) or r.metrics.get(error) or 0.0 for r in front]
-    look: dict[str, Any] = {"fmt": "o-", "c": FRONT, "capsize": 2, "drawstyle": "steps-post"}
+    # A member attains its score from its own place on where x is to be low, else up to it.
+    steps = "steps-post" if best(cost) == "minimize" else "steps-pre"
+    look: dict[str, Any] = {"fmt": "o-", "c": FRONT, "capsize": 2, "drawstyle": steps}
     axes.errorbar(xs, ys, yerr=errors, label="front", **look)
     for row, x, y in zip(front, xs, ys, strict=True):
         axes.annotate(row.architecture.short, (x, y), (4, -10), textcoords="offset points", size=7)

@@ -187,8 +187,8 @@ def dashboard(
     """
     from ..dashboard import make_dashboard
 
-    if token is None and not is_loopback(host):
-        token = secrets.token_urlsafe(24)
+    if not token:
+        token = None if is_loopback(host) else secrets.token_urlsafe(24)
     with (
         Store.open(storage, create=False) as store,
         make_dashboard(store, host, port, token) as server,

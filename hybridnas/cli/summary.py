@@ -253,8 +253,9 @@ def _running(view: StudyView) -> str:
     for row in view.rows:
         open_runs = [run for run in row.runs if run.evaluation is None]
         if row.state == "running":
-            at = "" if simple or not open_runs else f" ({run_words(view.study, open_runs[-1])})"
-            words.append(f"{row.number}{at}")
+            last = open_runs[-1] if open_runs and not simple else None
+            at = last and run_words(last, view.protocols[last.protocol_digest].fidelity)
+            words.append(f"{row.number} ({at})" if at else f"{row.number}")
     return f"{'trial' if len(words) == 1 else 'trials'} {', '.join(words)}" if words else "none"
 
 

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from optuna.artifacts.exceptions import ArtifactNotFound
 
 from ..architecture import Architecture
-from ..config import Protocol, Study, parse_study
+from ..config import Fidelity, Protocol, Study, parse_study
 from ..objectives import is_cost, parted
 from ..pictures import draw
 from ..pictures.curves import Curve, draw_curves
@@ -76,30 +76,31 @@ class TrialFiles:
 
     def _made(self, file: str, study: Study, record: TrialRecord) -> str:
         if file == "training.svg":
-            return _training(study, record)
+            return self._training(study, record)
         text = self._store.architecture_json(record.architecture_digest)
-        own = next(run.protocol_digest for run in record.runs if not run.task)
-        protocol = self._store.protocol_json(own)
+        own = next(run for run in record.runs if not run.task)
         assert text is not None, "a trial's architecture is put before the trial"
-        assert protocol is not None, "a trial's protocol is put before the trial"
         architecture = Architecture.from_json(text)
-        num_classes = len(Protocol.from_json(protocol).class_names)
+        num_classes = len(self._protocol(own).class_names)
         if file == "stages.csv":
             return stages_csv(study, architecture, num_classes)
         known = counted_cost(study, architecture, num_classes)
         return draw(architecture, known, f"{study.name}:{record.number}")
 
+    def _training(self, study: Study, record: TrialRecord) -> str:
+        curves = [_curve(study, run, self._protocol(run).fidelity) for run in record.runs]
+        failed = (run.evaluation.message for run in record.runs if run.evaluation)
+        words = next((message for message in failed if message), "")
+        return draw_curves(f"Trainings of {study.name}:{record.number}", curves, words)
 
-def _training(study: Study, record: TrialRecord) -> str:
-    curves = [_curve(study, run) for run in record.runs]
-    failed = (run.evaluation.message for run in record.runs if run.evaluation)
-    words = next((message for message in failed if message), "")
-    return draw_curves(f"Trainings of {study.name}:{record.number}", curves, words)
+    def _protocol(self, run: RunRecord) -> Protocol:
+        text = self._store.protocol_json(run.protocol_digest)
+        assert text is not None, "a run's protocol is put before the run"
+        return Protocol.from_json(text)
 
 
-def _curve(study: Study, run: RunRecord) -> Curve:
-    fidelity = study.tasks[run.task].fidelities[run.rung]
-    name = run_words(study, run)
+def _curve(study: Study, run: RunRecord, fidelity: Fidelity) -> Curve:
+    name = run_words(run, fidelity)
     epochs: list[Any] = [] if run.evaluation is None else [*run.evaluation.curve]
     total = max((int(epoch.get("num_epochs") or 1) for epoch in epochs), default=fidelity.epochs)
     return Curve(name, _outcome(study, run), [epoch.get("loss") for epoch in epochs], total)

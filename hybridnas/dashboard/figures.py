@@ -60,11 +60,12 @@ def front(view: StudyView) -> Figure | None:
         traces.append(published)
     traces.append(_front_trace(view, members, cost))
     of = f"{len(view.retrained)} retrained" if view.retrained else f"{len(view.finished)} results"
+    scale: Figure = {"type": "log", "dtick": "D2"} if is_cost(cost) else {"type": "linear"}
     return {
         "data": [trace for trace in traces if trace["x"]],
         "layout": _layout(
             f"Pareto front: {len(members)} of {of}",
-            xaxis={"title": {"text": axis_words(view, cost)}, "type": "log", "dtick": "D2"},
+            xaxis={"title": {"text": axis_words(view, cost)}, **scale},
             yaxis={"title": {"text": score}},
         ),
     }
@@ -92,6 +93,7 @@ def _points(
 
 def _front_trace(view: StudyView, members: Sequence[Row], cost: str) -> Figure:
     score = view.study.measured
+    members = sorted(members, key=lambda row: row.value(cost))  # whatever the front goes by
     trace = _points(view, members, cost, "front", FRONT, "circle", 9)
     errors = [row.spread(score) or _standard_error(row, score) for row in members]
     joined = len(view.objectives) == 2  # with three a front is no line

@@ -42,7 +42,8 @@ class Guard:
         return self._app(environ, start)
 
     def _is_right(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), (self._token or "").encode())
+        # An empty one is nobody's: it would be brought by whoever has none.
+        return bool(given) and hmac.compare_digest(given.encode(), (self._token or "").encode())
 
     def _carried(self, environ: WSGIEnvironment) -> list[str]:
         """Tokens that a request brings in its headers."""

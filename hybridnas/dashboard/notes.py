@@ -120,7 +120,11 @@ def _runs(view: StudyView, row: Row) -> tuple[list[str], list[list[str]]]:
         ended = run.evaluation
         state = "has not ended" if ended is None else ended.reason or ended.status
         rows.append(
-            [run_words(view.study, run), *scores, state + (", reused" if run.reused else "")]
+            [
+                run_words(run, view.protocols[run.protocol_digest].fidelity),
+                *scores,
+                state + (", reused" if run.reused else ""),
+            ]
         )
     return ["training", *names, "outcome"], rows
 

@@ -81,7 +81,8 @@ def _front(
         if steps:
             steps.append((x, steps[-1][1]))
         steps.append((x, y))
-    if len(facts.objectives) == 2 and len(steps) > 1:  # with three a front is no line
+    # With three objectives a front is no line, nor over what is none of the two.
+    if len(facts.objectives) == 2 and facts.cost in facts.objectives and len(steps) > 1:
         drawing.path(steps, colour=FRONT)
     for candidate in front:
         value, error = candidate.scores[score], errors[candidate.trial]

@@ -55,6 +55,7 @@ def calibration_study(study: Study, setting: Setting) -> Study:
             "name": name + SUFFIX,
             "description": f"calibration of {name}",
             "fidelities": rungs if setting.judge in rungs else (*rungs, setting.judge),
+            "halving": {},
             "budget": {"trials": 2 * setting.archs * setting.seeds},
             "references": (),
         }

@@ -118,6 +118,10 @@ def _notes(views: Sequence[StudyView]) -> list[str]:
 
 
 def _trainings_of(view: StudyView) -> list[str]:
-    """Digests of the protocols that scores at the top rung are of, whatever their seeds."""
-    protocols = (view.protocols[digest] for digest in view.top_protocols)
+    """Digests of the protocols that scores at the top rung are of, on all tasks, whatever their
+    seeds."""
+    top = len(view.study.fidelities) - 1
+    runs = (run for row in view.rows for run in row.runs)
+    others = {run.protocol_digest for run in runs if run.task and run.rung == top}
+    protocols = (view.protocols[digest] for digest in view.top_protocols | others)
     return sorted({protocol.seedless().digest for protocol in protocols})

@@ -160,8 +160,8 @@ class SearchCore:
     def _take_up(self, trials: Sequence[tuple[int, list[RunRecord] | None]]) -> None:
         """What an earlier run left: results that it missed are told, the rest is to be queued."""
         left = [(number, runs) for number, runs in trials if runs is not None]
-        at_their_first = sum(not runs or runs[0].rung == 0 for _, runs in left)
-        self.observer.began(len(trials) - at_their_first)
+        first_is_left = sum(self._standing.is_first(runs) for _, runs in left)
+        self.observer.began(len(trials) - first_is_left)
         for number, runs in left:
             place: Place | None = self._first
             for run in runs:

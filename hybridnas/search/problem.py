@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..config import Bound, Budget, Final, Sampler
@@ -80,16 +80,15 @@ class Problem:
     @property
     def figures(self) -> list[str]:
         """All that must have been measured: objectives, and what soft bounds are on."""
-        return self.measured + [name for name in self.soft if name not in self.objectives]
+        return figures(self.objectives, self.soft)
 
     def figures_of(self, task: str) -> list[str]:
         """Of these, what an evaluation on a task must have measured, as it calls them."""
-        return [own for whose, own in map(parted, self.figures) if whose == task]
+        return figures_of(self.figures, task)
 
     def is_scored(self, task: str, evaluation: Evaluation) -> bool:
         """Whether an evaluation on a task ended well and has a number for all that it must."""
-        numbers = map(evaluation.figure, self.figures_of(task))
-        return evaluation.status == "ok" and None not in numbers
+        return is_scored(evaluation, self.figures_of(task))
 
     def values(self, found: Evaluations, costs: Costs) -> tuple[float, ...] | None:
         """The objectives' values, of evaluations and of the costs; None where one has no number,
@@ -135,6 +134,22 @@ class Problem:
     def size(self, costs: Costs) -> float:
         """What small and large mean: MACs where they are known, else the first cost that is."""
         return float(costs.get("macs", next(iter(costs.values()), 0.0)))
+
+
+def figures(objectives: Iterable[str], soft: Iterable[str]) -> list[str]:
+    """All that must have been measured: objectives, and what soft bounds are on."""
+    measured = [name for name in objectives if not is_cost(name)]
+    return [*dict.fromkeys((*measured, *soft))]
+
+
+def figures_of(names: Iterable[str], task: str) -> list[str]:
+    """Of these, what an evaluation on a task must have measured, as it calls them."""
+    return [own for whose, own in map(parted, names) if whose == task]
+
+
+def is_scored(evaluation: Evaluation, own: Iterable[str]) -> bool:
+    """Whether an evaluation ended well and has a number for all of its own figures."""
+    return evaluation.status == "ok" and None not in map(evaluation.figure, own)
 
 
 def figure_of(found: Evaluations, name: str) -> float | None:

@@ -57,6 +57,8 @@ def _check_same(plan: Plan, known: Mapping[str, Any], store: Store) -> None:
     changed = sorted(key for key in now.keys() - _FREE - {"task"} if now[key] != then[key])
     if list(now["objectives"]) != list(then["objectives"]):
         changed = sorted({*changed, "objectives"})  # their order is that of the stored values
+    if list(now["also"]) != list(then["also"]):
+        changed = sorted({*changed, "also"})  # a trial between two tasks goes on in their order
     if changed:
         raise ConfigError(
             f"study {plan.study.name!r} cannot be resumed with another {', '.join(changed)}: its "

@@ -1,5 +1,5 @@
-"""Which candidates keep their weights: the front's members, the best few, and who is to be trained
-again before the front is declared."""
+"""Which candidates keep their weights: the front's members, the best few, who is to be trained
+again before the front is declared, and whose trial has not ended."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def prune_weights(study: str, store: Store, folder: str) -> None:
     """Deletes the weights in the study's folder but those that are kept."""
     view = StudyView(study, store)
     finalists = (row for row in view.rows if row.number in view.finalists)
-    rows = (*view.front(), *view.best(view.study.keep_weights), *finalists)
+    # Between two tasks: the last one may bring it onto the front.
+    going_on = (row for row in view.rows if row.state in ("queued", "running"))
+    rows = (*view.front(), *view.best(view.study.keep_weights), *finalists, *going_on)
     kept = {row.evaluation.id for row in rows if row.evaluation is not None}
     for evaluation in (run.evaluation for row in view.rows for run in row.runs):
         if evaluation is None or evaluation.weights is None or evaluation.id in kept:

@@ -11,7 +11,10 @@ from statistics import fmean, stdev
 from ..architecture import Architecture
 from ..config import Bound
 from ..store import Evaluation, RunRecord
-from .problem import Evaluations, figure_of
+from .problem import Evaluations, figure_of, is_scored
+
+Figures = Mapping[str, Sequence[str]]
+"""By a study's tasks what an evaluation on them must have measured, as it calls it."""
 
 STATES = ("ok", "failed", "queued", "running", "waiting", "pruned")
 
@@ -108,14 +111,14 @@ def latest(runs: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def state_of(
-    runs: Sequence[RunRecord], top: int, num_tasks: int, word: str | None, live: bool
+    runs: Sequence[RunRecord], top: int, figures: Figures, word: str | None, live: bool
 ) -> str:
     """A trial's state by its runs. word: what the search said of it; live: whether it runs."""
     runs = latest(runs)
-    ended = [run.evaluation for run in runs if run.evaluation is not None]
-    if any(evaluation.status == "failed" for evaluation in ended):
+    ended = {run.task: run.evaluation for run in runs if run.evaluation is not None}
+    if not all(is_scored(evaluation, figures[task]) for task, evaluation in ended.items()):
         return "failed"
-    if len(ended) < num_tasks:
+    if len(ended) < len(figures):
         return "running" if live and word != "waiting" else "queued"
     if runs[0].rung == top:
         return "ok"

@@ -5,7 +5,7 @@ In memory only. After a resume it is told again what the database holds of every
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from optuna.trial import FrozenTrial
@@ -66,6 +66,14 @@ class Standing:
         it ended badly."""
         good = run.evaluation and self._problem.is_scored(run.task, run.evaluation)
         return run.task == self._problem.tasks[-1] or not good
+
+    def is_first(self, left: Sequence[RunRecord]) -> bool:
+        """Whether of what an earlier run left of a trial (`untold`) its very first run is still to
+        be told of; that on another task was told when the next one was to begin."""
+        if not left:
+            return True
+        first, at_first = left[0], Place(task=self._problem.tasks[0])
+        return first.place == at_first and (first.evaluation is None or self.is_last(first))
 
     def next_place(self, number: int, rung: int, repeat: int) -> Place | None:
         """Of a rung and repeat the first task that a trial was not evaluated on; None: on all."""

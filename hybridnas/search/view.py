@@ -26,7 +26,8 @@ from ..store import (
 )
 from .attributes import gpu_seconds
 from .finals import finalists
-from .rows import Row, latest, state_of
+from .problem import Evaluations, figures, figures_of, is_scored
+from .rows import Figures, Row, latest, state_of
 from .volume import reference_point, volume
 
 
@@ -52,14 +53,19 @@ class StudyView:
                 assert text is not None, "a run's protocol is put before the run"
                 self.protocols[protocol] = Protocol.from_json(text)
             json = json_of[record.architecture_digest]
-            self.rows.append(_row(record, json, top, len(self.study.tasks), live))
+            self.rows.append(_row(record, json, top, self._figures, live))
         self.finalists: set[int] = set()  # who is to be trained again, as it stands
         self.retrained = self._retrain()
         self.calibrations = _calibrations(store, self.top_protocols)
 
+    @cached_property
+    def _figures(self) -> Figures:
+        names = figures(self.objectives, self.study.soft())
+        return {task: figures_of(names, task) for task in self.study.tasks}
+
     @property
     def top_protocols(self) -> set[str]:
-        """Digests of the protocols of trials at the study's top fidelity."""
+        """Digests of the protocols of trials at the top fidelity of the study's own task."""
         top = self.study.fidelity
         return {digest for digest, known in self.protocols.items() if known.fidelity == top}
 
@@ -107,11 +113,11 @@ class StudyView:
         completed = dict(zip(numbers, self.losses(kept, ordered), strict=True))
         self.finalists = set(finalists(completed, final.retrain))
         chosen = [row for row in self.finished if row.number in self.finalists]
-        fresh = {row.number: _fresh(row.runs, len(self.study.tasks)) for row in chosen}
+        fresh = {row.number: _fresh(row.runs, self._figures) for row in chosen}
         if not all(fresh.values()):
             return []
         good = {
-            number: [each for each in ended if all(e.status == "ok" for e in each.values())]
+            number: [each for each in ended if _is_whole(each, self._figures)]
             for number, ended in fresh.items()
         }
         self.rows = [replace(row, fresh=good.get(row.number, ())) for row in self.rows]
@@ -254,7 +260,7 @@ def _calibrations(store: Store, digests: set[str]) -> list[CalibrationRecord]:
     return sorted(found.values(), key=lambda record: record.id)
 
 
-def _fresh(runs: Sequence[RunRecord], num_tasks: int) -> list[dict[str, Evaluation]]:
+def _fresh(runs: Sequence[RunRecord], figures: Figures) -> list[dict[str, Evaluation]]:
     """The final retrainings of a trial, each by task, that have ended: on all tasks, or badly."""
     found: dict[int, dict[str, Evaluation]] = {}
     for run in runs:
@@ -263,16 +269,21 @@ def _fresh(runs: Sequence[RunRecord], num_tasks: int) -> list[dict[str, Evaluati
     return [
         each
         for each in found.values()
-        if len(each) == num_tasks or any(e.status == "failed" for e in each.values())
+        if len(each) == len(figures)
+        or not all(is_scored(evaluation, figures[task]) for task, evaluation in each.items())
     ]
 
 
-def _row(record: TrialRecord, json: str, top: int, num_tasks: int, live: bool) -> Row:
+def _is_whole(found: Evaluations, figures: Figures) -> bool:
+    return all(task in found and is_scored(found[task], own) for task, own in figures.items())
+
+
+def _row(record: TrialRecord, json: str, top: int, figures: Figures, live: bool) -> Row:
     return Row(
         record.number,
         record.architecture_digest,
         json,
-        state_of(record.runs, top, num_tasks, record.reason, live),
+        state_of(record.runs, top, figures, record.reason, live),
         {run.task: run.evaluation for run in latest(record.runs) if run.evaluation},
         record.runs,
         record.costs,

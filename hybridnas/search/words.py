@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..config import Bound, Fidelity, Study
+from ..config import Bound, Fidelity
 from ..counting import in_units
 from ..objectives import parted
 from ..store import RunRecord
@@ -51,8 +51,7 @@ def fidelity_words(fidelity: Fidelity) -> str:
     return f"{length} at {fidelity.resolution} px{share}"
 
 
-def run_words(study: Study, run: RunRecord) -> str:
-    """`ade20k, 16,000 iterations at 512 px, seed 2`."""
-    fidelity = fidelity_words(study.tasks[run.task].fidelities[run.rung])
+def run_words(run: RunRecord, fidelity: Fidelity) -> str:
+    """`ade20k, 16,000 iterations at 512 px, seed 2`. fidelity: of the run's protocol."""
     seed = f"seed {run.repeat}" if run.repeat else ""
-    return ", ".join(filter(None, (run.task, fidelity, seed)))
+    return ", ".join(filter(None, (run.task, fidelity_words(fidelity), seed)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import delete, func, insert, select, update
@@ -25,6 +25,11 @@ from .studies import study_names
 
 _OWNED = (SessionRow, FrontRow, CalibrationRow)  # nothing refers to their rows
 _CHUNK = 500
+
+
+def rename_all(session: Session, names: Mapping[str, str]) -> None:
+    for name, new in names.items():
+        rename(session, name, new)
 
 
 def rename(session: Session, name: str, new: str) -> None:

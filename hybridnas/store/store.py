@@ -128,15 +128,16 @@ class Store(TrialMethods):
             )
         )
 
-    def rename_study(self, name: str, new: str) -> None:
-        """Gives a study another name, in Optuna's tables too; weights stay where they are.
+    def rename_studies(self, names: Mapping[str, str]) -> None:
+        """Gives studies other names, all or none, in Optuna's tables too; weights stay where they
+        are. names: new ones by old ones.
 
         Raises StoreError for an unknown study, one that is searched now, and a name that is taken.
         """
         from . import housekeeping
 
         self.optuna_storage()  # makes its tables
-        self._database.write(partial(housekeeping.rename, name=name, new=new))
+        self._database.write(partial(housekeeping.rename_all, names=names))
 
     def study_contents(self, name: str) -> StudyContents:
         """What `delete_study` would delete. Raises StoreError for an unknown study."""
