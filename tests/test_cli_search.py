@@ -55,8 +55,8 @@ def test_search_prints_progress_the_front_and_the_next_steps(
     commands = re.findall(r"^  (hybridnas .*?)  ", done.out, re.M)
     assert [command.split()[1] for command in commands] == [
         "report",
-        "pareto",
         "export",
+        "pareto",
         *(["ablate"] if "ablate" in done.out else []),
         "dashboard",
     ]
@@ -69,6 +69,11 @@ def test_search_prints_progress_the_front_and_the_next_steps(
     again = cli("search", "shapes", "--resume", "--set", "budget.trials=7")
     assert again.code == 0
     assert "6 trials were done before of 7" in again.err
+    assert "a new one begins" not in again.err
+    mistaken = cli("search", "shapes.yaml", "--resume", "--set", "name=forms")
+    assert mistaken.err.startswith(
+        "sqlite:///hybridnas.db has no study 'forms' yet: a new one begi"
+    )
 
 
 def test_search_as_json(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,6 +84,7 @@ def test_the_front_grows_as_a_brute_force_says(two: tuple[StudyView, StudyView])
         seen = np.array([[r.value("top1"), r.value("macs")] for r in rows[:number]]) * signs
         assert moment.hypervolume == pytest.approx(hypervolume(seen, edge) / point["macs"])
     assert [m.trainings for m in moments] == list(range(1, len(rows) + 1))
+    assert [m.results for m in moments] == [m.trainings for m in moments]
     assert moments[-1].hypervolume == pytest.approx(volume(view.losses(), point))
 
 
@@ -99,6 +100,7 @@ def test_pauses_and_reused_trainings_cost_nothing(study_store: Store) -> None:
         (4, 1),
         (5, 2),
     ]
+    assert [m.results for m in moments] == [1, 2, 3, 4, 5, 6]
     assert [m.gpu_hours for m in moments[-2:]] == pytest.approx([30 / 3600, 60 / 3600])
     (known,) = view.sessions
     length = known.duration_s / 3600
@@ -151,7 +153,7 @@ def test_side_by_side(two: tuple[StudyView, StudyView]) -> None:
     assert found.common == 4
     assert both.volumes == [first.volume.value, second.volume.value]
     assert both.volume.low <= both.volume.value <= both.volume.high
-    after = max(m.hypervolume for m in second.moments[0] if m.trainings <= 4)
+    after = max(m.hypervolume for m in second.moments[0] if m.results <= 4)
     assert second.volume_after(4).value == pytest.approx(after)
     assert first.volume_after(4).value == pytest.approx(first.volume.value)
     every = np.concatenate([v.losses(names=few.objectives) for v in (few, many, few, many)])

@@ -38,7 +38,7 @@ Plot = Annotated[
     typer.Option(metavar="FILE", help="Attainment and hypervolume over time (.svg, .png, .pdf)."),
 ]
 Over = Annotated[
-    Literal["trainings", "hours", "gpu_hours"],
+    Literal["results", "trainings", "hours", "gpu_hours"],
     typer.Option(help="What hypervolume is drawn over."),
 ]
 
@@ -52,14 +52,15 @@ def compare_studies(
     storage: Storage = DEFAULT_STORAGE,
     reference: Reference = None,
     plot: Plot = None,
-    over: Over = "trainings",
+    over: Over = "results",
     as_json: AsJson = False,
 ) -> None:
     """Put the fronts of studies side by side: hypervolume with a common reference point.
 
     Hypervolume is a share of the box between the reference point and the best there can be. Beside
-    the fronts as they are it is given after as many trainings as each study has, since a front
-    grows with what was spent; several studies in a row give their mean and its 95 % interval.
+    the fronts as they are it is given after as many results as each study has, trained or known
+    before, since a front grows with what was seen; several studies in a row give their mean and
+    its 95 % interval.
 
     Examples: `hybridnas compare before after`; `hybridnas compare 'ehvi-*' 'random-*' --plot
     samplers.svg`
@@ -100,7 +101,7 @@ def _point(words: list[str], view: StudyView) -> dict[str, float] | None:
 def _as_json(found: Comparison) -> dict[str, Any]:
     return {
         "reference": dict(found.reference),
-        "common_trainings": found.common,
+        "common_results": found.common,
         "notes": list(found.notes),
         "rows": [
             {
@@ -109,6 +110,7 @@ def _as_json(found: Comparison) -> dict[str, Any]:
                 "hypervolume": asdict(row.volume),
                 "hypervolumes": list(row.volumes),
                 "hypervolume_after_common": asdict(row.volume_after(found.common)),
+                "results": [len(moments) for moments in row.moments],
                 "trainings": [moments[-1].trainings for moments in row.moments],
                 "gpu_hours": [moments[-1].gpu_hours for moments in row.moments],
                 "joint_front": joint,
@@ -129,6 +131,7 @@ def _print(found: Comparison) -> None:
             [
                 row.label,
                 *([number] if len(found.rows) < sum(len(r.views) for r in found.rows) else []),
+                f"{sum(entry['results']) / number:.0f}",
                 f"{sum(entry['trainings']) / number:.0f}",
                 f"{sum(entry['gpu_hours']) / number:.2f}",
                 f"{fronts / number:.0f}",
@@ -141,7 +144,7 @@ def _print(found: Comparison) -> None:
     headings = [
         "study",
         *(["studies"] if several else []),
-        *("trainings", "GPU hours", "front", "hypervolume"),
+        *("results", "trainings", "GPU hours", "front", "hypervolume"),
         f"after {found.common}",
         "joint front",
     ]

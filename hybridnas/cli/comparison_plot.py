@@ -15,7 +15,12 @@ from .plot import new_figure, write_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_UNITS = {"trainings": "trainings", "hours": "hours of search", "gpu_hours": "GPU hours"}
+_UNITS = {
+    "results": "results",
+    "trainings": "trainings",
+    "hours": "hours of search",
+    "gpu_hours": "GPU hours",
+}
 
 
 def plot_comparison(found: Comparison, over: str, path: Path) -> None:

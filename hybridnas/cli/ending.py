@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 import typer
@@ -37,9 +38,10 @@ def _next(view: StudyView) -> dict[str, str]:
     best = view.best(1)[0]
     found = {
         f"hybridnas report {name} --out {name}.html": "all of it, to read and to send",
-        f"hybridnas pareto {name} --plot {name}.svg": "the front as a picture",
         f"hybridnas export {name}:{best.number} --out exported/{name}": "the best as a timm model",
     }
+    if importlib.util.find_spec("matplotlib") is not None:
+        found[f"hybridnas pareto {name} --plot {name}.svg"] = "the front as a picture"
     mixers = {block.mixer_name for s in best.architecture.stages for block in s.blocks}
     if mixers & {"ssm", "attention"}:
         found[f"hybridnas ablate {name}:{best.number}"] = "whether it needs its SSM and attention"

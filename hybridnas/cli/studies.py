@@ -16,7 +16,7 @@ import typer
 from ..errors import ConfigError
 from ..search.pace import alive_session
 from ..search.view import StudyView
-from ..store import Store
+from ..store import Store, redact
 from .common import (
     DEFAULT_STORAGE,
     AsJson,
@@ -82,6 +82,9 @@ def search(
     out = console(stderr=True)
     watch = LiveView(plan.study, out) if out.is_terminal else Lines(plan.study, out)
     with Store.open(storage) as store:
+        if resume and store.study_config(plan.study.name) is None:
+            name = plan.study.name
+            typer.echo(f"{redact(storage)} has no study {name!r} yet: a new one begins", err=True)
         with watch:
             reason = run_study(plan, store, resume=resume, ray_address=ray, observer=watch)
         view = StudyView(plan.study.name, store)

@@ -240,7 +240,7 @@ def _numbers(trials: list[int]) -> str:
 def _pace(view: StudyView, found: Mapping[str, Any]) -> str:
     """`12 candidates an hour, about 1.5 hours left`."""
     rate, left = found["candidates_per_hour"], found["hours_left"]
-    words = "-" if rate is None else f"{rate:.3g} candidates an hour"
+    words = "-" if rate is None else f"{rate:,.{rate < 100:d}f} candidates an hour"
     if alive_session(view) is None:
         return words
     return f"{words}, " + ("time left unknown" if left is None else f"about {left:.2g} hours left")

@@ -183,6 +183,7 @@ class MomentFact(Fact):
     """As search.progress.Moment."""
 
     trial: int
+    results: int
     trainings: int
     hours: float
     gpu_hours: float

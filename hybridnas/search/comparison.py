@@ -32,18 +32,15 @@ class Compared:
     def volume(self) -> Interval:
         return mean_curve(np.array(self.volumes)[:, None])[0]
 
-    def volume_after(self, trainings: int) -> Interval:
-        """Of what the search alone had after so many trainings."""
-        found = [
-            max((m.hypervolume for m in every if m.trainings <= trainings), default=0.0)
-            for every in self.moments
-        ]
+    def volume_after(self, results: int) -> Interval:
+        """Of what the search alone had after so many results."""
+        found = [every[results - 1].hypervolume for every in self.moments]
         return mean_curve(np.array(found)[:, None])[0]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """reference: of the hypervolumes. common: as many trainings as each study has. joint: how many
+    """reference: of the hypervolumes. common: as many results as each study has. joint: how many
     members of the front of all together are of each label, in their order."""
 
     reference: Mapping[str, float]
@@ -82,7 +79,7 @@ def compare(
         )
         for label, views in groups.items()
     ]
-    common = min(moments[-1].trainings for row in rows for moments in row.moments)
+    common = min(len(moments) for row in rows for moments in row.moments)
     return Comparison(point, rows, common, _joint(rows, names), _notes(every))
 
 

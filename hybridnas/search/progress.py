@@ -19,11 +19,13 @@ from .volume import Floats, reference_point, volume
 class Moment:
     """After a trial ended well at the top rung.
 
-    trainings: until then, those that were known before left out; hours: of wall-clock that the
-    search ran; hypervolume: of all trials until then, with the search's own scores.
+    results: how many had, with it, whether they were trained or known before. trainings: until
+    then, those that were known before left out. hours: of wall-clock that the search ran.
+    hypervolume: of all trials until then, with the search's own scores.
     """
 
     trial: int
+    results: int
     trainings: int
     hours: float
     gpu_hours: float
@@ -58,7 +60,7 @@ def progress(view: StudyView, reference: Mapping[str, float] | None = None) -> l
             front = np.concatenate([front[~(losses <= front).all(axis=1)], losses[None]])
             value = volume(front, point)
         hours = _hours_until(now, view.sessions)
-        found.append(Moment(row.number, number, hours, gpu_s / 3600, value))
+        found.append(Moment(row.number, len(found) + 1, number, hours, gpu_s / 3600, value))
     return found
 
 
