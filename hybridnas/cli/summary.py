@@ -16,7 +16,7 @@ from ..search.plan import counted_size
 from ..search.proxy_words import proxy_lines
 from ..search.rows import Row
 from ..search.view import StudyView
-from ..search.words import run_words
+from ..search.words import run_words, spent_words, time_words
 from .bars import WORDS as BARS_WORDS
 from .bars import front_bars
 from .common import (
@@ -107,7 +107,7 @@ def print_status(view: StudyView) -> None:
             ("failures", _counts(found["failures"])),
             (
                 "spent",
-                f"{cost['wall_hours']:.2f} hours, {cost['gpu_hours']:.2f} GPU hours, "
+                f"{spent_words(cost['wall_hours'], cost['gpu_hours'])}, "
                 f"{cost['evaluations']:.0f} trainings; {found['reused']} more were known before",
             ),
             ("runs", "\n".join(map(_session, found["sessions"])) or "none"),
@@ -243,7 +243,9 @@ def _pace(view: StudyView, found: Mapping[str, Any]) -> str:
     words = "-" if rate is None else f"{rate:,.{rate < 100:d}f} candidates an hour"
     if alive_session(view) is None:
         return words
-    return f"{words}, " + ("time left unknown" if left is None else f"about {left:.2g} hours left")
+    return f"{words}, " + (
+        "time left unknown" if left is None else f"about {time_words(left)} left"
+    )
 
 
 def _running(view: StudyView) -> str:

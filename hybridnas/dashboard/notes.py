@@ -9,7 +9,7 @@ from ..search.problem import figure_of
 from ..search.proxy_words import proxy_lines
 from ..search.rows import Row
 from ..search.view import StudyView
-from ..search.words import bound_words, fidelity_words, objective_text, run_words
+from ..search.words import bound_words, fidelity_words, objective_text, run_words, spent_words
 from .figures import axis_words, spread_words
 from .stages import stage_table
 
@@ -63,7 +63,7 @@ def _facts(view: StudyView) -> Iterator[str]:
     if volume is not None:
         yield f"**hypervolume** of the front: {volume:.4f}"
     cost = view.cost_so_far()
-    yield f"**spent**: {cost['wall_hours']:.2f} hours, {cost['gpu_hours']:.2f} GPU hours"
+    yield f"**spent**: {spent_words(cost['wall_hours'], cost['gpu_hours'])}"
     yield from (line.replace("proxy:", "**proxy**:", 1) for line in proxy_lines(view))
 
 

@@ -39,6 +39,19 @@ def bound_words(bounds: Mapping[str, Bound]) -> str:
     )
 
 
+def time_words(hours: float) -> str:
+    """`81 s`, `14 min`, `3.2 hours`."""
+    if hours < 100 / 3600:
+        return f"{3600 * hours:.0f} s"
+    return f"{60 * hours:.0f} min" if hours < 1 else f"{hours:.1f} hours"
+
+
+def spent_words(wall_hours: float, gpu_hours: float) -> str:
+    """Of a study: `14 min, 0.23 GPU hours`."""
+    gpu = f"{gpu_hours:.2f} GPU hours" if gpu_hours else "no GPU"
+    return f"{time_words(wall_hours)}, {gpu}"
+
+
 def epochs(number: int) -> str:
     return "1 epoch" if number == 1 else f"{number} epochs"
 

@@ -1,0 +1,20 @@
+"""Figures of a study in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from hybridnas.search.words import spent_words, time_words
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [(0.0, "0 s"), (81 / 3600, "81 s"), (200 / 3600, "3 min"), (0.5, "30 min"), (3.21, "3.2 hours")],
+)
+def test_time(hours: float, words: str) -> None:
+    assert time_words(hours) == words
+
+
+def test_what_was_spent() -> None:
+    assert spent_words(0.25, 0.5) == "15 min, 0.50 GPU hours"
+    assert spent_words(2.0, 0.0) == "2.0 hours, no GPU"
