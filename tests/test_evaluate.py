@@ -183,7 +183,6 @@ def test_what_is_broken_at_its_start_is_not_trained(monkeypatch: pytest.MonkeyPa
     outcome = evaluate(ANY, protocol(), device="cpu")
     assert (outcome.status, outcome.reason) == ("failed", "broken")
     assert outcome.message == "Broken: gradients are not finite at initialisation"
-    assert outcome.timing["total_s"] < 2
     assert "train_s" not in outcome.timing
 
 
