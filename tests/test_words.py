@@ -9,7 +9,13 @@ from hybridnas.search.words import spent_words, time_words
 
 @pytest.mark.parametrize(
     ("hours", "words"),
-    [(0.0, "0 s"), (81 / 3600, "81 s"), (200 / 3600, "3 min"), (0.5, "30 min"), (3.21, "3.2 hours")],
+    [
+        (0.0, "0 s"),
+        (81 / 3600, "81 s"),
+        (200 / 3600, "3 min"),
+        (0.5, "30 min"),
+        (3.21, "3.2 hours"),
+    ],
 )
 def test_time(hours: float, words: str) -> None:
     assert time_words(hours) == words
