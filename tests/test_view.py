@@ -13,7 +13,7 @@ from search_helpers import FAILED, LISTED, START, asked, drive, finish, plan, re
 from hybridnas.errors import ConfigError, StoreError
 from hybridnas.search import load_study
 from hybridnas.search.view import StudyView
-from hybridnas.store import SessionRecord, Store
+from hybridnas.store import SessionRecord, Store, TrialRecord
 from hybridnas.store.engine import Database
 
 # Three results worked out by hand: the last is dominated by the second.
@@ -70,6 +70,21 @@ def test_reading_takes_as_many_transactions_whatever_the_number_of_trials(
         assert len(StudyView(name, study_store).rows) == trials
         numbers.append(len(reads))
     assert numbers[0] == numbers[1]
+
+
+def test_a_trial_may_begin_while_the_study_is_read(
+    study_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = start(plan(budget={"trials": 4}, space=LISTED), study_store)
+    asked(core)
+    read = Store.trials
+
+    def trials(store: Store, study: str) -> list[TrialRecord]:
+        asked(core)
+        return read(store, study)
+
+    monkeypatch.setattr(Store, "trials", trials)
+    assert [row.number for row in StudyView("shapes", study_store).rows] == [0, 1]
 
 
 def test_rows_carry_their_architecture(view: StudyView, study_store: Store) -> None:

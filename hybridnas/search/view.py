@@ -43,11 +43,12 @@ class StudyView:
         self.study: Study = parse_study(config, f"study {name!r}")
         self.sessions: list[SessionRecord] = store.sessions(name)
         live = any(is_alive(session, datetime.now(UTC)) for session in self.sessions)
-        json_of = store.architectures(name)
+        records = store.trials(name)
+        json_of = store.architectures(name)  # after them: each is there before its trial
         self.rows: list[Row] = []
         self.protocols: dict[str, Protocol] = {}
         top = len(self.study.fidelities) - 1
-        for record in store.trials(name):
+        for record in records:
             for protocol in {run.protocol_digest for run in record.runs} - self.protocols.keys():
                 text = store.protocol_json(protocol)
                 assert text is not None, "a run's protocol is put before the run"
