@@ -53,6 +53,11 @@ def best(name: str) -> Direction:
     return BEST[parted(name)[1]]
 
 
+def loss_sign(name: str) -> float:
+    """What turns its value into a loss, of which less is better: 1 or -1."""
+    return 1.0 if best(name) == "minimize" else -1.0
+
+
 def figure(
     name: str, metrics: Mapping[str, float | None], timing: Mapping[str, float | None]
 ) -> float | None:

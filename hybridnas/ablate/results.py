@@ -9,7 +9,7 @@ from ..architecture import Architecture
 from ..config import Protocol, parse_study
 from ..cost import Cost, cost, input_size
 from ..counting import Size
-from ..objectives import BEST
+from ..objectives import loss_sign
 from ..store import Evaluation, Store, TrialRecord
 from .effects import Effect, effect
 from .setup import SUFFIX, protocol_of
@@ -138,7 +138,7 @@ def _compared(
         lacking.items(), key=lambda item: (len(item[0]), [in_order.index(p) for p in item[0]])
     )
     macs = backbone_macs(original.architecture, _size(protocol))
-    better = 1.0 if BEST[metric] == "maximize" else -1.0
+    better = -loss_sign(metric)
     return tuple(
         Comparison(
             places,

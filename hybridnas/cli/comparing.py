@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any, Literal
 
 import typer
 
 from ..errors import ConfigError
+from ..search.bench.statistics import Interval
 from ..search.comparison import Comparison, compare, matching
 from ..search.view import StudyView
 from ..store import Store
@@ -121,26 +122,23 @@ def _as_json(found: Comparison) -> dict[str, Any]:
 
 
 def _print(found: Comparison) -> None:
+    several = any(len(row.views) > 1 for row in found.rows)
     rows = []
-    for entry, (row, joint) in zip(
-        _as_json(found)["rows"], zip(found.rows, found.joint, strict=True), strict=True
-    ):
-        number = len(row.views)
-        fronts = sum(len(view.front()) for view in row.views)
+    for row, joint in zip(found.rows, found.joint, strict=True):
+        number, last = len(row.views), [moments[-1] for moments in row.moments]
         rows.append(
             [
                 row.label,
-                *([number] if len(found.rows) < sum(len(r.views) for r in found.rows) else []),
-                f"{sum(entry['results']) / number:.0f}",
-                f"{sum(entry['trainings']) / number:.0f}",
-                f"{sum(entry['gpu_hours']) / number:.2f}",
-                f"{fronts / number:.0f}",
-                _interval(entry["hypervolume"], number),
-                _interval(entry["hypervolume_after_common"], number),
+                *([number] if several else []),
+                f"{fmean(moment.results for moment in last):.0f}",
+                f"{fmean(moment.trainings for moment in last):.0f}",
+                f"{fmean(moment.gpu_hours for moment in last):.2f}",
+                f"{fmean(len(view.front()) for view in row.views):.0f}",
+                _interval(row.volume, number),
+                _interval(row.volume_after(found.common), number),
                 joint,
             ]
         )
-    several = len(found.rows) < sum(len(row.views) for row in found.rows)
     headings = [
         "study",
         *(["studies"] if several else []),
@@ -154,6 +152,6 @@ def _print(found: Comparison) -> None:
         typer.echo(note)
 
 
-def _interval(interval: Mapping[str, float], number: int) -> str:
-    value = f"{interval['value']:.4f}"
-    return value if number == 1 else f"{value} [{interval['low']:.4f}, {interval['high']:.4f}]"
+def _interval(found: Interval, number: int) -> str:
+    value = f"{found.value:.4f}"
+    return value if number == 1 else f"{value} [{found.low:.4f}, {found.high:.4f}]"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..objectives import best, is_cost
+from ..objectives import is_cost, loss_sign
 from ..search.comparison import Compared, Comparison
 from ..search.volume import Floats, attainment
 from .plot import new_figure, write_figure
@@ -53,8 +53,8 @@ def _axes(names: list[str]) -> tuple[str, str]:
 
 def _draw_attainment(axes: Axes, row: Compared, names: list[str], colour: str) -> None:
     order = _axes(names)
-    signs = np.array([-1.0 if best(name) == "maximize" else 1.0 for name in order])
-    fronts = [view.losses(names=order) for view in row.views]
+    signs = np.array([loss_sign(name) for name in order])
+    fronts = [view.losses(view.front(), order) for view in row.views]
     style: dict[str, Any] = {"color": colour, "drawstyle": "steps-post"}
     median = attainment(fronts, 0.5) * signs
     axes.plot(median[:, 0], median[:, 1], marker="." if len(fronts) == 1 else None, **style)

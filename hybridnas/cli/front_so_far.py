@@ -6,7 +6,7 @@ import numpy as np
 from rich.text import Text
 
 from ..config import Study
-from ..objectives import best, is_cost
+from ..objectives import is_cost, loss_sign
 from ..pareto import non_dominated
 from ..search.observer import Finished
 from ..search.words import objective_text
@@ -36,7 +36,7 @@ class FrontSoFar:
         if len(self._points) < _FEWEST or inner < _LEAST_HEIGHT or self._cost is None:
             return []
         cost, points = self._cost, np.array(self._points)
-        sign = 1.0 if best(self._score) == "minimize" else -1.0
+        sign = loss_sign(self._score)
         on_front = non_dominated(points * np.array([1.0, sign]))
         groups = [
             Group([*map(tuple, points[~on_front])], "\N{MIDDLE DOT}", "dim"),

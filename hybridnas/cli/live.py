@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..config import Protocol, Study
-from ..objectives import STANDARD_ERRORS, best
+from ..objectives import STANDARD_ERRORS, loss_sign
 from ..search.observer import Candidate, Finished
 from .common import in_units
 from .front_so_far import FrontSoFar
@@ -111,7 +111,7 @@ class LiveView:
         self._front.add(result)
         score = result.metrics.get(self._study.measured)
         before = self._best.metrics.get(self._study.measured) if self._best else None
-        sign = 1 if best(self._study.measured) == "maximize" else -1
+        sign = -loss_sign(self._study.measured)
         if result.counts and score is not None and (before is None or sign * (score - before) > 0):
             self._best = result
 

@@ -30,7 +30,6 @@ class Agenda:
     ) -> None:
         self._problem, self._standing, self._spending = problem, standing, spending
         self._running = running
-        self._first = Place(task=problem.tasks[0])
         self._spent: str | None = None
         self._width = 1  # candidates at once
         self.left: deque[Job] = deque()
@@ -59,7 +58,9 @@ class Agenda:
             places = ((n, self._standing.next_place(n, self._problem.top, r)) for n, r in free)
             return next(((n, place) for n, place in places if place is not None), None)
         goes_on = self._standing.halving.next()
-        return None if goes_on is None else (goes_on[0], self._first._replace(rung=goes_on[1]))
+        return (
+            None if goes_on is None else (goes_on[0], self._problem.first._replace(rung=goes_on[1]))
+        )
 
     @property
     def may_propose(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
-from ..objectives import best
+from ..objectives import loss_sign
 from ..rank_correlation import Floats, Tau, tau_with_interval
 from ..store import Evaluation
 from .feasibility import Costs
@@ -41,7 +41,7 @@ def agreement(members: Sequence[Judged], metric: str) -> dict[str, Any]:
         np.array([member.costs[name] for member in members], dtype=float)
         for name in ("macs", "params")
     )
-    better = 1.0 if best(metric) == "maximize" else -1.0
+    better = -loss_sign(metric)
     return {
         "architectures": len(members),
         "tau": {

@@ -74,7 +74,7 @@ def compare(
         Compared(
             label,
             views,
-            [volume(view.losses(names=names), point) for view in views],
+            [volume(view.losses(view.front(), names), point) for view in views],
             [progress(view, point) for view in views],
         )
         for label, views in groups.items()
@@ -86,7 +86,7 @@ def compare(
 def _check(views: Sequence[StudyView]) -> None:
     first = views[0]
     for view in views:
-        if view.objectives != first.objectives and {*view.objectives} != {*first.objectives}:
+        if {*view.objectives} != {*first.objectives}:
             raise ConfigError(
                 f"studies with other objectives cannot be compared: {first.study.name} has "
                 f"{', '.join(first.objectives)}, {view.study.name} has {', '.join(view.objectives)}"
@@ -96,7 +96,9 @@ def _check(views: Sequence[StudyView]) -> None:
 
 
 def _joint(rows: Sequence[Compared], names: Sequence[str]) -> list[int]:
-    losses = [np.concatenate([view.losses(names=names) for view in row.views]) for row in rows]
+    losses = [
+        np.concatenate([view.losses(view.front(), names) for view in row.views]) for row in rows
+    ]
     owner = np.repeat(np.arange(len(rows)), [len(each) for each in losses])
     keep = non_dominated(np.concatenate(losses))
     return [int((keep & (owner == row)).sum()) for row in range(len(rows))]

@@ -38,7 +38,6 @@ class SearchCore:
         self.running: dict[int, Candidate] = {}
         self._ledger = Ledger(problem, store)
         self._standing = Standing(problem)
-        self._first = Place(task=problem.tasks[0])  # where every trial begins
         seed, hard, objectives = problem.seed, problem.feasibility, problem.objectives
         sampler, ways = make_sampler(problem.sampler, hard, objectives, seed), objectives.values()
         self._proposer = Proposer(self.space.genes, list(ways), sampler, hard.num_slacks)
@@ -163,7 +162,7 @@ class SearchCore:
         first_is_left = sum(self._standing.is_first(runs) for _, runs in left)
         self.observer.began(len(trials) - first_is_left)
         for number, runs in left:
-            place: Place | None = self._first
+            place: Place | None = self.problem.first
             for run in runs:
                 self._standing.halving.begins(run.rung, number)
                 if run.evaluation is None:
@@ -195,7 +194,7 @@ class SearchCore:
             proposal.costs,
             proposal.digest in self._seeds,
         )
-        return number, self._first
+        return number, self.problem.first
 
     def _run(self, number: int, place: Place) -> RunRecord | None:
         """A trial's run as it is now; None where it was never leased there."""
@@ -233,7 +232,7 @@ class SearchCore:
             place=place,
             stage=problem.stage(place),
             # Exports are of the first task.
-            keeps_weights=place == self._first._replace(rung=problem.top),
+            keeps_weights=place == self.problem.first._replace(rung=problem.top),
         )
 
     def _tell(self, number: int, place: Place, evaluation: Evaluation, reused: bool) -> None:
@@ -262,7 +261,7 @@ class SearchCore:
                 evaluation.reason,
                 evaluation.message,
                 reused,
-                begins=place == self._first,
+                begins=place == self.problem.first,
                 counts=rung == problem.top and not repeat and self._is_kept(number, found),
                 stage=problem.stage(place),
             )

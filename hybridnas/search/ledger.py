@@ -48,8 +48,7 @@ class Ledger:
             user_attrs=architecture_attributes(architecture, proposal.costs),
             system_attrs={**proposal.notes, CONSTRAINTS: list(slacks)},
         )
-        first = Place(task=self._problem.tasks[0])
-        wanted = self._wanted(architecture, proposal.costs, first)
+        wanted = self._wanted(architecture, proposal.costs, self._problem.first)
         begun = self._store.begin_trial(self._name, template, wanted)
         self._ids[begun.number] = begun.trial_id
         self._first_leases[begun.number] = begun.lease

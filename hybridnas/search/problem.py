@@ -61,6 +61,11 @@ class Problem:
     recorded: Callable[[Genome, Place], Costs] | None = None
 
     @property
+    def first(self) -> Place:
+        """Where every trial begins."""
+        return Place(task=self.tasks[0])
+
+    @property
     def top(self) -> int:
         """The rung whose scores count."""
         return len(self.rates)

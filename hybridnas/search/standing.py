@@ -72,8 +72,10 @@ class Standing:
         be told of; that on another task was told when the next one was to begin."""
         if not left:
             return True
-        first, at_first = left[0], Place(task=self._problem.tasks[0])
-        return first.place == at_first and (first.evaluation is None or self.is_last(first))
+        first = left[0]
+        return first.place == self._problem.first and (
+            first.evaluation is None or self.is_last(first)
+        )
 
     def next_place(self, number: int, rung: int, repeat: int) -> Place | None:
         """Of a rung and repeat the first task that a trial was not evaluated on; None: on all."""

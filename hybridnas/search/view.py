@@ -13,7 +13,7 @@ import numpy as np
 
 from ..config import Protocol, Study, parse_study
 from ..errors import ConfigError
-from ..objectives import STANDARD_ERRORS, best, is_cost, measured_first
+from ..objectives import STANDARD_ERRORS, is_cost, loss_sign, measured_first
 from ..pareto import Floats, non_dominated
 from ..store import (
     CalibrationRecord,
@@ -134,7 +134,7 @@ class StudyView:
         """
         rows = self.judged if rows is None else rows
         names = self.objectives if names is None else names
-        signs = np.array([1.0 if best(name) == "minimize" else -1.0 for name in names])
+        signs = np.array([loss_sign(name) for name in names])
         table = [[row.value(name) for name in names] for row in rows]
         return np.array(table).reshape(-1, len(names)) * signs
 
@@ -151,7 +151,7 @@ class StudyView:
         """The trials that are best in the first objective that is scored; of equals the cheaper
         ones. Where none keeps the soft constraints, of all that are finished."""
         costs = [name for name in self.objectives if is_cost(name)]
-        sign = 1 if best(self.study.measured) == "minimize" else -1
+        sign = loss_sign(self.study.measured)
 
         def rank(row: Row) -> list[float]:
             return [sign * row.value(self.study.measured), *(row.value(name) for name in costs)]

@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..objectives import SHARES, best, parted
+from ..objectives import SHARES, best, loss_sign, parted
+from ..pareto import Floats as Floats
 from ..pareto import hypervolume
 
 if TYPE_CHECKING:
     from .rows import Row
     from .view import StudyView
-
-Floats = NDArray[np.float64]
 
 
 def judged(view: StudyView) -> Sequence[Row]:
@@ -51,8 +49,7 @@ def volume(losses: Floats, reference: Mapping[str, float]) -> float:
 
     losses: (n, objectives) in the order of the reference, signs such that lower is better.
     """
-    signs = [-1.0 if best(name) == "maximize" else 1.0 for name in reference]
-    point = np.array(list(reference.values())) * signs
+    point = np.array([loss_sign(name) * value for name, value in reference.items()])
     ideal = np.array([-1.0 if parted(name)[1] in SHARES else 0.0 for name in reference])
     box = float(np.prod(point - ideal))
     return hypervolume(losses, point) / box if box > 0 else 0.0

@@ -21,7 +21,7 @@ from .models import (
     TrialRow,
 )
 from .records import StudyContents
-from .studies import study_names
+from .studies import no_study
 
 _OWNED = (SessionRow, FrontRow, CalibrationRow)  # nothing refers to their rows
 _CHUNK = 500
@@ -85,8 +85,7 @@ def remove(session: Session, name: str, keep_evaluations: bool) -> StudyContents
 def _existing(session: Session, name: str) -> StudyRow:
     row = session.get(StudyRow, name)
     if row is None:
-        known = ", ".join(study_names(session)) or "none"
-        raise StoreError(f"no study {name!r} in the database; it holds: {known}")
+        raise no_study(session, name)
     return row
 
 

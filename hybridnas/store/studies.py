@@ -41,6 +41,11 @@ def study_names(session: Session) -> list[str]:
     return list(session.scalars(select(StudyRow.name).order_by(StudyRow.created_at, StudyRow.name)))
 
 
+def no_study(session: Session, name: str) -> StoreError:
+    known = ", ".join(study_names(session)) or "none"
+    return StoreError(f"no study {name!r} in the database; it holds: {known}")
+
+
 def put_text(session: Session, table: _Text, digest: str, json: str) -> None:
     values = {"digest": digest, "json": json, "created_at": datetime.now(UTC)}
     session.execute(insert(session, table).values(values).on_conflict_do_nothing())
@@ -61,8 +66,7 @@ def begin_session(session: Session, study: str) -> int:
     """Locks the study's row, so that of two drivers one sees the other's session."""
     locked = select(StudyRow).where(StudyRow.name == study).with_for_update(key_share=True)
     if session.scalar(locked) is None:
-        known = ", ".join(study_names(session)) or "none"
-        raise StoreError(f"no study {study!r} in the database; it holds: {known}")
+        raise no_study(session, study)
     now = datetime.now(UTC)
     open_sessions = select(SessionRow).where(
         SessionRow.study == study, SessionRow.ended_at.is_(None)
