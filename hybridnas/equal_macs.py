@@ -50,9 +50,7 @@ def with_equal_macs(architecture: Architecture, wanted: EqualMacs) -> Architectu
             f"{100 * TOLERANCE:g} % of {wanted.macs:.4g} MACs at {wanted.resolution} px; the "
             f"nearest differ by {100 * nearest:+.1f} %"
         )
-    return _with_widths(
-        architecture, min(fitting, key=lambda w: (_distortion(base, w), abs(found[w])))
-    )
+    return _with_widths(architecture, min(fitting, key=lambda widths: _distortion(base, widths)))
 
 
 def _factor(architecture: Architecture, wanted: EqualMacs) -> float:
@@ -75,7 +73,7 @@ def _rounded(base: Sequence[int], factor: float, step: int) -> tuple[int, ...]:
 
 
 def _distortion(base: Sequence[int], widths: Sequence[int]) -> float:
-    """How far widths are from the proportions of others: the variance of their ratios' logarithms."""
+    """How far widths are from the proportions of others: by the logarithms of their ratios."""
     ratios = [math.log(width / old) for width, old in zip(widths, base, strict=True)]
     mean = sum(ratios) / len(ratios)
     return sum((ratio - mean) ** 2 for ratio in ratios)

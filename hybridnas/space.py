@@ -185,6 +185,15 @@ class SearchSpace:
             return False
         return True
 
+    def all_genomes(self) -> Iterator[Genome]:
+        """A genome of each architecture."""
+        seen = set()
+        for values in itertools.product(*self.genes.values()):
+            genome = dict(zip(self.genes, values, strict=True))
+            if (categories := self.categories(genome)) not in seen:
+                seen.add(categories)
+                yield genome
+
     def random_genome(self, rng: random.Random) -> Genome:
         """Every gene drawn evenly from its choices."""
         return {name: rng.choice(values) for name, values in self.genes.items()}

@@ -24,6 +24,7 @@ from . import (
     reports,
     spaces,
     studies,
+    tables,
     training,
 )
 
@@ -53,6 +54,7 @@ for module in (
     training,
     exports,
     bench,
+    tables,
     admin,
 ):
     module.register(app)
