@@ -117,3 +117,28 @@ def test_an_architecture_that_failed_is_no_row(cli: Cli) -> None:
     assert found.lacking == 1
     assert found.card is None
     assert len(found.columns["macs"]) == 5
+
+
+def test_show_says_what_the_exported_table_says(cli: Cli) -> None:
+    for seed in (0, 1, 2):
+        searched(f"seed-{seed}", seed=seed)
+    assert cli("table", "export", "seed-0", "seed-1", "seed-2", "--out", "six.csv").code == 0
+    best = max(SPACE.all_genomes(), key=lambda genome: truth(genome, 0))
+    words = ",".join(map(str, best.values()))
+    found = cli.json("table", "show", "six.yaml", "--rank", words, "--top", "2")
+    assert found["noise"] == pytest.approx(0.01)  # seeds cost 0, 0.01 and 0.02
+    assert found["mean"] == pytest.approx(
+        sum(truth(genome, 1) for genome in SPACE.all_genomes()) / 6
+    )
+    assert [place["rank"] for place in found["places"]] == [1, 2]
+    assert found["places"][0]["choices"] == best
+    assert found["places"][0]["score"] == pytest.approx(truth(best, 1))
+    told = cli.shown("table", "show", "six.yaml")
+    assert "6 architectures x 3 seed(s)" in told
+    assert "stage1.width and stage1.mixer" in told
+
+
+def test_show_refuses_choices_that_are_none(cli: Cli) -> None:
+    assert "names 1 choices" in cli.refused("table", "show", "--rank", "ssm")
+    words = cli.refused("table", "show", "--rank", "ssm,2,ssm,48,ssm")
+    assert "stage3.width is one of 32, 64, got '48'" in words

@@ -1,9 +1,10 @@
-"""`hybridnas table`: studies of a small space as a tabular benchmark."""
+"""`hybridnas table`: studies of a small space as a tabular benchmark, and what it says."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,11 +12,15 @@ from ..errors import ConfigError
 from ..search.tabulate import Tabulated, tabulate
 from ..search.view import StudyView
 from ..store import Store
+from ..tables import Table, read_table
+from ..tables.analysis import Analysis, analyse, rank_of
 from ..tables.writing import card_of, check_file, write_table
-from .common import DEFAULT_STORAGE, Storage
+from .common import DEFAULT_STORAGE, AsJson, Storage, in_units, print_json, print_table
 from .resolve import known_study
 
-tables = typer.Typer(help="Make tables of results, which searches can be replayed on.")
+tables = typer.Typer(
+    help="Make tables of results, which searches can be replayed on, and read them."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 @tables.callback()
 def group() -> None:
-    """Make tables of results, which searches can be replayed on."""
+    """Make tables of results, which searches can be replayed on, and read them."""
 
 
 @tables.command("export")
@@ -80,3 +85,120 @@ def _lack(found: Tabulated) -> str:
         size = found.lacking + len(found.columns["macs"])
         return f"{found.lacking} of {size} architectures have no training that ended well"
     return "no seed was trained with all architectures at one fidelity"
+
+
+@tables.command("show")
+def show(
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="digits (shipped), or a card's YAML file.")
+    ] = "digits",
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The figures, CSV or Parquet, if not beside the card."),
+    ] = None,
+    rank: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="Where an architecture stands, by its choices in the order of the decisions; may "
+            "be repeated.",
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, metavar="N", help="How many of the best.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a table says of its space: architectures against noise, and what decides.
+
+    How far architectures differ and how far seeds of one do; which share of the difference the
+    decisions make one by one, in pairs, and beyond (analysis of variance, seeds' noise taken off);
+    how much better each choice is than the mean of all, with 95 % intervals for all of them
+    together; the best. With one seed there is no noise to judge by, so no intervals.
+
+    Example: `hybridnas table show layouts81.yaml --rank gated_conv,gated_conv,attention,attention`
+    """
+    read = read_table(table, data)
+    found = analyse(read)
+    best = sorted(range(read.size()), key=lambda row: rank_of(read, read.genome(row)))[:top]
+    wanted = [_row_of(read, words) for words in rank or []]
+    places = [_place(read, row) for row in dict.fromkeys([*best, *wanted])]
+    if as_json:
+        print_json({"table": read.name, "metric": read.metric, **asdict(found), "places": places})
+        return
+    _print_analysis(read, found)
+    print_table(
+        f"Best by the mean of {found.seeds} seed(s)" + (", and those asked for" if wanted else ""),
+        ("rank", *read.genes, read.metric, *read.costs),
+        [
+            [
+                p["rank"],
+                *p["choices"].values(),
+                f"{p['score']:.4f}",
+                *map(in_units, p["costs"].values()),
+            ]
+            for p in places
+        ],
+    )
+
+
+def _print_analysis(table: Table, found: Analysis) -> None:
+    noise = f"{found.noise:.4f}" if found.noise is not None else "unknown (one seed)"
+    typer.echo(
+        f"{table.name}: {found.architectures} architectures x {found.seeds} seed(s)\n"
+        f"{table.metric} {found.low:.4f} to {found.high:.4f}, mean {found.mean:.4f}\n"
+        f"standard deviation between architectures {found.spread:.4f}, between seeds {noise}\n"
+        f"decisions one by one explain {100 * found.additive:.0f} % of the difference"
+    )
+    print_table(
+        "What decides: share of the variance between architectures",
+        ("decision", "share", "p"),
+        [
+            [
+                " and ".join(term.genes) or "three and more together",
+                f"{100 * term.share:.1f} %",
+                "-" if term.p is None else f"{term.p:.2g}",
+            ]
+            for term in found.terms
+        ],
+    )
+    print_table(
+        f"Better than the mean of all, {table.metric}"
+        + ("" if found.noise is None else " (95 % for all together)"),
+        ("decision", "choice", "better"),
+        [
+            [
+                effect.gene,
+                str(effect.choice),
+                f"{effect.better:+.4f}"
+                + ("" if effect.margin is None else f" +- {effect.margin:.4f}"),
+            ]
+            for effect in found.effects
+        ],
+    )
+
+
+def _row_of(table: Table, words: str) -> int:
+    """Raises ConfigError for choices that the table does not have."""
+    given = words.split(",")
+    if len(given) != len(table.genes):
+        raise ConfigError(
+            f"--rank {words!r} names {len(given)} choices; the table's decisions are "
+            f"{', '.join(table.genes)}"
+        )
+    genome = {}
+    for (gene, values), word in zip(table.genes.items(), given, strict=True):
+        matching = [value for value in values if str(value) == word.strip()]
+        if not matching:
+            allowed = ", ".join(map(str, values))
+            raise ConfigError(f"--rank: {gene} is one of {allowed}, got {word.strip()!r}")
+        genome[gene] = matching[0]
+    return table.row(genome)
+
+
+def _place(table: Table, row: int) -> dict[str, Any]:
+    genome = table.genome(row)
+    return {
+        "rank": rank_of(table, genome),
+        "choices": genome,
+        "score": float(table.truth[row]),
+        "costs": table.cost_of(genome),
+    }
