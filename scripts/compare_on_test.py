@@ -1,0 +1,143 @@
+"""Found networks against hand-made ones on images that no search has seen.
+
+Trains each network with several seeds by one recipe, scores it on the test split, and compares
+every found network with every hand-made one: the difference of accuracies with an interval over
+images and seeds, for all comparisons together, and p values after Holm's correction.
+
+    python scripts/compare_on_test.py images64 --set task.data=DIR --epochs 60 --seeds 5 \
+        --found best=arms:17 --hand MambaOut=mambaout.json --hand CAFormer=caformer.json
+
+An architecture is a reference's name, a JSON or YAML file, or STUDY:TRIAL of --storage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from paired_test import Right, differences
+
+from hybridnas.architecture import Architecture
+from hybridnas.cli.common import DEFAULT_STORAGE
+from hybridnas.cli.resolve import architecture_of
+from hybridnas.config import Protocol
+from hybridnas.cost import cost
+from hybridnas.errors import HybridnasError
+from hybridnas.evaluate import evaluate
+from hybridnas.search.plan import make_plan, rung_protocol
+from hybridnas.search.studies import read_study
+from hybridnas.tasks.classification import classification_network, validation_loader
+from hybridnas.tasks.exact import exact_float32
+
+
+def answers(job: tuple[Architecture, Protocol, str, str]) -> list[bool]:
+    """Whether each test image is told right by the network after its training."""
+    architecture, protocol, split, name = job
+    torch.set_num_threads(1)
+    device = torch.device(name)
+    outcome = evaluate(architecture, protocol, device=name)
+    if outcome.status == "failed" or outcome.state_dict is None:
+        raise HybridnasError(f"{architecture.short}: {outcome.message}")
+    model = classification_network(architecture, len(protocol.class_names), protocol).eval()
+    model.load_state_dict(outcome.state_dict)
+    model.to(device)
+    images = validation_loader(
+        protocol.task,
+        resolution=protocol.fidelity.resolution,
+        crop_pct=protocol.recipe.crop_pct,
+        batch_size=protocol.recipe.batch_size,
+        device=device,
+        split=split,
+    )
+    right: list[bool] = []
+    with torch.inference_mode(), exact_float32(device):
+        for batch, labels in images:
+            right += (model(batch).argmax(1) == labels).tolist()
+    return right
+
+
+def main() -> None:
+    given = options()
+    study = read_study(given.study, given.settings)
+    fidelity = study.fidelity
+    if given.epochs:
+        fidelity = fidelity.model_copy(update={"epochs": given.epochs})
+    plan = make_plan(study)
+    named = {
+        name: architecture_of(text, given.storage).architecture
+        for name, text in (entry.split("=", 1) for entry in [*given.found, *given.hand])
+    }
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    runs = list(itertools.product(named, range(given.seeds)))
+    jobs = [
+        (named[name], rung_protocol(plan, fidelity, given.first_seed + seed), given.split, device)
+        for name, seed in runs
+    ]
+    spawn = multiprocessing.get_context("spawn")
+    right: dict[str, list[list[bool]]] = {name: [] for name in named}
+    with ProcessPoolExecutor(given.processes, mp_context=spawn) as pool:
+        for (name, seed), found in zip(runs, pool.map(answers, jobs), strict=True):
+            right[name].append(found)
+            print(f"{name}, seed {seed}: {np.mean(found):.4f}", flush=True)
+    report(given, named, {name: np.array(rows, float) for name, rows in right.items()}, fidelity)
+
+
+def report(
+    given: argparse.Namespace, named: dict[str, Architecture], right: dict[str, Right], at: Any
+) -> None:
+    rows = {}
+    for name, scores in right.items():
+        known = cost(named[name], at.resolution)
+        by_seed = scores.mean(axis=1)
+        spread = float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None
+        rows[name] = {
+            "stages": named[name].short,
+            "macs": known.macs,
+            "params": known.params,
+            "test_top1": float(by_seed.mean()),
+            "spread": spread,
+            "by_seed": by_seed.tolist(),
+        }
+        print(
+            f"{name:16} {named[name].short:20} {known.macs / 1e6:.1f} M MACs {by_seed.mean():.4f}"
+        )
+    names = [[entry.split("=", 1)[0] for entry in side] for side in (given.found, given.hand)]
+    found = differences(right, list(itertools.product(*names)))
+    for each in found:
+        print(
+            f"{each.first} - {each.second}: {100 * each.better:+.1f} points "
+            f"[{100 * each.low:+.1f}, {100 * each.high:+.1f}], p {each.p:.3g}"
+        )
+    if given.json:
+        document = {"networks": rows, "differences": [asdict(each) for each in found]}
+        given.json.write_text(json.dumps(document, indent=1))
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("study", help="its task, recipe and resolution count")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
+    parser.add_argument("--found", action="append", default=[], metavar="NAME=ARCH")
+    parser.add_argument("--hand", action="append", default=[], metavar="NAME=ARCH")
+    parser.add_argument("--epochs", type=int, help="default: the study's")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=100, help="that no search has used")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--processes", type=int, default=4, help="trainings at once")
+    parser.add_argument("--storage", default=DEFAULT_STORAGE)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
