@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from dashboard_helpers import Answer, ask
 
-from hybridnas.cli.studies import is_loopback
-from hybridnas.dashboard.guard import Guard
+from hybridnas.dashboard.guard import Guard, is_loopback
 
 TOKEN = "open sesame é"
 
@@ -83,6 +82,30 @@ def test_nothing_but_notes_can_be_changed(method: str, path: str) -> None:
 def test_notes_can(path: str) -> None:
     assert ask(Guard(page), path, method="PUT", body={}).body == b"the page"
     assert ask(Guard(page, "abc"), path, method="PUT", body={}).status == 401
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8080", 200),
+        ("LOCALHOST", 200),
+        ("127.0.0.1:8080", 200),
+        ("[::1]:8080", 200),
+        ("studies.example.org", 403),  # whose address was made 127.0.0.1
+        ("studies.example.org:8080", 403),
+        ("localhost.example.org", 403),
+        ("[", 403),
+        ("", 403),
+    ],
+)
+def test_without_a_token_it_answers_by_this_machine_s_own_names(host: str, status: int) -> None:
+    answer = ask(Guard(page), "/api/studies", HTTP_HOST=host)
+    assert answer.status == status
+    if status == 403:
+        assert "start `hybridnas dashboard` with --token" in answer.document["reason"]
+    assert (
+        ask(Guard(page, "abc"), "/", HTTP_HOST=host, HTTP_AUTHORIZATION="Bearer abc").status == 200
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.resources
-import ipaddress
 import secrets
 import socket
 import time
@@ -189,6 +188,7 @@ def dashboard(
     Examples: `hybridnas dashboard`, `hybridnas dashboard --host 0.0.0.0 --port 9000`
     """
     from ..dashboard import make_dashboard
+    from ..dashboard.guard import is_loopback
 
     if not token:
         token = None if is_loopback(host) else secrets.token_urlsafe(24)
@@ -204,14 +204,6 @@ def dashboard(
             server.serve_forever()
         except KeyboardInterrupt:
             typer.echo("", err=True)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches it."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def init(

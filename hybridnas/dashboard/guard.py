@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import json
 import re
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, quote, unquote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 # who wrote it.
 _NOTE = re.compile(r"/api/studies/\d+(/\d+)?/note/?")
 _READ_ONLY = "this page only shows: a study is changed by `hybridnas search` and `hybridnas db`"
+_NO_LOOPBACK = (
+    "without a token this page answers at localhost and 127.0.0.1 only: start `hybridnas dashboard` "
+    "with --token"
+)
 _NO_TOKEN = "open the address that `hybridnas dashboard` printed, with its token"
 
 
@@ -25,7 +30,8 @@ class Guard:
 
     def __init__(self, app: WSGIApplication, token: str | None = None) -> None:
         """token: asked of everybody, as `?token=...` once (a cookie remembers it) or as a bearer's;
-        None: of nobody."""
+        None: of nobody who asks for a name of this machine alone: a page of another site, whose
+        name was made to lead here, asks for that name."""
         self._app, self._token = app, token
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
@@ -36,6 +42,8 @@ class Guard:
                 return self._remember(environ, rest, start)
             if not any(map(self._is_right, self._carried(environ))):
                 return _refuse(start, "401 Unauthorized", _NO_TOKEN)
+        elif not is_loopback(_host(environ)):
+            return _refuse(start, "403 Forbidden", _NO_LOOPBACK)
         method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
         if method not in ("GET", "HEAD") and not (method == "PUT" and _NOTE.fullmatch(path)):
             return _refuse(start, "403 Forbidden", _READ_ONLY)
@@ -67,6 +75,22 @@ class Guard:
         cookie = f"{_cookie_name(environ)}={value}; HttpOnly; SameSite=Strict; Path=/"
         start("303 See Other", [("Location", path), ("Set-Cookie", cookie)])
         return []
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _host(environ: WSGIEnvironment) -> str:
+    """What a browser takes this server's name for, without the port; browsers always say it."""
+    try:
+        return urlsplit(f"//{environ.get('HTTP_HOST', 'localhost')}").hostname or ""
+    except ValueError:  # no name at all
+        return ""
 
 
 def _cookie_name(environ: WSGIEnvironment) -> str:
