@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _NOTE = re.compile(r"/api/studies/\d+(/\d+)?/note/?")
 _READ_ONLY = "this page only shows: a study is changed by `hybridnas search` and `hybridnas db`"
 _NO_LOOPBACK = (
-    "without a token this page answers at localhost and 127.0.0.1 only: start `hybridnas dashboard` "
-    "with --token"
+    "without a token this page answers at localhost and 127.0.0.1 only: "
+    "start `hybridnas dashboard` with --token"
 )
 _NO_TOKEN = "open the address that `hybridnas dashboard` printed, with its token"
 
