@@ -9,7 +9,14 @@ from ..search.problem import figure_of
 from ..search.proxy_words import proxy_lines
 from ..search.rows import Row
 from ..search.view import StudyView
-from ..search.words import bound_words, fidelity_words, objective_text, run_words, spent_words
+from ..search.words import (
+    bound_words,
+    export_command,
+    fidelity_words,
+    objective_text,
+    run_words,
+    spent_words,
+)
 from .figures import axis_words, spread_words
 from .stages import stage_table
 
@@ -36,7 +43,7 @@ def study_note(view: StudyView, link: Link) -> str:
         lines += [
             *("", "### Next", "", "```"),
             f"hybridnas pareto {name}",
-            f"hybridnas export {name}:{best[0].number} --out exported/{name}",
+            export_command(name, best[0].number),
             "```",
         ]
     return "\n".join(lines) + "\n"
@@ -104,7 +111,7 @@ def trial_note(view: StudyView, row: Row, pictures: Sequence[str]) -> str:
     lines += [line for picture in pictures for line in (f"![]({picture})", "")]
     names, *stages = stage_table(view.study, row.architecture, view.num_classes)
     lines += [*_table(names, stages), "", *_table(*_runs(view, row)), "", "```"]
-    lines += [f"hybridnas export {view.study.name}:{row.number} --out exported/{row.number}", "```"]
+    lines += [export_command(view.study.name, row.number), "```"]
     return "\n".join(lines) + "\n"
 
 

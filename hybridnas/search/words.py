@@ -52,6 +52,11 @@ def spent_words(wall_hours: float, gpu_hours: float) -> str:
     return f"{time_words(wall_hours)}, {gpu}"
 
 
+def export_command(study: str, trial: int) -> str:
+    """What makes a timm model of a trial, in a folder that no other trial is exported to."""
+    return f"hybridnas export {study}:{trial} --out exported/{study}-{trial}"
+
+
 def epochs(number: int) -> str:
     return "1 epoch" if number == 1 else f"{number} epochs"
 
