@@ -135,7 +135,8 @@ def _rungs(view: StudyView, found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _tally(runs: Mapping[str, float]) -> str:
     counts = {name: int(runs[name]) for name in ("began", "ok", "failed", "reused")}
-    return f"{_counts(counts)}, {runs['gpu_hours']:.2f} GPU hours"
+    spent = runs["gpu_hours"]
+    return _counts(counts) + (f", {time_words(spent)} of GPU time" if spent else "")
 
 
 def print_front(view: StudyView) -> None:

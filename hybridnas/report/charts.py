@@ -15,12 +15,12 @@ from ..pictures.palette import (
 )
 from ..pictures.scale import round_words
 from ..pictures.svg import Drawing, text_width
+from ..search.words import time_unit
 from .axes import SMALL, Frame, linear, logarithmic
 from .facts import CandidateFact, ReportFacts
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 760, 380, 70, 40  # of a plot, and where it begins
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
-_SHORT = 2  # hours, below which a search is drawn in minutes
 _MANY = 500  # results, of which each is drawn smaller
 _CELL, _ROW = 108, 44  # of the map of mixers
 
@@ -176,11 +176,12 @@ def hypervolume_chart(facts: ReportFacts) -> str:
     moments, gap = facts.moments, 38
     up = linear("hypervolume", [0.0, *(moment.hypervolume for moment in moments)])
     drawing = Drawing("Hypervolume", "the front's hypervolume as the search went on")
-    unit, size = ("hours", 1) if moments[-1].hours >= _SHORT else ("minutes", 60)
+    last = moments[-1]
+    unit, gpu = time_unit(last.hours), time_unit(last.gpu_hours)
     sides = {
         "trainings": [float(moment.trainings) for moment in moments],
-        f"{unit} of search": [size * moment.hours for moment in moments],
-        f"GPU-{unit}": [size * moment.gpu_hours for moment in moments],
+        f"{unit.name} of search": [unit.in_hour * moment.hours for moment in moments],
+        f"GPU-{gpu.name}": [gpu.in_hour * moment.gpu_hours for moment in moments],
     }
     shown = {name: values for name, values in sides.items() if values[-1] > 0}
     breadth = _WIDTH / len(shown) - gap
