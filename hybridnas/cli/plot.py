@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..counting import pixels
 from ..errors import ConfigError
 from ..objectives import STANDARD_ERRORS, best, is_cost
-from ..pictures.palette import DOMINATED, FRONT, INFEASIBLE, REFERENCE
+from ..pictures.palette import DOMINATED, ERRORS, FRONT, INFEASIBLE, REFERENCE
 from ..pictures.scale import log_ticks, round_words
 from ..reference import PUBLISHED
 from ..search.plan import counted_size
@@ -77,12 +77,12 @@ def plot_front(view: StudyView, path: Path) -> None:
     if len(axes.get_legend_handles_labels()[0]) > 1:
         axes.legend(fontsize=8, loc="lower right")
     if cost in ("macs", "params"):
-        _mark_in_units(axes)
+        mark_in_units(axes)
     _thin_out(figure, names, bars)
     write_figure(figure, path)
 
 
-def _mark_in_units(axes: Axes) -> None:
+def mark_in_units(axes: Axes) -> None:
     """MACs or parameters across: 20 M, not 2 times a power of ten."""
     low, high = axes.get_xlim()
     marks = [mark for mark in log_ticks(low, high) if low <= mark <= high]
@@ -139,7 +139,7 @@ def _draw_members(
     # A member attains its score from its own place on where x is to be low, else up to it.
     steps = "steps-post" if best(cost) == "minimize" else "steps-pre"
     axes.plot(xs, ys, "o-", c=FRONT, ms=5, lw=1.5, drawstyle=steps, label="front", zorder=3)
-    lines: dict[str, Any] = {"fmt": "none", "ecolor": "0.35", "elinewidth": 0.8, "capsize": 2}
+    lines: dict[str, Any] = {"fmt": "none", "ecolor": ERRORS, "elinewidth": 0.8, "capsize": 2}
     axes.errorbar(xs, ys, yerr=errors, zorder=2.5, **lines)
     side = 1 if best(score) == "maximize" else -1
     look: dict[str, Any] = {"textcoords": "offset points", "size": 7, "ha": "right"}

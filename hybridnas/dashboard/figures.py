@@ -10,7 +10,7 @@ from typing import Any
 
 from ..counting import pixels
 from ..objectives import STANDARD_ERRORS, best, is_cost
-from ..pictures.palette import DOMINATED, FRONT, INFEASIBLE, REFERENCE
+from ..pictures.palette import DOMINATED, ERRORS, FRONT, INFEASIBLE, REFERENCE
 from ..reference import PUBLISHED
 from ..search.plan import counted_size
 from ..search.progress import progress
@@ -101,7 +101,13 @@ def _front_trace(view: StudyView, members: Sequence[Row], cost: str) -> Figure:
     return trace | {
         "mode": "lines+markers" if joined else "markers",
         "line": {"shape": shape, "color": FRONT, "width": 1.5},
-        "error_y": {"type": "data", "array": [_figure(e) for e in errors], "width": 3},
+        "error_y": {
+            "type": "data",
+            "array": [_figure(e) for e in errors],
+            "width": 3,
+            "thickness": 1,
+            "color": ERRORS,
+        },
         "hovertext": [card(view, row) for row in members],
         "hovertemplate": "%{hovertext}<extra></extra>",
     }
