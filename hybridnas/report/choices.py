@@ -10,6 +10,8 @@ from ..search.rows import Row
 from ..space import SearchSpace
 from ..space_spec import SAME
 
+JOINED = ".mixers"  # ends the name of a decision on the mixers of both halves of a stage
+
 Choices = Mapping[str, Sequence[str | None]]
 """What each trial chose, by decision; None where the decision does not apply."""
 
@@ -50,7 +52,7 @@ def possible_choices(space: SearchSpace) -> Possible:
     return {
         name: (
             list(_mixers(space, _stage(name)))
-            if name.endswith(".mixers")
+            if name.endswith(JOINED)
             else [_words(value) for value in space.genes[name]]
         )
         for name in _decisions(space)
@@ -61,7 +63,7 @@ def _decisions(space: SearchSpace) -> list[str]:
     """Genes, those on mixers joined."""
     joined = {gene.removesuffix(".second_half") for gene in space.genes if _is_second(gene)}
     names = (
-        f"{gene.rpartition('.')[0]}.mixers"
+        f"{gene.rpartition('.')[0]}{JOINED}"
         if _is_second(gene) or gene in {f"{stage}.mixer" for stage in joined}
         else gene
         for gene in space.genes
@@ -70,9 +72,9 @@ def _decisions(space: SearchSpace) -> list[str]:
 
 
 def _choice(space: SearchSpace, name: str, chosen: Mapping[str, str]) -> str | None:
-    if not name.endswith(".mixers"):
+    if not name.endswith(JOINED):
         return chosen.get(name)
-    stage = name.removesuffix(".mixers")
+    stage = name.removesuffix(JOINED)
     first = chosen.get(f"{stage}.mixer", space.spec.stages[_stage(name) - 1].mixer[0])
     return _joined(first, chosen[f"{stage}.second_half"])
 

@@ -23,6 +23,7 @@ from .charts import (
     importance_chart,
     mixer_map,
 )
+from .choices import JOINED
 from .effects import CONFIDENCE
 from .facts import DecisionFacts, EffectFact, ReportFacts
 from .importance import FEWEST_TRIALS
@@ -111,6 +112,7 @@ def _render(
         scores=[each.score for each in facts.decisions],
         shown={each.score: _decisions_shown(each) for each in facts.decisions},
         surest=_surest,
+        joined=lambda each: any(e.decision.endswith(JOINED) for e in each.effects),
         at_once=_SAID,
         sections=[s for s in _SECTIONS.items() if s[0] not in absent],
         commands=_commands(facts),
@@ -180,7 +182,7 @@ def _decisions_shown(each: DecisionFacts) -> list[str]:
     important = [found.decision for found in each.importances[:_MOST_IMPORTANT]]
     important += each.clear[:_SAID]
     known = dict.fromkeys(effect.decision for effect in each.effects)
-    mixers = [name for name in known if name.endswith((".mixer", ".mixers"))]
+    mixers = [name for name in known if name.endswith((".mixer", JOINED))]
     return [name for name in known if name in mixers or name in important]
 
 
