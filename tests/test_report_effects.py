@@ -9,10 +9,11 @@ import pytest
 import search_helpers as helpers
 from scipy.stats import linregress, t
 
+from hybridnas.report import importance
 from hybridnas.report.choices import possible_choices, read_choices
 from hybridnas.report.decisions import decision_facts
 from hybridnas.report.effects import CONFIDENCE, FEWEST, choice_effects
-from hybridnas.report.importance import FEWEST_TRIALS, HALVES, best_share, importance_facts
+from hybridnas.report.importance import FEWEST_TRIALS, PARTS, best_share, importance_facts
 from hybridnas.search.view import StudyView
 from hybridnas.space import SearchSpace
 from hybridnas.store import Store
@@ -199,17 +200,22 @@ def searched(seed: int, trials: int) -> tuple[np.ndarray, dict[str, list[str]]]:
     return losses, {f"d{i}": [str(c) for c in each] for i, each in enumerate(picks)}
 
 
-def test_errors_of_importances_are_the_spread_between_halves() -> None:
-    losses, choices = searched(1, 100)
+@pytest.mark.parametrize(("size", "factor"), [(75, 1.0), (50, 0.5**0.5)])
+def test_errors_of_importances_are_the_spread_between_parts(
+    size: int, factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importance, "_LARGEST", size)
+    losses, choices = searched(1, 150)
     draw = np.random.default_rng(0)
     shares = []
-    for _ in range(HALVES):
-        half = np.flatnonzero(draw.permutation(100) < 50)
-        part = {name: [chosen[i] for i in half] for name, chosen in choices.items()}
-        found = importance_facts(losses[half], part)
+    for _ in range(PARTS):
+        part = np.flatnonzero(draw.permutation(150) < size)
+        chosen = {name: [each[i] for i in part] for name, each in choices.items()}
+        found = importance_facts(losses[part], chosen)
         shares.append({each.decision: each.share for each in found})
     for each in importance_facts(losses, choices):
-        assert each.error == pytest.approx(np.std([s[each.decision] for s in shares], ddof=1))
+        spread = np.std([part[each.decision] for part in shares], ddof=1)
+        assert each.error == pytest.approx(factor * spread)
 
 
 def test_errors_of_importances_are_those_between_searches() -> None:

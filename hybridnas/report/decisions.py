@@ -11,7 +11,7 @@ from ..search.rows import Row
 from .choices import Choices, Possible
 from .effects import CONFIDENCE, FEWEST, Floats, choice_effects
 from .facts import ChoiceFact, DecisionFacts, EffectFact
-from .importance import HALVES, best_share, importance_facts
+from .importance import PARTS, best_share, importance_facts
 
 _ERROR = 0.05  # of all effects of a score together
 
@@ -35,7 +35,7 @@ def decision_facts(
         best_share=best_share(len(rows)),
         confidence=CONFIDENCE,
         importances=importance_facts(losses, choices),
-        halves=HALVES,
+        parts=PARTS,
         effects=tuple(effects),
         judged=len({effect.decision for effect in effects}),
         clear=tuple(dict.fromkeys(effect.decision for effect in clear)),

@@ -127,7 +127,7 @@ class EffectFact(Fact):
 
 
 class DecisionFacts(Fact):
-    """best_share: the part of the trials that the importances are about; halves: of the trials, so
+    """best_share: the part of the trials that the importances are about; parts: of the trials, so
     many, that their errors are from. confidence: of each effect's interval. judged: decisions that
     effects are told of; clear: those of them that have a clear one, the surest first. rare: choices
     of fewer than `fewest` trials, untold: others of which no effect can be told."""
@@ -137,7 +137,7 @@ class DecisionFacts(Fact):
     best_share: float
     confidence: float
     importances: tuple[ImportanceFact, ...]
-    halves: int
+    parts: int
     effects: tuple[EffectFact, ...]
     judged: int
     clear: tuple[str, ...]

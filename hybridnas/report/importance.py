@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from optuna import Study
 
 FEWEST_TRIALS = 20  # for an importance of decisions
-HALVES = 25  # of the trials, drawn for standard errors
+PARTS = 25  # of the trials, drawn for standard errors
+_LARGEST = 500  # trials of a part
 _TARGET = 0.1  # the best part of trials that importance asks about
 _FEWEST_BEST = 5  # trials in that part (Optuna's advice)
 
@@ -33,9 +34,9 @@ def importance_facts(losses: Floats, choices: Choices) -> tuple[ImportanceFact, 
     PED-ANOVA (Watanabe, Bansal and Hutter, IJCAI 2023), as Optuna has it, with decisions that do
     not apply left out of a trial. losses: lower is better. Empty with fewer than FEWEST_TRIALS.
 
-    An error is the standard deviation of the share between random halves of the trials: the
-    delete-d jackknife (Shao and Wu, Annals of Statistics 17, 1989) with d of half of them, which
-    makes its factor 1.
+    An error is by the delete-d jackknife (Shao and Wu, Annals of Statistics 17, 1989): the standard
+    deviation of the share between random parts of the trials, a half of them each or _LARGEST,
+    times the root of m / (n - m) for m of n trials.
     """
     trials = len(losses)
     if trials < FEWEST_TRIALS:
@@ -43,10 +44,12 @@ def importance_facts(losses: Floats, choices: Choices) -> tuple[ImportanceFact, 
     study, everything = _study(losses, choices), np.ones(trials, dtype=bool)
     found = _shares(study, everything)
     draw = np.random.default_rng(0)
-    halves = [_shares(study, draw.permutation(trials) < trials // 2) for _ in range(HALVES)]
-    drawn = {name: [half.get(name, 0.0) for half in halves] for name in found}
+    size = min(trials // 2, _LARGEST)
+    parts = [_shares(study, draw.permutation(trials) < size) for _ in range(PARTS)]
+    factor = (size / (trials - size)) ** 0.5
+    drawn = {name: np.std([part.get(name, 0.0) for part in parts], ddof=1) for name in found}
     return tuple(
-        ImportanceFact(decision=name, share=share, error=float(np.std(drawn[name], ddof=1)))
+        ImportanceFact(decision=name, share=share, error=factor * float(drawn[name]))
         for name, share in found.items()
     )
 
