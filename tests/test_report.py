@@ -38,8 +38,13 @@ def page_of(
 ) -> tuple[ReportFacts, str]:
     view = StudyView(study, store)
     facts = facts_of(view, ablations)
-    members = {f"trial-{number}": svg for number, svg in pictures(view).items()}
-    return facts, to_html(facts, drawings_of(facts) | members)
+    of_members = {f"trial-{number}": svg for number, svg in pictures(view).items()}
+    return facts, to_html(facts, drawings_of(facts) | of_members)
+
+
+def members(facts: ReportFacts) -> list[str]:
+    """The names of the pictures of the front's members."""
+    return [f"trial-{member.trial}" for member in facts.front]
 
 
 def numbers_in(value: Any) -> Iterator[float]:
@@ -97,8 +102,7 @@ def test_the_page_loads_nothing_and_runs_nothing(reported: Store, study: str) ->
 def test_markdown_says_the_same(reported: Store, study: str) -> None:
     facts, html = page_of(reported, study)
     drawings = {name: f"{name}.svg" for name in drawings_of(facts)}
-    members = {f"trial-{member.trial}": "x.svg" for member in facts.front}
-    markdown = to_markdown(facts, drawings | members)
+    markdown = to_markdown(facts, drawings | dict.fromkeys(members(facts), "x.svg"))
     summary = markdown.partition("\nObjectives: ")[0]
     bullets = [" ".join(b.split()) for b in re.findall(r"^- (.*(?:\n .*)*)", summary, re.M)]
     assert [bullet.replace("`", "") for bullet in bullets] == Page(html).lines
@@ -171,6 +175,13 @@ def test_twins(reported: Store, ablation: Ablation) -> None:
         long = f"L / 6D is {ratio:.2f}: {'long' if ratio > 1 else 'short'} by the paper's criterion"
         assert f"Twin test of trial 17: {twin.words}. {long}." in said
     assert "stage 1: the SSM adds" in said
+    table = to_markdown(
+        facts, dict.fromkeys(drawings_of(facts) | dict.fromkeys(members(facts)), "")
+    )
+    assert re.findall(r"\]: (better|worse|cannot tell) \|", table) == [
+        {"original": "better", "twin": "worse", "unknown": "cannot tell"}[twin.verdict]
+        for twin in facts.twins
+    ]
     assert facts.leader is not None
     assert facts.leader.fresh is None, "they are of another trial"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
@@ -15,9 +14,9 @@ from ..search.bench.statistics import Interval
 from ..search.comparison import Comparison, compare, matching
 from ..search.view import StudyView
 from ..search.volume import reference_point
-from ..search.words import time_words
+from ..search.words import point_words, time_words
 from ..store import Store
-from .common import DEFAULT_STORAGE, AsJson, Storage, objective_text, print_json, print_table
+from .common import DEFAULT_STORAGE, AsJson, Storage, print_json, print_table
 from .comparison_plot import plot_comparison
 from .resolve import known_study
 
@@ -152,20 +151,16 @@ def _print(found: Comparison) -> None:
         f"after {found.common}",
         "joint front",
     ]
-    print_table(f"Hypervolume up to {_point_words(found.reference)}", headings, rows)
+    print_table(f"Hypervolume up to {point_words(found.reference)}", headings, rows)
     for note in (*_other_points(found), *found.notes):
         typer.echo(note)
-
-
-def _point_words(point: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {objective_text(name, value)}" for name, value in point.items())
 
 
 def _other_points(found: Comparison) -> list[str]:
     """Of studies whose `status` has another hypervolume than stands here, and why."""
     own = {v.study.name: reference_point([v]) for row in found.rows for v in row.views}
     other = [
-        f"{name} {_point_words({n: v for n, v in point.items() if v != found.reference[n]})}"
+        f"{name} {point_words({n: v for n, v in point.items() if v != found.reference[n]})}"
         for name, point in own.items()
         if point != found.reference
     ]

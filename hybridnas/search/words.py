@@ -40,6 +40,11 @@ def bound_words(bounds: Mapping[str, Bound]) -> str:
     )
 
 
+def point_words(point: Mapping[str, float]) -> str:
+    """`top1 0.0000, macs 40.0 M`."""
+    return ", ".join(f"{name} {objective_text(name, value)}" for name, value in point.items())
+
+
 def time_words(hours: float) -> str:
     """`81 s`, `14 min`, `3.2 hours`."""
     if hours < 100 / 3600:
