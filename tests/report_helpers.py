@@ -48,6 +48,7 @@ def search(store: Store, **changes: Any) -> None:
         begins = helpers.START + timedelta(minutes=i)
         top1 = helpers.score(helpers.network(candidate)) - 0.01 * good.seed
         scored = {**good.metrics, "top1": top1, "top1_se": 0.01 + 0.0001 * i}
+        scored |= {"num_images": 497}
         versions = {"torch": "2.14.1", "hybridnas": "0.1.0"}
         made: Evaluation = replace(
             good,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+import sqlite3
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +124,8 @@ def test_a_dry_run_says_what_there_is_and_writes_nothing(searched: Cli, made_up:
     before = files().keys()
     found = searched.json("ablate", "shapes:0", "--seeds", "3", "--dry-run", "--together")
     assert (found["trainings"], found["known"], found["seconds_each"]) == (15, 0, 12.0)
-    assert found["hours"] == pytest.approx(15 * 12 / found["at_once"] / 3600)
+    assert found["seconds_to_begin"] is None
+    assert found["hours"] == pytest.approx(math.ceil(15 / found["at_once"]) * 12 / 3600)
     assert found["seeds"] == [1, 2, 3]
     for twin in found["twins"]:
         network = Architecture.from_dict(twin["network"])
@@ -131,10 +135,43 @@ def test_a_dry_run_says_what_there_is_and_writes_nothing(searched: Cli, made_up:
     assert "shapes.twins-0 would train, at 4 epochs at 32 px (nothing was written)" in shown
     assert "stage 1, ssm: width " in shown
     assert "20 trainings, 0 known; one takes about 12 s" in shown
+    assert "at once, Ray's start left aside" in shown
     assert made_up.done == 0
     assert files().keys() == before
     with Store.open(f"sqlite:///{DATABASE}") as store:
         assert store.study_names() == ["shapes"]
+
+
+def test_the_forecast_has_what_passes_before_the_first_training(searched: Cli) -> None:
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        for _ in range(2):
+            store.end_session(store.begin_session("shapes"), "trials")
+    with sqlite3.connect(DATABASE) as rows:
+        # One whose first training, that of helpers, began after 20 s; and one before all of them.
+        for number, (begin, end) in enumerate([(20, -100), (90, 30)], 1):
+            at = [
+                str((helpers.START - timedelta(seconds=s)).replace(tzinfo=None))
+                for s in (begin, end)
+            ]
+            rows.execute(
+                "UPDATE nas_session SET started_at = ?, last_seen_at = ? WHERE id = ?",
+                (*at, number),
+            )
+    words = ("ablate", "shapes:0", "--seeds", "2", "--stages", "1", "--dry-run")
+    found = searched.json(*words)
+    assert found["seconds_to_begin"] == 20
+    waves = math.ceil(4 / found["at_once"])
+    assert found["hours"] == pytest.approx((20 + waves * 12) / 3600)
+    assert "at once, 20 s of it before the first begins" in searched.shown(*words)
+
+
+def test_what_is_known_needs_no_machine(searched: Cli, made_up: Made) -> None:
+    words = ("ablate", "shapes:0", "--seeds", "2", "--stages", "1")
+    known = searched.json(*words)
+    too_much = ("--set", "resources.cpus=4096")
+    assert searched.json(*words, *too_much) == known
+    assert made_up.done == 4
+    assert "asks for 4096 CPUs" in searched.refused(*words[:2], "--seeds", "3", *too_much)
 
 
 def test_a_reference_under_a_study_s_protocol(cli: Cli, made_up: Made) -> None:

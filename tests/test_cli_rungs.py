@@ -79,8 +79,8 @@ def test_status_counts_by_rung(searched: Cli) -> None:
     assert (found["cost"]["evaluations"], found["reused"]) == (15, 0)
     assert found["rungs"][0]["gpu_hours"] == pytest.approx(8 / 60)
     shown = searched.shown("status", "shapes")
-    assert "rungs 1 epoch at 16 px: 8 began, 8 ok, 0 failed, 0 reused, 0.13 GPU hours" in shown
-    assert "2 epochs at 32 px: 3 began, 3 ok, 0 failed, 0 reused, 0.05 GPU hours" in shown
+    assert "rungs 1 epoch at 16 px: 8 began, 8 ok, 0 failed, 0 reused, 8 min of GPU time" in shown
+    assert "2 epochs at 32 px: 3 began, 3 ok, 0 failed, 0 reused, 3 min of GPU time" in shown
     assert "retraining the best 2, 2 seeds each: 4 began, 4 ok" in shown
 
 

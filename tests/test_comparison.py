@@ -12,6 +12,7 @@ import pytest
 from cli_helpers import DATABASE, Cli
 from search_helpers import finish, plan, start
 
+from hybridnas.counting import in_units
 from hybridnas.errors import ConfigError
 from hybridnas.pareto import hypervolume, non_dominated
 from hybridnas.search.comparison import compare, matching
@@ -178,7 +179,7 @@ def test_other_trainings_and_limits_are_noted(
     other = searched(study_store, "long", fidelities=long, constraints=bounded)
     protocols, limits = compare({"few": [two[0]], "long": [other]}).notes
     assert protocols.startswith("their protocols differ, so scores are not of the same training: ")
-    assert limits == "their limits on costs differ"
+    assert limits == "their limits on costs differ: none (few); macs at most 20.0 M (long)"
 
 
 def test_names_and_patterns() -> None:
@@ -201,9 +202,15 @@ def test_the_command(cli: Cli) -> None:
     assert found["rows"][0]["hypervolume"]["value"] == pytest.approx(np.mean(values))
     shown = cli.shown("compare", "a-*", "b", "--plot", "compared.svg", "--over", "hours")
     assert f"{np.mean(values):.4f} [" in shown
+    assert "another hypervolume" not in shown, "up to the dearest network, which all have"
     assert "<svg" in Path("compared.svg").read_text(encoding="utf-8")
     near = cli.json("compare", "b", "--reference", "top1=0.5", "--reference", "macs=1e9")
     assert near["reference"] == {"top1": 0.5, "macs": 1e9}
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        dearest = max(row.value("macs") for row in StudyView("b", store).finished)
+    far = cli.shown("compare", "b", "--reference", "top1=0", "--reference", "macs=1e9")
+    assert "status and report have another hypervolume" in far
+    assert f"of its own: b macs {in_units(dearest)}" in far
     for words, message in (
         (["c"], "no study 'c' in the database; it has: a-1, a-2, b"),
         (["b", "--reference", "top1=x"], "--reference takes NAME=VALUE, got 'top1=x'"),

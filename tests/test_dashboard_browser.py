@@ -89,7 +89,7 @@ def test_the_study_page(browsed: Site) -> None:
     ours = points(page, "user-defined-plot:front")
     assert ours["rgb(0, 114, 178)"] == len(browsed.view.front())
     assert f"infeasible (top1 at least {LEAST:.4f})" in page
-    for words in ("hours of search", "GPU-hours", "The front's members, stage by stage"):
+    for words in ("minutes of search", "GPU-hours", "The front's members, stage by stage"):
         assert words in page
     best = page[page.index("Best Trials") :]
     listed = {int(number) for number in re.findall(r"Trial (\d+)", best)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import plotly.graph_objects
@@ -93,14 +94,25 @@ def test_published_architectures_go_by_their_names(
     assert f"<b>trial {member.number}</b> = a_net: " in trace(made, "front")["hovertext"][-1]
 
 
-def test_hypervolume_by_hours_and_by_gpu_hours(figured_view: StudyView) -> None:
+def test_hypervolume_by_time_and_by_gpu_time(
+    figured_view: StudyView, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = figures.hypervolume_by_time(figured_view)
     assert made is not None
     moments = progress(figured_view)
-    hours, spent = made["data"]
-    assert hours["x"] == pytest.approx([m.hours for m in moments], rel=1e-5)
+    by_time, spent = made["data"]
+    assert moments[-1].hours < 2 < moments[-1].gpu_hours
+    assert by_time["x"] == pytest.approx([60 * m.hours for m in moments], rel=1e-5)
     assert spent["x"] == pytest.approx([m.gpu_hours for m in moments], rel=1e-5)
-    assert hours["y"] == spent["y"] == pytest.approx([m.hypervolume for m in moments], rel=1e-5)
+    assert by_time["y"] == spent["y"] == pytest.approx([m.hypervolume for m in moments], rel=1e-5)
+    names = [made["layout"][axis]["title"]["text"] for axis in ("xaxis", "xaxis2")]
+    assert names == ["minutes of search", "GPU-hours"]
+    without = [replace(moment, gpu_hours=0.0) for moment in moments]
+    monkeypatch.setattr(figures, "progress", lambda view: without)
+    made = figures.hypervolume_by_time(figured_view)
+    assert made is not None
+    assert made["data"] == [by_time]
+    assert "xaxis2" not in made["layout"]
 
 
 def test_the_front_by_stage_reads_back(figured_view: StudyView) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ import yaml
 from cli_helpers import Cli
 from report_helpers import Page
 
-from hybridnas.ablate import read_ablations
+from hybridnas.ablate import Ablation, read_ablations
 from hybridnas.config import parse_study
 from hybridnas.report import ReportFacts, facts_of
 from hybridnas.report.effects import CONFIDENCE
-from hybridnas.report.facts import MemberFact
+from hybridnas.report.gather import study_yaml
 from hybridnas.report.render import drawings_of, to_html, to_markdown
 from hybridnas.report.results import pictures
+from hybridnas.resources import shipped
+from hybridnas.search.studies import read_study
 from hybridnas.search.view import StudyView
 from hybridnas.store import Store
 
@@ -27,13 +30,21 @@ pytest_plugins = ["cli_helpers", "report_helpers"]
 
 STUDIES = pytest.mark.parametrize("study", ["plain", "rich"])
 _FACTORS = {"": 1.0, "%": 0.01, "K": 1e3, "M": 1e6, "G": 1e9}
+_FACTORS |= {"s": 1 / 3600, "min": 1 / 60, "hours": 1.0}  # of times, which are hours
 
 
-def page_of(store: Store, study: str) -> tuple[ReportFacts, str]:
+def page_of(
+    store: Store, study: str, ablations: Sequence[Ablation] = ()
+) -> tuple[ReportFacts, str]:
     view = StudyView(study, store)
-    facts = facts_of(view)
-    members = {f"trial-{number}": svg for number, svg in pictures(view).items()}
-    return facts, to_html(facts, drawings_of(facts) | members)
+    facts = facts_of(view, ablations)
+    of_members = {f"trial-{number}": svg for number, svg in pictures(view).items()}
+    return facts, to_html(facts, drawings_of(facts) | of_members)
+
+
+def members(facts: ReportFacts) -> list[str]:
+    """The names of the pictures of the front's members."""
+    return [f"trial-{member.trial}" for member in facts.front]
 
 
 def numbers_in(value: Any) -> Iterator[float]:
@@ -56,14 +67,18 @@ def numbers_in(value: Any) -> Iterator[float]:
 
 @pytest.mark.parametrize("study", ["plain", "rich", "both"])
 def test_every_number_on_the_page_is_a_fact(reported: Store, study: str) -> None:
-    facts, html = page_of(reported, study)
+    assert_facts(*page_of(reported, study))
+
+
+def assert_facts(facts: ReportFacts, html: str) -> None:
+    """Of every number that a page shows."""
     known, page = set(numbers_in(facts.model_dump())), Page(html)
     known |= {20.0, CONFIDENCE}  # results that an importance needs; of every interval
     known.add(sum(r.trial in {m.trial for m in facts.front} for r in facts.references))
     assert len(page.numbers) > 150
     for value, text in page.numbers:
         assert value in known, text
-        found = re.fullmatch(r"([+-]?[\d,]+)(\.\d+)?(e[+-]?\d+)? ?([%KMG]?)", text)
+        found = re.fullmatch(r"([+-]?[\d,]+)(\.\d+)?(e[+-]?\d+)? ?(\D*)", text)
         assert found, text
         whole, part, power, unit = (group or "" for group in found.groups())
         factor = _FACTORS[unit] * float(f"1{power}")
@@ -87,8 +102,7 @@ def test_the_page_loads_nothing_and_runs_nothing(reported: Store, study: str) ->
 def test_markdown_says_the_same(reported: Store, study: str) -> None:
     facts, html = page_of(reported, study)
     drawings = {name: f"{name}.svg" for name in drawings_of(facts)}
-    members = {f"trial-{member.trial}": "x.svg" for member in facts.front}
-    markdown = to_markdown(facts, drawings | members)
+    markdown = to_markdown(facts, drawings | dict.fromkeys(members(facts), "x.svg"))
     summary = markdown.partition("\nObjectives: ")[0]
     bullets = [" ".join(b.split()) for b in re.findall(r"^- (.*(?:\n .*)*)", summary, re.M)]
     assert [bullet.replace("`", "") for bullet in bullets] == Page(html).lines
@@ -101,6 +115,14 @@ def test_markdown_says_the_same(reported: Store, study: str) -> None:
 def test_the_yaml_on_the_page_is_the_study(reported: Store) -> None:
     view = StudyView("rich", reported)
     assert parse_study(yaml.safe_load(facts_of(view).yaml), "page") == view.study
+
+
+@pytest.mark.parametrize("name", shipped("studies"))
+def test_what_is_left_out_of_the_yaml_is_the_default(name: str) -> None:
+    study = read_study(name)
+    text = study_yaml(study)
+    assert parse_study(yaml.safe_load(text), "page") == study
+    assert "null" not in text.replace("expansion: null", "")
 
 
 def test_words_of_the_summary(reported: Store) -> None:
@@ -126,29 +148,65 @@ def test_a_study_without_results(reported: Store) -> None:
     assert "There is no result yet." in to_markdown(facts, {})
 
 
-def test_twins(reported: Store, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def ablation(tmp_path_factory: pytest.TempPathFactory) -> Ablation:
+    """Made-up twins of a made-up trial 17 of `plain`."""
     setup = twins.set_up_of(name="plain")
-    with Store.open(f"sqlite:///{tmp_path / 'twins.db'}") as store:
+    file = tmp_path_factory.mktemp("twins") / "twins.db"
+    with Store.open(f"sqlite:///{file}") as store:
         twins.drive(twins.begin(store, setup))
-        ablations = read_ablations(store, "plain")
-    facts = facts_of(StudyView("plain", reported), ablations)
-    html = to_html(facts, drawings_of(facts) | dict.fromkeys(map(member_name, facts.front), ""))
+        (found,) = read_ablations(store, "plain")
+    return found
+
+
+def test_twins(reported: Store, ablation: Ablation) -> None:
+    facts, html = page_of(reported, "plain", [ablation])
     said = " ".join(Page(html).lines)
-    (ablation,) = ablations
+    assert_facts(facts, html)
     assert len(facts.twins) == len(ablation.comparisons) == 3
     for twin, comparison in zip(facts.twins, ablation.comparisons, strict=True):
-        assert comparison.effect is not None
-        assert (twin.value, twin.low, twin.high) == (
-            comparison.effect.value,
-            comparison.effect.low,
-            comparison.effect.high,
-        )
-        assert f"Twin test of 17: {twin.words}." in said
+        effect = comparison.effect
+        assert effect is not None
+        assert effect.low is not None
+        assert twin.unit == "points of top1"
+        assert twin.value == pytest.approx(100 * effect.value)
+        assert twin.low == pytest.approx(100 * effect.low)
+        (ratio,) = twin.ratios
+        long = f"L / 6D is {ratio:.2f}: {'long' if ratio > 1 else 'short'} by the paper's criterion"
+        assert f"Twin test of trial 17: {twin.words}. {long}." in said
     assert "stage 1: the SSM adds" in said
+    table = to_markdown(
+        facts, dict.fromkeys(drawings_of(facts) | dict.fromkeys(members(facts)), "")
+    )
+    assert re.findall(r"\]: (better|worse|cannot tell) \|", table) == [
+        {"original": "better", "twin": "worse", "unknown": "cannot tell"}[twin.verdict]
+        for twin in facts.twins
+    ]
+    assert facts.leader is not None
+    assert facts.leader.fresh is None, "they are of another trial"
 
 
-def member_name(member: MemberFact) -> str:
-    return f"trial-{member.trial}"
+def test_fresh_seeds_of_the_leader(reported: Store, ablation: Ablation) -> None:
+    view = StudyView("plain", reported)
+    best = view.best(1)[0]
+    (protocol,) = {p.seedless().digest: p.seedless() for p in view.protocols.values()}.values()
+    trained = replace(ablation.original, architecture=best.architecture, scores={1: 0.5, 2: 0.52})
+    own = replace(ablation, original=trained, protocol=protocol)
+    facts, html = page_of(reported, "plain", [own])
+    assert_facts(facts, html)
+    assert facts.leader is not None
+    fresh = facts.leader.fresh
+    assert fresh is not None
+    assert fresh.mean == pytest.approx(0.51)
+    assert fresh.seeds == 2
+    assert fresh.spread == pytest.approx(0.02 / 2**0.5)
+    assert fresh.gap == pytest.approx(best.value("top1") - 0.51)
+    said = " ".join(Page(html).lines)
+    assert f"0.5100 in the mean (standard deviation 0.0141), worse by {fresh.gap:.4f}." in said
+    assert "a final retraining with fresh seeds would" not in said
+    assert page_of(reported, "plain", [ablation])[0].leader == facts.leader.model_copy(
+        update={"fresh": None}
+    ), "of another training"
 
 
 # ---------------------------------------------------------------- the command

@@ -9,8 +9,11 @@ import pytest
 import search_helpers as helpers
 from scipy.stats import linregress, t
 
-from hybridnas.report.decisions import FEWEST_TRIALS, best_share, importances, read_choices
+from hybridnas.report import importance
+from hybridnas.report.choices import possible_choices, read_choices
+from hybridnas.report.decisions import decision_facts
 from hybridnas.report.effects import CONFIDENCE, FEWEST, choice_effects
+from hybridnas.report.importance import FEWEST_TRIALS, PARTS, best_share, importance_facts
 from hybridnas.search.view import StudyView
 from hybridnas.space import SearchSpace
 from hybridnas.store import Store
@@ -104,11 +107,12 @@ def test_what_decides_is_important() -> None:
     first, second = draw.integers(0, 3, 200), draw.integers(0, 3, 200)
     losses = first + 0.1 * draw.random(200)
     choices = {"first": [str(c) for c in first], "second": [str(c) for c in second]}
-    found = importances(losses, choices)
+    found = importance_facts(losses, choices)
     assert [each.decision for each in found] == ["first", "second"]
     assert sum(each.share for each in found) == pytest.approx(1)
     assert found[0].share > 0.9
-    assert importances(losses[: FEWEST_TRIALS - 1], choices) == ()
+    assert found[0].error < 0.1
+    assert importance_facts(losses[: FEWEST_TRIALS - 1], choices) == ()
 
 
 @pytest.mark.parametrize(
@@ -131,5 +135,93 @@ def test_decisions_are_read_off_architectures(tmp_path: Any) -> None:
             assert choices[f"stage{stage}.mixer"][i] == block.mixer_name
             kernel = choices[f"stage{stage}.kernel"][i]
             assert (kernel is None) == (block.mixer_name == "attention")
+    assert possible_choices(plan.space).keys() == choices.keys()
     six = SearchSpace.load(helpers.SIX)  # an earlier space of the study, of one stage
     assert read_choices(six, view.finished)[0] == []
+
+
+CHANGING: dict[str, Any] = {
+    **helpers.COMMON,
+    "name": "changing",
+    "stages": [
+        {
+            "depth": [1, 2],
+            "width": [8, 16],
+            "mixer": ["gated_conv", "ssm"],
+            "second_half": ["same", "gated_conv", "ssm", "attention"],
+        }
+    ],
+}
+
+
+def test_the_mixers_of_a_stage_are_one_decision(tmp_path: Any) -> None:
+    plan = helpers.plan(space=CHANGING, budget={"trials": 16})  # all there are
+    with Store.open(f"sqlite:///{tmp_path / 'x.db'}") as store:
+        helpers.drive(helpers.start(plan, store))
+        view = StudyView("shapes", store)
+    rows, choices = read_choices(plan.space, view.finished)
+    assert [*choices] == ["stage1.depth", "stage1.width", "stage1.mixers"]
+    for row, chosen in zip(rows, choices["stage1.mixers"], strict=True):
+        names = dict.fromkeys(b.mixer_name for b in row.architecture.stages[0].blocks)
+        assert chosen == " then ".join(names)
+    possible = possible_choices(plan.space)
+    assert set(possible["stage1.mixers"]) == set(choices["stage1.mixers"])
+    assert len(possible["stage1.mixers"]) == 6
+
+
+def test_every_choice_has_an_effect_or_a_reason() -> None:
+    scores, macs, chosen, _ = made(60, (0.5, 0.3, 0.2), 2)
+    rare = ["r0"] * 58 + ["r1"] * 2
+
+    class Made:
+        def __init__(self, score: float, macs: float) -> None:
+            self.known = {"top1": score, "macs": np.exp(macs)}
+
+        def value(self, name: str) -> float:
+            return float(self.known[name])
+
+    rows: Any = [Made(*pair) for pair in zip(scores, macs, strict=True)]
+    possible = {"first": ["c0", "c1", "c2", "c3"], "second": ["r0", "r1"]}
+    found = decision_facts(rows, {"first": chosen, "second": rare}, possible, "top1")
+    assert [(e.decision, e.choice) for e in found.effects] == [
+        ("first", choice) for choice in ("c0", "c1", "c2")
+    ]
+    assert (found.judged, found.clear) == (1, ("first",))
+    left = [(c.decision, c.choice, c.trials) for c in found.rare]
+    assert left == [("first", "c3", 0), ("second", "r1", 2)]
+    assert [(c.choice, c.trials) for c in found.untold] == [("r0", 58)]
+
+
+def searched(seed: int, trials: int) -> tuple[np.ndarray, dict[str, list[str]]]:
+    """Losses that three of four decisions change."""
+    draw = np.random.default_rng(seed)
+    picks = draw.integers(0, 3, (4, trials))
+    losses = np.array([0.5, 0.35, 0.2, 0.0]) @ picks + draw.normal(size=trials)
+    return losses, {f"d{i}": [str(c) for c in each] for i, each in enumerate(picks)}
+
+
+@pytest.mark.parametrize(("size", "factor"), [(75, 1.0), (50, 0.5**0.5)])
+def test_errors_of_importances_are_the_spread_between_parts(
+    size: int, factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importance, "_LARGEST", size)
+    losses, choices = searched(1, 150)
+    draw = np.random.default_rng(0)
+    shares = []
+    for _ in range(PARTS):
+        part = np.flatnonzero(draw.permutation(150) < size)
+        chosen = {name: [each[i] for i in part] for name, each in choices.items()}
+        found = importance_facts(losses[part], chosen)
+        shares.append({each.decision: each.share for each in found})
+    for each in importance_facts(losses, choices):
+        spread = np.std([part[each.decision] for part in shares], ddof=1)
+        assert each.error == pytest.approx(factor * spread)
+
+
+def test_errors_of_importances_are_those_between_searches() -> None:
+    """What a share varies by from one made-up search to another, roughly."""
+    found = [importance_facts(*searched(seed, 150)) for seed in range(40)]
+    by_name = [{each.decision: each for each in facts} for facts in found]
+    for name in ("d0", "d1", "d2"):
+        spread = np.std([facts[name].share for facts in by_name], ddof=1)
+        assert 0.6 < np.mean([facts[name].error for facts in by_name]) / spread < 1.3

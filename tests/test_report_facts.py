@@ -73,6 +73,8 @@ def test_counts_and_costs(reported: Store, rows: sqlite3.Connection, study: str)
     assert (software.evaluations, software.hosts) == (trained, ("node1",))
     protocols = one("SELECT count(DISTINCT protocol_digest) FROM nas_run WHERE study = ?")
     assert sum(len(protocol.digests) for protocol in facts.protocols) == protocols
+    images = one(f"SELECT max(json_extract(e.metrics, '$.num_images')) {joined}")
+    assert {protocol.num_images for protocol in facts.protocols} == {images}
     hours = facts.cost_so_far.wall_hours
     ended = [n for n, state in facts.trials.items() if n in ("ok", "failed", "pruned") and state]
     known = one(
@@ -110,6 +112,7 @@ def test_the_front_of_one_training_each(reported: Store, rows: sqlite3.Connectio
     dearest = max(macs for _, macs in found.values())
     edges = [*(macs for macs, _ in steps[1:]), dearest]
     area = sum((edge - macs) * top1 for (macs, top1), edge in zip(steps, edges, strict=True))
+    assert facts.reference == {"top1": 0.0, "macs": dearest}
     assert facts.hypervolume == pytest.approx(area / dearest)
     assert facts.moments[-1].hypervolume == pytest.approx(area / dearest)
     assert facts.moments[-1].trainings == max(

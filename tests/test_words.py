@@ -22,5 +22,5 @@ def test_time(hours: float, words: str) -> None:
 
 
 def test_what_was_spent() -> None:
-    assert spent_words(0.25, 0.5) == "15 min, 0.50 GPU hours"
+    assert spent_words(0.25, 0.5) == "15 min, 30 min of GPU time"
     assert spent_words(2.0, 0.0) == "2.0 hours, no GPU"

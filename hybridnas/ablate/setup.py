@@ -151,6 +151,21 @@ def seconds_each(setup: Setup, store: Store, study: str) -> float | None:
     return fmean(own) if own else median(every) if every else None
 
 
+def seconds_to_begin(setup: Setup, store: Store, study: str) -> float | None:
+    """How long it takes until the first training begins, Ray's start and that of its workers: the
+    median over the sessions of the study and the ablation that trained something; None without
+    any."""
+    found = []
+    for name in (study, setup.plan.study.name):
+        runs = [run for trial in store.trials(name) for run in trial.runs]
+        began = [run.evaluation.started_at for run in runs if run.evaluation and not run.reused]
+        for session in store.sessions(name):
+            own = [at for at in began if session.started_at <= at <= session.last_seen_at]
+            if own:
+                found.append((min(own) - session.started_at).total_seconds())
+    return median(found) if found else None
+
+
 def _role(twin: Twin | None) -> str:
     if twin is None:
         return "original"

@@ -16,21 +16,28 @@ from ..ablate.words import criterion, number, places_words, scale, sentence
 from ..cost import Cost
 from ..counting import pixels
 from ..search.plan import counted_costs, counted_size
+from ..search.words import time_words
 from .common import fidelity_words, in_units, print_json, print_table
 
 
 def forecast_words(forecast: Mapping[str, Any]) -> str:
-    """`20 trainings, 3 known; one takes about 12 s: 2 min with 2 at once`."""
+    """`20 trainings, 3 known; one takes about 12 s: 2 min with 2 at once, 20 s of it before the
+    first begins`"""
     if forecast["known"] == forecast["trainings"]:
         return f"{forecast['trainings']} trainings, all known"
     words = f"{forecast['trainings']} trainings, {forecast['known']} known"
-    each, hours = forecast["seconds_each"], forecast["hours"]
+    each, hours, begin = (forecast[k] for k in ("seconds_each", "hours", "seconds_to_begin"))
     if each is None:
         return f"{words}; how long one takes is not known yet"
     words += f"; one takes about {each:.0f} s"
     if hours is None:
         return words
-    return f"{words}: {_duration(hours)} with {forecast['at_once']} at once"
+    words += f": {time_words(hours)} with {forecast['at_once']} at once"
+    return words + (
+        ", Ray's start left aside"
+        if begin is None
+        else f", {time_words(begin / 3600)} of it before the first begins"
+    )
 
 
 def print_setup(setup: Setup, forecast: Mapping[str, Any], as_json: bool) -> None:
@@ -57,9 +64,10 @@ def print_setup(setup: Setup, forecast: Mapping[str, Any], as_json: bool) -> Non
     size = pixels(counted_size(study))
     print_table(
         f"{study.name} would train, at {fidelity_words(study.fidelity)} (nothing was written)",
-        ("replaced", "stages", f"MACs at {size}", "head aside"),
+        ("replaced", "stages", f"MACs at {size}", "difference"),
         zip(replaced, shorts, macs, differences, strict=True),
     )
+    typer.echo("difference: from the original in the MACs of stem and stages; the head is the same")
     for words, twin in zip(replaced[1:], setup.twins, strict=True):
         typer.echo(f"{words}: {'; '.join(_stages_of(twin))}")
     typer.echo(forecast_words(forecast))
@@ -94,14 +102,6 @@ def print_ablation(ablation: Ablation) -> None:
         f"intervals: paired t over seeds, {100 * CONFIDENCE:g} %{together}; L/6D above 1: a long "
         f"sequence, for which the MambaOut paper holds an SSM worth trying"
     )
-
-
-def _duration(hours: float) -> str:
-    """`40 s`, `12 min`, `3.5 h`."""
-    for unit, size, decimals in (("h", 1, 1), ("min", 60, 0)):
-        if hours * size >= 2:
-            return f"{hours * size:.{decimals}f} {unit}"
-    return f"{3600 * hours:.0f} s"
 
 
 def _places(places: Sequence[StageMixer]) -> list[dict[str, object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -119,9 +120,11 @@ def ablate(
     (and, where that is not enough, its depth) raised until MACs are equal. Both are trained by the
     study's own training with N paired seeds, and the mean difference is reported with a paired t
     interval, widened so that all of them together hold in 95 % of cases (Bonferroni). It covers the
-    chance of seeds, not of which images were set aside for validation. `about 14 would`: so many
-    seeds find an effect as large as it seems now, in 80 % of cases (but whoever adds them for that
-    looks twice, and 95 % become 91 %: docs/twins.md).
+    chance of seeds, not of which images were set aside for validation.
+
+    Where an interval holds 0 the answer is like `cannot tell with 5 seeds; about 14 would`: were
+    the effect as large as it seems now, 14 seeds would find it in 80 % of cases. (Whoever adds
+    seeds for that looks twice, and the 95 % become 91: docs/twins.md.)
 
     Ctrl-C ends it in good order; the same command goes on. What is known already, of any study, is
     not trained again; weights are not kept. Seeds begin after the study's own, which chose the
@@ -133,7 +136,6 @@ def ablate(
     `hybridnas ablate caformer_s18 --study images64 --mixer attention --plot effects.svg`
     """
     from ..ablate.setup import set_up
-    from ..search.cluster import check_reachable
     from .ablation_view import print_setup
 
     if plot is not None:
@@ -146,7 +148,6 @@ def ablate(
     twins = _twins(named, base, fidelity, mixer, stages, together)
     label = _label(named, arch, base, task)
     setup = set_up(base, label, fidelity, named.architecture, twins, seeds)
-    check_reachable(ray)
     forecast = _forecast(setup, base, storage, ray)
     if dry_run:
         print_setup(setup, forecast, as_json)
@@ -238,25 +239,32 @@ def _label(named: Named, text: str, study: Study, task: str | None) -> str:
 
 
 def _forecast(setup: Setup, base: Study, storage: str, ray: str | None) -> dict[str, Any]:
-    """How much there is to train, and how long it takes; None: nobody can tell."""
-    from ..ablate.setup import check_original, seconds_each
+    """How much there is to train, and how long it takes; None: nobody can tell. What is all known
+    needs no machine."""
+    from ..ablate.setup import check_original, seconds_each, seconds_to_begin
+    from ..search.cluster import check_reachable
     from ..search.machine import share_of, this_machine
     from ..search.trainings import scored
 
     study = setup.plan.study
-    at_once = None if ray else share_of(study, [this_machine()]).concurrent
-    known, each = 0, None
+    known, each, begin = 0, None, None
     try:
         with Store.open(storage, create=False) as store:
             check_original(setup, store)
             known = sum(scored(store, job.key, study.measured) is not None for job in setup.jobs)
             each = seconds_each(setup, store, base.name)
+            begin = seconds_to_begin(setup, store, base.name)
     except NoDatabaseError:
         pass  # there will be one
-    left = len(setup.jobs) - known
-    hours = None if each is None or at_once is None else left * each / at_once / 3600
+    left, at_once = len(setup.jobs) - known, None
+    if left:
+        check_reachable(ray)
+        at_once = None if ray else share_of(study, [this_machine()]).concurrent
     found = {"trainings": len(setup.jobs), "known": known, "seconds_each": each}
-    return {**found, "at_once": at_once, "hours": hours}
+    found |= {"seconds_to_begin": begin, "at_once": at_once}
+    if each is None or at_once is None:
+        return {**found, "hours": None if left else 0.0}
+    return {**found, "hours": ((begin or 0.0) + math.ceil(left / at_once) * each) / 3600}
 
 
 def _run(setup: Setup, forecast: dict[str, Any], storage: str, ray: str | None) -> Ablation:

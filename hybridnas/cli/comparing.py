@@ -13,8 +13,10 @@ from ..errors import ConfigError
 from ..search.bench.statistics import Interval
 from ..search.comparison import Comparison, compare, matching
 from ..search.view import StudyView
+from ..search.volume import reference_point
+from ..search.words import point_words, time_words
 from ..store import Store
-from .common import DEFAULT_STORAGE, AsJson, Storage, objective_text, print_json, print_table
+from .common import DEFAULT_STORAGE, AsJson, Storage, print_json, print_table
 from .comparison_plot import plot_comparison
 from .resolve import known_study
 
@@ -42,6 +44,8 @@ Over = Annotated[
     Literal["results", "trainings", "hours", "gpu_hours"],
     typer.Option(help="What hypervolume is drawn over."),
 ]
+
+_NAMED = 3  # studies in a note; there may be fifty in a row
 
 
 def register(app: typer.Typer) -> None:
@@ -123,6 +127,7 @@ def _as_json(found: Comparison) -> dict[str, Any]:
 
 def _print(found: Comparison) -> None:
     several = any(len(row.views) > 1 for row in found.rows)
+    gpu = any(moments[-1].gpu_hours for row in found.rows for moments in row.moments)
     rows = []
     for row, joint in zip(found.rows, found.joint, strict=True):
         number, last = len(row.views), [moments[-1] for moments in row.moments]
@@ -132,7 +137,7 @@ def _print(found: Comparison) -> None:
                 *([number] if several else []),
                 f"{fmean(moment.results for moment in last):.0f}",
                 f"{fmean(moment.trainings for moment in last):.0f}",
-                f"{fmean(moment.gpu_hours for moment in last):.2f}",
+                *([time_words(fmean(moment.gpu_hours for moment in last))] if gpu else []),
                 f"{fmean(len(view.front()) for view in row.views):.0f}",
                 _interval(row.volume, number),
                 _interval(row.volume_after(found.common), number),
@@ -142,14 +147,31 @@ def _print(found: Comparison) -> None:
     headings = [
         "study",
         *(["studies"] if several else []),
-        *("results", "trainings", "GPU hours", "front", "hypervolume"),
+        *("results", "trainings", *(["GPU time"] if gpu else []), "front", "hypervolume"),
         f"after {found.common}",
         "joint front",
     ]
-    point = ", ".join(f"{n} {objective_text(n, v)}" for n, v in found.reference.items())
-    print_table(f"Hypervolume up to {point}", headings, rows)
-    for note in found.notes:
+    print_table(f"Hypervolume up to {point_words(found.reference)}", headings, rows)
+    for note in (*_other_points(found), *found.notes):
         typer.echo(note)
+
+
+def _other_points(found: Comparison) -> list[str]:
+    """Of studies whose `status` has another hypervolume than stands here, and why."""
+    own = {v.study.name: reference_point([v]) for row in found.rows for v in row.views}
+    other = [
+        f"{name} {point_words({n: v for n, v in point.items() if v != found.reference[n]})}"
+        for name, point in own.items()
+        if point != found.reference
+    ]
+    if not other:
+        return []
+    if len(other) > _NAMED:
+        other = [*other[:_NAMED], f"and {len(other) - _NAMED} more"]
+    return [
+        f"status and report have another hypervolume, for each study up to a point of its own: "
+        f"{'; '.join(other)}"
+    ]
 
 
 def _interval(found: Interval, number: int) -> str:

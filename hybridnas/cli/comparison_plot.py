@@ -10,17 +10,13 @@ import numpy as np
 from ..objectives import is_cost, loss_sign
 from ..search.comparison import Compared, Comparison
 from ..search.volume import Floats, attainment
-from .plot import new_figure, write_figure
+from ..search.words import time_unit
+from .plot import mark_in_units, new_figure, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_UNITS = {
-    "results": "results",
-    "trainings": "trainings",
-    "hours": "hours of search",
-    "gpu_hours": "GPU hours",
-}
+_TIMES = {"hours": "{} of search", "gpu_hours": "GPU-{}"}
 
 
 def plot_comparison(found: Comparison, over: str, path: Path) -> None:
@@ -28,17 +24,25 @@ def plot_comparison(found: Comparison, over: str, path: Path) -> None:
     two = len(found.reference) == 2
     figure = new_figure(path, 11 if two else 6, 4.5)
     axes = figure.subplots(1, 2 if two else 1, squeeze=False)[0]
+    label, scale = over, 1
+    if over in _TIMES:
+        last = max(getattr(m[-1], over) for row in found.rows for m in row.moments)
+        unit = time_unit(last)
+        label, scale = _TIMES[over].format(unit.name), unit.in_hour
     for number, row in enumerate(found.rows):
         colour = f"C{number}"
         if two:
             _draw_attainment(axes[0], row, list(found.reference), colour)
-        _draw_growth(axes[-1], row, over, colour)
-    axes[-1].set(xlabel=_UNITS[over], ylabel="hypervolume")
+        _draw_growth(axes[-1], row, over, scale, colour)
+    axes[-1].set(xlabel=label, ylabel="hypervolume")
     axes[-1].grid(alpha=0.3)
     axes[-1].legend()
     if two:
         x, y = _axes(list(found.reference))
-        axes[0].set(xlabel=x, ylabel=y, xscale="log" if is_cost(x) else "linear")
+        words = {"macs": "MACs", "params": "parameters"}
+        axes[0].set(xlabel=words.get(x, x), ylabel=y, xscale="log" if is_cost(x) else "linear")
+        if x in words:
+            mark_in_units(axes[0])
         if any(len(row.views) > 1 for row in found.rows):
             axes[0].set_title("attained by half of the studies; thin: by all, by any")
         axes[0].grid(alpha=0.3)
@@ -64,9 +68,9 @@ def _draw_attainment(axes: Axes, row: Compared, names: list[str], colour: str) -
             axes.plot(edge[:, 0], edge[:, 1], linewidth=0.6, alpha=0.7, **style)
 
 
-def _draw_growth(axes: Axes, row: Compared, over: str, colour: str) -> None:
+def _draw_growth(axes: Axes, row: Compared, over: str, scale: int, colour: str) -> None:
     """The mean of the studies; of several, each thinly besides."""
-    curves = [_steps(row, number, over) for number in range(len(row.views))]
+    curves = [_steps(row, number, over, scale) for number in range(len(row.views))]
     ends = np.unique(np.concatenate([at for at, _ in curves]))
     values = np.array([_value_at(at, volume, ends) for at, volume in curves])
     axes.plot(ends, values.mean(axis=0), color=colour, drawstyle="steps-post", label=row.label)
@@ -74,9 +78,9 @@ def _draw_growth(axes: Axes, row: Compared, over: str, colour: str) -> None:
         axes.plot(ends, value, color=colour, drawstyle="steps-post", linewidth=0.4, alpha=0.5)
 
 
-def _steps(row: Compared, number: int, over: str) -> tuple[Floats, Floats]:
+def _steps(row: Compared, number: int, over: str, scale: int) -> tuple[Floats, Floats]:
     moments = row.moments[number]
-    at = np.array([float(getattr(moment, over)) for moment in moments])
+    at = np.array([scale * float(getattr(moment, over)) for moment in moments])
     return at, np.array([moment.hypervolume for moment in moments])
 
 

@@ -8,7 +8,7 @@ import os
 import typer
 
 from ..search.view import StudyView
-from ..search.words import ENDED
+from ..search.words import ENDED, export_command
 from ..store import redact
 from .common import DEFAULT_STORAGE
 from .summary import print_front
@@ -38,7 +38,7 @@ def _next(view: StudyView) -> dict[str, str]:
     best = view.best(1)[0]
     found = {
         f"hybridnas report {name} --out {name}.html": "all of it, to read and to send",
-        f"hybridnas export {name}:{best.number} --out exported/{name}": "the best as a timm model",
+        export_command(name, best.number): "the best as a timm model",
     }
     if importlib.util.find_spec("matplotlib") is not None:
         found[f"hybridnas pareto {name} --plot {name}.svg"] = "the front as a picture"

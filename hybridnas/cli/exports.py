@@ -109,7 +109,7 @@ def export(
     and torchvision load it. A model for segmentation or detection has its head in a file of its
     own: `hybridnas.load_model("DIR")` gives the whole, timm the backbone.
 
-    Example: `hybridnas export quickstart:17 --out my_model`
+    Example: `hybridnas export quickstart:17 --out exported/quickstart-17`
     """
     from ..export import Extras, Source
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..counting import pixels
 from ..errors import ConfigError
 from ..objectives import STANDARD_ERRORS, best, is_cost
-from ..pictures.palette import DOMINATED, FRONT, INFEASIBLE, REFERENCE
+from ..pictures.palette import DOMINATED, ERRORS, FRONT, INFEASIBLE, REFERENCE
+from ..pictures.scale import log_ticks, round_words
 from ..reference import PUBLISHED
 from ..search.plan import counted_size
 from ..search.rows import Row
@@ -17,7 +19,9 @@ from ..search.view import StudyView
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
+Bar = tuple[tuple[float, float], tuple[float, float]]
 _FORMATS = (".svg", ".png", ".pdf")
 
 
@@ -59,7 +63,7 @@ def plot_front(view: StudyView, path: Path) -> None:
     (cost,) = (name for name in view.objectives if name != score)
     axes = figure.subplots()
     _draw_results(axes, view, cost, score)
-    _draw_members(axes, view, cost, score)
+    names, bars = _draw_members(axes, view, cost, score)
     labels = {"macs": f"MACs at {pixels(counted_size(view.study))}", "params": "parameters"}
     if view.study.latency is not None:
         labels["latency_ms"] = f"latency_ms ({view.study.latency.setting})"
@@ -71,8 +75,37 @@ def plot_front(view: StudyView, path: Path) -> None:
     )
     axes.grid(alpha=0.3)
     if len(axes.get_legend_handles_labels()[0]) > 1:
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="lower right")
+    if cost in ("macs", "params"):
+        mark_in_units(axes)
+    _thin_out(figure, names, bars)
     write_figure(figure, path)
+
+
+def mark_in_units(axes: Axes) -> None:
+    """MACs or parameters across: 20 M, not 2 times a power of ten."""
+    low, high = axes.get_xlim()
+    marks = [mark for mark in log_ticks(low, high) if low <= mark <= high]
+    axes.set_xticks(marks, [round_words(mark) for mark in marks])
+    axes.minorticks_off()
+
+
+def _thin_out(figure: Figure, names: Sequence[Text], bars: Sequence[Bar]) -> None:
+    """Takes away names that lie on others or on error bars; the dearest member is served first.
+    bars: from (x, low) to (x, high)."""
+    from matplotlib.transforms import Bbox
+
+    figure.draw_without_rendering()  # only now words have a place
+    (axes,) = figure.axes
+    taken = [Bbox(axes.transData.transform(bar)).padded(1) for bar in bars]
+    for name in reversed(names):
+        if name.get_window_extent().x0 < axes.bbox.x0:
+            name.set_horizontalalignment("left")
+        box = name.get_window_extent()
+        if any(box.overlaps(other) for other in taken):
+            name.remove()
+        else:
+            taken.append(box)
 
 
 def _draw_results(axes: Axes, view: StudyView, cost: str, score: str) -> None:
@@ -95,14 +128,25 @@ def _draw_results(axes: Axes, view: StudyView, cost: str, score: str) -> None:
         axes.annotate(PUBLISHED[row.digest], where, (7, 5), textcoords="offset points", size=7)
 
 
-def _draw_members(axes: Axes, view: StudyView, cost: str, score: str) -> None:
+def _draw_members(
+    axes: Axes, view: StudyView, cost: str, score: str
+) -> tuple[list[Text], list[Bar]]:
+    """Their names, on the side of the front where nothing is, and their error bars."""
     front = sorted(view.front(), key=lambda row: row.value(cost))
     xs, ys = [row.value(cost) for row in front], [row.value(score) for row in front]
     error = STANDARD_ERRORS.get(score, "")
     errors = [r.spread(score) or r.metrics.get(error) or 0.0 for r in front]
     # A member attains its score from its own place on where x is to be low, else up to it.
     steps = "steps-post" if best(cost) == "minimize" else "steps-pre"
-    look: dict[str, Any] = {"fmt": "o-", "c": FRONT, "capsize": 2, "drawstyle": steps}
-    axes.errorbar(xs, ys, yerr=errors, label="front", **look)
-    for row, x, y in zip(front, xs, ys, strict=True):
-        axes.annotate(row.architecture.short, (x, y), (4, -10), textcoords="offset points", size=7)
+    axes.plot(xs, ys, "o-", c=FRONT, ms=5, lw=1.5, drawstyle=steps, label="front", zorder=3)
+    lines: dict[str, Any] = {"fmt": "none", "ecolor": ERRORS, "elinewidth": 0.8, "capsize": 2}
+    axes.errorbar(xs, ys, yerr=errors, zorder=2.5, **lines)
+    side = 1 if best(score) == "maximize" else -1
+    look: dict[str, Any] = {"textcoords": "offset points", "size": 7, "ha": "right"}
+    look |= {"va": "bottom" if side > 0 else "top"}
+    names: list[Text] = [
+        axes.annotate(f"{r.number}: {r.architecture.short}", (x, y + side * e), (3, side), **look)
+        for r, x, y, e in zip(front, xs, ys, errors, strict=True)
+    ]
+    bars = [((x, y - e), (x, y + e)) for x, y, e in zip(xs, ys, errors, strict=True)]
+    return names, bars

@@ -182,7 +182,7 @@ def dashboard(
 
     It follows a running search. A study's note has its front, with links to the trials; beside
     Optuna's plots stand the front with error bars and published architectures, the hypervolume by
-    hours and GPU-hours, and the front stage by stage. A trial has a picture of its architecture, a
+    time and GPU time, and the front stage by stage. A trial has a picture of its architecture, a
     table of its stages, and how its trainings went. Nothing but notes can be changed in it.
 
     Examples: `hybridnas dashboard`, `hybridnas dashboard --host 0.0.0.0 --port 9000`

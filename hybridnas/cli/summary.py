@@ -16,7 +16,8 @@ from ..search.plan import counted_size
 from ..search.proxy_words import proxy_lines
 from ..search.rows import Row
 from ..search.view import StudyView
-from ..search.words import run_words, spent_words, time_words
+from ..search.volume import reference_point
+from ..search.words import point_words, run_words, spent_words, time_words
 from .bars import WORDS as BARS_WORDS
 from .bars import front_bars
 from .common import (
@@ -81,7 +82,7 @@ def status_json(view: StudyView) -> dict[str, Any]:
 
 def print_status(view: StudyView) -> None:
     found = status_json(view)
-    volume = found["hypervolume"]
+    volume, point = found["hypervolume"], point_words(reference_point([view]))
     cost = found["cost"]
     best = view.best(1)
     print_facts(
@@ -99,7 +100,7 @@ def print_status(view: StudyView) -> None:
             *_rungs(view, found),
             ("best", _one_line(view, best[0]) if best else "no result yet"),
             ("front", f"{found['front_size']} trials"),
-            ("hypervolume", "-" if volume is None else f"{volume:.4f}"),
+            ("hypervolume", "-" if volume is None else f"{volume:.4f} up to {point}"),
             ("pace", _pace(view, found)),
             ("running", _running(view)),
             ("queued", _numbers(found["queued"])),
@@ -135,7 +136,8 @@ def _rungs(view: StudyView, found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _tally(runs: Mapping[str, float]) -> str:
     counts = {name: int(runs[name]) for name in ("began", "ok", "failed", "reused")}
-    return f"{_counts(counts)}, {runs['gpu_hours']:.2f} GPU hours"
+    spent = runs["gpu_hours"]
+    return _counts(counts) + (f", {time_words(spent)} of GPU time" if spent else "")
 
 
 def print_front(view: StudyView) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 from ..counting import pixels
 from ..objectives import STANDARD_ERRORS, best, is_cost
-from ..pictures.palette import DOMINATED, FRONT, INFEASIBLE, REFERENCE
+from ..pictures.palette import DOMINATED, ERRORS, FRONT, INFEASIBLE, REFERENCE
 from ..reference import PUBLISHED
 from ..search.plan import counted_size
 from ..search.progress import progress
 from ..search.rows import Row
 from ..search.view import StudyView
-from ..search.words import bound_words, objective_text
+from ..search.words import TimeUnit, bound_words, objective_text, time_unit
 
 Figure = dict[str, Any]
 
@@ -101,7 +101,13 @@ def _front_trace(view: StudyView, members: Sequence[Row], cost: str) -> Figure:
     return trace | {
         "mode": "lines+markers" if joined else "markers",
         "line": {"shape": shape, "color": FRONT, "width": 1.5},
-        "error_y": {"type": "data", "array": [_figure(e) for e in errors], "width": 3},
+        "error_y": {
+            "type": "data",
+            "array": [_figure(e) for e in errors],
+            "width": 3,
+            "thickness": 1,
+            "color": ERRORS,
+        },
         "hovertext": [card(view, row) for row in members],
         "hovertemplate": "%{hovertext}<extra></extra>",
     }
@@ -140,40 +146,36 @@ def axis_words(view: StudyView, name: str) -> str:
 
 
 def hypervolume_by_time(view: StudyView) -> Figure | None:
-    """By hours of search, and beside it by GPU-hours; None before the first result."""
+    """By time of search and, where a GPU was used, beside it by GPU time; None before the first
+    result."""
     moments = progress(view)
     if not moments:
         return None
     volumes = [_figure(moment.hypervolume) for moment in moments]
-    common = {"type": "scatter", "mode": "lines", "line": {"shape": "hv", "color": FRONT}}
-    hours = {
-        **common,
-        "x": [_figure(moment.hours) for moment in moments],
-        "y": volumes,
-        "hovertemplate": "after %{x:.3g} h: %{y:.4f}<extra></extra>",
-    }
-    spent = {
-        **common,
-        "x": [_figure(moment.gpu_hours) for moment in moments],
-        "y": volumes,
-        "xaxis": "x2",
-        "yaxis": "y2",
-        "hovertemplate": "for %{x:.3g} GPU-hours: %{y:.4f}<extra></extra>",
-    }
+    unit, hours = time_unit(moments[-1].hours), [moment.hours for moment in moments]
+    data = [_grown(hours, volumes, f"after %{{x:.3g}} {unit.name}", unit)]
+    axes: dict[str, Figure] = {"yaxis": {}}
+    axes["xaxis"] = {"title": {"text": f"{unit.name} of search"}, "rangemode": "tozero"}
+    if (spent := moments[-1].gpu_hours) > 0:
+        unit, hours = time_unit(spent), [moment.gpu_hours for moment in moments]
+        beside = {"xaxis": "x2", "yaxis": "y2"}
+        data.append(_grown(hours, volumes, f"for %{{x:.3g}} GPU-{unit.name}", unit) | beside)
+        axes["xaxis"]["domain"] = [0, 0.46]
+        axes["xaxis2"] = {"title": {"text": f"GPU-{unit.name}"}, "domain": [0.54, 1]}
+        axes["xaxis2"]["rangemode"] = "tozero"
+        axes["yaxis2"] = {"anchor": "x2", "matches": "y"}
+    layout = _layout("Hypervolume (share of the whole)", showlegend=False, **axes)
+    return {"data": data, "layout": layout}
+
+
+def _grown(hours: Sequence[float], volumes: Sequence[float], when: str, unit: TimeUnit) -> Figure:
     return {
-        "data": [hours, spent],
-        "layout": _layout(
-            "Hypervolume (share of the whole)",
-            showlegend=False,
-            xaxis={
-                "title": {"text": "hours of search"},
-                "domain": [0, 0.46],
-                "rangemode": "tozero",
-            },
-            xaxis2={"title": {"text": "GPU-hours"}, "domain": [0.54, 1], "rangemode": "tozero"},
-            yaxis={},
-            yaxis2={"anchor": "x2", "matches": "y"},
-        ),
+        "type": "scatter",
+        "mode": "lines",
+        "line": {"shape": "hv", "color": FRONT},
+        "x": [_figure(unit.in_hour * hour) for hour in hours],
+        "y": volumes,
+        "hovertemplate": f"{when}: %{{y:.4f}}<extra></extra>",
     }
 
 

@@ -9,7 +9,16 @@ from ..search.problem import figure_of
 from ..search.proxy_words import proxy_lines
 from ..search.rows import Row
 from ..search.view import StudyView
-from ..search.words import bound_words, fidelity_words, objective_text, run_words, spent_words
+from ..search.volume import reference_point
+from ..search.words import (
+    bound_words,
+    export_command,
+    fidelity_words,
+    objective_text,
+    point_words,
+    run_words,
+    spent_words,
+)
 from .figures import axis_words, spread_words
 from .stages import stage_table
 
@@ -36,7 +45,7 @@ def study_note(view: StudyView, link: Link) -> str:
         lines += [
             *("", "### Next", "", "```"),
             f"hybridnas pareto {name}",
-            f"hybridnas export {name}:{best[0].number} --out exported/{name}",
+            export_command(name, best[0].number),
             "```",
         ]
     return "\n".join(lines) + "\n"
@@ -61,7 +70,8 @@ def _facts(view: StudyView) -> Iterator[str]:
         yield f"**soft constraints**, kept by {len(view.judged)} of {of}: {bound_words(soft)}"
     volume = view.hypervolume()
     if volume is not None:
-        yield f"**hypervolume** of the front: {volume:.4f}"
+        point = point_words(reference_point([view]))
+        yield f"**hypervolume** of the front: {volume:.4f} up to {point}"
     cost = view.cost_so_far()
     yield f"**spent**: {spent_words(cost['wall_hours'], cost['gpu_hours'])}"
     yield from (line.replace("proxy:", "**proxy**:", 1) for line in proxy_lines(view))
@@ -104,7 +114,7 @@ def trial_note(view: StudyView, row: Row, pictures: Sequence[str]) -> str:
     lines += [line for picture in pictures for line in (f"![]({picture})", "")]
     names, *stages = stage_table(view.study, row.architecture, view.num_classes)
     lines += [*_table(names, stages), "", *_table(*_runs(view, row)), "", "```"]
-    lines += [f"hybridnas export {view.study.name}:{row.number} --out exported/{row.number}", "```"]
+    lines += [export_command(view.study.name, row.number), "```"]
     return "\n".join(lines) + "\n"
 
 

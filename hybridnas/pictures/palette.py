@@ -22,6 +22,8 @@ INFEASIBLE = "#E69F00"  # broke a constraint
 REFERENCE = "#CC79A7"  # a published architecture
 """What plots of a study show of a trial; each has a marker of its own, too."""
 
+ERRORS = "#59636e"  # bars of the front's errors, which its steps cross
+
 
 def mixer_colours(names: Iterable[str]) -> dict[str, str]:
     """A colour for each mixer, in the order given; for all that is shown together, so that those

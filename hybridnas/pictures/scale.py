@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from ..counting import in_units
+
 
 def round_ticks(low: float, high: float) -> list[float]:
     """Round numbers around a range, three to seven of them: steps of 1, 2 or 5 times a power of
@@ -26,3 +28,9 @@ def log_ticks(low: float, high: float) -> list[float]:
     below = max((mark for mark in marks if mark <= low), default=marks[0])
     above = min((mark for mark in marks if mark >= high), default=marks[-1])
     return [mark for mark in marks if below <= mark <= above]
+
+
+def round_words(mark: float) -> str:
+    """Of MACs or parameters at a round mark: `20 M`, where a figure would be `20.0 M`."""
+    number, _, unit = in_units(mark).partition(" ")
+    return f"{float(number):g} {unit}".rstrip()

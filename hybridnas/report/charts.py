@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..counting import in_units
 from ..objectives import best, parted
 from ..pictures.palette import (
     DOMINATED,
@@ -14,11 +13,14 @@ from ..pictures.palette import (
     REFERENCE,
     mixer_colours,
 )
+from ..pictures.scale import round_words
 from ..pictures.svg import Drawing, text_width
+from ..search.words import time_unit
 from .axes import SMALL, Frame, linear, logarithmic
 from .facts import CandidateFact, ReportFacts
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 760, 380, 70, 40  # of a plot, and where it begins
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 _MANY = 500  # results, of which each is drawn smaller
 _CELL, _ROW = 108, 44  # of the map of mixers
 
@@ -62,8 +64,7 @@ def front_chart(facts: ReportFacts, score: str) -> str:
 def _tick(name: str, value: float) -> str:
     if parted(name)[1] not in ("macs", "params"):
         return f"{value:g}"
-    number, _, unit = in_units(value).partition(" ")
-    return f"{float(number):g} {unit}".rstrip()
+    return round_words(value)
 
 
 def _front(
@@ -81,36 +82,45 @@ def _front(
         if steps:
             steps.append((x, steps[-1][1]))
         steps.append((x, y))
+    bars: list[Box] = []
+    for candidate in front:
+        x, y = frame.at(candidate.cost, candidate.scores[score])
+        error = errors[candidate.trial]
+        half = abs(frame.at(candidate.cost, candidate.scores[score] + error)[1] - y)
+        bars.append((x - 5, y - max(half, 5), x + 5, y + max(half, 5)))
+        if error:  # in ink, for steps are in colour
+            drawing.path([(x, y - half), (x, y + half)])
+            for end in (y - half, y + half):
+                drawing.path([(x - 3, end), (x + 3, end)])
     # With three objectives a front is no line, nor over what is none of the two.
     if len(facts.objectives) == 2 and facts.cost in facts.objectives and len(steps) > 1:
         drawing.path(steps, colour=FRONT)
     for candidate in front:
-        value, error = candidate.scores[score], errors[candidate.trial]
-        x, y = frame.at(candidate.cost, value)
-        half = abs(frame.at(candidate.cost, value + error)[1] - y)
-        if error:
-            drawing.path([(x, y - half), (x, y + half)], colour=FRONT)
+        x, y = frame.at(candidate.cost, candidate.scores[score])
+        value = candidate.scores[score]
         words = f"trial {candidate.trial}: {stages[candidate.trial]}, {score} {value:.4f}"
         drawing.dot(x, y, 5, colour=FRONT, words=words)
-    names = [stages[candidate.trial] for candidate in front]
-    _name(drawing, frame, names, [frame.at(c.cost, c.scores[score]) for c in front])
+    names = [f"{c.trial}: {stages[c.trial]}" for c in front]
+    _name(drawing, names, bars, frame.left, best(score) == "maximize")
 
 
 def _name(
-    drawing: Drawing, frame: Frame, names: Sequence[str], points: Sequence[tuple[float, float]]
+    drawing: Drawing, names: Sequence[str], bars: Sequence[Box], edge: float, above: bool
 ) -> None:
-    """Writes names beside their points, where they do not lie on one another."""
-    taken: list[tuple[float, float, float]] = []
-    for name, (x, y) in zip(names, points, strict=True):
-        width = text_width(name, SMALL)
-        is_last = x + 7 + width > frame.left + frame.width
-        left, base = (x - 9 - width, y - 6) if is_last else (x + 7, y + 16)
-        if any(
-            left < end and start < left + width and abs(base - o) < 12 for start, end, o in taken
-        ):
-            continue
-        taken.append((left, left + width, base))
-        drawing.text(left, base, name, size=SMALL, look="soft")
+    """Writes names at the ends of their error bars, on the side that no result is on, the last name
+    first, as far as they lie neither on one another nor on bars. edge: left of it is no room."""
+    taken = list(bars)
+    for name, (start, top, end, bottom) in reversed([*zip(names, bars, strict=True)]):
+        width, base = text_width(name, SMALL), top - 3 if above else bottom + SMALL + 1
+        left = end - width if end - width > edge else start
+        box = left, base - SMALL + 2, left + width, base + 1
+        if not any(_overlap(box, other) for other in taken):
+            taken.append(box)
+            drawing.text(left, base, name, size=SMALL, look="soft")
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _cross(drawing: Drawing, x: float, y: float, size: float = 3) -> None:
@@ -162,14 +172,16 @@ def mixer_map(facts: ReportFacts) -> str:
 
 
 def hypervolume_chart(facts: ReportFacts) -> str:
-    """By trainings, hours and GPU-hours, side by side."""
+    """By trainings, time and GPU time, side by side."""
     moments, gap = facts.moments, 38
     up = linear("hypervolume", [0.0, *(moment.hypervolume for moment in moments)])
     drawing = Drawing("Hypervolume", "the front's hypervolume as the search went on")
+    last = moments[-1]
+    unit, gpu = time_unit(last.hours), time_unit(last.gpu_hours)
     sides = {
         "trainings": [float(moment.trainings) for moment in moments],
-        "hours of search": [moment.hours for moment in moments],
-        "GPU-hours": [moment.gpu_hours for moment in moments],
+        f"{unit.name} of search": [unit.in_hour * moment.hours for moment in moments],
+        f"GPU-{gpu.name}": [gpu.in_hour * moment.gpu_hours for moment in moments],
     }
     shown = {name: values for name, values in sides.items() if values[-1] > 0}
     breadth = _WIDTH / len(shown) - gap
@@ -231,12 +243,15 @@ def importance_chart(facts: ReportFacts, score: str, number: int) -> str:
     (found,) = (each for each in facts.decisions if each.score == score)
     shown = found.importances[:number]
     left = 24 + max(text_width(each.decision) for each in shown)
-    most = max(each.share for each in shown) or 1.0
-    drawing = Drawing(f"Importance for {score}", "PED-ANOVA, shares of the whole")
+    most = max(each.share + each.error for each in shown) or 1.0
+    words = "PED-ANOVA, shares of the whole with their standard errors"
+    drawing = Drawing(f"Importance for {score}", words)
     for i, each in enumerate(shown):
         y = 24.0 + 22 * i
         drawing.text(8, y, each.decision)
         drawing.rect(left, y - 12, 400 * each.share / most, 15, colour=FRONT)
-        words = f"{100 * each.share:.1f} %"
-        drawing.text(left + 400 * each.share / most + 6, y, words, size=SMALL, look="soft")
-    return drawing.finish(left + 470, 34 + 22 * len(shown))
+        low, high = (max(0.0, each.share + sign * each.error) for sign in (-1, 1))
+        drawing.path([(left + 400 * end / most, y - 4.5) for end in (low, high)])
+        words = f"{100 * each.share:.1f} ± {100 * each.error:.1f} %"
+        drawing.text(left + 400 * high / most + 6, y, words, size=SMALL, look="soft")
+    return drawing.finish(left + 490, 34 + 22 * len(shown))

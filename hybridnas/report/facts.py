@@ -8,14 +8,20 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from .run_facts import (
+    CalibrationFact,
+    CostFact,
+    Fact,
+    FailureFact,
+    MomentFact,
+    ProtocolFact,
+    RungFact,
+    SessionFact,
+    SoftwareFact,
+)
 
 Kind = Literal["front", "dominated", "infeasible"]
 ErrorKind = Literal["standard_error", "standard_deviation"]
-
-
-class Fact(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class StageFact(Fact):
@@ -61,15 +67,28 @@ class CandidateFact(Fact):
     scores: dict[str, float]
 
 
+class FreshFact(Fact):
+    """What an architecture scores under the search's own training with seeds that it was not chosen
+    by: the mean and the standard deviation (None: of one seed) over `seeds` of them. gap: by how
+    much that is worse than the score it was chosen for; below 0: better."""
+
+    mean: float
+    spread: float | None
+    seeds: int
+    gap: float
+
+
 class LeaderFact(Fact):
     """Who is best in the first score.
 
     gap: to the best of the others, and the half width of its 95 % interval; clear: it leaves out
     0. None where no error is known. thrifty: the cheapest member of the front whose interval holds
-    0, and its part of the leader's cost.
+    0, and its part of the leader's cost. fresh: of its twin test; None: there is none, or a final
+    retraining, whose scores are all of fresh seeds.
     """
 
     trial: int
+    fresh: FreshFact | None
     runner_up: int | None
     gap: float | None
     half_width: float | None
@@ -78,48 +97,20 @@ class LeaderFact(Fact):
     thrifty_cost_share: float | None
 
 
-class RungFact(Fact):
-    """Trainings at one rung of the ladder, of one task; the final retraining has repeats."""
-
-    task: str
-    fidelity: str
-    retraining: bool
-    began: int
-    ok: int
-    failed: int
-    reused: int
-    gpu_hours: float
-
-
-class FailureFact(Fact):
-    reason: str
-    number: int
-    message: str | None
-
-
-class SessionFact(Fact):
-    host: str
-    began: datetime
-    hours: float
-    ended: str | None
-    proposals: int
-    redrawn: int
-
-
-class CostFact(Fact):
-    """trainings: that ended here, those known before left aside. candidates_per_hour: trials that
-    were trained and ended, by hours of search."""
-
-    wall_hours: float
-    gpu_hours: float
-    trainings: int
-    candidates_per_hour: float | None
-    seconds_per_training: float | None
-
-
 class ImportanceFact(Fact):
+    """error: the standard error of the share."""
+
     decision: str
     share: float
+    error: float
+
+
+class ChoiceFact(Fact):
+    """How many trials made a choice."""
+
+    decision: str
+    choice: str
+    trials: int
 
 
 class EffectFact(Fact):
@@ -136,15 +127,23 @@ class EffectFact(Fact):
 
 
 class DecisionFacts(Fact):
-    """best_share: the part of the trials that the importances are about. confidence: of each
-    effect's interval."""
+    """best_share: the part of the trials that the importances are about; parts: of the trials, so
+    many, that their errors are from. confidence: of each effect's interval. judged: decisions that
+    effects are told of; clear: those of them that have a clear one, the surest first. rare: choices
+    of fewer than `fewest` trials, untold: others of which no effect can be told."""
 
     score: str
     trials: int
     best_share: float
     confidence: float
     importances: tuple[ImportanceFact, ...]
+    parts: int
     effects: tuple[EffectFact, ...]
+    judged: int
+    clear: tuple[str, ...]
+    fewest: int
+    rare: tuple[ChoiceFact, ...]
+    untold: tuple[ChoiceFact, ...]
 
 
 class MixerFact(Fact):
@@ -159,78 +158,25 @@ class MixerFact(Fact):
 class TwinFact(Fact):
     """An architecture against its twin without some mixers, at equal MACs.
 
-    ratios: L / 6D of the stages. macs_difference: of the twin's, a share of the original's. value,
-    low, high: how much better the original scores, with its interval; None: not known. words: that
-    in a sentence.
+    subject: the architecture as people call it. ratios: L / 6D of the stages. macs_difference: of
+    the twin's, a share of the original's. value, low, high: how much better the original scores,
+    in `unit`, with its interval; None: not known. words: that in a sentence.
     """
 
-    label: str
+    subject: str
     stages: str
     metric: str
     fidelity: str
     replaced: str
     ratios: tuple[float, ...]
     macs_difference: float
+    unit: str
     value: float | None
     low: float | None
     high: float | None
     seeds: int
     verdict: str
     words: str
-
-
-class MomentFact(Fact):
-    """As search.progress.Moment."""
-
-    trial: int
-    results: int
-    trainings: int
-    hours: float
-    gpu_hours: float
-    hypervolume: float
-
-
-class TauFact(Fact):
-    tau: float
-    low: float
-    high: float
-
-
-class CalibrationFact(Fact):
-    """The search's own training against another: the rank correlation of their scores, overall and
-    at equal MACs, and that of MACs alone. None: all scores of one side were equal."""
-
-    against: str
-    longer: bool
-    architectures: int
-    overall: TauFact | None
-    equal_macs: TauFact | None
-    macs: TauFact | None
-
-
-class ProtocolFact(Fact):
-    """What evaluations were made under; those that differ in their seed alone are one."""
-
-    task: str
-    kind: str
-    data: str
-    num_classes: int
-    fidelity: str
-    init: str
-    recipe: dict[str, Any]
-    seeds: tuple[int, ...]
-    digests: tuple[str, ...]
-    runs: int
-
-
-class SoftwareFact(Fact):
-    """Versions and machine of so many evaluations."""
-
-    versions: dict[str, str]
-    git_commit: str | None
-    device: str | None
-    hosts: tuple[str, ...]
-    evaluations: int
 
 
 class BoundFact(Fact):
@@ -245,6 +191,8 @@ class ReportFacts(Fact):
 
     score: the objective that "best" means; cost: what plots have across. sizes: of the images that
     MACs are counted for. error_kind: of the errors of results. space_size: architectures.
+    reference: the point that hypervolumes reach up to, by objective. yaml: of the study, without
+    what is the default of this version.
     """
 
     study: str
@@ -270,6 +218,7 @@ class ReportFacts(Fact):
     ended: str | None
     alive: bool
     hypervolume: float | None
+    reference: dict[str, float]
     leader: LeaderFact | None
     front: tuple[MemberFact, ...]
     references: tuple[ResultFact, ...]

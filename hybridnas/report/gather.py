@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import yaml
-from scipy.stats import t
 
 from .. import provenance
 from ..ablate import Ablation
+from ..config import Study
 from ..counting import pixels
 from ..objectives import is_cost
 from ..search.plan import counted_size
 from ..search.progress import progress
 from ..search.rows import Row
 from ..search.view import StudyView
+from ..search.volume import reference_point
 from ..space import SearchSpace
 from ..store import is_alive
-from .decisions import decision_facts, read_choices
-from .effects import CONFIDENCE
+from .choices import possible_choices, read_choices
+from .decisions import decision_facts
 from .facts import (
     BoundFact,
     CandidateFact,
     DecisionFacts,
     Kind,
-    LeaderFact,
     MixerFact,
-    MomentFact,
     ReportFacts,
 )
+from .leader import leader_fact
 from .records import (
     calibration_facts,
     cost_fact,
@@ -41,7 +40,8 @@ from .records import (
     session_facts,
     software_facts,
 )
-from .results import error_of, member_fact, published, result_fact
+from .results import member_fact, published, result_fact
+from .run_facts import MomentFact
 from .twins import twin_facts
 
 
@@ -51,7 +51,7 @@ def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts
     space = SearchSpace.load(study.space)
     cost = next((name for name in view.objectives if is_cost(name)), "macs")
     front = view.front()
-    leader = _leader(view, front, cost)
+    leader = leader_fact(view, front, cost, ablations)
     known = [row for row in view.finished if published(row)]
     named_trials = {row.number for row in (*front, *known)}
     others = [leader.trial, leader.runner_up] if leader else []
@@ -82,6 +82,7 @@ def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts
         ended=view.sessions[-1].end_reason if view.sessions else None,
         alive=any(is_alive(session, datetime.now(UTC)) for session in view.sessions),
         hypervolume=view.hypervolume(),
+        reference=reference_point([view]),
         leader=leader,
         front=tuple(member_fact(view, row) for row in front),
         references=tuple(result_fact(view, row) for row in known),
@@ -102,7 +103,15 @@ def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts
         calibrations=calibration_facts(view),
         protocols=protocol_facts(view),
         software=software_facts(view),
-        yaml=yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        yaml=study_yaml(study),
+    )
+
+
+def study_yaml(study: Study) -> str:
+    """What makes the study, defaults left out; short lists and mappings have a line each."""
+    said = {"name": study.name, **study.model_dump(mode="json", exclude_defaults=True)}
+    return yaml.safe_dump(
+        said, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
     )
 
 
@@ -112,54 +121,6 @@ def _bounds(view: StudyView) -> tuple[BoundFact, ...]:
         for hard, bounds in ((True, view.study.bounds()), (False, view.study.soft()))
         for name, bound in bounds.items()
     )
-
-
-def _leader(view: StudyView, front: list[Row], cost: str) -> LeaderFact | None:
-    best = view.best(2)
-    if not best:
-        return None
-    first, score = best[0], view.study.measured
-    gap = half = None
-    if len(best) > 1:
-        gap = abs(first.value(score) - best[1].value(score))
-        half = _half_width(view, first, best[1])
-    thrifty = _thrifty(view, first, front, cost)
-    own_cost, saved = first.known(cost), thrifty.known(cost) if thrifty else None
-    return LeaderFact(
-        trial=first.number,
-        runner_up=best[1].number if len(best) > 1 else None,
-        gap=gap,
-        half_width=half,
-        clear=None if gap is None or half is None else gap > half,
-        thrifty=thrifty.number if thrifty else None,
-        thrifty_cost_share=saved / own_cost if saved is not None and own_cost else None,
-    )
-
-
-def _thrifty(view: StudyView, best: Row, front: list[Row], cost: str) -> Row | None:
-    """The cheapest member that the scores do not tell apart from the best."""
-    score = view.study.measured
-    for row in sorted(front, key=lambda row: row.known(cost) or math.inf):
-        half = _half_width(view, best, row)
-        near = half is not None and abs(best.value(score) - row.value(score)) <= half
-        if near and row.number != best.number:
-            return row
-    return None
-
-
-def _half_width(view: StudyView, one: Row, other: Row) -> float | None:
-    """Of the 95 % interval of the difference of two scores, taken as independent: Welch's t
-    (Biometrika 34, 1947) over fresh seeds, the normal distribution for standard errors that came
-    with a score; None where nothing is known of a score's error."""
-    variances, spent = 0.0, 0.0
-    for row in (one, other):
-        error = error_of(row, view.study.measured, of_mean=True)
-        if error is None:
-            return None
-        variances += error**2
-        spent += error**4 / (row.seeds - 1) if row.seeds > 1 else 0.0
-    freedom = variances**2 / spent if spent else math.inf
-    return float(t.isf((1 - CONFIDENCE) / 2, freedom)) * math.sqrt(variances)
 
 
 def _candidates(view: StudyView, front: list[Row], cost: str) -> tuple[CandidateFact, ...]:
@@ -198,7 +159,8 @@ def _decisions(view: StudyView, space: SearchSpace) -> tuple[DecisionFacts, ...]
     if not own:
         return ()
     scores = [name for name in view.objectives if not is_cost(name)]
-    return tuple(decision_facts(own, choices, score) for score in scores)
+    possible = possible_choices(space)
+    return tuple(decision_facts(own, choices, possible, score) for score in scores)
 
 
 def _mixers(view: StudyView, front: list[Row]) -> tuple[MixerFact, ...]:

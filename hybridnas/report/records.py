@@ -12,7 +12,7 @@ from ..search.attributes import gpu_seconds
 from ..search.view import StudyView
 from ..search.words import fidelity_words
 from ..store import Evaluation, RunRecord
-from .facts import (
+from .run_facts import (
     CalibrationFact,
     CostFact,
     FailureFact,
@@ -128,12 +128,15 @@ def protocol_facts(view: StudyView) -> tuple[ProtocolFact, ...]:
     for alike in runs.values():
         digests = dict.fromkeys(run.protocol_digest for run in alike)
         protocol = view.protocols[alike[0].protocol_digest]
+        metrics = (run.evaluation.metrics for run in alike if run.evaluation)
+        images = next((n for m in metrics if (n := m.get("num_images"))), None)
         found.append(
             ProtocolFact(
                 task=alike[0].task,
                 kind=protocol.task.name,
                 data=protocol.task.data,
                 num_classes=len(protocol.class_names),
+                num_images=None if images is None else int(images),
                 fidelity=fidelity_words(protocol.fidelity),
                 init=protocol.init,
                 recipe=protocol.recipe.model_dump(mode="json"),

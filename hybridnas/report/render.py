@@ -13,8 +13,9 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..ablate.words import number as significant
 from ..counting import in_units
-from ..search.words import ENDED, objective_text
+from ..search.words import ENDED, export_command, objective_text, time_words
 from .charts import (
     effects_chart,
     front_chart,
@@ -22,11 +23,13 @@ from .charts import (
     importance_chart,
     mixer_map,
 )
-from .decisions import FEWEST_TRIALS
+from .choices import JOINED
 from .effects import CONFIDENCE
-from .facts import DecisionFacts, ReportFacts
+from .facts import DecisionFacts, EffectFact, ReportFacts
+from .importance import FEWEST_TRIALS
 
 _MOST_IMPORTANT = 6  # decisions whose effects are drawn, besides those about mixers
+_SAID = 4  # clear decisions that the summary names, whose effects are drawn too
 _BARS = 12
 _SECTIONS = {
     "summary": "Summary",
@@ -108,8 +111,12 @@ def _render(
         drawings=drawings,
         scores=[each.score for each in facts.decisions],
         shown={each.score: _decisions_shown(each) for each in facts.decisions},
+        surest=_surest,
+        joined=lambda each: any(e.decision.endswith(JOINED) for e in each.effects),
+        at_once=_SAID,
         sections=[s for s in _SECTIONS.items() if s[0] not in absent],
         commands=_commands(facts),
+        twin_units=list(dict.fromkeys(twin.unit for twin in facts.twins)),
         ENDED=ENDED,
         fewest_trials=FEWEST_TRIALS,
         confidence=CONFIDENCE,
@@ -135,15 +142,29 @@ def _environment(marked: Marked, autoescape: bool) -> Environment:
         "signed": _signed,
         "percent": lambda share: f"{100 * share:.0f} %",
         "finely": lambda share: f"{100 * share:+.2f} %",
-        "hours": lambda hours: f"{hours:.2f}",
+        "duration": time_words,
+        "effect": lambda value, half: f"{'+' if value >= 0 else ''}{significant(value, half)}",
         "rough": lambda value: f"{value:.2g}" if abs(value) < 10 else f"{value:,.0f}",
         "fixed": lambda value, decimals: f"{value:.{decimals}f}",
         "units": in_units,
         "large": lambda value: f"{value:,}" if value < 10**7 else f"{value:.1e}",
     }
     environment.filters |= {name: partial(number, text) for name, text in texts.items()}
-    environment.filters["as_yaml"] = partial(yaml.safe_dump, sort_keys=False)
+    environment.filters["as_yaml"] = _settings
     return environment
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    """As YAML, without those that are not set."""
+    return yaml.safe_dump(_set(values), sort_keys=False, default_flow_style=None, width=100)
+
+
+def _set(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _set(value) if isinstance(value, dict) else value
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 def _signed(value: float, score: str) -> str:
@@ -156,24 +177,33 @@ def _moment(at: datetime) -> str:
 
 
 def _decisions_shown(each: DecisionFacts) -> list[str]:
-    """Whose effects are drawn: all about mixers, the most important, and those with a clear one;
-    in the space's order."""
+    """Whose effects are drawn: all about mixers, the most important, and those that the summary
+    names; in the space's order."""
     important = [found.decision for found in each.importances[:_MOST_IMPORTANT]]
-    important += [effect.decision for effect in each.effects if effect.clear]
+    important += each.clear[:_SAID]
     known = dict.fromkeys(effect.decision for effect in each.effects)
-    mixers = [name for name in known if name.endswith((".mixer", ".second_half"))]
+    mixers = [name for name in known if name.endswith((".mixer", JOINED))]
     return [name for name in known if name in mixers or name in important]
 
 
+def _surest(each: DecisionFacts) -> list[EffectFact]:
+    """Of the decisions that the summary names the clearest effect of each."""
+    return [
+        min((e for e in each.effects if e.decision == name), key=lambda e: e.p)
+        for name in each.clear[:_SAID]
+    ]
+
+
 def _commands(facts: ReportFacts) -> str:
+    """In a new database, for in the old one the study is there already."""
     name = facts.study
     lines = [
+        f"export HYBRIDNAS_STORAGE=sqlite:///{name}-again.db",
         f"hybridnas search {name}.yaml --dry-run    # checks everything, says what would run",
         f"hybridnas search {name}.yaml",
         f"hybridnas pareto {name}",
         f"hybridnas report {name} --out {name}.html",
     ]
     if facts.leader is not None:
-        best = facts.leader.trial
-        lines.append(f"hybridnas export {name}:{best} --out exported/{name}-{best}")
+        lines.append(export_command(name, facts.leader.trial))
     return "\n".join(lines) + "\n"

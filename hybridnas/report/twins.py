@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..ablate import Ablation
-from ..ablate.words import places_words, sentence
+from ..ablate.words import places_words, scale, sentence
 from ..search.words import fidelity_words
 from .facts import TwinFact
 
@@ -15,24 +15,38 @@ def twin_facts(ablations: Sequence[Ablation]) -> tuple[TwinFact, ...]:
     found = []
     for ablation in ablations:
         stages = ablation.original.cost.stages
+        factor, unit = scale(ablation.metric)
         for comparison in ablation.comparisons:
             effect = comparison.effect
             where = sorted({place.stage for place in comparison.places})
             found.append(
                 TwinFact(
-                    label=ablation.label,
+                    subject=_subject(ablation.label),
                     stages=ablation.original.architecture.short,
                     metric=ablation.metric,
                     fidelity=fidelity_words(ablation.protocol.fidelity),
                     replaced=places_words(comparison.places),
                     ratios=tuple(stages[stage - 1].long_sequence_ratio for stage in where),
                     macs_difference=comparison.macs_difference,
-                    value=effect.value if effect else None,
-                    low=effect.low if effect else None,
-                    high=effect.high if effect else None,
+                    unit=unit,
+                    value=factor * effect.value if effect else None,
+                    low=_scaled(effect.low if effect else None, factor),
+                    high=_scaled(effect.high if effect else None, factor),
                     seeds=effect.seeds if effect else 0,
                     verdict=effect.verdict if effect else "unknown",
                     words=sentence(comparison, ablation.metric),
                 )
             )
     return tuple(found)
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else factor * value
+
+
+def _subject(label: str) -> str:
+    """`trial 17` of the study, `trial 17 on ade20k`; another architecture by its label."""
+    number, _, task = label.partition(".")
+    if not number.isdecimal():
+        return label
+    return f"trial {number} on {task}" if task else f"trial {number}"

@@ -14,6 +14,7 @@ from .bench.statistics import Interval, mean_curve
 from .progress import Moment, progress
 from .view import StudyView
 from .volume import reference_point, volume
+from .words import bound_words
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,15 @@ def _notes(views: Sequence[StudyView]) -> list[str]:
     if len({frozenset(_trainings_of(view)) for view in views}) > 1:
         words = ", ".join(f"{v.study.name} {'+'.join(_trainings_of(v))}" for v in views)
         notes.append(f"their protocols differ, so scores are not of the same training: {words}")
-    limits = {str(sorted((n, b.max, b.min) for n, b in v.study.bounds().items())) for v in views}
+    limits: dict[str, list[str]] = {}
+    for view in views:
+        limits.setdefault(bound_words(view.study.bounds()) or "none", []).append(view.study.name)
     if len(limits) > 1:
-        notes.append("their limits on costs differ")
+        words = "; ".join(
+            f"{limit} ({names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)})"
+            for limit, names in limits.items()
+        )
+        notes.append(f"their limits on costs differ: {words}")
     return notes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from ..config import Bound, Fidelity
 from ..counting import in_units
@@ -39,6 +40,11 @@ def bound_words(bounds: Mapping[str, Bound]) -> str:
     )
 
 
+def point_words(point: Mapping[str, float]) -> str:
+    """`top1 0.0000, macs 40.0 M`."""
+    return ", ".join(f"{name} {objective_text(name, value)}" for name, value in point.items())
+
+
 def time_words(hours: float) -> str:
     """`81 s`, `14 min`, `3.2 hours`."""
     if hours < 100 / 3600:
@@ -47,9 +53,26 @@ def time_words(hours: float) -> str:
 
 
 def spent_words(wall_hours: float, gpu_hours: float) -> str:
-    """Of a study: `14 min, 0.23 GPU hours`."""
-    gpu = f"{gpu_hours:.2f} GPU hours" if gpu_hours else "no GPU"
+    """Of a study: `14 min, 3.2 hours of GPU time`."""
+    gpu = f"{time_words(gpu_hours)} of GPU time" if gpu_hours else "no GPU"
     return f"{time_words(wall_hours)}, {gpu}"
+
+
+class TimeUnit(NamedTuple):
+    """in_hour: how many of it an hour has."""
+
+    name: str
+    in_hour: int
+
+
+def time_unit(hours: float) -> TimeUnit:
+    """What an axis that ends there is marked in."""
+    return TimeUnit("hours", 1) if hours >= 2 else TimeUnit("minutes", 60)
+
+
+def export_command(study: str, trial: int) -> str:
+    """What makes a timm model of a trial, in a folder that no other trial is exported to."""
+    return f"hybridnas export {study}:{trial} --out exported/{study}-{trial}"
 
 
 def epochs(number: int) -> str:

@@ -1,0 +1,87 @@
+"""Who leads in a study's first score, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
+
+from scipy.stats import t
+
+from ..ablate import Ablation
+from ..objectives import loss_sign
+from ..search.rows import Row
+from ..search.view import StudyView
+from .effects import CONFIDENCE
+from .facts import FreshFact, LeaderFact
+from .results import error_of
+
+
+def leader_fact(
+    view: StudyView, front: list[Row], cost: str, ablations: Sequence[Ablation]
+) -> LeaderFact | None:
+    """None before the first result. ablations: of the study's trials."""
+    best = view.best(2)
+    if not best:
+        return None
+    first, score = best[0], view.study.measured
+    gap = half = None
+    if len(best) > 1:
+        gap = abs(first.value(score) - best[1].value(score))
+        half = _half_width(view, first, best[1])
+    thrifty = _thrifty(view, first, front, cost)
+    own_cost, saved = first.known(cost), thrifty.known(cost) if thrifty else None
+    return LeaderFact(
+        trial=first.number,
+        fresh=None if view.retrained else _fresh(view, first, ablations),
+        runner_up=best[1].number if len(best) > 1 else None,
+        gap=gap,
+        half_width=half,
+        clear=None if gap is None or half is None else gap > half,
+        thrifty=thrifty.number if thrifty else None,
+        thrifty_cost_share=saved / own_cost if saved is not None and own_cost else None,
+    )
+
+
+def _thrifty(view: StudyView, best: Row, front: list[Row], cost: str) -> Row | None:
+    """The cheapest member that the scores do not tell apart from the best."""
+    score = view.study.measured
+    for row in sorted(front, key=lambda row: row.known(cost) or math.inf):
+        half = _half_width(view, best, row)
+        near = half is not None and abs(best.value(score) - row.value(score)) <= half
+        if near and row.number != best.number:
+            return row
+    return None
+
+
+def _half_width(view: StudyView, one: Row, other: Row) -> float | None:
+    """Of the 95 % interval of the difference of two scores, taken as independent: Welch's t
+    (Biometrika 34, 1947) over fresh seeds, the normal distribution for standard errors that came
+    with a score; None where nothing is known of a score's error."""
+    variances, spent = 0.0, 0.0
+    for row in (one, other):
+        error = error_of(row, view.study.measured, of_mean=True)
+        if error is None:
+            return None
+        variances += error**2
+        spent += error**4 / (row.seeds - 1) if row.seeds > 1 else 0.0
+    freedom = variances**2 / spent if spent else math.inf
+    return float(t.isf((1 - CONFIDENCE) / 2, freedom)) * math.sqrt(variances)
+
+
+def _fresh(view: StudyView, row: Row, ablations: Sequence[Ablation]) -> FreshFact | None:
+    """By a twin test under the training that the trial was chosen by, the latest there is."""
+    score = view.study.measured
+    trainings = {view.protocols[digest].seedless().digest for digest in view.top_protocols}
+    for found in reversed(ablations):
+        scores = [*found.original.scores.values()]
+        same = found.original.architecture.digest == row.digest and found.metric == score
+        if same and found.protocol.digest in trainings and scores:
+            mean = fmean(scores)
+            return FreshFact(
+                mean=mean,
+                spread=stdev(scores) if len(scores) > 1 else None,
+                seeds=len(scores),
+                gap=loss_sign(score) * (mean - row.value(score)),
+            )
+    return None
