@@ -99,7 +99,7 @@ def test_ctrl_c_is_130_and_a_bug_goes_through(cli: Cli, monkeypatch: pytest.Monk
         def examine(*_: object) -> None:
             raise error
 
-        monkeypatch.setattr("hybridnas.cli.admin.examine", examine)
+        monkeypatch.setattr("hybridnas.cli.doctor.examine", examine)
 
     raising(KeyboardInterrupt())
     done = cli("doctor")
