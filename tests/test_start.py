@@ -60,3 +60,16 @@ def test_reading_loads_neither_torch_nor_timm_nor_ray() -> None:
     )
     told = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("[[")]
     assert told == [[w, 0, []] for w in READING] + [[w, 2, []] for w in REFUSED]
+
+
+IMPORTS = {
+    # for the first time from the middle of one of our own modules
+    "hybridnas, then timm": "import hybridnas.network, timm",
+    "timm, then hybridnas": "import timm, hybridnas",
+}
+
+
+@pytest.mark.parametrize("order", IMPORTS)
+def test_timm_knows_our_models_in_whichever_order_both_are_imported(order: str) -> None:
+    make = 'assert timm.create_model("hybridnas_mambaout_femto").num_classes == 1000'
+    subprocess.run([sys.executable, "-c", f"{IMPORTS[order]}\n{make}"], check=True)
