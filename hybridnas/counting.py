@@ -49,6 +49,11 @@ def in_units(value: float | None) -> str:
     return f"{value:.0f}"
 
 
+def in_size(number: int) -> str:
+    """How many architectures a space holds: 2,916, 1.07e+21."""
+    return f"{number:,}" if number < 1_000_000 else f"{number:.2e}"
+
+
 def square(side: int) -> Size:
     return side, side
 

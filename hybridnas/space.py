@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .architecture import Architecture, Block, Stage
+from .equal_macs import with_equal_macs
 from .errors import ArchitectureError, SpaceError
 from .parts import Option
 from .resources import find
@@ -54,8 +55,9 @@ class SearchSpace:
         return {name: values for name, values in self._layouts.choices.items() if len(values) > 1}
 
     def layout(self, genome: Mapping[str, Option]) -> Layout:
-        """What a genome says of the network, without building any of its parts."""
-        return self._layouts.layout(genome)
+        """What a genome says of the network; with `equal_macs`, after its widths were scaled."""
+        layout = self._layouts.layout(genome)
+        return layout if self.spec.equal_macs is None else self._scaled(layout)
 
     def kinds(self, genome: Mapping[str, Option]) -> Iterator[tuple[str, int]]:
         """The kinds of block in a genome's network, with how many are in a row."""
@@ -63,13 +65,31 @@ class SearchSpace:
 
     def decode(self, genome: Mapping[str, Option]) -> Architecture:
         """The architecture of a genome; genes that it leaves out take their first choice."""
-        layout, spec = self.layout(genome), self.spec
+        return self._built(self.layout(genome))
+
+    def _built(self, layout: Layout) -> Architecture:
         return Architecture(
             tuple(self._stage(stage) for stage in layout.stages),
-            spec.stems[layout.stem],
-            spec.downsamples[layout.downsample],
-            spec.heads[layout.head],
+            self.spec.stems[layout.stem],
+            self.spec.downsamples[layout.downsample],
+            self.spec.heads[layout.head],
         )
+
+    @functools.cached_property
+    def _scaled(self) -> Callable[[Layout], Layout]:
+        """A layout with the widths that give it the space's MACs."""
+
+        # As with blocks: a cache on the class would keep every space alive.
+        @functools.cache
+        def scaled(layout: Layout) -> Layout:
+            assert self.spec.equal_macs is not None
+            found = with_equal_macs(self._built(layout), self.spec.equal_macs)
+            pairs = zip(layout.stages, found.stages, strict=True)
+            return layout._replace(
+                stages=tuple(stage._replace(width=new.width) for stage, new in pairs)
+            )
+
+        return scaled
 
     def _stage(self, layout: StageLayout) -> Stage:
         runs = ((self.block(run.kind, run.values), run.number) for run in layout.runs)
@@ -164,6 +184,15 @@ class SearchSpace:
         except SpaceError:
             return False
         return True
+
+    def all_genomes(self) -> Iterator[Genome]:
+        """A genome of each architecture."""
+        seen = set()
+        for values in itertools.product(*self.genes.values()):
+            genome = dict(zip(self.genes, values, strict=True))
+            if (categories := self.categories(genome)) not in seen:
+                seen.add(categories)
+                yield genome
 
     def random_genome(self, rng: random.Random) -> Genome:
         """Every gene drawn evenly from its choices."""

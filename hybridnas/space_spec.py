@@ -15,12 +15,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PositiveFloat,
     PositiveInt,
     Strict,
     ValidationError,
 )
 
 from .architecture import Block
+from .equal_macs import EqualMacs
 from .errors import ArchitectureError, ConfigError, SpaceError
 from .layers import DOWNSAMPLES, FORMS, HEADS, STEMS, Downsample, Form, Head, Stem
 from .mixers import Mixer, mixer_class
@@ -76,7 +78,7 @@ class SpaceSpec:
     """Everything that a space's YAML says, checked key by key.
 
     stems, downsamples, heads: the choices by the words that stand for each in a genome. scopes:
-    of the options, what each is one choice for.
+    of the options, what each is one choice for. equal_macs: what widths are scaled to, if at all.
     """
 
     name: str
@@ -89,6 +91,7 @@ class SpaceSpec:
     kinds: Mapping[str, BlockKind]
     options: Mapping[str, tuple[Option, ...]]
     scopes: Mapping[str, Scope]
+    equal_macs: EqualMacs | None
     raw: Mapping[str, Any]
 
     def scoped(self, scope: Scope) -> frozenset[str]:
@@ -149,6 +152,12 @@ class _Option(_Strict):
     per: Scope = "stage"
 
 
+class _EqualMacs(_Strict):
+    macs: PositiveFloat
+    resolution: PositiveInt
+    step: PositiveInt = 8
+
+
 class _File(_Strict):
     name: str
     description: str = ""
@@ -159,6 +168,7 @@ class _File(_Strict):
     stages: Annotated[list[_Stage], Field(min_length=1)]
     blocks: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     options: dict[str, Annotated[_Option, BeforeValidator(_option)]] = {}
+    equal_macs: _EqualMacs | None = None
 
 
 def read_space(source: Path | Mapping[str, Any]) -> SpaceSpec:
@@ -189,6 +199,7 @@ def read_space(source: Path | Mapping[str, Any]) -> SpaceSpec:
             kinds=kinds,
             options={n: _coerced(n, o.values, kinds) for n, o in file.options.items()},
             scopes={n: o.per for n, o in file.options.items()},
+            equal_macs=_equal_macs(file),
             raw=raw,
         )
     except ValidationError as error:
@@ -197,6 +208,19 @@ def read_space(source: Path | Mapping[str, Any]) -> SpaceSpec:
         raise SpaceError(str(error)) from None
     except (ArchitectureError, SpaceError) as error:
         raise SpaceError(f"{where}: {error}") from None
+
+
+def _equal_macs(file: _File) -> EqualMacs | None:
+    """Raises SpaceError where a stage has several widths: they would be proportions to choose from,
+    and a genome could not be told from its network."""
+    if file.equal_macs is None:
+        return None
+    for i, stage in enumerate(file.stages, 1):
+        if len(stage.width) > 1:
+            raise SpaceError(
+                f"equal_macs scales widths, so each stage has one; stage {i} has {stage.width}"
+            )
+    return EqualMacs(**file.equal_macs.model_dump())
 
 
 def _parts(raw: list[Any], table: Mapping[str, type[P]], kind: str) -> dict[str, P]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import hybridnas
@@ -24,6 +25,9 @@ def main() -> None:
     )
     parser.add_argument("data", metavar="DIR", help="laid out as COCO")
     parser.add_argument("--arch", default="mambaout_femto", help="a reference architecture")
+    parser.add_argument(
+        "--depth", type=int, default=1, help="blocks in a stage at most: Python bounds the speed"
+    )
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--resolution", type=int, default=320)
     parser.add_argument("--batch", type=int, default=8)
@@ -49,8 +53,10 @@ def main() -> None:
         )
         print(line, flush=True)
 
+    arch = hybridnas.reference(options.arch)
+    stages = [replace(stage, blocks=stage.blocks[: options.depth]) for stage in arch.stages]
     outcome = evaluate(
-        hybridnas.reference(options.arch),
+        replace(arch, stages=tuple(stages)),
         protocol,
         device=options.device,
         loader_workers=options.workers,

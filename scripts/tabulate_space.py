@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -20,7 +18,7 @@ from hybridnas.errors import HybridnasError
 from hybridnas.evaluate import evaluate
 from hybridnas.search.plan import Plan, feasibility, make_plan, rung_protocol
 from hybridnas.search.studies import read_study
-from hybridnas.space import Genome, SearchSpace
+from hybridnas.space import Genome
 
 
 def main() -> None:
@@ -34,7 +32,7 @@ def main() -> None:
     known = list(csv.DictReader(given.out.open())) if given.out.is_file() else []
     with given.out.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        for number, genome in enumerate(different(plan.space)):
+        for number, genome in enumerate(plan.space.all_genomes()):
             if number < len(known):
                 continue
             row = {
@@ -47,16 +45,6 @@ def main() -> None:
             writer.writerow(row.values())
             file.flush()
             print(number + 1, *row.values(), flush=True)
-
-
-def different(space: SearchSpace) -> Iterator[Genome]:
-    """A genome of each architecture."""
-    seen = set()
-    for values in itertools.product(*space.genes.values()):
-        genome = dict(zip(space.genes, values, strict=True))
-        if space.categories(genome) not in seen:
-            seen.add(space.categories(genome))
-            yield genome
 
 
 def trained(plan: Plan, genome: Genome, num_seeds: int) -> dict[str, float]:

@@ -79,4 +79,5 @@ def test_memory_is_the_candidate_s_own_whatever_images_lie_on_the_gpu() -> None:
     alone = memory_mb(64)
     memory_mb(64, resolution=96)  # its images stay
     assert memory_mb(64) == pytest.approx(alone, rel=0.02)
-    assert memory_mb(256) > 2 * alone
+    # Weights, gradients and the optimizer's state stay the same, what a batch needs grows.
+    assert memory_mb(256) > 1.3 * alone

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..config import Final, Study
-from ..counting import pixels
+from ..counting import in_size, pixels
 from ..errors import NoDatabaseError
 from ..store import Store
 from .common import bound_words, fidelity_words, in_units, print_facts, print_json
@@ -104,7 +104,7 @@ def _facts(plan: Plan, rungs: Rungs, found: Mapping[str, Any]) -> list[tuple[str
     kept = f"{100 * found['feasible_share']:.0f} % of random draws keep them"
     head = HEADS.get(study.task.name, "")
     smallest, median = in_units(found["smallest_macs"]), in_units(found["median_macs"])
-    size = f"{found['size']:.2e} architectures, {found['genes']} decisions"
+    size = f"{in_size(found['size'])} architectures, {found['genes']} decisions"
     also = plan.also.items()
     broken = f"{soft}; who breaks this is trained, and on no front"
     return [

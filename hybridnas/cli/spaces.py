@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..cost import cost
+from ..counting import in_size
 from ..resources import shipped
 from ..space import SearchSpace
 from .common import AsJson, in_units, print_json, print_table
@@ -44,7 +45,7 @@ def list_spaces(context: typer.Context, as_json: AsJson = False) -> None:
         )
         return
     rows = [
-        [s.name, f"{s.size():.2e}", len(s.genes), s.spec.input_size, s.spec.description]
+        [s.name, in_size(s.size()), len(s.genes), s.spec.input_size, s.spec.description]
         for s in found
     ]
     print_table("Search spaces", ("name", "size", "decisions", "px", "description"), rows)
@@ -68,7 +69,7 @@ def show(name: SpaceArgument, as_json: AsJson = False) -> None:
         )
         return
     rows = [[gene, _choices(values)] for gene, values in space.genes.items()]
-    title = f"{space.name}: {space.spec.description} ({space.size():.3e} architectures)"
+    title = f"{space.name}: {space.spec.description} ({in_size(space.size())} architectures)"
     print_table(title, ("decision", "choices"), rows)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..architecture import Architecture, Block
 from ..counting import Count, Size, windows_of
+from ..errors import SpaceError
 from ..layers import DOWNSAMPLES, FORMS, HEADS, STEMS, Downsample, Head, Stem
 from ..layers.modules.heads import ClassifierHead
 from ..mixers import MIXERS
@@ -101,7 +102,13 @@ def pieces_of(architecture: Architecture, input_size: Size) -> Iterator[tuple[Pi
 
 
 def pieces_in(space: SearchSpace, input_size: Size) -> list[Piece]:
-    """Every piece of every network of a space, once, in the order of the network."""
+    """Every piece of every network of a space, once, in the order of the network.
+
+    Raises SpaceError for a space with `equal_macs`: nobody knows its widths before all of its
+    networks are scaled.
+    """
+    if space.spec.equal_macs:
+        raise SpaceError(f"space {space.name!r} scales widths (equal_macs): it can have no table")
     spec, found = space.spec, dict[Piece, None]()
     sizes: dict[tuple[Size, str], None] = {}
     for stem, width in itertools.product(spec.stems.values(), spec.stages[0].width):

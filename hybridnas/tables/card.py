@@ -37,8 +37,8 @@ class Card(Value):
     genes: the decisions; every combination of their values has one row.
     costs: known before training: macs, params, latency_ms.
     metric: what scores are called. fidelities: lowest first; the last counts.
-    reference: the point that bounds the hypervolume, with a value of the metric and one or more
-        costs: these are the objectives.
+    reference: the point that bounds the hypervolume, with a value of the metric and of those
+        costs that are objectives, too.
     """
 
     name: str
@@ -70,8 +70,8 @@ class Card(Value):
             strange = sorted(names.keys() - {*self.costs, *([self.metric] * (key == "reference"))})
             if strange:
                 raise ValueError(f"{key}: the table has no {', '.join(strange)}")
-        if self.metric not in self.reference or len(self.reference) < 2:
-            raise ValueError(f"reference: name {self.metric} and at least one of the costs")
+        if self.metric not in self.reference:
+            raise ValueError(f"reference: name {self.metric}, and those costs that are objectives")
         return self
 
 

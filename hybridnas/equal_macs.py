@@ -1,0 +1,93 @@
+"""Widths that give every architecture of a space the same MACs, so that layouts of mixers can be
+compared: at equal widths an attention network has half as many again as a Gated CNN."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .architecture import Architecture
+from .cost import cost
+from .errors import ArchitectureError, SpaceError
+
+TOLERANCE = 0.0075  # either way, so any two are within 1.5 %
+
+
+@dataclass(frozen=True, slots=True)
+class EqualMacs:
+    """macs: of stem and stages, the head aside, for a square image of `resolution` pixels.
+    step: widths are multiples of so many channels."""
+
+    macs: float
+    resolution: int
+    step: int = 8
+
+
+def with_equal_macs(architecture: Architecture, wanted: EqualMacs) -> Architecture:
+    """The architecture with its widths scaled to the wanted MACs.
+
+    All widths are multiplied by one factor and rounded, then each is moved by up to two steps: of
+    those within 0.75 % of the wanted MACs, the widths whose proportions are nearest to the
+    original's. Raises SpaceError where none is, or where a width cannot be built.
+    """
+    base = [stage.width for stage in architecture.stages]
+    middle = _rounded(base, _factor(architecture, wanted), wanted.step)
+    moves = itertools.product(range(-2, 3), repeat=len(base))
+    near = [tuple(w + n * wanted.step for w, n in zip(middle, m, strict=True)) for m in moves]
+    found = {
+        widths: _macs(architecture, widths, wanted) / wanted.macs - 1
+        for widths in near
+        if min(widths) > 0
+    }
+    fitting = [widths for widths, difference in found.items() if abs(difference) <= TOLERANCE]
+    if not fitting:
+        nearest = min(found.values(), key=abs)
+        raise SpaceError(
+            f"equal_macs: no widths of {architecture.short} in steps of {wanted.step} come within "
+            f"{100 * TOLERANCE:g} % of {wanted.macs:.4g} MACs at {wanted.resolution} px; the "
+            f"nearest differ by {100 * nearest:+.1f} %"
+        )
+    return _with_widths(architecture, min(fitting, key=lambda widths: _distortion(base, widths)))
+
+
+def _factor(architecture: Architecture, wanted: EqualMacs) -> float:
+    """By what widths are multiplied so that rounded ones have about the wanted MACs."""
+    base = [stage.width for stage in architecture.stages]
+    low, high = 0.0, 1.0
+    while _macs(architecture, _rounded(base, high, wanted.step), wanted) < wanted.macs:
+        low, high = high, 2 * high
+    while (high - low) * max(base) > wanted.step / 2:
+        middle = (low + high) / 2
+        if _macs(architecture, _rounded(base, middle, wanted.step), wanted) < wanted.macs:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def _rounded(base: Sequence[int], factor: float, step: int) -> tuple[int, ...]:
+    return tuple(step * max(1, round(width * factor / step)) for width in base)
+
+
+def _distortion(base: Sequence[int], widths: Sequence[int]) -> float:
+    """How far widths are from the proportions of others: by the logarithms of their ratios."""
+    ratios = [math.log(width / old) for width, old in zip(widths, base, strict=True)]
+    mean = sum(ratios) / len(ratios)
+    return sum((ratio - mean) ** 2 for ratio in ratios)
+
+
+def _macs(architecture: Architecture, widths: Sequence[int], wanted: EqualMacs) -> int:
+    known = cost(_with_widths(architecture, widths), wanted.resolution)
+    return known.macs - known.head.macs
+
+
+def _with_widths(architecture: Architecture, widths: Sequence[int]) -> Architecture:
+    pairs = zip(architecture.stages, widths, strict=True)
+    try:
+        stages = tuple(dataclasses.replace(stage, width=width) for stage, width in pairs)
+        return dataclasses.replace(architecture, stages=stages)
+    except ArchitectureError as error:
+        raise SpaceError(f"equal_macs: widths {'-'.join(map(str, widths))}: {error}") from None

@@ -1,0 +1,90 @@
+"""Spaces whose networks all have the same MACs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hybridnas.architecture import Architecture
+from hybridnas.cost import cost
+from hybridnas.equal_macs import TOLERANCE
+from hybridnas.errors import SpaceError
+from hybridnas.profiling.pieces import pieces_in
+from hybridnas.space import SearchSpace
+
+MIXERS = ["gated_conv", "ssm", "attention"]
+BLOCKS = {
+    "gated_conv": {"form": "gated"},
+    "ssm": {"form": "gated", "d_state": 1},
+    "attention": {"form": "metaformer", "expansion": None, "num_heads": 2},
+}
+HEADS_OF_16 = {"mixer": "attention", "form": "metaformer", "expansion": None, "head_dim": 16}
+
+
+def two_stages(*, blocks: dict[str, Any] = BLOCKS, widths: Any = (16, 32), **equal: Any) -> Any:
+    stages = [{"depth": 2, "width": width, "mixer": MIXERS} for width in widths]
+    wanted = {"macs": 8.0e6, "resolution": 32, "step": 2, **equal}
+    common = {"name": "pairs", "input_size": 32, "head": "linear"}
+    return {**common, "stages": stages, "blocks": blocks, "equal_macs": wanted}
+
+
+def backbone_macs(architecture: Architecture, size: int) -> int:
+    known = cost(architecture, size)
+    return known.macs - known.head.macs
+
+
+def genomes(space: SearchSpace) -> list[dict[str, Any]]:
+    return [
+        dict(zip(space.genes, v, strict=True)) for v in itertools.product(*space.genes.values())
+    ]
+
+
+def test_all_81_layouts_have_the_same_macs_and_are_told_apart() -> None:
+    space = SearchSpace.load("layouts81")
+    every = genomes(space)
+    assert len(every) == space.size() == 81
+    assert len({space.decode(genome).digest for genome in every}) == 81
+    for genome in every:
+        architecture = space.decode(genome)
+        assert backbone_macs(architecture, 64) == pytest.approx(3.6e7, rel=TOLERANCE)
+        assert space.encode(architecture) == genome
+        assert all(stage.width % 8 == 0 for stage in architecture.stages)
+        assert [stage.depth for stage in architecture.stages] == [2, 2, 6, 2]
+
+
+def test_widths_are_the_most_proportional_of_all_that_have_the_macs() -> None:
+    space = SearchSpace.load(two_stages())
+    for genome in genomes(space):
+        found = space.decode(genome)
+        distortions = {}
+        for pair in itertools.product(range(2, 80, 2), range(2, 140, 2)):
+            stages = [replace(s, width=w) for s, w in zip(found.stages, pair, strict=True)]
+            off = backbone_macs(replace(found, stages=tuple(stages)), 32) / 8.0e6 - 1
+            if abs(off) <= TOLERANCE:
+                distortions[pair] = abs(math.log(pair[1] / pair[0] / 2))
+        first, second = found.stages
+        assert distortions[first.width, second.width] == min(distortions.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"widths": (16, [32, 64])}, r"equal_macs scales widths.* stage 2 has \[32, 64\]"),
+        ({"step": 64}, r"steps of 64 come within 0.75 % of 8e\+06 MACs at 32 px"),
+        ({"macs": -1}, r"equal_macs\.macs"),
+        ({"steps": 8}, r"equal_macs\.steps"),
+        ({"blocks": {**BLOCKS, "gated_conv": HEADS_OF_16}}, "equal_macs: widths .*head_dim 16"),
+    ],
+)
+def test_what_cannot_be_scaled_is_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(SpaceError, match=words):
+        SearchSpace.load(two_stages(**change))
+
+
+def test_a_space_without_widths_of_its_own_has_no_latency_table() -> None:
+    with pytest.raises(SpaceError, match="scales widths"):
+        pieces_in(SearchSpace.load(two_stages()), (32, 32))

@@ -1,0 +1,119 @@
+"""Studies as tables: against the evaluations that were made up, and read back as a benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import search_helpers as helpers
+from cli_helpers import DATABASE, Cli
+
+from hybridnas.architecture import Architecture
+from hybridnas.search.bench.replay import observed_scores
+from hybridnas.search.tabulate import tabulate
+from hybridnas.search.view import StudyView
+from hybridnas.space import Genome, SearchSpace
+from hybridnas.store import Store
+from hybridnas.tables import read_table
+
+pytest_plugins = ["cli_helpers"]
+
+SPACE = SearchSpace.load(helpers.SIX)
+
+
+def searched(name: str, *, trials: int = 6, **changes: Any) -> None:
+    """A study in the database of the current folder whose every score is made up."""
+    plan = helpers.plan(name=name, budget={"trials": trials}, sampler="grid", **changes)
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        core = helpers.start(plan, store)
+        while (candidate := core.ask()) is not None:
+            made = helpers.result(candidate)
+            seed = candidate.protocol.seed
+            epochs = helpers.protocol(candidate).fidelity.epochs
+            top1 = scored(helpers.network(candidate), seed, epochs)
+            metrics = {**made.metrics, "top1": top1, "loss": 1 - top1}
+            helpers.finish(core, candidate, metrics=metrics, timing={"total_s": 10.0 + seed})
+
+
+def scored(architecture: Architecture, seed: int, epochs: int) -> float:
+    return helpers.score(architecture) - 0.01 * seed - 0.1 / epochs
+
+
+def truth(genome: Genome, seed: int, epochs: int = 1) -> float:
+    return scored(SPACE.decode(genome), seed, epochs)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_two_seeds_become_columns_and_are_read_back(cli: Cli, suffix: str) -> None:
+    searched("first")
+    searched("second", seed=1)
+    done = cli("table", "export", "first", "second", "--out", f"six{suffix}")
+    assert done.code == 0
+    assert f"six{suffix} (6 architectures) and six.yaml" in done.out
+    table = read_table(Path("six.yaml"))
+    assert table.size() == 6
+    assert table.objectives == {"top1": "maximize", "macs": "minimize"}
+    for genome in SPACE.all_genomes():
+        row = table.row(genome)
+        for seed in (0, 1):
+            expected = pytest.approx(truth(genome, seed), abs=1e-12)
+            assert table.fidelities[0].scores[row, seed] == expected
+        costs = helpers.constrained(SPACE).cost_of(genome)
+        assert table.cost_of(genome) == costs
+    assert set(observed_scores(table, 0)) <= set(table.fidelities[-1].scores.ravel())
+
+
+def test_fidelities_are_rungs_by_their_work_and_cost_what_they_took(cli: Cli) -> None:
+    searched("long", fidelities=[{"epochs": 4, "resolution": 32}], seed=2)
+    searched("short")
+    assert cli("table", "export", "long", "short", "--out", "six.csv", "--metric", "loss").code == 0
+    table = read_table(Path("six.yaml"))
+    assert (table.metric, table.direction) == ("loss", "minimize")
+    assert [f.cost for f in table.fidelities] == [pytest.approx(10 / 12, abs=1e-4), 1.0]
+    genome = next(SPACE.all_genomes())
+    losses = [f.scores[table.row(genome), 0] for f in table.fidelities]
+    assert losses == [pytest.approx(1 - truth(genome, 0)), pytest.approx(1 - truth(genome, 2, 4))]
+
+
+def test_what_is_not_whole_is_refused_or_written_without_a_card(cli: Cli) -> None:
+    searched("some", trials=4)
+    words = cli.refused("table", "export", "some", "--out", "six.csv")
+    assert "2 of 6 architectures have no training that ended well" in words
+    assert "--partial" in words
+    assert not Path("six.csv").exists()
+    done = cli("table", "export", "some", "--out", "six.csv", "--partial")
+    assert done.code == 0
+    assert len(Path("six.csv").read_text().splitlines()) == 1 + 4
+    assert not Path("six.yaml").exists()
+    searched("rest", seed=1)
+    assert cli("table", "export", "some", "rest", "--out", "six.csv").code == 0
+    table = read_table(Path("six.yaml"))
+    assert table.fidelities[0].scores.shape == (6, 1)  # of the other seed two are not there
+
+
+def test_studies_that_do_not_fit_together_are_refused(cli: Cli) -> None:
+    searched("first")
+    searched("slower", recipe={"lr": 1e-4})
+    words = cli.refused("table", "export", "first", "slower", "--out", "six.csv")
+    assert "first and slower were trained by different recipes" in words
+    searched("wider", space=helpers.LISTED, trials=1)
+    words = cli.refused("table", "export", "first", "wider", "--out", "six.csv")
+    assert "wider searched another space than first" in words
+    assert "none of the task's: top1, top5, loss" in cli.refused(
+        "table", "export", "first", "--out", "six.csv", "--metric", "miou"
+    )
+    assert "a .parquet or a .csv file" in cli.refused("table", "export", "first", "--out", "a.txt")
+    assert "no study 'nobody'" in cli.refused("table", "export", "nobody", "--out", "six.csv")
+
+
+def test_an_architecture_that_failed_is_no_row(cli: Cli) -> None:
+    plan = helpers.plan(name="failing")
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        core = helpers.start(plan, store)
+        helpers.finish(core, helpers.asked(core), **helpers.FAILED)
+        helpers.drive(core)
+        found = tabulate([StudyView("failing", store)], "six")
+    assert found.lacking == 1
+    assert found.card is None
+    assert len(found.columns["macs"]) == 5
