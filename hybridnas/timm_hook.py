@@ -30,7 +30,7 @@ class _AfterTimm(importlib.abc.MetaPathFinder):
         found = (finder.find_spec(name, path, target) for finder in others)
         spec = next((spec for spec in found if spec is not None), None)
         if spec is not None and spec.loader is not None:
-            load = spec.loader.exec_module
+            load = spec.loader.exec_module  # of a loader that was made for this import
 
             def load_and_register(module: ModuleType) -> None:
                 load(module)
