@@ -5,9 +5,7 @@ Each function is the work of one transaction: `Store` says what it means to call
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import cast
@@ -16,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, case, select, update
 from sqlalchemy.orm import Session
 
 from ..errors import StoreError
+from .collector import collector_paused
 from .json_values import finite
 from .models import EvaluationRow, RunRow, TrialRow
 from .records import Evaluation, Place, Reason, RunRecord, Status, TrialRecord
@@ -193,21 +192,8 @@ def trial(session: Session, study: str, number: int) -> TrialRecord | None:
 
 
 def trials(session: Session, study: str) -> list[TrialRecord]:
-    with _without_collections():
+    with collector_paused():
         return _records(session, TrialRow.study == study)
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """While thousands of trials are read, Python's collector looks for cycles among all of them
-    again and again: a third of the time, and there are none."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _records(session: Session, *conditions: ColumnElement[bool]) -> list[TrialRecord]:
