@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .counting import Count
-
-Activation = Literal["gelu", "gelu_tanh", "silu", "relu", "squared_relu", "star_relu", "none"]
+from .counting import Activation
 
 
 class SquaredReLU(nn.Module):
@@ -51,8 +48,3 @@ ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
 
 def build_activation(act: Activation) -> nn.Module:
     return ACTIVATIONS[act]()
-
-
-def count_activation(act: Activation) -> Count:
-    """Activations are free by the convention; StarReLU has two parameters."""
-    return Count(params=2 if act == "star_relu" else 0)

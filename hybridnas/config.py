@@ -32,6 +32,8 @@ from .task_defaults import TASK_DEFAULTS, with_default_objectives, with_default_
 
 LONGEST_NAME = 100  # characters of a study's name
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # of a study
+# What the studies of a study's calibration and of an ablation are called, after its own name.
+CALIBRATION, TWINS = ".calibration", ".twins-"
 TASK_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # a dot parts it from a figure
 
 

@@ -9,12 +9,26 @@ sums count 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from .errors import ConfigError
 
 CONVENTION = "fvcore's rules, attention counted (2 L^2 D), selective scan 9 L E N + L E a direction"
 
 Size = tuple[int, int]  # height and width of an image or a map
+Activation = Literal["gelu", "gelu_tanh", "silu", "relu", "squared_relu", "star_relu", "none"]
+Norm = Literal["layer", "layer_1e-5", "layer_no_bias", "rms", "batch", "none"]
+
+# Parameters a channel and MACs an element. fvcore's rules have no MACs for RMSNorm: it is counted
+# as LayerNorm.
+_NORM_COSTS: dict[Norm, tuple[int, int]] = {
+    "layer": (2, 5),
+    "layer_1e-5": (2, 5),
+    "layer_no_bias": (1, 5),
+    "rms": (1, 5),
+    "batch": (2, 2),
+    "none": (0, 0),
+}
 
 
 def pixels(size: Size) -> str:
@@ -83,3 +97,21 @@ def conv_size(size: Size, kernel: int, stride: int, padding: int) -> Size:
             f"{kernel} x {kernel} convolution of stride {stride}"
         )
     return height, width
+
+
+def windows_of(size: Size, window: int | None) -> tuple[int, Size]:
+    """How many windows a map is cut into, and their size; None: the whole map is one."""
+    if window is None:
+        return 1, size
+    return -(-size[0] // window) * -(-size[1] // window), (window, window)
+
+
+def count_norm(norm: Norm, positions: int, width: int) -> Count:
+    """Of a norm over `width` channels at `positions` tokens."""
+    params, macs = _NORM_COSTS[norm]
+    return Count(params * width, macs * positions * width)
+
+
+def count_activation(act: Activation) -> Count:
+    """Activations are free by the convention; StarReLU has two parameters."""
+    return Count(params=2 if act == "star_relu" else 0)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from .architecture import Architecture, Stage
 from .layers import Downsample
-from .layers.heads import ClassifierHead
-from .layers.tokens import drop_token
+from .layers.modules.heads import ClassifierHead
+from .layers.modules.tokens import drop_token
 from .windows import partition, unpartition
 
 # Kept from weight decay: the decay and the skip of a scan, as in Mamba, and the bias of its dt;
@@ -64,9 +64,9 @@ class HybridNet(nn.Module):
     network of one stage without windows is cut at every block, so that they can be taken there,
     as from timm's ViTs. With a class token, forward_features gives the sequence (B, L + 1, C).
 
-    global_pool: hybridnas.layers.heads.POOLS; None: the class token where there is one, else the
-    mean. drop_path_rate: of the last block, growing linearly from 0 over the blocks; drop_rate:
-    dropout before the classifier. device, dtype: of the parameters.
+    global_pool: hybridnas.layers.modules.heads.POOLS; None: the class token where there is one,
+    else the mean. drop_path_rate: of the last block, growing linearly from 0 over the blocks;
+    drop_rate: dropout before the classifier. device, dtype: of the parameters.
     """
 
     def __init__(

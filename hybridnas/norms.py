@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Optional
+from typing import Optional
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .counting import Count
+from .counting import Norm
 from .kernels import autocast_dtype, layer_norm
 from .tracing import untraced
-
-Norm = Literal["layer", "layer_1e-5", "layer_no_bias", "rms", "batch", "none"]
 
 
 class LayerNorm(nn.LayerNorm):
@@ -59,35 +56,19 @@ class BatchNorm(nn.Module):
         return self.bn(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
-@dataclass(frozen=True)
-class NormSpec:
-    """build: the module for a width. params: a channel. macs: an element, by fvcore's rules, which
-    have none for RMSNorm: it is counted as LayerNorm."""
-
-    build: Callable[[int], nn.Module]
-    params: int
-    macs: int
-
-
-NORMS: dict[Norm, NormSpec] = {
-    "layer": NormSpec(partial(LayerNorm, eps=1e-6), 2, 5),
-    "layer_1e-5": NormSpec(partial(LayerNorm, eps=1e-5), 2, 5),  # VMamba's and its heirs'
-    "layer_no_bias": NormSpec(partial(LayerNorm, eps=1e-6, bias=False), 1, 5),  # CAFormer's
-    "rms": NormSpec(partial(nn.RMSNorm, eps=1e-5), 1, 5),  # Vim's
-    "batch": NormSpec(BatchNorm, 2, 2),
-    "none": NormSpec(lambda _: nn.Identity(), 0, 0),
+NORMS: dict[Norm, Callable[[int], nn.Module]] = {
+    "layer": partial(LayerNorm, eps=1e-6),
+    "layer_1e-5": partial(LayerNorm, eps=1e-5),  # VMamba's and its heirs'
+    "layer_no_bias": partial(LayerNorm, eps=1e-6, bias=False),  # CAFormer's
+    "rms": partial(nn.RMSNorm, eps=1e-5),  # Vim's
+    "batch": BatchNorm,
+    "none": lambda _: nn.Identity(),
 }
 
 
 def build_norm(norm: Norm, width: int, narrow: bool = False) -> nn.Module:
     """narrow: only products read the result, see LayerNorm."""
-    module = NORMS[norm].build(width)
+    module = NORMS[norm](width)
     if isinstance(module, LayerNorm):
         module.narrow = narrow
     return module
-
-
-def count_norm(norm: Norm, positions: int, width: int) -> Count:
-    """Of a norm over `width` channels at `positions` tokens."""
-    spec = NORMS[norm]
-    return Count(spec.params * width, spec.macs * positions * width)

@@ -1,4 +1,7 @@
-"""Where a figure comes from: the machine, the versions, the commit."""
+"""Where a figure comes from: the machine, the versions, the commit.
+
+torch and timm are imported where they are asked, so that a report need not wait for them.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,16 @@ import platform
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import timm
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def machine(device: torch.device) -> dict[str, str | int]:
     """host, device, device_type, cpu_count, torch_threads."""
+    import torch
+
     on_gpu = device.type == "cuda"
     return {
         "host": platform.node(),
@@ -35,17 +41,24 @@ def _cpu_name() -> str:
 
 def versions() -> dict[str, str | None]:
     """By name; hybridnas: None when run from a checkout, cuda: None for a torch without it."""
-    try:
-        own: str | None = importlib.metadata.version("hybridnas")
-    except importlib.metadata.PackageNotFoundError:
-        own = None
+    import timm
+    import torch
+
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "timm": timm.__version__,
-        "hybridnas": own,
+        "hybridnas": own_version(),
         "cuda": torch.version.cuda,
     }
+
+
+def own_version() -> str | None:
+    """hybridnas's; None when run from a checkout."""
+    try:
+        return importlib.metadata.version("hybridnas")
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 @cache

@@ -1,22 +1,26 @@
 """Makes our networks timm models: `timm.create_model("hybridnas", architecture=...)`, and every
-reference architecture by its name, `timm.create_model("hybridnas_vmamba_tiny_s2l5")`."""
+reference architecture by its name, `timm.create_model("hybridnas_vmamba_tiny_s2l5")`.
+
+timm may be imported first by any of our modules that build networks, and imports this then: so
+those are imported only once a model is made.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
-from torch import nn
 
 from .architecture import Architecture
-from .checkpoint import checkpoint_filter_fn
 from .counting import Size
 from .errors import ConfigError
-from .network import HybridNet, default_features
 from .reference import REFERENCES, reference
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def pretrained_cfg(architecture: Architecture, input_size: int = 224) -> dict[str, Any]:
@@ -70,6 +74,9 @@ def build(architecture: Architecture, num_classes: int = 1000, **timm_kwargs: An
 
 
 def _create(name: str, architecture: Architecture, pretrained: bool, **kwargs: Any) -> nn.Module:
+    from .checkpoint import checkpoint_filter_fn
+    from .network import HybridNet, default_features
+
     return build_model_with_cfg(
         HybridNet,
         name,

@@ -5,15 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from .counting import Size
 from .tracing import untraced
-
-
-def windows_of(size: Size, window: int | None) -> tuple[int, Size]:
-    """How many windows a map is cut into, and their size; None: the whole map is one."""
-    if window is None:
-        return 1, size
-    return -(-size[0] // window) * -(-size[1] // window), (window, window)
 
 
 @untraced

@@ -16,7 +16,7 @@ from coco_helpers import draw
 from export_helpers import train_a_trial
 from mask_sets import write_set
 
-from hybridnas.cli.resolve import origin_of
+from hybridnas.cli.origins import origin_of
 from hybridnas.export import export_model
 from hybridnas.search.plan import make_plan
 from hybridnas.search.rows import Row

@@ -12,7 +12,7 @@ import search_helpers as helpers
 from torch import Tensor
 
 from hybridnas.architecture import Architecture
-from hybridnas.cli.resolve import origin_of
+from hybridnas.cli.origins import origin_of
 from hybridnas.evaluate import evaluate
 from hybridnas.export import export_model
 from hybridnas.search import weights

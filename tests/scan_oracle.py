@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hybridnas.mixers.scan import SelectiveScan2D
+from hybridnas.mixers.modules.scan import SelectiveScan2D
 
 Position = tuple[int, int] | None  # None: a token of padding, which is zero
 

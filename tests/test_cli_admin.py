@@ -16,6 +16,8 @@ from store_databases import PASSWORD, execute
 
 from hybridnas import __version__
 from hybridnas.cli import app
+from hybridnas.cli.lazy import COMMANDS as LISTED
+from hybridnas.cli.lazy import commands_in, load_command
 from hybridnas.config import Study
 from hybridnas.store import Store, engine, redact, schema
 
@@ -50,7 +52,9 @@ def commands(group: Any, name: str = "hybridnas") -> dict[str, Any]:
     return found
 
 
-COMMANDS = commands(typer.main.get_command(app))
+COMMANDS: dict[str, Any] = {"hybridnas": typer.main.get_command(app)}
+for word in LISTED:
+    COMMANDS |= commands(load_command(word), f"hybridnas {word}")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -64,9 +68,21 @@ def test_every_command_and_every_option_has_a_help(name: str) -> None:
         assert storage.default == "sqlite:///hybridnas.db"
 
 
+@pytest.mark.parametrize("name", LISTED)
+def test_help_lists_the_first_sentence_of_each_command(name: str) -> None:
+    help_text = COMMANDS[f"hybridnas {name}"].help
+    assert LISTED[name][1] == " ".join(help_text.partition("\n\n")[0].split())
+
+
+def test_every_command_of_a_module_is_listed() -> None:
+    for module in {module for module, _ in LISTED.values()}:
+        names = {name for name, (of, _) in LISTED.items() if of == module}
+        assert commands_in(module).keys() == names
+
+
 def test_the_commands_are_those_that_were_promised() -> None:
     words = "search status pareto dashboard init doctor export evaluate cost archs spaces db"
-    assert {*words.split()} <= COMMANDS["hybridnas"].commands.keys()
+    assert {*words.split()} <= LISTED.keys()
     for group, inner in (("archs", "show"), ("spaces", "show"), ("spaces", "sample")):
         assert f"hybridnas {group} {inner}" in COMMANDS
     assert {"hybridnas db info", "hybridnas db upgrade"} <= COMMANDS.keys()
@@ -99,7 +115,7 @@ def test_ctrl_c_is_130_and_a_bug_goes_through(cli: Cli, monkeypatch: pytest.Monk
         def examine(*_: object) -> None:
             raise error
 
-        monkeypatch.setattr("hybridnas.cli.admin.examine", examine)
+        monkeypatch.setattr("hybridnas.cli.doctor.examine", examine)
 
     raising(KeyboardInterrupt())
     done = cli("doctor")

@@ -70,9 +70,9 @@ def unfused_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def scans(monkeypatch: pytest.MonkeyPatch) -> Scans:
     """Makes built networks countable by fvcore."""
     stand_in = Scans()
-    monkeypatch.setattr("hybridnas.mixers.scan.selective_scan", stand_in)
+    monkeypatch.setattr("hybridnas.mixers.modules.scan.selective_scan", stand_in)
     monkeypatch.setattr(
-        "hybridnas.mixers.attention.scaled_dot_product_attention", unfused_attention
+        "hybridnas.mixers.modules.attention.scaled_dot_product_attention", unfused_attention
     )
     return stand_in
 

@@ -21,8 +21,9 @@ from hybridnas.cost import cost, input_size
 from hybridnas.errors import ConfigError, ExportError, SpaceError
 from hybridnas.evaluate import evaluate
 from hybridnas.export import Extras, export_model, score_export
+from hybridnas.search.counted import counted_size
 from hybridnas.search.ladder import ladder
-from hybridnas.search.plan import counted_size, feasibility, make_plan, survey
+from hybridnas.search.plan import feasibility, make_plan, survey
 from hybridnas.search.studies import read_study
 from hybridnas.space import Genome
 from hybridnas.task_defaults import TASK_DEFAULTS
@@ -233,7 +234,7 @@ def test_segmentation_can_look_in_other_ways(trained: Trained, cli: Cli) -> None
 
 @pytest.mark.parametrize("trained", ["segmentation"], indirect=True)
 def test_segmentation_leaves_as_a_program(trained: Trained, tmp_path: Path) -> None:
-    from hybridnas.cli.resolve import origin_of
+    from hybridnas.cli.origins import origin_of
 
     origin = origin_of(trained.view, trained.row)
     extras = Extras(program=True)

@@ -11,6 +11,7 @@ import pytest
 
 from hybridnas.architecture import Architecture
 from hybridnas.cost import cost
+from hybridnas.counting import in_size
 from hybridnas.equal_macs import TOLERANCE
 from hybridnas.errors import SpaceError
 from hybridnas.profiling.pieces import pieces_in
@@ -88,3 +89,8 @@ def test_what_cannot_be_scaled_is_refused(change: dict[str, Any], words: str) ->
 def test_a_space_without_widths_of_its_own_has_no_latency_table() -> None:
     with pytest.raises(SpaceError, match="scales widths"):
         pieces_in(SearchSpace.load(two_stages()), (32, 32))
+
+
+def test_sizes_of_spaces_are_counted_in_full_while_they_are_small() -> None:
+    sizes = [in_size(number) for number in (81, 2916, 999_999, 1_000_000)]
+    assert sizes == ["81", "2,916", "999,999", "1.00e+06"]

@@ -11,7 +11,7 @@ import timm
 from export_helpers import TINY, trained
 from safetensors.torch import load_file, save_file
 
-from hybridnas.cli.resolve import origin_of
+from hybridnas.cli.origins import origin_of
 from hybridnas.errors import ConfigError, DataError, ExportError
 from hybridnas.export import export_model, score_export
 from hybridnas.search import weights

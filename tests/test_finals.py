@@ -13,7 +13,7 @@ import search_helpers as helpers
 from search_helpers import FAILED, optuna_trials
 from table_helpers import evaluated, problem, table_score
 
-from hybridnas.cli.resolve import origin_of
+from hybridnas.cli.origins import origin_of
 from hybridnas.config import Budget, Final
 from hybridnas.cost import cost
 from hybridnas.errors import ConfigError

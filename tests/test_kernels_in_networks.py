@@ -16,8 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from hybridnas import build
 from hybridnas.architecture import Architecture
 from hybridnas.kernels import VARIABLE
-from hybridnas.layers import fused
-from hybridnas.mixers.conv import MapConv
+from hybridnas.layers.modules import fused
+from hybridnas.mixers.modules.conv import MapConv
 
 pytest.importorskip("triton")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -52,7 +52,10 @@ def _step(kind: str, wanted: tuple[int, ...], x: torch.Tensor, module: torch.nn.
     return module(x)
 
 
-@pytest.mark.parametrize("name", [n for n in shipped("search_spaces") if n != "local_scan"])
+# local_scan has too many pieces to list here, layouts81 no widths of its own.
+@pytest.mark.parametrize(
+    "name", sorted(shipped("search_spaces").keys() - {"local_scan", "layouts81"})
+)
 def test_a_space_has_every_piece_of_its_networks(name: str) -> None:
     space, rng = hybridnas.SearchSpace.load(name), random.Random(0)
     size = (space.spec.input_size,) * 2

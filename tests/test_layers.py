@@ -18,7 +18,8 @@ from hybridnas.layers import DOWNSAMPLES, STEMS, Downsample, Head, Stem
 from hybridnas.layers.blocks import Gated, MetaFormer
 from hybridnas.layers.conv_blocks import Basic, ConvNeXt
 from hybridnas.layers.downsamples import ConvNorm, NormConv, PatchMerging
-from hybridnas.layers.heads import ClassifierHead, LinearHead, MlpHead
+from hybridnas.layers.heads import LinearHead, MlpHead
+from hybridnas.layers.modules.heads import ClassifierHead
 from hybridnas.layers.stems import DoubleConv, Patch
 from hybridnas.layers.tokens import Tokens
 from hybridnas.mixers.attention import Attention

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hybridnas.layers import FORMS, Form
-from hybridnas.layers.blocks import Gated, GatedBlock, MetaFormer
+from hybridnas.layers.blocks import Gated, MetaFormer
 from hybridnas.layers.conv_blocks import Basic, ConvNeXt
+from hybridnas.layers.modules.blocks import GatedBlock
 from hybridnas.mixers import MIXERS, Mixer
 from hybridnas.mixers.attention import Attention
 from hybridnas.mixers.conv import Conv
 from hybridnas.mixers.gated_conv import GatedConv
-from hybridnas.mixers.ssm import SSM, ConvScan
+from hybridnas.mixers.modules.ssm import ConvScan
+from hybridnas.mixers.ssm import SSM
 
 WIDTH = 32  # Attention's default heads have 32 channels
 SIZES = [(1, 1), (1, 5), (7, 4), (6, 6)]

@@ -87,7 +87,7 @@ def test_weights_that_cannot_be_deleted_end_no_search(
         raise PermissionError("not yours")
 
     found = searched(study_store, tmp_path, "shapes", 0)
-    monkeypatch.setattr(weights, "remove", refuses)
+    monkeypatch.setattr(retention, "remove", refuses)
     prune_weights("shapes", study_store, str(tmp_path / "shapes"))
     assert len(with_weights(study_store, "shapes")) < len(found)
 

@@ -11,8 +11,9 @@ from scan_oracle import direction_outputs, scanned, visits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hybridnas.mixers.orders import length, order_of, read_sequence, write_sequence
-from hybridnas.mixers.scan import SelectiveScan2D
+from hybridnas.mixers.modules.scan import SelectiveScan2D
+from hybridnas.mixers.modules.sequences import read_sequence, write_sequence
+from hybridnas.mixers.orders import length, order_of
 from hybridnas.mixers.ssm import SSM
 from hybridnas.reference import reference
 

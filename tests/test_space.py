@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from hybridnas.architecture import Architecture, Block, Stage
-from hybridnas.counting import in_size
 from hybridnas.errors import SpaceError
 from hybridnas.layers.blocks import Gated
 from hybridnas.layers.heads import LinearHead
@@ -290,12 +289,3 @@ def test_an_architecture_outside(name: str) -> None:
         loaded.encode(outside)
     with pytest.raises(SpaceError, match=message):
         loaded.mutate(outside, random.Random(0))
-
-
-def test_sizes_are_counted_in_full_while_they_are_small() -> None:
-    assert [in_size(n) for n in (81, 2916, 999_999, 1_000_000)] == [
-        "81",
-        "2,916",
-        "999,999",
-        "1.00e+06",
-    ]

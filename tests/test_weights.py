@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hybridnas.errors import DataError
-from hybridnas.search import weights
+from hybridnas.search import weight_files, weights
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -63,8 +63,8 @@ def test_there_and_back(artifacts: str) -> None:
 def test_removal(artifacts: str) -> None:
     kept = weights.save(state_dict(), artifacts, "one")
     weights.save(state_dict(), artifacts, "two")
-    weights.remove(kept)
-    weights.remove(kept)
+    weight_files.remove(kept)
+    weight_files.remove(kept)
     assert files(artifacts).keys() == {"two.safetensors"}
     with pytest.raises(DataError, match=r"weights .*one.safetensors cannot be read"):
         weights.load(kept)
@@ -105,7 +105,7 @@ def test_folders_become_absolute_and_urls_do_not(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/somebody")
-    assert weights.absolute("artifacts") == str(tmp_path / "artifacts")
-    assert weights.absolute("~/artifacts") == "/home/somebody/artifacts"
-    assert weights.absolute("/elsewhere/") == "/elsewhere"
-    assert weights.absolute("s3://bucket/x") == "s3://bucket/x"
+    assert weight_files.absolute("artifacts") == str(tmp_path / "artifacts")
+    assert weight_files.absolute("~/artifacts") == "/home/somebody/artifacts"
+    assert weight_files.absolute("/elsewhere/") == "/elsewhere"
+    assert weight_files.absolute("s3://bucket/x") == "s3://bucket/x"

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..architecture import Architecture
-from ..config import Protocol, parse_study
+from ..config import TWINS, Protocol, parse_study
 from ..cost import Cost, cost, input_size
 from ..counting import Size
 from ..objectives import loss_sign
 from ..store import Evaluation, Store, TrialRecord
 from .effects import Effect, effect
-from .setup import SUFFIX, protocol_of
 from .twins import StageMixer, backbone_macs, places_in, replaced
 
 
@@ -61,7 +60,7 @@ class Ablation:
 
 def read_ablations(store: Store, study: str) -> list[Ablation]:
     """Of a study's trials, and of other architectures under its protocol; the oldest first."""
-    names = [name for name in store.study_names() if name.rpartition(SUFFIX)[0] == study]
+    names = [name for name in store.study_names() if name.rpartition(TWINS)[0] == study]
     return [found for name in names for found in ablations_in(store, name)]
 
 
@@ -84,9 +83,16 @@ def ablations_in(store: Store, name: str) -> list[Ablation]:
         base = known.pop(original.digest, None)
         if base is not None and known:
             comparisons = _compared(base, list(known.values()), protocol, metric)
-            label = name.rpartition(SUFFIX)[2]
+            label = name.rpartition(TWINS)[2]
             found.append(Ablation(name, label, protocol, metric, base, comparisons))
     return found
+
+
+def protocol_of(store: Store, digest: str) -> Protocol:
+    """The protocol of a run."""
+    text = store.protocol_json(digest)
+    assert text is not None, "a run's protocol is put before the run"
+    return Protocol.from_json(text)
 
 
 def _by_protocol(

@@ -9,7 +9,7 @@ from statistics import fmean, median
 import torch
 
 from ..architecture import Architecture
-from ..config import LONGEST_NAME, Fidelity, Protocol, Study
+from ..config import LONGEST_NAME, TWINS, Fidelity, Study
 from ..errors import ConfigError
 from ..objectives import BEST
 from ..search.plan import Plan, counted_costs, make_plan, rung_protocol
@@ -17,9 +17,8 @@ from ..search.trainings import Job
 from ..store import Store
 from ..tasks import TASKS
 from ..train import FRESH
+from .results import protocol_of
 from .twins import Twin
-
-SUFFIX = ".twins-"
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,10 @@ def ablation_study(study: Study, label: str, fidelity: Fidelity, trainings: int)
     left out, since nothing is proposed. Raises ConfigError for a name that leaves no room, and for
     a study whose trainings start from a file of weights, which fits one architecture only.
     """
-    name = f"{study.name}{SUFFIX}{label}"
+    name = f"{study.name}{TWINS}{label}"
     if len(name) > LONGEST_NAME:
         raise ConfigError(
-            f"an ablation is kept under its study's name and {SUFFIX + label!r}, together at most "
+            f"an ablation is kept under its study's name and {TWINS + label!r}, together at most "
             f"{LONGEST_NAME} characters; {name!r} has {len(name)} (--set name=...)"
         )
     if study.init != FRESH:
@@ -124,13 +123,6 @@ def check_original(setup: Setup, store: Store) -> None:
             f"{name!r} in the database is about architecture {first.architecture_digest}, not "
             f"{setup.original.digest}: give this one another name (--set name=...)"
         )
-
-
-def protocol_of(store: Store, digest: str) -> Protocol:
-    """The protocol of a run."""
-    text = store.protocol_json(digest)
-    assert text is not None, "a run's protocol is put before the run"
-    return Protocol.from_json(text)
 
 
 def seconds_each(setup: Setup, store: Store, study: str) -> float | None:

@@ -11,25 +11,11 @@ from typing import Annotated
 import typer
 
 from ..errors import HybridnasError
-from . import (
-    ablations,
-    admin,
-    archs,
-    bench,
-    calibrations,
-    comparing,
-    costs,
-    exports,
-    profiles,
-    reports,
-    spaces,
-    studies,
-    tables,
-    training,
-)
+from .lazy import LazyGroup
 
 app = typer.Typer(
     name="hybridnas",
+    cls=LazyGroup,
     help="Neural architecture search over hybrid token mixers for vision backbones.\n\n"
     "Begin with `hybridnas search quickstart`, then `hybridnas pareto quickstart`. "
     "For your own images: `hybridnas init study.yaml`, edit it, `hybridnas search study.yaml`.",
@@ -40,24 +26,6 @@ app = typer.Typer(
 )
 # click's, which typer brings along under changing names.
 _USAGE_ERROR: type[Exception] = typer.BadParameter.mro()[1]
-
-for module in (
-    studies,
-    reports,
-    calibrations,
-    ablations,
-    comparing,
-    costs,
-    profiles,
-    archs,
-    spaces,
-    training,
-    exports,
-    bench,
-    tables,
-    admin,
-):
-    module.register(app)
 
 
 def _print_version(wanted: bool) -> None:

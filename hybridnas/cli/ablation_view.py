@@ -15,7 +15,8 @@ from ..ablate.twins import StageMixer, Twin
 from ..ablate.words import criterion, number, places_words, scale, sentence
 from ..cost import Cost
 from ..counting import pixels
-from ..search.plan import counted_costs, counted_size
+from ..search.counted import counted_size
+from ..search.plan import counted_costs
 from ..search.words import time_words
 from .common import fidelity_words, in_units, print_json, print_table
 

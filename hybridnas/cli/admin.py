@@ -10,13 +10,11 @@ from typing import Annotated
 
 import typer
 
-from ..config import LONGEST_NAME, NAME
+from ..config import CALIBRATION, LONGEST_NAME, NAME, TWINS
 from ..errors import ConfigError
-from ..search.weights import remove_files
 from ..store import Store, redact
 from ..task_defaults import TASK_DEFAULTS
 from .common import DEFAULT_STORAGE, AsJson, Storage, print_facts, print_json, print_table
-from .doctor import examine
 
 db = typer.Typer(
     help="Look at the database of studies, upgrade it, merge; rename and delete studies.",
@@ -151,6 +149,8 @@ def delete(
 
     Example: `hybridnas db delete shapes_v1 --keep-evaluations`
     """
+    from ..search.weight_files import remove_files
+
     with Store.open(storage, create=False) as store:
         found = store.study_contents(study)
         facts = (
@@ -172,9 +172,6 @@ def delete(
 
 def _beside(study: str, names: Iterable[str]) -> list[str]:
     """The studies that a study's calibration and twin tests were trained under."""
-    from ..ablate.setup import SUFFIX as TWINS
-    from ..search.calibration import SUFFIX as CALIBRATION
-
     return [n for n in names if n == study + CALIBRATION or n.startswith(study + TWINS)]
 
 
@@ -229,6 +226,8 @@ def doctor(
     """
     if task is not None and task not in TASK_DEFAULTS:
         raise ConfigError(f"unknown task {task!r}; allowed: {', '.join(TASK_DEFAULTS)}")
+    from .doctor import examine
+
     found = examine(storage, data, task)
     if as_json:
         print_json([finding.__dict__ for finding in found])

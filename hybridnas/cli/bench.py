@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-import torch
 import typer
 
 from ..errors import ConfigError, HybridnasError
@@ -57,16 +56,15 @@ def kernels(
     for name in op or ():
         if name not in known:
             raise ConfigError(f"no benchmark of {name!r}; allowed: {', '.join(known)}")
-    if not torch.cuda.is_available():
-        raise HybridnasError("kernels are timed on a CUDA device, and there is none here")
+    device = _gpu("kernels are")
     rows: list[Row] = []
     for name in op or known:
         console(stderr=True).print(f"{name} ...")
         rows += runpy.run_path(str(known[name]))["rows"](batch)
     if as_json:
-        print_json({"device": torch.cuda.get_device_name(), "batch": batch, "rows": rows})
+        print_json({"device": device, "batch": batch, "rows": rows})
         return
-    print_kernels(f"{torch.cuda.get_device_name()}, bf16, batch {batch}", rows)
+    print_kernels(f"{device}, bf16, batch {batch}", rows)
 
 
 @bench.command()
@@ -99,8 +97,7 @@ def training(
     for name in parts:
         if name not in ("short", "steps"):
             raise ConfigError(f"no benchmark of training {name!r}; allowed: short, steps")
-    if not torch.cuda.is_available():
-        raise HybridnasError("training is timed on a CUDA device, and there is none here")
+    device = _gpu("training is")
     found: dict[str, list[Row]] = {}
     if "short" in parts:
         words = ["--epochs", str(epochs), "--batch", str(batch), *(["--plain"] if plain else [])]
@@ -108,11 +105,19 @@ def training(
         found["short"] = _rows("bench_short_training", words)
     if "steps" in parts:
         found["steps"] = _rows("bench_training", [*_PAIRS, "--batch", str(batch)])
-    device = torch.cuda.get_device_name()
     if as_json:
         print_json({"device": device, "batch": batch, **found})
     else:
         print_training(f"{device}, bf16, batch {batch}", found)
+
+
+def _gpu(what: str) -> str:
+    """The name of the device that is timed; HybridnasError where there is none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise HybridnasError(f"{what} timed on a CUDA device, and there is none here")
+    return torch.cuda.get_device_name()
 
 
 def _rows(script: str, words: Sequence[str]) -> list[Row]:

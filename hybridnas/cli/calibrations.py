@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..config import Fidelity, Study, parse_study
+from ..config import CALIBRATION, Fidelity, Study, parse_study
 from ..errors import ConfigError
 from ..rank_correlation import FEWEST
 from ..search.proxy_words import interval
@@ -174,9 +174,9 @@ def _check_nothing_is_asked(options: Mapping[str, object]) -> None:
 
 def _begun(name: str, storage: str) -> tuple[Study, Setting]:
     """The study and setting of a calibration that was not finished."""
-    from ..search.calibration import SUFFIX, Setting
+    from ..search.calibration import Setting
 
-    own = name.removesuffix(SUFFIX) + SUFFIX
+    own = name.removesuffix(CALIBRATION) + CALIBRATION
     with Store.open(storage, create=False) as store:
         found, config = store.calibrations(study=own), store.study_config(own)
     if not found or config is None or found[-1].result is not None:

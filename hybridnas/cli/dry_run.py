@@ -97,7 +97,7 @@ def _task_as_json(
 
 def _facts(plan: Plan, rungs: Rungs, found: Mapping[str, Any]) -> list[tuple[str, object]]:
     """As people read it. found: what is said as JSON."""
-    from ..search.plan import counted_size
+    from ..search.counted import counted_size
 
     study: Study = plan.study
     limits, soft = bound_words(study.bounds()), bound_words(study.soft())

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigError, ExportError
-from ..loading import HEAD
 from .common import DEFAULT_STORAGE, AsJson, Storage, console, print_facts, print_json
 from .costs import ArchArgument
-from .resolve import Named, architecture_of, origin_of
+from .resolve import Named, architecture_of
 
 if TYPE_CHECKING:
     from ..export import Extras, Source
@@ -112,6 +111,7 @@ def export(
     Example: `hybridnas export quickstart:17 --out exported/quickstart-17`
     """
     from ..export import Extras, Source
+    from ..loading import HEAD
 
     extras = Extras(standalone=standalone, onnx=onnx, program=torch_export)
     named = architecture_of(arch, storage)
@@ -157,6 +157,7 @@ def _export_trained(named: Named, out: Path, extras: Extras) -> None:
     """A trial, with the weights that its study kept."""
     from ..export import export_model
     from ..search.weights import load
+    from .origins import origin_of
 
     assert named.view is not None
     assert named.row is not None

@@ -12,7 +12,7 @@ from ..objectives import STANDARD_ERRORS, best, is_cost
 from ..pictures.palette import DOMINATED, ERRORS, FRONT, INFEASIBLE, REFERENCE
 from ..pictures.scale import log_ticks, round_words
 from ..reference import PUBLISHED
-from ..search.plan import counted_size
+from ..search.counted import counted_size
 from ..search.rows import Row
 from ..search.view import StudyView
 

@@ -11,8 +11,8 @@ import typer
 
 from ..counting import pixels
 from ..objectives import STANDARD_ERRORS, is_cost
+from ..search.counted import counted_size
 from ..search.pace import alive_session, candidates_per_hour, hours_left
-from ..search.plan import counted_size
 from ..search.proxy_words import proxy_lines
 from ..search.rows import Row
 from ..search.view import StudyView

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..architecture import Architecture, Block
-from ..counting import Count, Size
+from ..counting import Count, Size, windows_of
 from ..errors import ConfigError
 from ..layers import Head
-from ..windows import windows_of
 from .dense import DENSE_HEADS, Map
 
 TASKS: dict[str, tuple[Size, int]] = {

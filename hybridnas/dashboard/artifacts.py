@@ -16,7 +16,7 @@ from ..config import Fidelity, Protocol, Study, parse_study
 from ..objectives import is_cost, parted
 from ..pictures import draw
 from ..pictures.curves import Curve, draw_curves
-from ..search.plan import counted_cost
+from ..search.counted import counted_cost
 from ..search.problem import figure_of
 from ..search.words import bound_words, objective_text, run_words
 from ..store import RunRecord, Store, TrialRecord

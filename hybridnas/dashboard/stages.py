@@ -8,7 +8,7 @@ import io
 from ..architecture import Architecture
 from ..config import Study
 from ..counting import in_units
-from ..search.plan import counted_cost
+from ..search.counted import counted_cost
 
 _COLUMNS = ("stage", "blocks", "width", "window", "tokens", "L / 6D", "params", "MACs", "share")
 

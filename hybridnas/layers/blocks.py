@@ -12,24 +12,15 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from timm.layers import DropPath
-from torch import Tensor, nn
-
-from ..activations import Activation, build_activation, count_activation
-from ..counting import Count, Size, linear
+from ..counting import Activation, Count, Norm, Size, count_activation, count_norm, linear
 from ..errors import ArchitectureError
 from ..mixers import Mixer
-from ..norms import Norm, build_norm, count_norm
 from ..parts import Part
-from .fused import fused, fuses
-from .scale import optional_scale
 
-
-def drop_path_module(rate: float) -> nn.Module:
-    return DropPath(rate) if rate > 0 else nn.Identity()
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +76,8 @@ class Gated(Form):
         super().check_width(mixer, width)
 
     def build(self, mixer: Mixer, width: int, drop_path: float) -> nn.Module:
+        from .modules.blocks import GatedBlock
+
         return GatedBlock(self, mixer, width, drop_path)
 
     def count(self, mixer: Mixer, width: int, size: Size) -> Count:
@@ -94,28 +87,6 @@ class Gated(Form):
         inner = mixer.count(self.mixed_channels(width), width, size) + count_activation(self.act)
         scale = Count(width * (self.layer_scale is not None))
         return count_norm(self.norm, tokens, width) + around + inner + scale
-
-
-class GatedBlock(nn.Module):
-    def __init__(self, form: Gated, mixer: Mixer, width: int, drop_path: float) -> None:
-        super().__init__()
-        hidden, mixed = int(form.expansion * width), form.mixed_channels(width)
-        self.split = [hidden, hidden - mixed, mixed]
-        self.norm = build_norm(form.norm, width, narrow=True)
-        self.proj_in = nn.Linear(width, 2 * hidden)
-        self.act = build_activation(form.act)
-        self.mixer = mixer.build(mixed, width)
-        self.proj_out = nn.Linear(hidden, width)
-        self.scale = optional_scale(width, form.layer_scale)
-        self.drop_path = drop_path_module(drop_path)
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, H, W, D) -> (B, H, W, D)
-        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-            if fuses(self, x):
-                return fused(self, x)
-        gate, identity, mixed = self.proj_in(self.norm(x)).split(self.split, dim=-1)
-        y = torch.cat((identity, self.mixer(mixed)), dim=-1)
-        return x + self.drop_path(self.scale(self.proj_out(self.act(gate) * y)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +130,8 @@ class MetaFormer(Form):
         super().check_width(mixer, width)
 
     def build(self, mixer: Mixer, width: int, drop_path: float) -> nn.Module:
+        from .modules.blocks import MetaFormerBlock
+
         return MetaFormerBlock(self, mixer, width, drop_path)
 
     def count(self, mixer: Mixer, width: int, size: Size) -> Count:
@@ -174,56 +147,6 @@ class MetaFormer(Form):
             total += count_mlp(tokens, width, hidden, self.act, self.norm, self.mlp_bias)
         scales = (self.layer_scale is not None) + self.res_scale
         return total + Count(scales * width * (2 if hidden else 1))
-
-
-class MetaFormerBlock(nn.Module):
-    def __init__(self, form: MetaFormer, mixer: Mixer, width: int, drop_path: float) -> None:
-        super().__init__()
-        mixed, hidden = form.mixed_channels(width), int(form.mlp_ratio * width)
-        residual = 1.0 if form.res_scale else None
-        self.norm = build_norm(form.norm, width, narrow=True)
-        self.proj_in: nn.Module = nn.Identity()
-        if form.expansion is not None:
-            self.proj_in = nn.Linear(width, mixed * (2 if form.gate else 1), form.bias)
-        self.gate = None if form.gate is None else build_activation(form.gate)
-        self.mixer = mixer.build(mixed, width)
-        self.proj_out = nn.Linear(mixed, width, form.bias)
-        self.scale = optional_scale(width, form.layer_scale)
-        self.res_scale = optional_scale(width, residual)
-        self.mlp = None
-        if hidden:
-            self.mlp = Mlp(width, hidden, form.act, form.norm, form.mlp_bias)
-        self.mlp_scale = optional_scale(width, form.layer_scale if hidden else None)
-        self.mlp_res_scale = optional_scale(width, residual if hidden else None)
-        self.drop_path = drop_path_module(drop_path)
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, H, W, D) -> (B, H, W, D)
-        y = self.proj_in(self.norm(x))
-        if self.gate is not None:
-            y, gate = y.chunk(2, dim=-1)
-            y = self.mixer(y) * self.gate(gate)
-        else:
-            y = self.mixer(y)
-        x = self.res_scale(x) + self.drop_path(self.scale(self.proj_out(y)))
-        if self.mlp is not None:
-            x = self.mlp_res_scale(x) + self.drop_path(self.mlp_scale(self.mlp(x)))
-        return x
-
-
-class Mlp(nn.Module):
-    """Norm, Linear, activation, Linear."""
-
-    def __init__(
-        self, width: int, hidden: int, act: Activation, norm: Norm, bias: bool = True
-    ) -> None:
-        super().__init__()
-        self.norm = build_norm(norm, width, narrow=True)
-        self.fc1 = nn.Linear(width, hidden, bias)
-        self.act = build_activation(act)
-        self.fc2 = nn.Linear(hidden, width, bias)
-
-    def forward(self, x: Tensor) -> Tensor:  # (..., D) -> (..., D)
-        return self.fc2(self.act(self.fc1(self.norm(x))))
 
 
 def count_mlp(

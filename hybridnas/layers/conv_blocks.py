@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
-
-from ..activations import Activation, build_activation, count_activation
-from ..counting import Count, Size
+from ..counting import Activation, Count, Norm, Size, count_activation, count_norm
 from ..errors import ArchitectureError
 from ..mixers import Mixer
-from ..norms import Norm, build_norm, count_norm
-from .blocks import Form, Mlp, count_mlp, drop_path_module
-from .scale import optional_scale
+from .blocks import Form, count_mlp
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +39,8 @@ class ConvNeXt(Form):
         super().check_width(mixer, width)
 
     def build(self, mixer: Mixer, width: int, drop_path: float) -> nn.Module:
+        from .modules.conv_blocks import ConvNeXtBlock
+
         return ConvNeXtBlock(self, mixer, width, drop_path)
 
     def count(self, mixer: Mixer, width: int, size: Size) -> Count:
@@ -47,18 +48,6 @@ class ConvNeXt(Form):
         mlp = count_mlp(tokens, width, int(self.mlp_ratio * width), self.act, self.norm)
         scale = Count(width * (self.layer_scale is not None))
         return mixer.count(width, width, size) + mlp + scale
-
-
-class ConvNeXtBlock(nn.Module):
-    def __init__(self, form: ConvNeXt, mixer: Mixer, width: int, drop_path: float) -> None:
-        super().__init__()
-        self.mixer = mixer.build(width, width)
-        self.mlp = Mlp(width, int(form.mlp_ratio * width), form.act, form.norm)
-        self.scale = optional_scale(width, form.layer_scale)
-        self.drop_path = drop_path_module(drop_path)
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, H, W, D) -> (B, H, W, D)
-        return x + self.drop_path(self.scale(self.mlp(self.mixer(x))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,23 +65,11 @@ class Basic(Form):
         return width
 
     def build(self, mixer: Mixer, width: int, drop_path: float) -> nn.Module:
+        from .modules.conv_blocks import BasicBlock
+
         return BasicBlock(self, mixer, width, drop_path)
 
     def count(self, mixer: Mixer, width: int, size: Size) -> Count:
         once = mixer.count(width, width, size) + count_norm(self.norm, size[0] * size[1], width)
         scale = Count(width * (self.layer_scale is not None))
         return once * 2 + count_activation(self.act) + scale
-
-
-class BasicBlock(nn.Module):
-    def __init__(self, form: Basic, mixer: Mixer, width: int, drop_path: float) -> None:
-        super().__init__()
-        self.mixer1, self.mixer2 = mixer.build(width, width), mixer.build(width, width)
-        self.norm1, self.norm2 = build_norm(form.norm, width), build_norm(form.norm, width)
-        self.act = build_activation(form.act)
-        self.scale = optional_scale(width, form.layer_scale)
-        self.drop_path = drop_path_module(drop_path)
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, H, W, D) -> (B, H, W, D)
-        y = self.act(self.norm1(self.mixer1(x)))
-        return x + self.drop_path(self.scale(self.norm2(self.mixer2(y))))

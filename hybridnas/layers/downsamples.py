@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-from ..counting import Count, Size, conv2d, conv_size, linear
+from ..counting import Count, Norm, Size, conv2d, conv_size, count_norm, linear
 from ..errors import ArchitectureError
-from ..norms import Norm, build_norm, count_norm
 from ..parts import Part
-from ..tracing import untraced
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +41,6 @@ class _Conv(Downsample):
         if self.kernel not in (2, 3):
             raise ArchitectureError(f"{self.label}: kernel must be 2 or 3, got {self.kernel}")
 
-    def convolution(self, width_in: int, width: int) -> nn.Conv2d:
-        return nn.Conv2d(width_in, width, self.kernel, 2, self.kernel - 2, bias=self.bias)
-
     def halved(self, size: Size) -> Size:
         return conv_size(size, self.kernel, 2, self.kernel - 2)
 
@@ -59,6 +53,8 @@ class ConvNorm(_Conv):
     """Convolution, then norm (MambaOut, VMamba; MambaVision without the norm)."""
 
     def build(self, width_in: int, width: int) -> nn.Module:
+        from .modules.downsamples import ConvNormDownsample
+
         return ConvNormDownsample(self, width_in, width)
 
     def count(self, width_in: int, width: int, size: Size) -> tuple[Count, Size]:
@@ -67,35 +63,18 @@ class ConvNorm(_Conv):
         return self.count_conv(width_in, width, half) + norm, half
 
 
-class ConvNormDownsample(nn.Module):
-    def __init__(self, options: ConvNorm, width_in: int, width: int) -> None:
-        super().__init__()
-        self.conv, self.norm = options.convolution(width_in, width), build_norm(options.norm, width)
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, H, W, D_in) -> (B, H/2, W/2, D)
-        return self.norm(self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
-
-
 @dataclasses.dataclass(frozen=True)
 class NormConv(_Conv):
     """Norm, then convolution (ConvFormer; ConvNeXt with kernel 2)."""
 
     def build(self, width_in: int, width: int) -> nn.Module:
+        from .modules.downsamples import NormConvDownsample
+
         return NormConvDownsample(self, width_in, width)
 
     def count(self, width_in: int, width: int, size: Size) -> tuple[Count, Size]:
         norm, half = count_norm(self.norm, size[0] * size[1], width_in), self.halved(size)
         return norm + self.count_conv(width_in, width, half), half
-
-
-class NormConvDownsample(nn.Module):
-    def __init__(self, options: NormConv, width_in: int, width: int) -> None:
-        super().__init__()
-        self.norm = build_norm(options.norm, width_in, narrow=True)
-        self.conv = options.convolution(width_in, width)
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, H, W, D_in) -> (B, H/2, W/2, D)
-        return self.conv(self.norm(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +85,8 @@ class PatchMerging(Downsample):
     norm: Norm = "layer"
 
     def build(self, width_in: int, width: int) -> nn.Module:
+        from .modules.downsamples import PatchMergingDownsample
+
         return PatchMergingDownsample(self, width_in, width)
 
     def count(self, width_in: int, width: int, size: Size) -> tuple[Count, Size]:
@@ -113,22 +94,3 @@ class PatchMerging(Downsample):
         tokens = half[0] * half[1]
         norm = count_norm(self.norm, tokens, 4 * width_in)
         return norm + linear(tokens, 4 * width_in, width, bias=False), half
-
-
-class PatchMergingDownsample(nn.Module):
-    def __init__(self, options: PatchMerging, width_in: int, width: int) -> None:
-        super().__init__()
-        self.norm = build_norm(options.norm, 4 * width_in, narrow=True)
-        self.reduction = nn.Linear(4 * width_in, width, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, H, W, D_in) -> (B, H/2, W/2, D)
-        return self.reduction(self.norm(side_by_side(x)))
-
-
-@untraced
-def side_by_side(x: Tensor) -> Tensor:
-    """(B, H, W, D) -> (B, H/2, W/2, 4 D): each 2 x 2 square, column by column as in Swin."""
-    if x.shape[1] % 2 + x.shape[2] % 2 > 0:
-        x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
-    upper, lower = x[:, ::2], x[:, 1::2]
-    return torch.cat((upper[:, :, ::2], lower[:, :, ::2], upper[:, :, 1::2], lower[:, :, 1::2]), -1)

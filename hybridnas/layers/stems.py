@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
-
-from ..activations import Activation, build_activation, count_activation
-from ..counting import Count, Size, conv2d, conv_size
+from ..counting import (
+    Activation,
+    Count,
+    Norm,
+    Size,
+    conv2d,
+    conv_size,
+    count_activation,
+    count_norm,
+)
 from ..errors import ArchitectureError
-from ..norms import Norm, build_norm, count_norm
 from ..parts import Part
-from ..tracing import untraced
+
+if TYPE_CHECKING:
+    from torch import nn
 
 ClassToken = Literal["none", "first", "middle"]
 
@@ -79,6 +85,8 @@ class DoubleConv(Stem):
         return 4
 
     def build(self, in_chans: int, width: int) -> nn.Module:
+        from .modules.stems import DoubleConvStem
+
         return DoubleConvStem(self, in_chans, width)
 
     def count(self, in_chans: int, width: int, size: Size) -> tuple[Count, Size]:
@@ -93,23 +101,6 @@ class DoubleConv(Stem):
         if self.last_act:
             total += count_activation(self.act)
         return total + count_norm(self.norm, late, width), second
-
-
-class DoubleConvStem(nn.Module):
-    def __init__(self, options: DoubleConv, in_chans: int, width: int) -> None:
-        super().__init__()
-        hidden = options.hidden or width // 2
-        self.conv1 = nn.Conv2d(in_chans, hidden, 3, 2, 1, bias=options.bias)
-        self.norm1 = build_norm(options.norm if options.mid_norm else "none", hidden, narrow=True)
-        self.act1 = build_activation(options.act)
-        self.conv2 = nn.Conv2d(hidden, width, 3, 2, 1, bias=options.bias)
-        self.norm2 = build_norm(options.norm, width)
-        self.act2 = build_activation(options.act if options.last_act else "none")
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) -> (B, H/4, W/4, D)
-        x = self.act1(self.norm1(self.conv1(channels_last(x)).permute(0, 2, 3, 1)))
-        x = self.conv2(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return self.act2(self.norm2(x))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +125,8 @@ class Patch(Stem):
         return self.step
 
     def build(self, in_chans: int, width: int) -> nn.Module:
+        from .modules.stems import PatchStem
+
         return PatchStem(self, in_chans, width)
 
     def count(self, in_chans: int, width: int, size: Size) -> tuple[Count, Size]:
@@ -141,19 +134,3 @@ class Patch(Stem):
         tokens = at[0] * at[1]
         conv = conv2d(tokens, in_chans, width, self.kernel)
         return conv + count_norm(self.norm, tokens, width), at
-
-
-class PatchStem(nn.Module):
-    def __init__(self, options: Patch, in_chans: int, width: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_chans, width, options.kernel, options.step, options.padding)
-        self.norm1 = build_norm(options.norm, width)
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) -> (B, H', W', D)
-        return self.norm1(self.conv1(channels_last(x)).permute(0, 2, 3, 1))
-
-
-@untraced
-def channels_last(x: Tensor) -> Tensor:
-    """On a GPU the image in channels-last memory: then all that follows is, without a copy."""
-    return x.contiguous(memory_format=torch.channels_last) if x.is_cuda else x

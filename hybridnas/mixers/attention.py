@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from typing import TYPE_CHECKING, ClassVar
 
 from ..counting import Count, Size, linear
 from ..errors import ArchitectureError
 from .base import Mixer
 
-
-class SelfAttention(nn.Module):
-    """Every token attends to all tokens of the map; the block around it projects back."""
-
-    def __init__(self, channels: int, head_dim: int, bias: bool) -> None:
-        super().__init__()
-        self.head_dim = head_dim
-        self.qkv = nn.Linear(channels, 3 * channels, bias)
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, H, W, C) -> (B, H, W, C)
-        B, H, W, C = x.shape
-        qkv = self.qkv(x).view(B, H * W, 3, C // self.head_dim, self.head_dim)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, H*W, head_dim)
-        y = scaled_dot_product_attention(q, k, v)
-        return y.transpose(1, 2).reshape(B, H, W, C)
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -62,6 +46,8 @@ class Attention(Mixer):
             )
 
     def build(self, channels: int, width: int) -> nn.Module:
+        from .modules.attention import SelfAttention
+
         head_dim = channels // self.num_heads if self.num_heads else self.head_dim
         return SelfAttention(channels, head_dim, self.qkv_bias)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-from torch import nn
+from typing import TYPE_CHECKING, ClassVar
 
 from ..counting import Count, Size, conv2d
 from .base import Mixer
-from .conv import MapConv, check_kernel
+from .conv import check_kernel
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class GatedConv(Mixer):
         check_kernel(self.kernel, self.label)
 
     def build(self, channels: int, width: int) -> nn.Module:
+        from .modules.conv import MapConv
+
         return MapConv(channels, self.kernel, groups=channels)
 
     def count(self, channels: int, width: int, size: Size) -> Count:

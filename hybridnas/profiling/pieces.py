@@ -12,14 +12,14 @@ from typing import Literal, TypeAlias
 from torch import Tensor, nn
 
 from ..architecture import Architecture, Block
-from ..counting import Count, Size
+from ..counting import Count, Size, windows_of
 from ..errors import SpaceError
 from ..layers import DOWNSAMPLES, FORMS, HEADS, STEMS, Downsample, Head, Stem
-from ..layers.heads import ClassifierHead
+from ..layers.modules.heads import ClassifierHead
 from ..mixers import MIXERS
 from ..parts import dump
 from ..space import SearchSpace
-from ..windows import partition, unpartition, windows_of
+from ..windows import partition, unpartition
 
 Kind: TypeAlias = Literal["stem", "downsample", "block", "windows", "head"]
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from ..architecture import Architecture, Block, Stage
+from ..counting import Norm
 from ..layers.blocks import MetaFormer
 from ..layers.conv_blocks import Basic
 from ..layers.downsamples import ConvNorm, PatchMerging
@@ -13,7 +14,6 @@ from ..layers.tokens import Tokens
 from ..mixers.attention import Attention
 from ..mixers.conv import Conv
 from ..mixers.ssm import SSM
-from ..norms import Norm
 from .families import Ints, pyramid
 
 NORM: Norm = "layer_1e-5"  # PyTorch's default, which these repositories leave as it is

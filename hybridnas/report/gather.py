@@ -13,7 +13,7 @@ from ..ablate import Ablation
 from ..config import Study
 from ..counting import pixels
 from ..objectives import is_cost
-from ..search.plan import counted_size
+from ..search.counted import counted_size
 from ..search.progress import progress
 from ..search.rows import Row
 from ..search.view import StudyView
@@ -62,7 +62,7 @@ def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts
         study=study.name,
         description=study.description,
         read_at=datetime.now(UTC),
-        hybridnas=provenance.versions()["hybridnas"],
+        hybridnas=provenance.own_version(),
         task=study.task.name,
         score=study.measured,
         cost=cost,

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from ..config import Fidelity
-from ..search.attributes import gpu_seconds
+from ..search.spending import gpu_seconds
 from ..search.view import StudyView
 from ..search.words import fidelity_words
 from ..store import Evaluation, RunRecord

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..objectives import STANDARD_ERRORS, is_cost
 from ..pictures import draw
 from ..reference import PUBLISHED
-from ..search.plan import counted_cost
+from ..search.counted import counted_cost
 from ..search.rows import Row
 from ..search.view import StudyView
 from .facts import MemberFact, ResultFact, StageFact

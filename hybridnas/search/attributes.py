@@ -11,7 +11,6 @@ from optuna.exceptions import ExperimentalWarning
 
 from ..errors import ConfigError
 from ..objectives import STANDARD_ERRORS, Direction, named
-from ..store import Evaluation
 from .feasibility import Subject
 from .problem import Evaluations, figure_of
 
@@ -79,8 +78,3 @@ def result_attributes(
         found |= {named(task, name): value for name, value in own.items()}
     kept = {name: value for name, value in found.items() if value is not None}
     return kept | ({"reused": True} if reused else {})
-
-
-def gpu_seconds(evaluation: Evaluation | None) -> float:
-    """GPU-seconds of an evaluation, by its share of the GPU."""
-    return (evaluation.timing.get("gpu_s") or 0.0) if evaluation else 0.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..architecture import Architecture
-from ..config import LONGEST_NAME, Fidelity, Protocol, Study
+from ..config import CALIBRATION, LONGEST_NAME, Fidelity, Protocol, Study
 from ..errors import ConfigError
 from ..rank_correlation import FEWEST
 from ..store import Evaluation, Store
@@ -19,8 +19,6 @@ from .agreement import Judged, agreement
 from .plan import Plan, counted_costs, feasibility, rung_protocol
 from .strata import stratified
 from .trainings import Job, scored
-
-SUFFIX = ".calibration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +41,17 @@ def calibration_study(study: Study, setting: Setting) -> Study:
     Its ladder is the study's, so that limits hold where the study counts costs; a judge that is no
     rung comes on top. Raises ConfigError for a name that leaves no room for the suffix.
     """
-    name, rungs = study.name.removesuffix(SUFFIX), study.fidelities
-    if len(name + SUFFIX) > LONGEST_NAME:
+    name, rungs = study.name.removesuffix(CALIBRATION), study.fidelities
+    if len(name + CALIBRATION) > LONGEST_NAME:
         raise ConfigError(
-            f"a calibration is kept under its study's name and {SUFFIX!r}, so the name may have "
-            f"{LONGEST_NAME - len(SUFFIX)} characters; {name!r} has {len(name)} (--set name=...)"
+            f"a calibration is kept under its study's name and {CALIBRATION!r}, so the name may "
+            f"have {LONGEST_NAME - len(CALIBRATION)} characters; {name!r} has {len(name)} "
+            f"(--set name=...)"
         )
     return Study.model_validate(
         {
             **study.alone("").model_dump(),
-            "name": name + SUFFIX,
+            "name": name + CALIBRATION,
             "description": f"calibration of {name}",
             "fidelities": rungs if setting.judge in rungs else (*rungs, setting.judge),
             "halving": {},

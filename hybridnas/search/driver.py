@@ -36,7 +36,7 @@ from .retries import Retries
 from .searcher import StopWhenAsked, StudySearcher, Work
 from .trainings import Job, Trainings
 from .view import StudyView
-from .weights import absolute
+from .weight_files import absolute
 from .worker import WorkerContext, run_candidate
 
 EVALUATE = "hybridnas.evaluate:evaluate"

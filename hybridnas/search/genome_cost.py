@@ -6,14 +6,13 @@ import functools
 from collections.abc import Mapping
 
 from ..cost import head_count
-from ..counting import Count, Size
+from ..counting import Count, Size, windows_of
 from ..parts import Option
 from ..profiling import LatencyTable
 from ..profiling.pieces import Piece
 from ..profiling.table import sum_of
 from ..space import SearchSpace
 from ..space_layout import Values
-from ..windows import windows_of
 
 Spent = tuple[int, int, float]  # params, macs, and ms by the table, before it is scaled
 Maps = tuple[tuple[int, Size], ...]

@@ -12,8 +12,8 @@ import torch
 
 from ..architecture import Architecture
 from ..config import Fidelity, Protocol, Study
-from ..cost import Cost, cost, input_size
-from ..counting import Size, pixels
+from ..cost import cost, input_size
+from ..counting import pixels
 from ..data import DIGITS
 from ..data.readers import full_path
 from ..errors import ConfigError, HybridnasError, SpaceError
@@ -31,6 +31,7 @@ from ..train import (
     network_of,
     read_weights,
 )
+from .counted import counted_size
 from .feasibility import CostOf, Feasibility
 from .genome_cost import GenomeCost
 from .samplers import make_sampler
@@ -191,18 +192,6 @@ def _check_networks(plan: Plan) -> None:
                 f"init: {error}; a search starts from a file only where every architecture of its "
                 f"space is that one (`init: {FRESH}`: fresh weights)"
             ) from None
-
-
-def counted_size(study: Study) -> Size:
-    """(height, width) of the image that a study's MACs are counted for."""
-    return input_size(study.task.name, study.fidelity.resolution)
-
-
-def counted_cost(study: Study, architecture: Architecture, num_classes: int) -> Cost:
-    """An architecture's cost at the top of the ladder, with the head of the study's task."""
-    task = study.task
-    size = counted_size(study)
-    return cost(architecture, size, task.name, num_classes, head_width=task.head_width)
 
 
 def counted_costs(plan: Plan, architecture: Architecture, resolution: int) -> dict[str, float]:

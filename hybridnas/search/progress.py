@@ -9,8 +9,8 @@ from datetime import datetime
 import numpy as np
 
 from ..store import RunRecord, SessionRecord
-from .attributes import gpu_seconds
 from .rows import Row
+from .spending import gpu_seconds
 from .view import StudyView
 from .volume import Floats, reference_point, volume
 

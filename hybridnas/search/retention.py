@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 
 from ..store import Store
-from . import weights
 from .view import StudyView
+from .weight_files import remove
 
 _SETTLED_BETWEEN = 10
 # A study of thousands is read in seconds, in which nobody else is served.
@@ -59,6 +59,6 @@ def prune_weights(study: str, store: Store, folder: str) -> None:
         if ours and store.studies_of(evaluation.id) == {study}:
             store.set_weights(evaluation.id, None)
             try:
-                weights.remove(evaluation.weights)
+                remove(evaluation.weights)
             except OSError as error:  # no reason for a search to end
                 _log.warning("weights %s stay: %s", evaluation.weights["path"], error)

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 
 from ..config import Budget
 from ..store import Evaluation, Place, TrialRecord
-from .attributes import gpu_seconds
+
+
+def gpu_seconds(evaluation: Evaluation | None) -> float:
+    """GPU-seconds of an evaluation, by its share of the GPU."""
+    return (evaluation.timing.get("gpu_s") or 0.0) if evaluation else 0.0
 
 
 @dataclass

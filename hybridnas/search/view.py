@@ -24,10 +24,10 @@ from ..store import (
     TrialRecord,
     is_alive,
 )
-from .attributes import gpu_seconds
 from .finals import finalists
 from .problem import Evaluations, figures, figures_of, is_scored
 from .rows import Figures, Row, latest, state_of
+from .spending import gpu_seconds
 from .volume import reference_point, volume
 
 

@@ -1,10 +1,9 @@
-"""Trained weights in the study's artifacts: a folder or any fsspec URL that all workers reach."""
+"""Trained weights written to a study's artifacts, and read back."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import fsspec
 from safetensors import SafetensorError
@@ -13,11 +12,6 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ..errors import DataError
-
-
-def absolute(artifacts: str) -> str:
-    """A local folder as a full path, since workers run elsewhere; a URL as it is."""
-    return artifacts if "://" in artifacts else os.path.abspath(os.path.expanduser(artifacts))
 
 
 def save(state_dict: Mapping[str, Tensor], folder: str, name: str) -> dict[str, str]:
@@ -52,21 +46,3 @@ def load(weights: Mapping[str, str]) -> dict[str, Tensor]:
         return from_bytes(data)
     except SafetensorError as error:
         raise DataError(f"weights {path} are no safetensors file: {error}") from None
-
-
-def remove(weights: Mapping[str, str]) -> None:
-    """Deletes a weights file; one that is gone already is fine."""
-    filesystem, inner = fsspec.core.url_to_fs(weights["path"])
-    if filesystem.exists(inner):
-        filesystem.rm(inner)
-
-
-def remove_files(every: Iterable[Mapping[str, str]]) -> list[str]:
-    """Deletes weights files; of those that cannot be deleted, path and why."""
-    left = []
-    for weights in every:
-        try:
-            remove(weights)
-        except (OSError, ValueError, ImportError) as error:
-            left.append(f"{weights['path']} stay: {error}")
-    return left

@@ -24,6 +24,7 @@ from ..train import EpochRecord
 from . import weights
 from .cluster import check_reach
 from .patience import patiently
+from .weight_files import remove
 
 # Who reports waits for Tune's driver, and the GPU with it.
 _SECONDS_BETWEEN_REPORTS = 1.0
@@ -134,7 +135,7 @@ def _record(storage_url: str, token: str, evaluation: Evaluation) -> None:
         written = store.record(token, evaluation)
         standing = None if written is None else store.evaluation(written)
     if evaluation.weights and (standing is None or standing.weights != evaluation.weights):
-        weights.remove(evaluation.weights)
+        remove(evaluation.weights)
 
 
 def as_evaluation(

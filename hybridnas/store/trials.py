@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, case, select, update
 from sqlalchemy.orm import Session
 
 from ..errors import StoreError
+from .collector import collector_paused
 from .json_values import finite
 from .models import EvaluationRow, RunRow, TrialRow
 from .records import Evaluation, Place, Reason, RunRecord, Status, TrialRecord
@@ -191,7 +192,8 @@ def trial(session: Session, study: str, number: int) -> TrialRecord | None:
 
 
 def trials(session: Session, study: str) -> list[TrialRecord]:
-    return _records(session, TrialRow.study == study)
+    with collector_paused():
+        return _records(session, TrialRow.study == study)
 
 
 def _records(session: Session, *conditions: ColumnElement[bool]) -> list[TrialRecord]:

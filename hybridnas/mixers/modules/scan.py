@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..kernels import choose, selective_scan, selective_scan_traceable, ss2d
-from ..norms import build_norm
-from ..tracing import untraced
-from .orders import Order, length, read_sequence, write_sequence
+from ...kernels import choose, selective_scan, selective_scan_traceable, ss2d
+from ...norms import build_norm
+from ...tracing import untraced
+from ..orders import Order, length
+from .sequences import read_sequence, write_sequence
 
 
 class SelectiveScan2D(nn.Module):

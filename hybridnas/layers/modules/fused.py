@@ -8,9 +8,9 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from ..kernels import DEPTHWISE_KERNELS, autocast_dtype, choose, gated_conv_block
-from ..mixers.conv import MapConv
-from ..norms import LayerNorm
+from ...kernels import DEPTHWISE_KERNELS, autocast_dtype, choose, gated_conv_block
+from ...mixers.modules.conv import MapConv
+from ...norms import LayerNorm
 from .scale import Scale
 
 _PARTS: dict[str, tuple[type[nn.Module], ...]] = {

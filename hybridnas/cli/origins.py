@@ -1,0 +1,37 @@
+"""What an export says of the trial that it is."""
+
+from __future__ import annotations
+
+from ..export import Origin
+from ..search.rows import Row
+from ..search.view import StudyView
+
+
+def origin_of(view: StudyView, row: Row) -> Origin:
+    """What an export says of the trial that it is."""
+    evaluation = row.evaluation
+    assert evaluation is not None, "only evaluated trials have weights"
+    protocol = view.protocols[evaluation.protocol_digest]
+    return Origin(
+        study=view.study.name,
+        trial=row.number,
+        metrics=evaluation.metrics,
+        # The database's protocol may name another folder, of an earlier study with the same images.
+        protocol=protocol.model_copy(update={"task": view.study.task}),
+        class_names=protocol.class_names,
+        machine=evaluation.machine,
+        versions=evaluation.versions,
+        git_commit=evaluation.git_commit,
+        again=_again(view, row),
+    )
+
+
+def _again(view: StudyView, row: Row) -> str:
+    """What the final retraining said of a trial, whose weights are not among those exported."""
+    if not row.fresh:
+        return ""
+    name = view.study.measured
+    spread = row.spread(name)
+    around = "" if spread is None else f" +- {spread:.4f}"
+    seeds = f"{row.seeds} fresh seed{'s' * (row.seeds > 1)}"
+    return f" Trained again with {seeds}, it had {name} {row.value(name):.4f}{around}."

@@ -1,0 +1,75 @@
+"""Commands that only read, and every help, start without the packages that train."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytest_plugins = ["cli_helpers"]
+
+SLOW = ("torch", "timm", "ray")
+
+# One process, since each takes a second to start: what a command has loaded stays loaded, so the
+# first that loads too much is the one that is named.
+LOADED = f"""
+import json, sys
+from hybridnas.cli import main
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["hybridnas", *words]
+    try:
+        main()
+        code = 0
+    except SystemExit as end:
+        code = end.code or 0
+    slow = [name for name in {SLOW} if name in sys.modules]
+    print(json.dumps([words, code, slow]), file=sys.stderr)
+"""
+
+READING = [
+    ["--version"],
+    ["--help"],
+    ["search", "--help"],
+    ["train", "--help"],
+    ["doctor", "--help"],
+    ["bench", "kernels", "--help"],
+    ["status", "shapes"],
+    ["pareto", "shapes"],
+    ["compare", "shapes", "shapes"],
+    ["cost", "shapes:0"],
+    ["cost", "mambaout_tiny", "--task", "segmentation"],
+    ["archs"],
+    ["archs", "show", "mambaout_tiny"],
+    ["spaces"],
+    ["spaces", "sample", "hybrid", "-n", "2"],
+    ["db", "info"],
+    ["db", "rename", "empty", "bare", "--yes"],
+    ["db", "delete", "bare", "--yes"],
+    ["report", "shapes", "--out", "report.md"],
+]
+REFUSED = [["pareto", "--jsno"], ["nothing"], ["pareto", "missing"]]
+
+
+@pytest.mark.usefixtures("populated")
+def test_reading_loads_neither_torch_nor_timm_nor_ray() -> None:
+    words = json.dumps([*READING, *REFUSED])
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, words], capture_output=True, text=True, check=True
+    )
+    told = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("[[")]
+    assert told == [[w, 0, []] for w in READING] + [[w, 2, []] for w in REFUSED]
+
+
+IMPORTS = {
+    # for the first time from the middle of one of our own modules
+    "hybridnas, then timm": "import hybridnas.network, timm",
+    "timm, then hybridnas": "import timm, hybridnas",
+}
+
+
+@pytest.mark.parametrize("order", IMPORTS)
+def test_timm_knows_our_models_in_whichever_order_both_are_imported(order: str) -> None:
+    make = 'assert timm.create_model("hybridnas_mambaout_femto").num_classes == 1000'
+    subprocess.run([sys.executable, "-c", f"{IMPORTS[order]}\n{make}"], check=True)
