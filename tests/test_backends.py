@@ -83,9 +83,11 @@ def test_torch_compile_reads_the_choice(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("name", sorted(shipped("bench")))
-def test_every_benchmark_loads_and_takes_a_batch(name: str) -> None:
-    rows = runpy.run_path(str(shipped("bench")[name]))["rows"]
-    assert next(iter(inspect.signature(rows).parameters)) == "batch"
+def test_every_benchmark_loads_and_takes_a_batch_and_shapes(name: str) -> None:
+    script = runpy.run_path(str(shipped("bench")[name]))
+    assert list(inspect.signature(script["rows"]).parameters)[:2] == ["batch", "shapes"]
+    assert inspect.isgeneratorfunction(script["rows"])
+    assert script["SHAPES"]
 
 
 @pytest.mark.gpu

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import runpy
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +14,7 @@ import typer
 
 from ..errors import ConfigError, HybridnasError
 from ..resources import shipped
-from . import bench_search
+from . import bench_kernels, bench_search
 from .common import AsJson, console, print_json, print_table
 
 bench = typer.Typer(
@@ -44,13 +46,25 @@ def kernels(
         list[str] | None, typer.Option(metavar="NAME", help="This operator; may be repeated.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 128,
-    as_json: AsJson = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Processes that compile before anything is timed; 1: none. Default: one a core.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print each row when it is measured, a JSON line each.")
+    ] = False,
 ) -> None:
     """Time our kernels beside their peers, in one run on this GPU, in bf16: microseconds, the
     peer's time over ours, and how near the floor (memory traffic or arithmetic) ours comes.
 
-    A peer that is not installed (mamba-ssm) is left out. Example: `hybridnas bench kernels --op
-    depthwise_conv2d`
+    First all kernels are compiled, side by side (one that was compiled before is not again); then
+    one process measures. A peer that is not installed (mamba-ssm) is left out. Example: `hybridnas
+    bench kernels --op depthwise_conv2d`
     """
     known = shipped("bench")
     for name in op or ():
@@ -58,13 +72,16 @@ def kernels(
             raise ConfigError(f"no benchmark of {name!r}; allowed: {', '.join(known)}")
     device = _gpu("kernels are")
     rows: list[Row] = []
-    for name in op or known:
-        console(stderr=True).print(f"{name} ...")
-        rows += runpy.run_path(str(known[name]))["rows"](batch)
-    if as_json:
-        print_json({"device": device, "batch": batch, "rows": rows})
-        return
-    print_kernels(f"{device}, bf16, batch {batch}", rows)
+    scripts = {name: known[name] for name in op or known}
+    say = console(stderr=True).print
+    for row in bench_kernels.measured(scripts, batch, jobs or os.cpu_count() or 1, say):
+        rows.append(row)
+        if as_json:  # at once: what stops the command leaves the rows that were measured
+            typer.echo(json.dumps({"device": device, "batch": batch, **row}))
+        else:
+            say(f"    {' '.join(_cells(row)[1:])}")
+    if not as_json:
+        print_kernels(f"{device}, bf16, batch {batch}", rows)
 
 
 @bench.command()

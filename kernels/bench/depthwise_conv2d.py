@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +65,8 @@ def rows(
     shapes: Sequence[tuple[int, int]] = SHAPES,
     kernels: Sequence[int] = (7,),
     dtype: torch.dtype = torch.bfloat16,
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """One row a shape, layout and pass; times in microseconds."""
-    found = []
     for k in kernels:
         for side, C in shapes:
             weight = torch.randn(C, 1, k, k, device="cuda", dtype=dtype) / k
@@ -79,20 +78,17 @@ def rows(
                 for name, tensors in (("fwd", 2), ("bwd", 3)):
                     floor = 1e6 * tensors * dy.numel() * dy.element_size() / BANDWIDTH
                     peer, mine = taken["cudnn", name], taken["ours", name]
-                    found.append(
-                        {
-                            "op": "depthwise_conv2d",
-                            "shape": f"{C}@{side} k{k} {layout}",
-                            "pass": name,
-                            "peer": "cudnn",
-                            "peer_us": peer,
-                            "ours_us": mine,
-                            "floor_us": floor,
-                            "ratio": peer / mine,
-                            "fraction_of_floor": floor / mine,
-                        }
-                    )
-    return found
+                    yield {
+                        "op": "depthwise_conv2d",
+                        "shape": f"{C}@{side} k{k} {layout}",
+                        "pass": name,
+                        "peer": "cudnn",
+                        "peer_us": peer,
+                        "ours_us": mine,
+                        "floor_us": floor,
+                        "ratio": peer / mine,
+                        "fraction_of_floor": floor / mine,
+                    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,7 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="bfloat16")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     options = parser.parse_args(argv)
-    table = rows(options.batch, kernels=options.kernels, dtype=getattr(torch, options.dtype))
+    dtype = getattr(torch, options.dtype)
+    table = list(rows(options.batch, kernels=options.kernels, dtype=dtype))
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {options.dtype}; us")
     print(f"{'shape':>18} {'pass':>4} {'cudnn':>7} {'ours':>7} {'floor':>6} {'ratio':>6}")
     for row in table:

@@ -16,7 +16,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from hybridnas_kernels import gated_conv_block, layer_norm
 
-STAGES = ((96, 56), (192, 28), (384, 14), (576, 7))  # mambaout_tiny: width, side of the map
+SHAPES = ((96, 56), (192, 28), (384, 14), (576, 7))  # mambaout_tiny: width, side of the map
 BYTES_A_SECOND, FLOPS_A_SECOND = 3.0e12, 738e12
 Run = Callable[[], object]
 
@@ -93,12 +93,11 @@ def times(forward: Callable[[], Tensor], leaves: Sequence[Tensor]) -> dict[str, 
 
 
 def rows(
-    batch: int = 128, stages: Sequence[tuple[int, int]] = STAGES, autocast: bool = False,
+    batch: int = 128, shapes: Sequence[tuple[int, int]] = SHAPES, autocast: bool = False,
     compiled: bool = True,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> Iterator[dict[str, Any]]:  # fmt: skip
     """One row a stage, pass and peer; times in microseconds."""
-    found = []
-    for width, side in stages:
+    for width, side in shapes:
         dtype = torch.float32 if autocast else torch.bfloat16
         block = GatedConvBlock(width, norm_layer=partial(nn.LayerNorm, eps=1e-6)).cuda().to(dtype)
         x = torch.randn(batch, side, side, width, device="cuda", dtype=dtype, requires_grad=True)
@@ -116,17 +115,13 @@ def rows(
             for peer, peers in taken.items():
                 row = {"op": "gated_conv_block", "shape": f"{batch}x{side}x{side}x{width}"}
                 row |= {"pass": name, "peer": peer}
-                found.append(
-                    row
-                    | {
-                        "peer_us": peers[name],
-                        "ours_us": ours[name],
-                        "floor_us": floor,
-                        "ratio": peers[name] / ours[name],
-                        "fraction_of_floor": floor / ours[name],
-                    }
-                )
-    return found
+                yield row | {
+                    "peer_us": peers[name],
+                    "ours_us": ours[name],
+                    "floor_us": floor,
+                    "ratio": peers[name] / ours[name],
+                    "fraction_of_floor": floor / ours[name],
+                }
 
 
 def images_a_second(network: nn.Module, batch: int, captured: bool, image: int = 224) -> float:
@@ -212,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, rate in training(options.model, options.batch, options.compiled).items():
             print(f"{options.model} {name:>12} {rate:8.0f} images/s")
         return 0
-    table = rows(options.batch, autocast=options.autocast, compiled=options.compiled)
+    table = list(rows(options.batch, autocast=options.autocast, compiled=options.compiled))
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; us")
     print(
         f"{'shape':>16} {'pass':>4} {'peer':>12} {'peer':>8} {'ours':>8} {'floor':>8} {'ratio':>6}"

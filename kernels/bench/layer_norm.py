@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,8 @@ def times(norm: Norm, inputs: Sequence[Tensor]) -> dict[str, float]:
 
 def rows(
     batch: int = 128, shapes: Sequence[tuple[int, int]] = SHAPES, compiled: bool = True
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """One row a shape, pass and peer; times in microseconds."""
-    found = []
     for side, width in shapes:
         x = torch.randn(batch, side, side, width, device="cuda", dtype=torch.bfloat16)
         parameters = [torch.randn(width, device="cuda") for _ in range(2)]
@@ -79,20 +78,17 @@ def rows(
         for name, bytes_each in (("fwd", 2 + 4), ("bwd", 2 + 4 + 2)):
             floor = 1e6 * bytes_each * x.numel() / BANDWIDTH
             for peer, peers in taken.items():
-                found.append(
-                    {
-                        "op": "layer_norm",
-                        "shape": f"{width}@{side}",
-                        "pass": name,
-                        "peer": peer,
-                        "peer_us": peers[name],
-                        "ours_us": mine[name],
-                        "floor_us": floor,
-                        "ratio": peers[name] / mine[name],
-                        "fraction_of_floor": floor / mine[name],
-                    }
-                )
-    return found
+                yield {
+                    "op": "layer_norm",
+                    "shape": f"{width}@{side}",
+                    "pass": name,
+                    "peer": peer,
+                    "peer_us": peers[name],
+                    "ours_us": mine[name],
+                    "floor_us": floor,
+                    "ratio": peers[name] / mine[name],
+                    "fraction_of_floor": floor / mine[name],
+                }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-compile", dest="compiled", action="store_false")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     options = parser.parse_args(argv)
-    table = rows(options.batch, compiled=options.compiled)
+    table = list(rows(options.batch, compiled=options.compiled))
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; us")
     print(
         f"{'shape':>8} {'pass':>4} {'peer':>15} {'peer':>7} {'ours':>7} {'floor':>6} {'ratio':>6}"

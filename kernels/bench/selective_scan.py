@@ -14,7 +14,7 @@ import importlib.util
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +31,12 @@ SHAPES = [
     *((96, 3136, 1), (96, 3136, 16), (192, 3136, 1), (192, 3136, 16), (192, 784, 1)),
     *((192, 784, 16), (384, 784, 1), (384, 784, 16), (384, 196, 1), (384, 196, 16)),
     *((768, 196, 1), (768, 196, 16), (768, 49, 1), (768, 49, 16)),
+]
+# What the kernels are compiled for: blocks of 32 or 64 channels, times read 8, 4 or 1 at once.
+CLASSES = [
+    (channels, length, states)
+    for channels, length in ((96, 64), (64, 64), (64, 36), (64, 49))
+    for states in (16, 1)
 ]
 CPU_SHAPES = [(16, 64, 8), (16, 64, 1)]
 
@@ -96,13 +102,12 @@ def floors(channels: int, length: int, states: int, batch: int) -> dict[str, flo
     return {name: 1e6 * max(bytes_ / 3.0e12, exponentials) for name, bytes_ in moved.items()}
 
 
-def rows(batch: int = 128, shapes: Sequence[tuple[int, int, int]] | None = None) -> list[Row]:
+def rows(batch: int = 128, shapes: Sequence[tuple[int, int, int]] | None = None) -> Iterator[Row]:
     """One row for a shape and a pass, times in us."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     peer_name, peer = ("mamba-ssm", mamba) if device == "cuda" else ("naive loop", naive)
     if device == "cuda" and importlib.util.find_spec("selective_scan_cuda") is None:
         peer_name = "-"
-    found: list[Row] = []
     for shape in shapes or (SHAPES if device == "cuda" else CPU_SHAPES):
         given = arguments(*shape, batch, device)
         ours = partial(selective_scan, **given, delta_softplus=True)
@@ -113,20 +118,17 @@ def rows(batch: int = 128, shapes: Sequence[tuple[int, int, int]] | None = None)
         for which in ("fwd", "bwd"):
             ours_us = times["ours"][which]
             peer_us = times["peer"][which] if "peer" in times else None
-            found.append(
-                {
-                    "op": "selective_scan",
-                    "shape": "E {}, L {}, N {}".format(*shape),
-                    "pass": which,
-                    "peer": peer_name,
-                    "peer_us": peer_us,
-                    "ours_us": ours_us,
-                    "floor_us": floor[which] if device == "cuda" else 0.0,
-                    "ratio": peer_us / ours_us if peer_us else None,
-                    "fraction_of_floor": floor[which] / ours_us if device == "cuda" else 0.0,
-                }
-            )
-    return found
+            yield {
+                "op": "selective_scan",
+                "shape": "E {}, L {}, N {}".format(*shape),
+                "pass": which,
+                "peer": peer_name,
+                "peer_us": peer_us,
+                "ours_us": ours_us,
+                "floor_us": floor[which] if device == "cuda" else 0.0,
+                "ratio": peer_us / ours_us if peer_us else None,
+                "fraction_of_floor": floor[which] / ours_us if device == "cuda" else 0.0,
+            }
 
 
 def _both_passes(scan: Callable[[], Tensor], leaves: list[Tensor], device: str) -> dict[str, float]:
@@ -154,7 +156,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=None, help="128 on a GPU, 4 on a CPU")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE")
     options = parser.parse_args(argv)
-    found = rows(options.batch or (128 if torch.cuda.is_available() else 4))
+    found = list(rows(options.batch or (128 if torch.cuda.is_available() else 4)))
     heads = ("shape", "pass", "peer", "us", "ours us", "ratio", "floor us")
     print("{:22} {:4} {:>10} {:>8} {:>8} {:>6} {:>8}".format(*heads))
     for row in found:

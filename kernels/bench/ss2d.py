@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -162,9 +162,10 @@ def our_times(given: Inputs) -> dict[str, float]:
     return {"fwd": forward_us, "bwd": microseconds(run)}
 
 
-def rows(batch: int = 128, shapes: Sequence[str] = SHAPES, device: str = "cuda") -> list[dict]:
+def rows(
+    batch: int = 128, shapes: Sequence[str] = SHAPES, device: str = "cuda"
+) -> Iterator[dict[str, object]]:
     """A row for each shape and pass: times in microseconds, against the best peer there is."""
-    found = []
     for shape in shapes:
         given = inputs(*map(int, shape.split(",")), batch, device)
         ours = our_times(given)
@@ -173,20 +174,17 @@ def rows(batch: int = 128, shapes: Sequence[str] = SHAPES, device: str = "cuda")
             best = min(theirs, key=lambda name: theirs[name][which], default=None)
             peer_us = theirs[best][which] if best else None
             floor = floor_us(given, which == "bwd")
-            found.append(
-                {
-                    "op": "ss2d",
-                    "shape": shape,
-                    "pass": which,
-                    "peer": best or "-",
-                    "peer_us": peer_us,
-                    "ours_us": ours[which],
-                    "floor_us": floor,
-                    "ratio": peer_us / ours[which] if peer_us else None,
-                    "fraction_of_floor": floor / ours[which],
-                }
-            )
-    return found
+            yield {
+                "op": "ss2d",
+                "shape": shape,
+                "pass": which,
+                "peer": best or "-",
+                "peer_us": peer_us,
+                "ours_us": ours[which],
+                "floor_us": floor,
+                "ratio": peer_us / ours[which] if peer_us else None,
+                "fraction_of_floor": floor / ours[which],
+            }
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -195,7 +193,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(argv)
-    found = rows(options.batch, options.shapes)
+    found = list(rows(options.batch, options.shapes))
     print(f"{'C,side,N':>12} pass {'peer':>22} {'peer us':>9} {'ours us':>9} {'floor':>7} ratio")
     for row in found:
         peer_us, ratio = row["peer_us"] or float("nan"), row["ratio"] or float("nan")
