@@ -130,7 +130,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--found", action="append", default=[], metavar="NAME=ARCH")
     parser.add_argument("--hand", action="append", default=[], metavar="NAME=ARCH")
     parser.add_argument("--epochs", type=int, help="default: the study's")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="two or more")
     parser.add_argument("--first-seed", type=int, default=100, help="that no search has used")
     parser.add_argument("--split", default="test")
     parser.add_argument("--processes", type=int, default=4, help="trainings at once")

@@ -13,7 +13,7 @@ from scipy.stats import ttest_rel
 from search_helpers import FAILED
 
 from hybridnas.ablate import Ablation, read_ablations
-from hybridnas.ablate.setup import seconds_each
+from hybridnas.ablate.setup import _on_a_line, seconds_each
 from hybridnas.ablate.twins import StageMixer
 from hybridnas.cost import cost
 from hybridnas.errors import ConfigError
@@ -203,3 +203,10 @@ def test_what_has_no_twins_is_refused() -> None:
         set_up_of(name="a" * 92)
     with pytest.raises(ConfigError, match=r"start from w\.pth, which twins cannot.*init=none"):
         set_up_of(init="w.pth")
+
+
+def test_another_network_takes_what_its_macs_say() -> None:
+    assert _on_a_line([1e6, 2e6, 3e6], [5.0, 7.0, 9.0], 20e6) == pytest.approx(43)
+    assert _on_a_line([1e6, 2e6, 3e6], [9.0, 7.0, 5.0], 20e6) == pytest.approx(7)  # noise
+    assert _on_a_line([2e6, 3e6, 4e6], [5.0, 7.0, 9.0], 1e5) == 5.0  # what every training takes
+    assert _on_a_line([1e6, 1e6, 2e6], [5.0, 6.0, 9.0], 20e6) == 6.0  # too few to draw a line

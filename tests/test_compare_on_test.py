@@ -10,10 +10,13 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy import stats
 from search_helpers import SIX
 
 from hybridnas.space import SearchSpace
 
+Right = NDArray[np.float64]
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
@@ -29,29 +32,46 @@ def test_holm_by_hand(paired: ModuleType) -> None:
     assert paired.holm([0.9, 0.8]) == [1.0, 1.0]
 
 
-def test_intervals_hold_the_truth_at_their_rate_and_see_a_real_difference(
-    paired: ModuleType,
-) -> None:
+def test_the_error_is_that_of_each_source_of_chance_alone(paired: ModuleType) -> None:
     rng = np.random.default_rng(0)
+    # Seeds agree on each image: the paired t of images.
+    one, two = (np.tile(rng.random(300) < skill, (3, 1)).astype(float) for skill in (0.6, 0.5))
+    (found,) = paired.differences({"one": one, "two": two}, [("one", "two")])
+    images = stats.ttest_rel(one[0], two[0])
+    assert found.p == pytest.approx(images.pvalue)
+    assert (found.low, found.high) == pytest.approx(images.confidence_interval())
+    # Images are all alike within a seed: Welch's t of seeds.
+    one, two = (np.tile(rng.normal(size=(4, 1)), (1, 200)) for _ in range(2))
+    (found,) = paired.differences({"one": one, "two": two}, [("one", "two")])
+    welch = stats.ttest_ind(one[:, 0], two[:, 0], equal_var=False)
+    assert found.p == pytest.approx(welch.pvalue)
+    assert (found.low, found.high) == pytest.approx(welch.confidence_interval())
 
-    def network(skill: float, hard: np.ndarray) -> np.ndarray:
-        """Answers of five seeds, whose skills differ by a point."""
-        skills = skill + rng.normal(scale=0.01, size=(5, 1))
-        return (rng.random((5, len(hard))) + hard < skills + 0.5).astype(float)
 
-    held, seen, wrong = [], [], []
-    for _ in range(120):
-        hard = rng.random(400) - 0.5  # the same images for all
-        right = {"one": network(0.5, hard), "same": network(0.5, hard), "worse": network(0.3, hard)}
-        same, worse = paired.differences(
-            right, [("one", "same"), ("one", "worse")], resamples=400, seed=1
-        )
-        held.append(same.low <= 0 <= same.high)
-        wrong.append(same.p < 0.05)
-        seen.append(worse.low > 0 and worse.p < 0.05)
-    assert np.mean(held) > 0.93
-    assert np.mean(wrong) < 0.08
-    assert np.mean(seen) == 1
+@pytest.mark.parametrize("spread", [0.0, 0.1, 0.4])
+def test_intervals_hold_the_truth_at_their_rate(paired: ModuleType, spread: float) -> None:
+    rng = np.random.default_rng(1)
+    wrong, seen = [], []
+    for _ in range(200):
+        hard = rng.normal(size=600)  # the same images for all
+
+        def network(skill: float, hard: Right = hard) -> Right:
+            seeds = skill + spread * rng.normal(size=(3, 1))
+            chance = 1 / (1 + np.exp(-(seeds + hard + rng.normal(size=600))))
+            return (rng.random((3, 600)) < chance).astype(float)
+
+        right = {"a": network(0), "b": network(0), "c": network(0), "best": network(3)}
+        *same, better = paired.differences(right, [("a", "b"), ("a", "c"), ("best", "a")])
+        wrong.append(any(not each.low <= 0 <= each.high for each in same))
+        seen.append(better.low > 0)
+    assert np.mean(wrong) <= 0.08
+    assert np.mean(seen) > 0.9
+
+
+def test_one_seed_is_refused(paired: ModuleType) -> None:
+    right = {"a": np.ones((1, 5)), "b": np.ones((2, 5))}
+    with pytest.raises(ValueError, match="two seeds"):
+        paired.differences(right, [("a", "b")])
 
 
 def test_a_whole_comparison_on_digits(

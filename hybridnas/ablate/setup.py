@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import fmean, linear_regression, median
 
 import torch
 
@@ -127,7 +127,8 @@ def check_original(setup: Setup, store: Store) -> None:
 
 def seconds_each(setup: Setup, store: Store, study: str) -> float | None:
     """How long a training takes, by what the database has under this protocol of the study and the
-    ablation: the mean of the original's own, else the median; None without any."""
+    ablation: the mean of the original's own, else what others of its MACs would take, by a line
+    through theirs; None without any."""
     wanted = setup.plan.protocol.seedless().digest
     trials = [trial for name in (study, setup.plan.study.name) for trial in store.trials(name)]
     runs = [run for trial in trials for run in trial.runs]
@@ -137,10 +138,23 @@ def seconds_each(setup: Setup, store: Store, study: str) -> float | None:
         if protocol_of(store, digest).seedless().digest == wanted
     }
     ended = [e for run in runs if (e := run.evaluation) and e.protocol_digest in alike]
-    seconds = [(e.architecture_digest, e.timing.get("total_s")) for e in ended if not e.reason]
-    own = [taken for digest, taken in seconds if taken and digest == setup.original.digest]
-    every = [taken for _, taken in seconds if taken]
-    return fmean(own) if own else median(every) if every else None
+    timed = [(e, taken) for e in ended if not e.reason and (taken := e.timing.get("total_s"))]
+    own = [taken for e, taken in timed if e.architecture_digest == setup.original.digest]
+    if own or not timed:
+        return fmean(own) if own else None
+    macs = [e.metrics.get("macs") or 0.0 for e, _ in timed]
+    resolution = setup.plan.study.fidelity.resolution
+    own_macs = counted_costs(setup.plan, setup.original, resolution)["macs"]
+    return _on_a_line(macs, [taken for _, taken in timed], own_macs)
+
+
+def _on_a_line(macs: Sequence[float], seconds: Sequence[float], wanted: float) -> float:
+    """Seconds at the wanted MACs by least squares; larger networks are never quicker, and none is
+    quicker than the quickest of these."""
+    if len(set(macs)) < 3:
+        return median(seconds)
+    slope = max(linear_regression(macs, seconds).slope, 0.0)
+    return max(fmean(seconds) + slope * (wanted - fmean(macs)), min(seconds))
 
 
 def seconds_to_begin(setup: Setup, store: Store, study: str) -> float | None:

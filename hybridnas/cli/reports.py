@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..config import CALIBRATION, TWINS
 from ..errors import ConfigError
 from ..search.view import StudyView
 from ..store import Store
@@ -47,8 +48,16 @@ def report(
         raise ConfigError("give --out FILE.html, --out FILE.md, or --json")
     if out is not None:
         check_name(out)
+    name = known_study(study)
     with Store.open(storage, create=False) as store:
-        view = StudyView(known_study(study), store)
+        view = StudyView(name, store)
+        parent, mark, _ = name.rpartition(TWINS)
+        if mark or name.endswith(CALIBRATION):
+            whole = parent if mark else name.removesuffix(CALIBRATION)
+            raise ConfigError(
+                f"{name!r} holds the trainings of a twin test or a calibration, which the report "
+                f"of its study is about: `hybridnas report {whole}`"
+            )
         facts = facts_of(view, read_ablations(store, view.study.name))
     if out is not None:
         write_report(view, facts, out)

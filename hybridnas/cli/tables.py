@@ -90,7 +90,11 @@ def _lack(found: Tabulated) -> str:
 @tables.command("show")
 def show(
     table: Annotated[
-        str, typer.Argument(metavar="TABLE", help="digits (shipped), or a card's YAML file.")
+        str,
+        typer.Argument(
+            metavar="TABLE",
+            help="digits (shipped), nas_bench_macro (with --data), or a card's YAML.",
+        ),
     ] = "digits",
     data: Annotated[
         Path | None,
@@ -146,10 +150,11 @@ def _print_analysis(table: Table, found: Analysis) -> None:
         f"{table.name}: {found.architectures} architectures x {found.seeds} seed(s)\n"
         f"{table.metric} {found.low:.4f} to {found.high:.4f}, mean {found.mean:.4f}\n"
         f"standard deviation between architectures {found.spread:.4f}, between seeds {noise}\n"
-        f"decisions one by one explain {100 * found.additive:.0f} % of the difference"
+        f"decisions one by one explain {100 * found.additive:.0f} % of the difference (estimates: "
+        f"shares may leave 0 to 100 %)"
     )
     print_table(
-        "What decides: share of the variance between architectures",
+        "What decides: share of the variance between architectures; p of each F test by itself",
         ("decision", "share", "p"),
         [
             [

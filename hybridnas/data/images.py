@@ -108,7 +108,8 @@ def _check_folders(root: Path, folder: Path) -> None:
         what = "is a file" if root.exists() else "does not exist"
         raise DataError(
             f"task.data: {root} {what}; allowed is {DIGITS!r} or a folder "
-            "that holds one folder a split, with one folder a class"
+            "that holds one folder a split, with one folder a class (--set task.data=DIR), or "
+            "FILE.tar, wds/DIR, hfds/NAME, torch/NAME:DIR"
         )
     if not folder.is_dir():
         raise DataError(

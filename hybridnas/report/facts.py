@@ -192,7 +192,7 @@ class ReportFacts(Fact):
     score: the objective that "best" means; cost: what plots have across. sizes: of the images that
     MACs are counted for. error_kind: of the errors of results. space_size: architectures.
     reference: the point that hypervolumes reach up to, by objective. yaml: of the study, without
-    what is the default of this version.
+    what is the default of this version. calibrate: the command that would judge its training.
     """
 
     study: str
@@ -237,6 +237,7 @@ class ReportFacts(Fact):
     cost_so_far: CostFact
     sessions: tuple[SessionFact, ...]
     calibrations: tuple[CalibrationFact, ...]
+    calibrate: str
     protocols: tuple[ProtocolFact, ...]
     software: tuple[SoftwareFact, ...]
     yaml: str

@@ -18,6 +18,7 @@ from ..search.progress import progress
 from ..search.rows import Row
 from ..search.view import StudyView
 from ..search.volume import reference_point
+from ..search.words import calibrate_command
 from ..space import SearchSpace
 from ..store import is_alive
 from .choices import possible_choices, read_choices
@@ -101,6 +102,7 @@ def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts
         cost_so_far=cost_fact(view),
         sessions=session_facts(view),
         calibrations=calibration_facts(view),
+        calibrate=calibrate_command(study),
         protocols=protocol_facts(view),
         software=software_facts(view),
         yaml=study_yaml(study),

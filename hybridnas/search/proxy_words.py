@@ -8,7 +8,7 @@ from typing import Any
 from ..config import Fidelity
 from ..store import CalibrationRecord
 from .view import StudyView
-from .words import fidelity_words
+from .words import calibrate_command, fidelity_words
 
 
 def proxy_lines(view: StudyView) -> list[str]:
@@ -24,10 +24,7 @@ def proxy_lines(view: StudyView) -> list[str]:
             against = f"{_fidelity(record, 'proxy')} against this fidelity: "
         lines.append(f"proxy: {against}{_words(record.result)}")
     if not calibrated:
-        name = view.study.name
-        lines.insert(
-            0, f"proxy: not calibrated (hybridnas calibrate {name} --archs 24 --epochs LONGER)"
-        )
+        lines.insert(0, f"proxy: not calibrated ({calibrate_command(view.study)})")
     return lines
 
 

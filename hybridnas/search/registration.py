@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..config import parse_study
+from ..config import CALIBRATION, TWINS, parse_study
 from ..errors import ConfigError
 from ..store import Store
 from .plan import Plan, run_protocol
@@ -67,6 +67,11 @@ def _check_same(plan: Plan, known: Mapping[str, Any], store: Store) -> None:
         )
     runs = [run for record in store.trials(plan.study.name) for run in record.runs]
     digests = {run.protocol_digest for run in runs}
+    if TWINS in plan.study.name or plan.study.name.endswith(CALIBRATION):
+        raise ConfigError(
+            f"study {plan.study.name!r} holds the trainings of a twin test or a calibration: the "
+            f"command that began it (`hybridnas ablate`, `hybridnas calibrate`) goes on with them"
+        )
     if digests - {run_protocol(plan, place).digest for place in {run.place for run in runs}}:
         raise ConfigError(
             f"study {plan.study.name!r} cannot be resumed: its data set or task has changed since "

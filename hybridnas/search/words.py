@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..config import Bound, Fidelity
+from ..config import Bound, Fidelity, Study
 from ..counting import in_units
 from ..objectives import parted
 from ..store import RunRecord
@@ -73,6 +73,13 @@ def time_unit(hours: float) -> TimeUnit:
 def export_command(study: str, trial: int) -> str:
     """What makes a timm model of a trial, in a folder that no other trial is exported to."""
     return f"hybridnas export {study}:{trial} --out exported/{study}-{trial}"
+
+
+def calibrate_command(study: Study) -> str:
+    """What judges a study's lowest rung by its top one, or its only fidelity by a longer one."""
+    words = f"hybridnas calibrate {study.name} --archs 24"
+    only = study.fidelity if len(study.fidelities) == 1 else None
+    return words if only is None else f"{words} --epochs {4 * only.epochs}"
 
 
 def epochs(number: int) -> str:
