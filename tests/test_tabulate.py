@@ -92,6 +92,16 @@ def test_what_is_not_whole_is_refused_or_written_without_a_card(cli: Cli) -> Non
     assert table.fidelities[0].scores.shape == (6, 1)  # of the other seed two are not there
 
 
+def test_a_card_replaces_a_card_and_nothing_else(cli: Cli) -> None:
+    searched("six")
+    Path("six.yaml").write_text("name: six\nbudget: {trials: 6}\n")  # the study's own file
+    words = cli.refused("table", "export", "six", "--out", "six.csv")
+    assert "its card would replace six.yaml" in words
+    assert "budget" in Path("six.yaml").read_text()
+    for _ in range(2):
+        assert cli("table", "export", "six", "--out", "table.csv").code == 0
+
+
 def test_studies_that_do_not_fit_together_are_refused(cli: Cli) -> None:
     searched("first")
     searched("slower", recipe={"lr": 1e-4})

@@ -13,11 +13,25 @@ from ..parts import Option
 
 
 def check_file(file: Path) -> None:
-    """Raises ConfigError for a name that no table has."""
+    """Raises ConfigError for a name that no table has, or whose card would replace something else:
+    a study `grid` is often searched from grid.yaml."""
     if file.suffix not in (".parquet", ".csv"):
         raise ConfigError(f"--out {file}: a table is a .parquet or a .csv file")
     if not file.parent.is_dir():
         raise ConfigError(f"--out {file}: there is no folder {file.parent}")
+    card = card_of(file)
+    if card.exists() and not _is_card(card):
+        raise ConfigError(
+            f"--out {file}: its card would replace {card}, which is none; take another name"
+        )
+
+
+def _is_card(file: Path) -> bool:
+    try:
+        found = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+    return isinstance(found, dict) and {"genes", "metric", "reference"} <= found.keys()
 
 
 def card_of(file: Path) -> Path:
