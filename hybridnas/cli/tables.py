@@ -114,7 +114,7 @@ def show(
     how much better each choice is than the mean of all, with 95 % intervals for all of them
     together; the best. With one seed there is no noise to judge by, so no intervals.
 
-    Example: `hybridnas table show layouts81_table.yaml --rank gated_conv,gated_conv,attention,attention`
+    Example: `hybridnas table show grid.yaml --rank gated_conv,gated_conv,attention,attention`
     """
     read = read_table(table, data)
     found = analyse(read)
