@@ -10,6 +10,7 @@ import search_helpers as helpers
 from cli_helpers import DATABASE, Cli
 
 from hybridnas.architecture import Architecture
+from hybridnas.cost import cost
 from hybridnas.search.bench.replay import observed_scores
 from hybridnas.search.tabulate import tabulate
 from hybridnas.search.view import StudyView
@@ -74,6 +75,16 @@ def test_fidelities_are_rungs_by_their_work_and_cost_what_they_took(cli: Cli) ->
     genome = next(SPACE.all_genomes())
     losses = [f.scores[table.row(genome), 0] for f in table.fidelities]
     assert losses == [pytest.approx(1 - truth(genome, 0)), pytest.approx(1 - truth(genome, 2, 4))]
+
+
+def test_costs_are_all_at_one_resolution(cli: Cli) -> None:
+    searched("low")
+    searched("high", trials=3, fidelities=[{"epochs": 1, "resolution": 64}])
+    assert cli("table", "export", "low", "high", "--out", "six.csv").code == 0
+    table = read_table(Path("six.yaml"))
+    for genome in SPACE.all_genomes():
+        known = cost(SPACE.decode(genome), 64, num_classes=10)
+        assert table.cost_of(genome) == {"macs": known.macs, "params": known.params}
 
 
 def test_what_is_not_whole_is_refused_or_written_without_a_card(cli: Cli) -> None:

@@ -18,6 +18,7 @@ from ..parts import Option
 from ..space import Genome, SearchSpace
 from ..store import Evaluation, RunRecord
 from ..task_defaults import TASK_DEFAULTS
+from .counted import counted_cost
 from .view import StudyView
 
 _MOST = 1_000_000  # architectures of a space that is gone through
@@ -44,10 +45,6 @@ class _Entry:
     genome: Genome
     trained: dict[Training, Evaluation] = field(default_factory=dict)
 
-    @property
-    def longest(self) -> Evaluation:
-        return self.trained[max(self.trained, key=_order)]
-
 
 def tabulate(views: Sequence[StudyView], name: str, metric: str | None = None) -> Tabulated:
     """The table of some studies, all that one recipe has trained of one space.
@@ -72,7 +69,10 @@ def tabulate(views: Sequence[StudyView], name: str, metric: str | None = None) -
         names = ", ".join(view.study.name for view in views)
         raise ConfigError(f"{names}: no architecture of {space.name} has been evaluated")
     columns = {gene: [entry.genome[gene] for entry in rows] for gene in space.genes}
-    columns |= {name: [entry.longest.metrics[name] for entry in rows] for name in _COSTS}
+    # At one size of image, whatever each was trained at: of the longest training of all.
+    top = max(views, key=lambda view: view.study.fidelity.work)
+    costs = [counted_cost(top.study, space.decode(entry.genome), top.num_classes) for entry in rows]
+    columns |= {name: [getattr(known, name) for known in costs] for name in _COSTS}
     trainings = sorted({t for entry in rows for t in entry.trained}, key=_order)
     ladder = sorted({fidelity for fidelity, _ in trainings}, key=lambda f: f.work)
     labels = {t: f"rung{ladder.index(t[0]) + 1}_seed{t[1]}" for t in trainings}
