@@ -103,6 +103,19 @@ def test_what_is_not_whole_is_refused_or_written_without_a_card(cli: Cli) -> Non
     assert table.fidelities[0].scores.shape == (6, 1)  # of the other seed two are not there
 
 
+def test_decisions_that_do_not_always_apply_make_no_card(cli: Cli) -> None:
+    stage = {"depth": 1, "width": 8, "mixer": ["gated_conv", "ssm"]}
+    options = {"d_state": [1, 4]}  # of the SSM alone: three architectures in four combinations
+    space = {**helpers.COMMON, "name": "three", "stages": [stage], "options": options}
+    searched("three", space=space, trials=3)
+    words = cli.refused("table", "export", "three", "--out", "table.csv")
+    assert "some decisions apply to some architectures only" in words
+    assert "--resume" not in words
+    assert cli("table", "export", "three", "--out", "table.csv", "--partial").code == 0
+    assert len(Path("table.csv").read_text().splitlines()) == 1 + 3
+    assert not Path("table.yaml").exists()
+
+
 def test_a_card_replaces_a_card_and_nothing_else(cli: Cli) -> None:
     searched("six")
     Path("six.yaml").write_text("name: six\nbudget: {trials: 6}\n")  # the study's own file

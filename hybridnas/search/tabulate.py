@@ -6,6 +6,7 @@ without training anything.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
@@ -31,11 +32,14 @@ Training = tuple[Fidelity, int]  # with its seed
 class Tabulated:
     """columns: of the table, by name, each of (architectures,); None where nothing was measured.
     card: what says how to read them (tables.card.Card); None where no seed was trained with every
-    architecture at any fidelity. lacking: architectures of the space without an evaluation."""
+    architecture at any fidelity, or decisions have combinations that are no architecture of their
+    own. lacking: architectures of the space without an evaluation. combined: every combination is
+    an architecture."""
 
     columns: Mapping[str, Sequence[Option]]
     card: Mapping[str, Any] | None
     lacking: int
+    combined: bool
 
 
 @dataclass
@@ -86,8 +90,10 @@ def tabulate(views: Sequence[StudyView], name: str, metric: str | None = None) -
         if None not in columns[f"{metric}_{label}"]
     }
     lacking = size - len(rows)
-    card = None if lacking or not whole else _card(name, views, metric, columns, whole)
-    return Tabulated(columns, card, lacking)
+    combined = size == math.prod(map(len, space.genes.values()))
+    complete = whole and combined and not lacking
+    card = _card(name, views, metric, columns, whole) if complete else None
+    return Tabulated(columns, card, lacking, combined)
 
 
 def _space_of(views: Sequence[StudyView]) -> SearchSpace:
