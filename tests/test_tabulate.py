@@ -126,6 +126,13 @@ def test_a_card_replaces_a_card_and_nothing_else(cli: Cli) -> None:
         assert cli("table", "export", "six", "--out", "table.csv").code == 0
 
 
+def test_a_file_that_cannot_be_written_is_one_line(cli: Cli) -> None:
+    searched("six")
+    Path("table.csv").mkdir()
+    words = cli.refused("table", "export", "six", "--out", "table.csv")
+    assert "--out: table.csv cannot be written (Is a directory)" in words
+
+
 def test_studies_that_do_not_fit_together_are_refused(cli: Cli) -> None:
     searched("first")
     searched("slower", recipe={"lr": 1e-4})

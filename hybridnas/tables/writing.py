@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +44,33 @@ def card_of(file: Path) -> Path:
 def write_table(
     columns: Mapping[str, Sequence[Option]], card: Mapping[str, Any] | None, file: Path
 ) -> None:
-    """Writes the figures and, if there is one, the card (`card_of`); each whole or not at all."""
+    """Writes the figures and, if there is one, the card (`card_of`); each whole or not at all.
+
+    Raises ConfigError for a file that cannot be written.
+    """
     import pyarrow
     import pyarrow.csv
     import pyarrow.parquet
 
     check_file(file)
     write = pyarrow.csv.write_csv if file.suffix == ".csv" else pyarrow.parquet.write_table
+    table = pyarrow.table({name: list(values) for name, values in columns.items()})
+    try:
+        _replace(file, lambda part: write(table, part))
+        if card is not None:
+            text = yaml.safe_dump({**card, "file": file.name}, sort_keys=False, width=100)
+            _replace(card_of(file), lambda part: part.write_text(text))
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        raise ConfigError(f"--out: {file} cannot be written ({reason})") from None
+
+
+def _replace(file: Path, write: Callable[[Path], object]) -> None:
     part = file.with_name(file.name + ".part")
-    write(pyarrow.table({name: list(values) for name, values in columns.items()}), part)
-    part.replace(file)
-    if card is not None:
-        text = yaml.safe_dump({**card, "file": file.name}, sort_keys=False, width=100)
-        part = card_of(file).with_name(card_of(file).name + ".part")
-        part.write_text(text)
-        part.replace(card_of(file))
+    try:
+        write(part)
+        part.replace(file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
