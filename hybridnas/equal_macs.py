@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .architecture import Architecture
@@ -14,6 +14,7 @@ from .cost import cost
 from .errors import ArchitectureError, SpaceError
 
 TOLERANCE = 0.0075  # either way, so any two are within 1.5 %
+_MOVES = 2  # steps that a width may go either way after all were scaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,14 @@ def with_equal_macs(architecture: Architecture, wanted: EqualMacs) -> Architectu
     """
     base = [stage.width for stage in architecture.stages]
     middle = _rounded(base, _factor(architecture, wanted), wanted.step)
-    moves = itertools.product(range(-2, 3), repeat=len(base))
-    near = [tuple(w + n * wanted.step for w, n in zip(middle, m, strict=True)) for m in moves]
+    near = [
+        [w for n in range(-_MOVES, _MOVES + 1) if (w := width + n * wanted.step) > 0]
+        for width in middle
+    ]
+    parts = _parts(architecture, near, wanted)
     found = {
-        widths: _macs(architecture, widths, wanted) / wanted.macs - 1
-        for widths in near
-        if min(widths) > 0
+        widths: sum(map(parts.__getitem__, _places(widths))) / wanted.macs - 1
+        for widths in itertools.product(*near)
     }
     fitting = [widths for widths, difference in found.items() if abs(difference) <= TOLERANCE]
     if not fitting:
@@ -77,6 +80,30 @@ def _distortion(base: Sequence[int], widths: Sequence[int]) -> float:
     ratios = [math.log(width / old) for width, old in zip(widths, base, strict=True)]
     mean = sum(ratios) / len(ratios)
     return sum((ratio - mean) ** 2 for ratio in ratios)
+
+
+def _places(widths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Of each stage what its MACs depend on: its index, the width before it, its own."""
+    return zip(itertools.count(), (0, *widths), widths)
+
+
+def _parts(
+    architecture: Architecture, near: Sequence[Sequence[int]], wanted: EqualMacs
+) -> dict[tuple[int, int, int], int]:
+    """MACs by `_places`, of every width beside every one of the stage before.
+
+    Two lists of choices, taken in turn, have all pairs of neighbours in a few networks: their
+    combinations are hundreds, and a search asks for thousands of architectures.
+    """
+    most = range(max(map(len, near)))
+    found: dict[tuple[int, int, int], int] = {}
+    for pair in itertools.product(most, most):
+        widths = [own[min(pair[i % 2], len(own) - 1)] for i, own in enumerate(near)]
+        known = cost(_with_widths(architecture, widths), wanted.resolution)
+        macs = [stage.macs for stage in known.stages]
+        macs[0] += known.stem.macs
+        found |= dict(zip(_places(widths), macs, strict=True))
+    return found
 
 
 def _macs(architecture: Architecture, widths: Sequence[int], wanted: EqualMacs) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import sys
+import threading
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -19,16 +20,27 @@ def register_models() -> None:
 
 
 class _AfterTimm(importlib.abc.MetaPathFinder):
-    """Finds timm as others do, and has our models registered once it has been loaded."""
+    """Finds timm as others do, and has our models registered once it has been loaded.
+
+    It asks all others and is asked by those that do the same: another of these (hybridnas imported
+    again), or another package's.
+    """
+
+    def __init__(self) -> None:
+        self._asking = threading.local()
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if name != "timm":
+        if name != "timm" or getattr(self._asking, "others", False):
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
         found = (finder.find_spec(name, path, target) for finder in others)
-        spec = next((spec for spec in found if spec is not None), None)
+        self._asking.others = True
+        try:
+            spec = next((spec for spec in found if spec is not None), None)
+        finally:
+            self._asking.others = False
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module  # of a loader that was made for this import
 

@@ -94,3 +94,16 @@ def test_a_space_without_widths_of_its_own_has_no_latency_table() -> None:
 def test_sizes_of_spaces_are_counted_in_full_while_they_are_small() -> None:
     sizes = [in_size(number) for number in (81, 2916, 999_999, 1_000_000)]
     assert sizes == ["81", "2,916", "999,999", "1.00e+06"]
+
+
+def test_a_network_is_scaled_by_a_few_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = []
+
+    def noted(*given: Any) -> Any:
+        counted.append(given)
+        return cost(*given)
+
+    space = SearchSpace.load("layouts81")
+    monkeypatch.setattr("hybridnas.equal_macs.cost", noted)
+    space.layout({"stage3.mixer": "attention"})
+    assert len(counted) < 60  # of 5 ** 4 combinations of widths

@@ -125,6 +125,18 @@ def test_what_is_left_out_of_the_yaml_is_the_default(name: str) -> None:
     assert "null" not in text.replace("expansion: null", "")
 
 
+def test_what_is_no_default_of_its_task_stays_in_the_yaml() -> None:
+    task = {
+        "task": {"name": "segmentation", "data": "d", "train": "train"},
+        "fidelities": [{"epochs": 1, "resolution": 64}],
+        "recipe": {"label_smoothing": 0.1},  # classification's, but not segmentation's
+    }
+    common: dict[str, Any] = {"name": "s", "space": "hybrid_small", "budget": {"trials": 4}}
+    common["objectives"] = {"miou": "maximize", "other.miou": "maximize"}
+    study = parse_study({**task, **common, "also": {"other": task}}, "here")
+    assert parse_study(yaml.safe_load(study_yaml(study)), "page") == study
+
+
 def test_words_of_the_summary(reported: Store) -> None:
     _, html = page_of(reported, "plain")
     said = " ".join(Page(html).lines)

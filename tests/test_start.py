@@ -66,6 +66,8 @@ IMPORTS = {
     # for the first time from the middle of one of our own modules
     "hybridnas, then timm": "import hybridnas.network, timm",
     "timm, then hybridnas": "import timm, hybridnas",
+    "hybridnas twice, as notebooks do": "import hybridnas, importlib\n"
+    "importlib.reload(hybridnas)\nimport timm",
 }
 
 

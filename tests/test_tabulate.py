@@ -10,6 +10,7 @@ import search_helpers as helpers
 from cli_helpers import DATABASE, Cli
 
 from hybridnas.architecture import Architecture
+from hybridnas.cost import cost
 from hybridnas.search.bench.replay import observed_scores
 from hybridnas.search.tabulate import tabulate
 from hybridnas.search.view import StudyView
@@ -76,6 +77,16 @@ def test_fidelities_are_rungs_by_their_work_and_cost_what_they_took(cli: Cli) ->
     assert losses == [pytest.approx(1 - truth(genome, 0)), pytest.approx(1 - truth(genome, 2, 4))]
 
 
+def test_costs_are_all_at_one_resolution(cli: Cli) -> None:
+    searched("low")
+    searched("high", trials=3, fidelities=[{"epochs": 1, "resolution": 64}])
+    assert cli("table", "export", "low", "high", "--out", "six.csv").code == 0
+    table = read_table(Path("six.yaml"))
+    for genome in SPACE.all_genomes():
+        known = cost(SPACE.decode(genome), 64, num_classes=10)
+        assert table.cost_of(genome) == {"macs": known.macs, "params": known.params}
+
+
 def test_what_is_not_whole_is_refused_or_written_without_a_card(cli: Cli) -> None:
     searched("some", trials=4)
     words = cli.refused("table", "export", "some", "--out", "six.csv")
@@ -90,6 +101,36 @@ def test_what_is_not_whole_is_refused_or_written_without_a_card(cli: Cli) -> Non
     assert cli("table", "export", "some", "rest", "--out", "six.csv").code == 0
     table = read_table(Path("six.yaml"))
     assert table.fidelities[0].scores.shape == (6, 1)  # of the other seed two are not there
+
+
+def test_decisions_that_do_not_always_apply_make_no_card(cli: Cli) -> None:
+    stage = {"depth": 1, "width": 8, "mixer": ["gated_conv", "ssm"]}
+    options = {"d_state": [1, 4]}  # of the SSM alone: three architectures in four combinations
+    space = {**helpers.COMMON, "name": "three", "stages": [stage], "options": options}
+    searched("three", space=space, trials=3)
+    words = cli.refused("table", "export", "three", "--out", "table.csv")
+    assert "some decisions apply to some architectures only" in words
+    assert "--resume" not in words
+    assert cli("table", "export", "three", "--out", "table.csv", "--partial").code == 0
+    assert len(Path("table.csv").read_text().splitlines()) == 1 + 3
+    assert not Path("table.yaml").exists()
+
+
+def test_a_card_replaces_a_card_and_nothing_else(cli: Cli) -> None:
+    searched("six")
+    Path("six.yaml").write_text("name: six\nbudget: {trials: 6}\n")  # the study's own file
+    words = cli.refused("table", "export", "six", "--out", "six.csv")
+    assert "its card would replace six.yaml" in words
+    assert "budget" in Path("six.yaml").read_text()
+    for _ in range(2):
+        assert cli("table", "export", "six", "--out", "table.csv").code == 0
+
+
+def test_a_file_that_cannot_be_written_is_one_line(cli: Cli) -> None:
+    searched("six")
+    Path("table.csv").mkdir()
+    words = cli.refused("table", "export", "six", "--out", "table.csv")
+    assert "--out: table.csv cannot be written (Is a directory)" in words
 
 
 def test_studies_that_do_not_fit_together_are_refused(cli: Cli) -> None:

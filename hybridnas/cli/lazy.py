@@ -57,7 +57,10 @@ COMMANDS = {
     "archs": ("archs", "List published architectures, or show one."),
     "spaces": ("spaces", "List search spaces, show one, or sample it."),
     "bench": ("bench", "Measure this machine with the project's benchmarks."),
-    "table": ("tables", "Make tables of results, which searches can be replayed on."),
+    "table": (
+        "tables",
+        "Make tables of results, which searches can be replayed on, and read them.",
+    ),
     "db": (
         "admin",
         "Look at the database of studies, upgrade it, merge; rename and delete studies.",

@@ -52,7 +52,11 @@ def export(
     ] = None,
     partial: Annotated[
         bool,
-        typer.Option("--partial", help="Also without some architectures, and then without a card."),
+        typer.Option(
+            "--partial",
+            help="Also without some architectures, or without some combinations of choices; then "
+            "there is no card.",
+        ),
     ] = False,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
@@ -71,7 +75,8 @@ def export(
         views = [StudyView(known_study(name), store) for name in dict.fromkeys(studies)]
     found = tabulate(views, out.stem, metric)
     if found.card is None and not partial:
-        raise ConfigError(f"{_lack(found)}; go on with the search (--resume), or give --partial")
+        more = "go on with the search (--resume), or give" if found.combined else "give"
+        raise ConfigError(f"{_lack(found)}; {more} --partial")
     write_table(found.columns, found.card, out)
     rows = len(found.columns["macs"])
     if found.card is None:
@@ -81,6 +86,11 @@ def export(
 
 
 def _lack(found: Tabulated) -> str:
+    if not found.combined:
+        return (
+            "some decisions apply to some architectures only, and what searches are replayed on "
+            "has one for each combination of choices"
+        )
     if found.lacking:
         size = found.lacking + len(found.columns["macs"])
         return f"{found.lacking} of {size} architectures have no training that ended well"
@@ -118,7 +128,7 @@ def show(
     how much better each choice is than the mean of all, with 95 % intervals for all of them
     together; the best. With one seed there is no noise to judge by, so no intervals.
 
-    Example: `hybridnas table show layouts81.yaml --rank gated_conv,gated_conv,attention,attention`
+    Example: `hybridnas table show grid.yaml --rank gated_conv,gated_conv,attention,attention`
     """
     read = read_table(table, data)
     found = analyse(read)

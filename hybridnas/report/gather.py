@@ -21,6 +21,7 @@ from ..search.volume import reference_point
 from ..search.words import calibrate_command
 from ..space import SearchSpace
 from ..store import is_alive
+from ..task_defaults import TASK_DEFAULTS
 from .choices import possible_choices, read_choices
 from .decisions import decision_facts
 from .facts import (
@@ -112,6 +113,14 @@ def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts
 def study_yaml(study: Study) -> str:
     """What makes the study, defaults left out; short lists and mappings have a line each."""
     said = {"name": study.name, **study.model_dump(mode="json", exclude_defaults=True)}
+    for name, task in study.tasks.items():
+        # Of these the default is the task's: classification's would be taken for none.
+        known = TASK_DEFAULTS[task.task.name]
+        own = said["also"][name] if name else said
+        for key, usual in (("task", known.task), ("recipe", known.recipe)):
+            if usual:
+                full = getattr(task, key).model_dump(mode="json")
+                own[key] = {**own.get(key, {}), **{each: full[each] for each in usual}}
     return yaml.safe_dump(
         said, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
     )

@@ -6,6 +6,7 @@ without training anything.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
@@ -18,6 +19,7 @@ from ..parts import Option
 from ..space import Genome, SearchSpace
 from ..store import Evaluation, RunRecord
 from ..task_defaults import TASK_DEFAULTS
+from .counted import counted_cost
 from .view import StudyView
 
 _MOST = 1_000_000  # architectures of a space that is gone through
@@ -30,11 +32,14 @@ Training = tuple[Fidelity, int]  # with its seed
 class Tabulated:
     """columns: of the table, by name, each of (architectures,); None where nothing was measured.
     card: what says how to read them (tables.card.Card); None where no seed was trained with every
-    architecture at any fidelity. lacking: architectures of the space without an evaluation."""
+    architecture at any fidelity, or decisions have combinations that are no architecture of their
+    own. lacking: architectures of the space without an evaluation. combined: every combination is
+    an architecture."""
 
     columns: Mapping[str, Sequence[Option]]
     card: Mapping[str, Any] | None
     lacking: int
+    combined: bool
 
 
 @dataclass
@@ -43,10 +48,6 @@ class _Entry:
 
     genome: Genome
     trained: dict[Training, Evaluation] = field(default_factory=dict)
-
-    @property
-    def longest(self) -> Evaluation:
-        return self.trained[max(self.trained, key=_order)]
 
 
 def tabulate(views: Sequence[StudyView], name: str, metric: str | None = None) -> Tabulated:
@@ -72,7 +73,10 @@ def tabulate(views: Sequence[StudyView], name: str, metric: str | None = None) -
         names = ", ".join(view.study.name for view in views)
         raise ConfigError(f"{names}: no architecture of {space.name} has been evaluated")
     columns = {gene: [entry.genome[gene] for entry in rows] for gene in space.genes}
-    columns |= {name: [entry.longest.metrics[name] for entry in rows] for name in _COSTS}
+    # At one size of image, whatever each was trained at: of the longest training of all.
+    top = max(views, key=lambda view: view.study.fidelity.work)
+    costs = [counted_cost(top.study, space.decode(entry.genome), top.num_classes) for entry in rows]
+    columns |= {name: [getattr(known, name) for known in costs] for name in _COSTS}
     trainings = sorted({t for entry in rows for t in entry.trained}, key=_order)
     ladder = sorted({fidelity for fidelity, _ in trainings}, key=lambda f: f.work)
     labels = {t: f"rung{ladder.index(t[0]) + 1}_seed{t[1]}" for t in trainings}
@@ -86,8 +90,10 @@ def tabulate(views: Sequence[StudyView], name: str, metric: str | None = None) -
         if None not in columns[f"{metric}_{label}"]
     }
     lacking = size - len(rows)
-    card = None if lacking or not whole else _card(name, views, metric, columns, whole)
-    return Tabulated(columns, card, lacking)
+    combined = size == math.prod(map(len, space.genes.values()))
+    complete = whole and combined and not lacking
+    card = _card(name, views, metric, columns, whole) if complete else None
+    return Tabulated(columns, card, lacking, combined)
 
 
 def _space_of(views: Sequence[StudyView]) -> SearchSpace:
