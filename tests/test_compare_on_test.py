@@ -65,7 +65,7 @@ def test_intervals_hold_the_truth_at_their_rate(paired: ModuleType, spread: floa
         wrong.append(any(not each.low <= 0 <= each.high for each in same))
         seen.append(better.low > 0)
     assert np.mean(wrong) <= 0.08
-    assert np.mean(seen) > 0.9
+    assert np.mean(seen) > 0.8
 
 
 def test_one_seed_is_refused(paired: ModuleType) -> None:
