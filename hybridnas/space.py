@@ -126,10 +126,8 @@ class SearchSpace:
         apply. Equal for two genomes exactly when they mean one architecture.
         """
         found = self._layouts.applying(genome)
-        return tuple(
-            values.index(found[name]) if name in found else -1
-            for name, values in self.genes.items()
-        )
+        pairs = self.genes.items()
+        return tuple(values.index(found[name]) if name in found else -1 for name, values in pairs)
 
     def _read(self, architecture: Architecture) -> dict[str, Option]:
         """The choices that an architecture shows; no more than those, and a None that is no
@@ -274,6 +272,10 @@ class SearchSpace:
                     if other != kind:
                         raise SpaceError(f"{where}: {other} and {kind} make the same block")
         self._check_around()
+        if self.spec.equal_macs:  # a search must not meet what cannot be scaled
+            drawn = map(self.random_genome, [random.Random(0)] * 200)
+            for genome in self.all_genomes() if self.size() <= 200 else drawn:
+                self.layout(genome)
 
     def _check_around(self) -> None:
         """Every stem with every width and window of the first stage."""

@@ -86,6 +86,14 @@ def test_what_cannot_be_scaled_is_refused(change: dict[str, Any], words: str) ->
         SearchSpace.load(two_stages(**change))
 
 
+def test_a_space_is_refused_when_it_is_loaded_where_one_layout_cannot_be_scaled() -> None:
+    layouts = two_stages()
+    assert SearchSpace.load(layouts).size() == 9
+    layouts["stages"][1]["depth"] = [2, 400]  # more MACs at any width
+    with pytest.raises(SpaceError, match="no widths of .*400"):
+        SearchSpace.load(layouts)
+
+
 def test_a_space_without_widths_of_its_own_has_no_latency_table() -> None:
     with pytest.raises(SpaceError, match="scales widths"):
         pieces_in(SearchSpace.load(two_stages()), (32, 32))
