@@ -90,7 +90,7 @@ def test_a_space_is_refused_when_it_is_loaded_where_one_layout_cannot_be_scaled(
     layouts = two_stages()
     assert SearchSpace.load(layouts).size() == 9
     layouts["stages"][1]["depth"] = [2, 400]  # more MACs at any width
-    with pytest.raises(SpaceError, match="no widths of .*400"):
+    with pytest.raises(SpaceError, match=r"no widths of .*400"):
         SearchSpace.load(layouts)
 
 
