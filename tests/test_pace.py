@@ -19,8 +19,6 @@ from hybridnas.store import Store
 
 pytest_plugins = ["cli_helpers"]
 
-NOW = datetime.now(UTC)
-
 
 @pytest.fixture
 def half_done(tmp_path: Path) -> Iterator[Store]:
@@ -31,7 +29,7 @@ def half_done(tmp_path: Path) -> Iterator[Store]:
         store.begin_session(plan.study.name)
         for hours_ago in (20, 1, 0.5):
             candidate = helpers.asked(core)
-            ended = NOW - timedelta(hours=hours_ago)
+            ended = datetime.now(UTC) - timedelta(hours=hours_ago)
             store.record(candidate.token, replace(helpers.result(candidate), ended_at=ended))
             core.settle(candidate.number)
         helpers.asked(core)
