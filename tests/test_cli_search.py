@@ -196,7 +196,10 @@ def test_a_data_set_names_what_is_missing(cli: Cli) -> None:
             "--set takes KEY=VALUE with a dotted key, got 'a..b=1'",
         ),
         (("quickstart", "--set", "budget=[1"), "--set budget: '[1' is not a YAML value"),
-        (("quickstart", "--set", "budgets.trials=1"), "unknown key 'budgets'; allowed: task"),
+        (
+            ("quickstart", "--set", "budgets.trials=1"),
+            "quickstart.yaml with --set budgets.trials=1: unknown key 'budgets'; allowed: task",
+        ),
         (("quickstart", "--set", "fidelities.3.epochs=1"), "'3' is no index of a list of 1"),
         (("quickstart", "--ray", "127.0.0.1:1"), "no Ray head answers at '127.0.0.1:1'"),
         (

@@ -159,4 +159,4 @@ def test_the_commands_ask_first(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_p
         "second.v2",
     ]
     shown = cli.shown("db", "delete", "first", "--yes")
-    assert "studies that stay: first.calibration, first.twins-3" in shown
+    assert "; first.calibration, first.twins-3 stay" in shown

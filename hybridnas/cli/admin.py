@@ -159,13 +159,13 @@ def delete(
             f"{found.shared_evaluations} that others have stay; "
             f"{_number(len(found.weights), 'file')} of weights"
         )
+        beside = _beside(study, store.study_names())
+        if beside:
+            facts += f"; {', '.join(beside)} {'stays' if len(beside) == 1 else 'stay'}"
         _ask(f"Delete study {study} of {redact(storage)}? It has {facts}.", yes)
         gone = store.delete_study(study, keep_evaluations=keep_evaluations)
-        beside = _beside(study, store.study_names())
     left = remove_files(gone.weights)
     typer.echo(f"{study} is deleted: {facts}")
-    if beside:
-        typer.echo(f"studies that stay: {', '.join(beside)}")
     for words in left:
         typer.echo(f"weights {words}", err=True)
 

@@ -17,6 +17,7 @@ def read_study(source: str | Path | Mapping[str, Any], settings: Iterable[str] =
     A space or a latency table given as a file next to the study's is found from there. Raises
     ConfigError.
     """
+    settings = list(settings)
     if isinstance(source, Mapping):
         return parse_study(override(dict(source), settings), "study")
     path = find("studies", source)
@@ -26,4 +27,5 @@ def read_study(source: str | Path | Mapping[str, Any], settings: Iterable[str] =
         if isinstance(file, str) and file.endswith(endings):
             beside = path.parent / file
             raw[key] = str(beside if beside.is_file() else Path(file))
-    return parse_study(raw, str(path))
+    changed = [f"--set {setting}" for setting in settings]
+    return parse_study(raw, f"{path} with {' '.join(changed)}" if changed else str(path))
