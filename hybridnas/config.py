@@ -37,6 +37,14 @@ CALIBRATION, TWINS = ".calibration", ".twins-"
 TASK_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # a dot parts it from a figure
 
 
+def parent_study(name: str) -> str | None:
+    """Whose twin test or calibration was trained under a name; None for a study of its own."""
+    parent, mark, _ = name.rpartition(TWINS)
+    if mark:
+        return parent
+    return name.removesuffix(CALIBRATION) if name.endswith(CALIBRATION) else None
+
+
 def _file(raw: object) -> object:
     return {"file": raw} if isinstance(raw, str) else raw
 

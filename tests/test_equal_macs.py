@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from search_helpers import genomes
 
 from hybridnas.architecture import Architecture
 from hybridnas.cost import cost
@@ -38,15 +39,9 @@ def backbone_macs(architecture: Architecture, size: int) -> int:
     return known.macs - known.head.macs
 
 
-def genomes(space: SearchSpace) -> list[dict[str, Any]]:
-    return [
-        dict(zip(space.genes, v, strict=True)) for v in itertools.product(*space.genes.values())
-    ]
-
-
 def test_all_81_layouts_have_the_same_macs_and_are_told_apart() -> None:
     space = SearchSpace.load("layouts81")
-    every = genomes(space)
+    every = list(genomes(space))
     assert len(every) == space.size() == 81
     assert len({space.decode(genome).digest for genome in every}) == 81
     for genome in every:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..config import CALIBRATION, TWINS
+from ..config import parent_study
 from ..errors import ConfigError
 from ..search.view import StudyView
 from ..store import Store
@@ -51,12 +51,11 @@ def report(
     name = known_study(study)
     with Store.open(storage, create=False) as store:
         view = StudyView(name, store)
-        parent, mark, _ = name.rpartition(TWINS)
-        if mark or name.endswith(CALIBRATION):
-            whole = parent if mark else name.removesuffix(CALIBRATION)
+        parent = parent_study(name)
+        if parent is not None:
             raise ConfigError(
                 f"{name!r} holds the trainings of a twin test or a calibration, which the report "
-                f"of its study is about: `hybridnas report {whole}`"
+                f"of its study is about: `hybridnas report {parent}`"
             )
         facts = facts_of(view, read_ablations(store, view.study.name))
     if out is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..config import CALIBRATION, TWINS, parse_study
+from ..config import parent_study, parse_study
 from ..errors import ConfigError
 from ..store import Store
 from .plan import Plan, run_protocol
@@ -67,7 +67,7 @@ def _check_same(plan: Plan, known: Mapping[str, Any], store: Store) -> None:
         )
     runs = [run for record in store.trials(plan.study.name) for run in record.runs]
     digests = {run.protocol_digest for run in runs}
-    if TWINS in plan.study.name or plan.study.name.endswith(CALIBRATION):
+    if parent_study(plan.study.name) is not None:
         raise ConfigError(
             f"study {plan.study.name!r} holds the trainings of a twin test or a calibration: the "
             f"command that began it (`hybridnas ablate`, `hybridnas calibrate`) goes on with them"

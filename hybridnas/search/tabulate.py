@@ -76,23 +76,22 @@ def tabulate(views: Sequence[StudyView], name: str, metric: str | None = None) -
     # At one size of image, whatever each was trained at: of the longest training of all.
     top = max(views, key=lambda view: view.study.fidelity.work)
     costs = [counted_cost(top.study, space.decode(entry.genome), top.num_classes) for entry in rows]
-    columns |= {name: [getattr(known, name) for known in costs] for name in _COSTS}
+    columns |= {name: [getattr(cost, name) for cost in costs] for name in _COSTS}
     trainings = sorted({t for entry in rows for t in entry.trained}, key=_order)
     ladder = sorted({fidelity for fidelity, _ in trainings}, key=lambda f: f.work)
     labels = {t: f"rung{ladder.index(t[0]) + 1}_seed{t[1]}" for t in trainings}
     for training, label in labels.items():
+        ended = [entry.trained.get(training) for entry in rows]
         for figure in known:
-            columns[f"{figure}_{label}"] = [_figure(entry, training, figure) for entry in rows]
-        columns[f"seconds_{label}"] = [_seconds(entry, training) for entry in rows]
-    whole = {
-        t: f"{metric}_{label}"
-        for t, label in labels.items()
-        if None not in columns[f"{metric}_{label}"]
-    }
+            columns[f"{figure}_{label}"] = [e.metrics.get(figure) if e else None for e in ended]
+        columns[f"seconds_{label}"] = [e.timing.get("total_s") if e else None for e in ended]
+    whole = {t: label for t, label in labels.items() if None not in columns[f"{metric}_{label}"]}
     lacking = size - len(rows)
     combined = size == math.prod(map(len, space.genes.values()))
     complete = whole and combined and not lacking
-    card = _card(name, views, metric, columns, whole) if complete else None
+    card = None
+    if complete:
+        card = {"name": name, "genes": list(space.genes), **_card(views, metric, columns, whole)}
     return Tabulated(columns, card, lacking, combined)
 
 
@@ -151,53 +150,36 @@ def _order(training: Training) -> tuple[float, int]:
     return training[0].work, training[1]
 
 
-def _figure(entry: _Entry, training: Training, name: str) -> float | None:
-    evaluation = entry.trained.get(training)
-    return None if evaluation is None else evaluation.metrics.get(name)
-
-
-def _seconds(entry: _Entry, training: Training) -> float | None:
-    evaluation = entry.trained.get(training)
-    return None if evaluation is None else evaluation.timing.get("total_s")
-
-
 def _card(
-    name: str,
     views: Sequence[StudyView],
     metric: str,
     columns: Mapping[str, Sequence[Any]],
     whole: Mapping[Training, str],
 ) -> dict[str, Any]:
-    study, direction = views[0].study, best(metric)
+    """whole: labels of the trainings that every architecture has, by rung."""
     by_fidelity: dict[Fidelity, list[str]] = {}
-    for (fidelity, _), column in whole.items():
-        by_fidelity.setdefault(fidelity, []).append(column)
+    for (fidelity, _), label in whole.items():
+        by_fidelity.setdefault(fidelity, []).append(label)
     seconds = {
-        fidelity: fmean(
-            value
-            for column in scores
-            for value in columns[column.replace(metric, "seconds", 1)]
-            if value is not None
-        )
-        for fidelity, scores in by_fidelity.items()
+        fidelity: fmean(s for each in found for s in columns[f"seconds_{each}"] if s is not None)
+        for fidelity, found in by_fidelity.items()
     }
-    top = list(by_fidelity.values())[-1]
-    means = [fmean(scores) for scores in zip(*(columns[column] for column in top), strict=True)]
+    scores = {f: [f"{metric}_{label}" for label in found] for f, found in by_fidelity.items()}
+    top = [columns[name] for name in list(scores.values())[-1]]
+    means = [fmean(of_row) for of_row in zip(*top, strict=True)]
     reference = {metric: median(means)}
     if max(columns["macs"]) > 1.05 * min(columns["macs"]):
         reference["macs"] = 1.05 * max(columns["macs"])
     return {
-        "name": name,
-        "description": study.description,
+        "description": views[0].study.description,
         "source": _source(views),
         "made_by": "; ".join(f"hybridnas search {view.study.name}" for view in views),
-        "genes": list(SearchSpace.load(study.space).genes),
         "costs": list(_COSTS),
         "metric": metric,
-        "direction": direction,
+        "direction": best(metric),
         "fidelities": [
-            {"scores": scores, "cost": round(seconds[fidelity] / max(seconds.values()), 4)}
-            for fidelity, scores in by_fidelity.items()
+            {"scores": names, "cost": round(seconds[fidelity] / max(seconds.values()), 4)}
+            for fidelity, names in scores.items()
         ],
         "reference": reference,
     }
