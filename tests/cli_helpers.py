@@ -102,7 +102,7 @@ def write_study(**changes: Any) -> str:
 @pytest.fixture(scope="session")
 def _populated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database of made-up results: trials 0 to 2 ok (the first two with fresh weights), 3 out of
-    memory, 4 running, 5 queued; and a study without trials."""
+    memory, 4 running on a GPU, 5 queued; and a study without trials."""
     folder = tmp_path_factory.mktemp("populated")
     plan = helpers.plan()
     with Store.open(f"sqlite:///{folder / DATABASE}") as store:
@@ -120,7 +120,7 @@ def _populated(tmp_path_factory: pytest.TempPathFactory) -> Path:
             store.record(candidate.token, replace(good, metrics=scored))
             core.settle(number)
         helpers.finish(core, helpers.asked(core), **helpers.FAILED)
-        helpers.asked(core)
+        store.take_up(helpers.asked(core).token, "node7, GPU 3")
         store.mark(plan.study.name, [helpers.asked(core).number], "waiting")
         store.heartbeat(session, 8, 2)
         empty = helpers.plan(name="empty")

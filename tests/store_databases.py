@@ -17,8 +17,10 @@ import sqlalchemy
 from postgres_server import PASSWORD as PASSWORD
 from postgres_server import Server, is_installed
 
-from hybridnas.store import Evaluation, Store
+from hybridnas.store import Evaluation, Store, schema
 
+NEWEST = schema.revisions()[-1]
+NEXT = f"{int(NEWEST) + 1:04}"  # which no program knows
 STUDY, ARCHITECTURE, PROTOCOL = "shapes", "0123456789ab", "fedcba987654"
 START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ import pytest
 import typer
 import yaml
 from cli_helpers import DATABASE, Cli, write_study
-from store_databases import PASSWORD, execute
+from store_databases import NEWEST, NEXT, PASSWORD, execute
 
 from hybridnas import __version__
 from hybridnas.cli import app
@@ -142,8 +142,8 @@ def test_db_info(populated: Cli) -> None:
 def test_db_upgrade(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no database at sqlite:" in cli.refused("db", "upgrade")
     Path(DATABASE).touch()
-    assert cli.shown("db", "upgrade") == "sqlite:///hybridnas.db: from none to 0004"
-    assert cli.shown("db", "upgrade") == "sqlite:///hybridnas.db: is at 0004 already"
+    assert cli.shown("db", "upgrade") == f"sqlite:///hybridnas.db: from none to {NEWEST}"
+    assert cli.shown("db", "upgrade") == f"sqlite:///hybridnas.db: is at {NEWEST} already"
     monkeypatch.setenv("HYBRIDNAS_STORAGE", "sqlite:///other.db")
     assert "/other.db; `hybridnas search` creates it" in cli.refused("db", "upgrade")
 
@@ -209,14 +209,14 @@ def test_a_file_that_is_no_database(cli: Cli) -> None:
 
 
 def test_an_older_database(populated: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "revisions", lambda: ["0001", "0002", "0003", "0004", "0005"])
-    refused_by_all(populated, "this program needs 0005; run: hybridnas db upgrade --storage ")
+    monkeypatch.setattr(schema, "revisions", lambda: [NEWEST, NEXT])
+    refused_by_all(populated, f"this program needs {NEXT}; run: hybridnas db upgrade --storage ")
     assert "run: hybridnas db upgrade" in populated.refused("search", "quickstart")
 
 
 def test_a_newer_database(populated: Cli) -> None:
     execute(f"sqlite:///{DATABASE}", f"UPDATE {schema.VERSION_TABLE} SET version_num = '0099'")
-    refused_by_all(populated, "has tables of version 0099, this program knows them up to 0004")
+    refused_by_all(populated, f"has tables of version 0099, this program knows them up to {NEWEST}")
     assert "upgrade hybridnas" in populated.refused("db", "upgrade")
 
 

@@ -18,6 +18,7 @@ def test_status(populated: Cli) -> None:
     found = populated.json("status", "shapes")
     assert found["trials"] == {"ok": 3, "failed": 1, "running": 1, "queued": 1}
     assert (found["running"], found["queued"]) == ([4], [5])
+    assert found["workers"] == {"4": "node7, GPU 3"}
     assert found["failures"] == {"out_of_memory": 1}
     assert found["redrawn_share"] == 0.25
     assert found["best"]["values"].keys() == {"top1", "macs"}
@@ -28,7 +29,7 @@ def test_status(populated: Cli) -> None:
 
     shown = populated.shown("status", "shapes")
     assert "trials 6: 3 ok, 1 failed, 1 running, 1 queued" in shown
-    assert "running trial 4\nqueued trial 5\nproposals 8, 25 % redrawn" in shown
+    assert "running node7, GPU 3: trial 4\nqueued trial 5\nproposals 8, 25 % redrawn" in shown
     assert "failures 1 out_of_memory" in shown
 
 

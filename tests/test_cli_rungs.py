@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +134,46 @@ def test_what_waits_is_said(cli: Cli) -> None:
         core = helpers.start(helpers.plan(**LADDER), store)
         for _ in range(3):
             helpers.finish(core, helpers.asked(core))
-        assert helpers.asked(core).rung == 1
+        promoted = helpers.asked(core)
+        assert promoted.rung == 1
         store.begin_session("shapes")
     found = cli.json("status", "shapes")
     assert found["trials"] == {"waiting": 2, "running": 1}
+    assert (found["running"], found["workers"]) == ([promoted.number], {})
     assert found["rungs"][1]["began"] == 1
     assert cli.json("pareto", "shapes") == []
+
+
+def test_where_each_trial_runs_is_said(cli: Cli) -> None:
+    ladder = {**LADDER, "resources": {"concurrent": 4}}
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        core = helpers.start(helpers.plan(**ladder), store)
+        store.begin_session("shapes")
+        begun = [helpers.asked(core) for _ in range(4)]
+        assert "\nrunning trials 0 (1 epoch at 16 px), 1 (1" in cli.shown("status", "shapes")
+        for candidate, worker in zip(begun, ("b, GPU 1", "a, GPU 0", "b, GPU 1"), strict=False):
+            store.take_up(candidate.token, worker)
+    shown = cli.shown("status", "shapes")
+    at = "1 epoch at 16 px"
+    assert f"running a, GPU 0: trial 1 ({at})\nb, GPU 1: trials 0 ({at}), 2 ({at})\n" in shown
+    assert f"\nstarting: trial 3 ({at})\nqueued none" in shown
+
+
+def test_what_is_trained_again_runs_too(searched: Cli) -> None:
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        trial = store.trial("shapes", searched.json("pareto", "shapes")[0]["trial"])
+        assert trial is not None
+        again = max(trial.runs, key=lambda run: run.repeat)
+        store.begin_session("shapes")
+        wanted = (trial.architecture_digest, again.protocol_digest)
+        token = store.lease("shapes", trial.number, *wanted, place=again.place)
+        store.take_up(token, "node7")
+    found = searched.json("status", "shapes")
+    assert (found["running"], found["trials"].get("running")) == ([trial.number], None)
+    words = f"at 32 px, seed {again.repeat})"
+    shown = searched.shown("status", "shapes")
+    assert f"running node7: trial {trial.number} (" in shown
+    assert words in shown
 
 
 # ---------------------------------------------------------------- a real one
@@ -169,9 +204,11 @@ def test_two_rungs_and_a_retraining_on_ray(cli: Cli) -> None:
     with Store.open(f"sqlite:///{DATABASE}") as store:
         study = optuna.load_study(study_name="real", storage=store.optuna_storage())
         states = [trial.state for trial in study.get_trials(deepcopy=False)]
+        workers = {row.worker for row in store.trials("real")}
         runs = [(run, row.number) for row in store.trials("real") for run in row.runs]
     assert sorted(states) == [TrialState.COMPLETE] * 2 + [TrialState.PRUNED] * 3
     kept = {(run.rung, run.repeat) for run, _ in runs if run.evaluation and run.evaluation.weights}
     assert kept == {(1, 0)}, "of the top rung and the search's own seed"
+    assert workers == {socket.gethostname()}
     ended = [run.evaluation for run, number in runs if number == member["trial"]]
     assert len({e.metrics["top1"] for e in ended if e}) == 4, "each training is one of its own"

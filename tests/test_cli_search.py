@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import search_helpers as helpers
 from cli_helpers import DATABASE, Cli, write_study
+from store_databases import NEWEST, NEXT
 
 from hybridnas.cli.common import in_units
 from hybridnas.cli.resolve import study_to_run
@@ -116,10 +117,10 @@ def test_dry_run_takes_no_bad_database_for_a_new_one(
         ("127.0.0.1:1", "postgresql+psycopg://u:p@127.0.0.1:1/x"),
     ):
         assert words in populated.refused("search", "quickstart", "--dry-run", "--storage", url)
-    monkeypatch.setattr(schema, "revisions", lambda: ["0001", "0002", "0003", "0004", "0005"])
+    monkeypatch.setattr(schema, "revisions", lambda: [NEWEST, NEXT])
     for more in ([], ["--resume"]):
         message = populated.refused("search", "quickstart", "--dry-run", *more)
-        assert "this program needs 0005; run: hybridnas db upgrade" in message
+        assert f"this program needs {NEXT}; run: hybridnas db upgrade" in message
     new = ("--storage", "sqlite:///new.db")
     assert "database a new database (no " in populated.shown(
         "search", "quickstart", "--dry-run", *new

@@ -35,6 +35,7 @@ RECORD = TrialRecord(
     attempt=1,
     created_at=helpers.START,
     reason=None,
+    worker=None,
     evaluation=ENDED,
     costs={},
     runs=(),

@@ -17,7 +17,7 @@ from multiprocessing import get_context
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
-from store_databases import ARCHITECTURE, EVALUATION, PROTOCOL, STUDY, execute, lease
+from store_databases import ARCHITECTURE, EVALUATION, NEWEST, PROTOCOL, STUDY, execute, lease
 
 from hybridnas.errors import StoreError
 from hybridnas.store import Assignment, Store, engine
@@ -205,7 +205,7 @@ def test_a_store_shows_no_password(store: Store) -> None:
     assert "s3%7B" not in repr(store) + info.url
     assert "s3{" not in repr(store) + info.url
     assert store.url.startswith(f"{info.backend}")
-    assert info.revision == "0004"
+    assert info.revision == NEWEST
     assert info.size_bytes > 10_000
     assert info.rows["nas_study"] == 1
 

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from store_databases import PASSWORD, execute
+from store_databases import NEWEST, NEXT, PASSWORD, execute
 
 from hybridnas.errors import StoreError
 from hybridnas.store import Store, engine, schema
@@ -22,12 +22,12 @@ from hybridnas.store.urls import parse
 
 pytest_plugins = ["store_databases"]
 
-NEXT_MIGRATION = """
+NEXT_MIGRATION = f"""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "{NEXT}"
+down_revision = "{NEWEST}"
 
 
 def upgrade() -> None:
@@ -40,7 +40,7 @@ def newer_scripts(tmp_path: Path) -> Path:
     """The migrations of a later program, which has a next version of the tables."""
     scripts = tmp_path / "100% migrations"
     shutil.copytree(schema.SCRIPTS, scripts)
-    (scripts / "versions" / "0005_note.py").write_text(NEXT_MIGRATION)
+    (scripts / "versions" / f"{NEXT}_note.py").write_text(NEXT_MIGRATION)
     return scripts
 
 
@@ -79,8 +79,8 @@ def test_tables_are_added_to_those_of_optuna(url: str) -> None:
 def test_upgrade_goes_from_none_to_the_newest(url: str) -> None:
     if url.startswith("sqlite"):
         sqlite_file(url).touch()
-    assert Store.upgrade(url) == (None, "0004")
-    assert Store.upgrade(url) == ("0004", "0004")
+    assert Store.upgrade(url) == (None, NEWEST)
+    assert Store.upgrade(url) == (NEWEST, NEWEST)
     Store.open(url, create=False).close()
 
 
@@ -93,13 +93,13 @@ def test_older_tables_are_upgraded_and_newer_ones_refused(
         later.setattr(schema, "SCRIPTS", newer_scripts)
         with pytest.raises(StoreError, match="run: hybridnas db upgrade --storage '") as caught:
             Store.open(url)
-        assert "version 0004, this program needs 0005" in str(caught.value)
+        assert f"version {NEWEST}, this program needs {NEXT}" in str(caught.value)
         assert "s3" not in str(caught.value)
-        assert Store.upgrade(url) == ("0004", "0005")
+        assert Store.upgrade(url) == (NEWEST, NEXT)
         with Store.open(url, create=False) as store:
             assert store.study_names() == ["first"]
     for action in (Store.open, Store.upgrade):
-        with pytest.raises(StoreError, match=r"0005, .* up to 0004: upgrade hybridnas"):
+        with pytest.raises(StoreError, match=f"{NEXT}, .* up to {NEWEST}: upgrade hybridnas"):
             action(url)
 
 
@@ -107,14 +107,14 @@ def test_a_failed_upgrade_changes_nothing(
     url: str, newer_scripts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Store.open(url).close()
-    with (newer_scripts / "versions" / "0005_note.py").open("a") as script:
+    with (newer_scripts / "versions" / f"{NEXT}_note.py").open("a") as script:
         script.write('    op.drop_table("no such table")\n')
     with monkeypatch.context() as later:
         later.setattr(schema, "SCRIPTS", newer_scripts)
         with pytest.raises(StoreError, match="no such table"):
             Store.upgrade(url)
     with Store.open(url) as store:
-        assert store.info().revision == "0004"
+        assert store.info().revision == NEWEST
     execute(url, "ALTER TABLE nas_study ADD COLUMN note VARCHAR")
 
 

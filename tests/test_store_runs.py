@@ -121,6 +121,7 @@ def test_trials_of_before_were_at_the_top_of_their_ladder(
     with Store.open(url, create=False) as store:
         found = [[(r.rung, r.repeat, r.reused) for r in t.runs] for t in store.trials(STUDY)]
         assert found == [[(0, 0, False)], [(0, 0, True)]]
+        assert {trial.worker for trial in store.trials(STUDY)} == {None}
         (ladder,) = store.trials("ladder")
         assert [(r.rung, r.repeat, r.evaluation) for r in ladder.runs] == [(2, 0, None)]
         written = store.record("ladder0", EVALUATION)

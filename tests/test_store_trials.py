@@ -148,6 +148,32 @@ def test_reuse_voids_the_lease(store: Store) -> None:
             store.reuse(STUDY, 1, architecture, PROTOCOL, number)
 
 
+def test_who_takes_up_a_lease_is_known_as_long_as_it_holds(store: Store) -> None:
+    def worker() -> str | None:
+        record = store.trial(STUDY, 0)
+        assert record is not None
+        return record.worker
+
+    orphan = lease(store)
+    assert worker() is None
+    assert store.take_up(orphan, "node7, GPU 3")
+    assert worker() == "node7, GPU 3"
+    current = lease(store)
+    assert worker() is None, "nobody has taken up the new one"
+    assert not store.take_up(orphan, "node7, GPU 3")
+    assert not store.take_up("no such token", "node7, GPU 3")
+    assert worker() is None
+    assert store.take_up(current, "node8")
+    assert store.take_up(current, "node9"), "Ray began it again elsewhere"
+    assert worker() == "node9"
+    known = store.record(current, EVALUATION)
+    assert known is not None
+    assert not store.take_up(current, "node8")
+    assert worker() == "node9"
+    store.reuse(STUDY, 0, ARCHITECTURE, PROTOCOL, known)
+    assert worker() is None
+
+
 def test_weights_can_be_dropped_and_set(store: Store) -> None:
     number = store.record(lease(store), EVALUATION)
     assert number is not None

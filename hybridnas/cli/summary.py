@@ -62,7 +62,8 @@ def status_json(view: StudyView) -> dict[str, Any]:
         "hypervolume": view.hypervolume(),
         "candidates_per_hour": candidates_per_hour(view),
         "hours_left": hours_left(view),
-        "running": [row.number for row in view.rows if row.state == "running"],
+        "running": [row.number for row in view.rows if row.running],
+        "workers": {row.number: row.worker for row in view.rows if row.worker},
         "queued": [row.number for row in view.rows if row.state == "queued"],
         "proposals": proposals,
         "redrawn_share": redrawn / proposals if proposals else 0.0,
@@ -235,8 +236,9 @@ def _counts(counts: Mapping[str, float], after: bool = False) -> str:
     return ", ".join(words) or "none"
 
 
-def _numbers(trials: list[int]) -> str:
-    return f"{'trial' if len(trials) == 1 else 'trials'} {_listed(trials)}" if trials else "none"
+def _numbers(trials: Sequence[int | str]) -> str:
+    words = ", ".join(map(str, trials))
+    return f"{'trial' if len(trials) == 1 else 'trials'} {words}" if trials else "none"
 
 
 def _pace(view: StudyView, found: Mapping[str, Any]) -> str:
@@ -251,20 +253,25 @@ def _pace(view: StudyView, found: Mapping[str, Any]) -> str:
 
 
 def _running(view: StudyView) -> str:
+    """By node and GPU, as far as they are known: `node7, GPU 3: trials 4, 9`."""
+    running = [row for row in view.rows if row.running]
+    if not any(row.worker for row in running):
+        return _trials(view, running)
+    at: dict[str, list[Row]] = {}
+    for row in sorted(running, key=lambda row: (row.worker is None, row.worker, row.number)):
+        at.setdefault(row.worker or "starting", []).append(row)
+    return "\n".join(f"{worker}: {_trials(view, rows)}" for worker, rows in at.items())
+
+
+def _trials(view: StudyView, rows: Sequence[Row]) -> str:
     """`trial 4`; where there are several rungs or tasks, `trial 4 (4 epochs at 32 px)`."""
     simple = len(view.study.fidelities) == 1 and not view.study.also and view.study.final is None
     words = []
-    for row in view.rows:
-        open_runs = [run for run in row.runs if run.evaluation is None]
-        if row.state == "running":
-            last = open_runs[-1] if open_runs and not simple else None
-            at = last and run_words(last, view.protocols[last.protocol_digest].fidelity)
-            words.append(f"{row.number} ({at})" if at else f"{row.number}")
-    return f"{'trial' if len(words) == 1 else 'trials'} {', '.join(words)}" if words else "none"
-
-
-def _listed(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers))
+    for row in rows:
+        run = None if simple else row.running
+        at = run and run_words(run, view.protocols[run.protocol_digest].fidelity)
+        words.append(f"{row.number} ({at})" if at else f"{row.number}")
+    return _numbers(words)
 
 
 def _percent(share: float) -> str:

@@ -31,6 +31,8 @@ class Row:
     runs: by rung and repeat, as the store has them. costs: the study's own. created_at: when it
         was proposed.
     fresh: of the final retraining, by task, those that ended well; they count, where there are any.
+    running: the run that is evaluated now, also one of the final retraining; worker: its node and
+        GPU; None until its process has begun.
     """
 
     number: int
@@ -42,6 +44,8 @@ class Row:
     costs: Mapping[str, float]
     created_at: datetime
     fresh: Sequence[Evaluations] = ()
+    running: RunRecord | None = None
+    worker: str | None = None
 
     @cached_property
     def architecture(self) -> Architecture:

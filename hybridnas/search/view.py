@@ -280,6 +280,7 @@ def _is_whole(found: Evaluations, figures: Figures) -> bool:
 
 
 def _row(record: TrialRecord, json: str, top: int, figures: Figures, live: bool) -> Row:
+    running = record.leased if live and record.reason != "waiting" else None
     return Row(
         record.number,
         record.architecture_digest,
@@ -289,4 +290,6 @@ def _row(record: TrialRecord, json: str, top: int, figures: Figures, live: bool)
         record.runs,
         record.costs,
         record.created_at,
+        running=running,
+        worker=record.worker if running else None,
     )

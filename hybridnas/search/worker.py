@@ -67,7 +67,7 @@ def run_candidate(config: dict[str, Any], context: WorkerContext) -> None:
 
     try:
         check_reach(context.storage_url, context.host, [socket.gethostname()])
-        if not patiently(lambda: _is_open(context.storage_url, config["token"])):
+        if not patiently(lambda: _take_up(context.storage_url, config["token"])):
             # An earlier attempt died between its last write and its report, or the driver did.
             tune.report({"number": number, "recorded": True})
             return
@@ -124,9 +124,9 @@ def _save_weights(outcome: Outcome, artifacts: str | None) -> dict[str, str] | N
     return weights.save(outcome.state_dict, artifacts, uuid4().hex)
 
 
-def _is_open(storage_url: str, token: str) -> bool:
+def _take_up(storage_url: str, token: str) -> bool:
     with Store.open(storage_url, create=False) as store:
-        return store.is_open(token)
+        return store.take_up(token, _where())
 
 
 def _record(storage_url: str, token: str, evaluation: Evaluation) -> None:

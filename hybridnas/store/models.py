@@ -159,7 +159,8 @@ class EvaluationRow(Base):
 class TrialRow(Base):
     """What a trial of Optuna evaluates now: the current lease, and its evaluation once written.
 
-    costs: known before training and the study's own (latency by its table).
+    costs: known before training and the study's own (latency by its table). worker: who took up
+    the lease, as a node and its GPU; none while nobody has.
     """
 
     __tablename__ = "nas_trial"
@@ -173,6 +174,7 @@ class TrialRow(Base):
     evaluation_id: Mapped[int | None] = mapped_column(ForeignKey("nas_evaluation.id"), index=True)
     created_at: Mapped[datetime]
     reason: Mapped[str | None]
+    worker: Mapped[str | None]
     costs: Mapped[dict[str, float] | None] = mapped_column(FiniteJson(none_as_null=True))
 
 

@@ -103,6 +103,7 @@ class TrialRecord:
 
     attempt: how many leases were taken on this architecture under this protocol; 0 if reused.
     reason: a word about the trial that the search gave it (`Store.mark`).
+    worker: the node and GPU that took up the current lease; None while nobody has.
     evaluation: None while it is being evaluated, or when nobody is left to do so.
     costs: known before training and the study's own, not the evaluation's (latency by its table).
     runs: by rung, then by repeat, then by task.
@@ -116,9 +117,18 @@ class TrialRecord:
     attempt: int
     created_at: datetime
     reason: str | None
+    worker: str | None
     evaluation: Evaluation | None
     costs: Mapping[str, float]
     runs: Sequence[RunRecord]
+
+    @property
+    def leased(self) -> RunRecord | None:
+        """The run that the lease is for, while nothing was written under it."""
+        if self.evaluation is not None:
+            return None
+        open_runs = (run for run in self.runs if run.evaluation is None)
+        return next((r for r in open_runs if r.protocol_digest == self.protocol_digest), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,6 +69,10 @@ class TrialMethods:
         and nothing was written under it."""
         return self._database.read(partial(trials.is_open, token=token))
 
+    def take_up(self, token: str, worker: str) -> bool:
+        """As `is_open`; and if so says who evaluates now (`node7, GPU 3`)."""
+        return self._database.write(partial(trials.take_up, token=token, worker=worker))
+
     def record(self, token: str, evaluation: Evaluation) -> int | None:
         """Writes the evaluation and links its trial to it; gives its id.
 

@@ -52,6 +52,7 @@ def lease(
                 "attempt": case((same, TrialRow.attempt + 1), else_=1),
                 "evaluation_id": None,
                 "reason": None,
+                "worker": None,
             },
         )
     )
@@ -113,6 +114,15 @@ def is_open(session: Session, token: str) -> bool:
     return any(evaluation_id is None for evaluation_id in session.scalars(found))
 
 
+def take_up(session: Session, token: str, worker: str) -> bool:
+    leased = and_(TrialRow.token == token, TrialRow.evaluation_id.is_(None))
+    taken = select(TrialRow).where(leased).with_for_update()
+    if (trial := session.scalar(taken)) is None:
+        return False
+    trial.worker = worker
+    return True
+
+
 def reuse(
     session: Session,
     study: str,
@@ -137,6 +147,7 @@ def reuse(
         "attempt": 0,
         "evaluation_id": evaluation_id,
         "reason": None,
+        "worker": None,
         "costs": costs,
     }
     row = insert(session, TrialRow).values(
@@ -233,6 +244,7 @@ def _to_trial(row: TrialRow, runs: Sequence[RunRecord]) -> TrialRecord:
         attempt=row.attempt,
         created_at=row.created_at,
         reason=row.reason,
+        worker=row.worker,
         evaluation=next(latest, None) if row.evaluation_id is not None else None,
         costs=row.costs or {},
         runs=tuple(runs),
