@@ -111,6 +111,62 @@ def test_nan_stays_where_it_belongs() -> None:
     assert torch.equal(y, want)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # NumPy's
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_gradients_that_are_not_finite_stay_where_they_belong(value: float) -> None:
+    """Along the rows of an image of 4 x 5: the ninth of a chunk's positions, and the third of the
+    next one's."""
+    for name, at in (("x", 8), ("dy", 18)):
+        given = {k: t.to(DEVICE, torch.float32) for k, t in inputs((2, 4, 5, 3), 1).items()}
+        dy = torch.ones_like(given["x"])
+        (given["x"] if name == "x" else dy).flatten(1, 2)[0, at, 2] = value
+        leaves = {k: t.requires_grad_() for k, t in given.items()}
+        y = ss2d(**leaves, directions=[H], backend="triton")
+        dx, d_dbc = torch.autograd.grad(y, [leaves["x"], leaves["dbc"]], dy)
+        place = torch.arange(20)
+        later, now, earlier = place >= at, place == at, place <= at
+        of_dt, of_b, of_c = (later, now, later) if name == "x" else (earlier, earlier, now)
+        found = ~d_dbc.flatten(1, 2)[0].isfinite().cpu().T  # three of dt, one of b, one of c
+        assert torch.equal(found, torch.stack((of_dt, of_dt, of_dt, of_b, of_c))), (name, at)
+        assert dx[1].isfinite().all()
+        assert d_dbc[1].isfinite().all()
+        assert dx[..., :2].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "directions", "num_states", "rank"),
+    [
+        ((4, 3, 5, 33), [V, H_FLIP], 1, 2),  # four images a program
+        ((2, 4, 4, 2), [H], 1, 1),  # two; what is read is not all even
+        ((3, 1, 1, 2), [H], 1, 1),  # one: three are no multiple of two
+        ((4, 2, 3, 2), [(2, True), H], 2, 2),
+        ((2, 3, 6, 2), [V], 3, 2),  # states in groups
+        large((64, 7, 7, 768), CROSS, 1, 24),
+        large((8, 14, 9, 96), CROSS, 16, 6),
+    ],
+)
+def test_several_images_a_program(
+    shape: tuple[int, int, int, int],
+    directions: list[tuple[int, bool]],
+    num_states: int,
+    rank: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from hybridnas_kernels.ss2d import triton_launch
+
+    monkeypatch.setattr(triton_launch, "ROUNDS", 0)
+    given = inputs(shape, len(directions), num_states, rank)
+    assert_agrees(given, directions, tolerance=2e-5, device=DEVICE, backend="triton")
+
+
+def test_images_of_a_program_fill_the_gpu_and_fit_32_bits() -> None:
+    from hybridnas_kernels.ss2d.triton_launch import _images
+
+    assert [_images(128, programs, 10**6) for programs in (12, 82, 83, 164, 165)] == [1, 1, 2, 2, 4]
+    assert [_images(batch, 10**6, 10**6) for batch in (0, 1, 2, 3, 4, 6)] == [1, 1, 2, 1, 4, 2]
+    assert [_images(4, 10**6, furthest) for furthest in (2**29 - 1, 2**29, 2**30)] == [4, 2, 1]
+
+
 @pytest.mark.parametrize("name", ["x", "dbc"])
 def test_a_map_of_one_column_whose_stride_says_nothing(name: str) -> None:
     given = {k: t.to(DEVICE, torch.float32) for k, t in inputs((2, 5, 1, 4), 1).items()}

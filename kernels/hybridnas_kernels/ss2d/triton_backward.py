@@ -1,7 +1,8 @@
 """The backward kernel of ss2d: derived in kernels/README.md.
 
-One program goes back along one direction over a block of channels of an image. A chunk's states
-are computed again from the one that the forward kept before it.
+One program goes back along one direction over a block of channels of an image, or of several
+images, one after the other. A chunk's states are computed again from the one that the forward kept
+before it.
 """
 
 # mypy: ignore-errors
@@ -10,17 +11,22 @@ are computed again from the one that the forward kept before it.
 import triton
 import triton.language as tl
 
+from ..triton_lanes import lane_number, selectors
 from .triton_kernel import (
     LOG2E,
+    columns,
     exp2,
+    opaque,
     pair_rows,
     read_dt,
     read_pair,
+    read_word,
     rows,
     softplus,
     stacked,
     upright,
 )
+from .triton_sums import row_sums, scan_back, store_lane_sums, sums_anew
 
 
 @triton.jit(
@@ -46,7 +52,7 @@ def backward_kernel(
     states_ptr,  # (B, K, num_chunks, N, C): the states before each chunk
     dx_ptr,  # (K, B, HW, C): out
     d_dbc_ptr,  # (blocks, B, HW, K (R + 2 N)): out, a part from each block of channels
-    d_parameters_ptr,  # (B, K, N + R + 2, C): out, of A, dt_weight, dt_bias, D, from each image
+    d_parameters_ptr,  # (B / IMAGES, K, N + R + 2, C): out, of A, dt_weight, dt_bias and D
     carries_ptr,  # (B, K, N, C): room for the kernel, if GROUP < N
     num_images,
     num_positions,
@@ -62,6 +68,8 @@ def backward_kernel(
     T: tl.constexpr,
     E: tl.constexpr,
     RANK: tl.constexpr,  # R, rounded up
+    IMAGES: tl.constexpr,  # that a program goes through; a divisor of their number
+    IN_LANES: tl.constexpr,  # whether a warp sums d_b and d_c in registers; N 1, T 16, E 32
     STATES: tl.constexpr,  # 2 N, rounded up
     GROUP: tl.constexpr,  # states at a time, a divisor of N
     FAST: tl.constexpr,
@@ -75,16 +83,19 @@ def backward_kernel(
     k = program % K
     num_blocks = (C + E - 1) // E
     block = program // K % num_blocks
-    image = (program // K // num_blocks).to(tl.int64)
+    pack = (program // K // num_blocks).to(tl.int64)
+    image = pack * IMAGES
     channel = block * E + tl.arange(0, E)[None, :]
     inside = channel < C
     rank = tl.arange(0, RANK)
+    TYPE: tl.constexpr = dbc_ptr.dtype.element_ty
+    AHEAD: tl.constexpr = N == 1 and UNIT == 2  # whether all that is read is wide enough for it
 
     weight = tl.load(
         weight_ptr + (k * C + channel) * R + rank[:, None],
         mask=inside & (rank < R)[:, None],
         other=0.0,
-    ).to(dbc_ptr.dtype.element_ty)
+    ).to(TYPE)
     bias = tl.load(bias_ptr + k * C + channel, mask=inside, other=0.0).to(tl.float32)
     D = tl.load(D_ptr + k * C + channel, mask=inside, other=0.0).to(tl.float32)
     dy_ptr += image * num_positions * C
@@ -96,10 +107,14 @@ def backward_kernel(
     dx_ptr += (k * num_images + image) * num_positions * C
     width = K * (R + 2 * N)
     d_dbc_ptr += (block * num_images + image) * num_positions * width + k * (R + 2 * N)
-    d_parameters_ptr += (image * K + k) * (N + R + 2) * C
+    d_parameters_ptr += (pack * K + k) * (N + R + 2) * C
 
-    ones = tl.full([STATES, E], 1.0, tl.float32).to(dbc_ptr.dtype.element_ty)
+    ones = tl.full([STATES, E], 1.0, tl.float32).to(TYPE)
     state = tl.arange(0, STATES)[:, None]  # of c, N further, that many later
+    spoilt = tl.full([1, E], 0.0, tl.float32)  # NaN once a lane's sum was not finite
+    if IN_LANES:
+        lane = lane_number(tl.arange(0, E)[None, :])
+        quads = selectors(lane)
     carries, dA, As = (), (), ()
     for n in tl.static_range(GROUP):
         As += (tl.load(A_ptr + n * C + channel, mask=inside, other=0.0),)
@@ -113,17 +128,28 @@ def backward_kernel(
     d_weight = tl.full([E, RANK], 0.0, tl.float32)
     d_bias = tl.full([1, E], 0.0, tl.float32)
     dD = tl.full([1, E], 0.0, tl.float32)
-    table_ptr += k * num_chunks * T + tl.arange(0, T)[:, None]
+    order_ptr = table_ptr + k * num_chunks * T
+    table_ptr = order_ptr + tl.arange(0, T)[:, None]
     place = tl.load(table_ptr + (num_chunks - 1) * T)
-    dt, pairs = read_dt(dbc_ptr + place * dbc_row, place < num_positions, R, RANK, N, GROUP)
-    for step in tl.range(num_chunks, num_stages=STAGES):
-        chunk = num_chunks - 1 - step
-        next_place = tl.load(table_ptr + tl.maximum(chunk - 1, 0) * T)
+    if not AHEAD:
+        dt, pairs = read_dt(dbc_ptr + place * dbc_row, place < num_positions, R, RANK, N, GROUP)
+    chunk = num_chunks - 1
+    img = chunk * 0  # of this program's; offsets inside them fit 32 bits
+    for step in tl.range(num_chunks * IMAGES, num_stages=STAGES):
+        is_first = chunk == num_chunks - 1
+        next_chunk = tl.where(chunk == 0, num_chunks - 1, chunk - 1)
+        next_place = tl.load(table_ptr + next_chunk * T)
         on_map = place < num_positions
         mask = on_map & inside
-        x_tile = tl.load(x_ptr + place * x_row + channel, mask=mask, other=0.0)
-        dy_tile = tl.load(dy_ptr + place * C + channel, mask=mask, other=0.0)
-        v = rows(tl.dot(dt, weight, input_precision="ieee") + bias)
+        row_ptr = dbc_ptr + (place * dbc_row + img * dbc_image)
+        if AHEAD:
+            dt, _ = read_dt(row_ptr, on_map, R, RANK, N, 0)
+            pairs = (read_word(row_ptr + R, on_map),)
+        x_tile = tl.load(x_ptr + (place * x_row + img * x_image) + channel, mask=mask, other=0.0)
+        at_place = (place + img * num_positions) * C + channel
+        dy_tile = tl.load(dy_ptr + at_place, mask=mask, other=0.0)
+        v = tl.dot(tl.trans(weight), tl.trans(dt), input_precision="ieee")
+        v = columns(v + tl.trans(bias))
         delta, d_drive, d_delta = (), (), ()
         for t in tl.static_range(T):
             delta += (softplus(v[t], FAST),)
@@ -131,20 +157,27 @@ def backward_kernel(
             d_delta += (tl.full([1, E], 0.0, tl.float32),)
         x, dy = rows(x_tile), rows(dy_tile)
         d_bc = tl.full([STATES, T], 0.0, tl.float32)
+        before_ptr = states_ptr + (img * K * num_chunks + chunk) * N * C
         if GROUP == N:
             carries_above, dA_so_far = (), ()
             for n in tl.static_range(N):
-                at = n * C + channel
-                A = As[n]
-                h = tl.load(states_ptr + chunk * N * C + at, mask=inside, other=0.0)
-                b, c = pair_rows(pairs[n])
-                carry, dA_n, d_drive, d_delta, g_drive, dy_h = _scan_back(
-                    delta, x, dy, A, b, c, h, carries[n], dA[n], d_drive, d_delta, T, FAST
+                h = tl.load(before_ptr + n * C + channel, mask=inside, other=0.0)
+                b, c = pair_rows(pairs[n], TYPE)
+                carry = tl.where(is_first, 0.0, carries[n])
+                carry, dA_n, d_drive, d_delta, g_drive, dy_h = scan_back(
+                    delta, x, dy, As[n], b, c, h, carry, dA[n], d_drive, d_delta, T, FAST
                 )
                 carries_above += (carry,)
                 dA_so_far += (dA_n,)
-                d_bc = tl.where(state == n, _row_sums(g_drive, ones), d_bc)
-                d_bc = tl.where(state == N + n, _row_sums(dy_h, ones), d_bc)
+                if IN_LANES:
+                    total = store_lane_sums(
+                        g_drive, dy_h, d_dbc_ptr + img * num_positions * width + R,
+                        order_ptr + chunk * T, num_positions, width, lane, quads,
+                    )  # fmt: skip
+                    spoilt += total * 0.0
+                else:
+                    d_bc = tl.where(state == n, row_sums(g_drive, ones, FAST), d_bc)
+                    d_bc = tl.where(state == N + n, row_sums(dy_h, ones, FAST), d_bc)
             carries, dA = carries_above, dA_so_far
         else:
             for group in range(N // GROUP):
@@ -152,17 +185,17 @@ def backward_kernel(
                     n = group * GROUP + i
                     at = n * C + channel
                     A = tl.load(A_ptr + at, mask=inside, other=0.0)
-                    h = tl.load(states_ptr + chunk * N * C + at, mask=inside, other=0.0)
-                    carry = tl.load(carries_ptr + at, mask=inside, other=0.0)
+                    h = tl.load(before_ptr + at, mask=inside, other=0.0)
+                    carry = tl.load(carries_ptr + at, mask=inside & (not is_first), other=0.0)
                     dA_n = tl.load(d_parameters_ptr + at, mask=inside, other=0.0)
-                    b, c = pair_rows(read_pair(dbc_ptr + place * dbc_row + R + n, on_map, N))
-                    carry, dA_n, d_drive, d_delta, g_drive, dy_h = _scan_back(
+                    b, c = pair_rows(read_pair(row_ptr + R + n, on_map, N), TYPE)
+                    carry, dA_n, d_drive, d_delta, g_drive, dy_h = scan_back(
                         delta, x, dy, A, b, c, h, carry, dA_n, d_drive, d_delta, T, FAST
                     )
                     tl.store(carries_ptr + at, carry, mask=inside)
                     tl.store(d_parameters_ptr + at, dA_n, mask=inside)
-                    d_bc = tl.where(state == n, _row_sums(g_drive, ones), d_bc)
-                    d_bc = tl.where(state == N + n, _row_sums(dy_h, ones), d_bc)
+                    d_bc = tl.where(state == n, row_sums(g_drive, ones, FAST), d_bc)
+                    d_bc = tl.where(state == N + n, row_sums(dy_h, ones, FAST), d_bc)
             tl.debug_barrier()
         dx, dv = (), ()
         for t in tl.static_range(T):
@@ -176,16 +209,21 @@ def backward_kernel(
             dv += (dv_t.to(dt.dtype),)
             d_bias += dv_t
             dD += dy_t * x_t
-        tl.store(dx_ptr + place * C + channel, stacked(dx, T), mask=mask)
-        dv = upright(dv)
+        tl.store(dx_ptr + at_place, stacked(dx, T), mask=mask)
+        dv = opaque(upright(dv), FAST)
         d_weight = tl.dot(dv, dt, d_weight, input_precision="ieee")
         d_dt = tl.dot(weight, dv, input_precision="ieee")
-        d_row_ptr = d_dbc_ptr + place * width
+        d_row_ptr = d_dbc_ptr + (place + img * num_positions) * width
         tl.store(d_row_ptr + rank[None, :], tl.trans(d_dt), mask=on_map & (rank < R)[None, :])
-        state_row = tl.trans(state)
-        tl.store(d_row_ptr + R + state_row, tl.trans(d_bc), mask=on_map & (state_row < 2 * N))
-        next_row = dbc_ptr + next_place * dbc_row
-        dt, pairs = read_dt(next_row, next_place < num_positions, R, RANK, N, GROUP)
+        if not IN_LANES:
+            state_row = tl.trans(state)
+            tl.store(d_row_ptr + R + state_row, tl.trans(d_bc), mask=on_map & (state_row < 2 * N))
+        img += (chunk == 0).to(tl.int32)
+        chunk = next_chunk
+        if not AHEAD:
+            next_row = dbc_ptr + (next_place * dbc_row + img * dbc_image)
+            is_there = (next_place < num_positions) & (step + 1 < num_chunks * IMAGES)
+            dt, pairs = read_dt(next_row, is_there, R, RANK, N, GROUP)
         place = next_place
 
     if GROUP == N:
@@ -199,37 +237,10 @@ def backward_kernel(
     )
     tl.store(d_parameters_ptr + R * C + channel, d_bias, mask=inside)
     tl.store(d_parameters_ptr + (R + 1) * C + channel, dD, mask=inside)
-
-
-@triton.jit
-def _scan_back(
-    delta, x, dy, A, b, c, h, carry, dA, d_drive, d_delta, T: tl.constexpr, FAST: tl.constexpr
-):
-    """One state along the rows of a chunk and back.
-
-    h: before the chunk. carry: decay[t] g[t] just after it. Returns carry before the chunk, dA,
-    d_drive and d_delta with what this state adds, and the rows whose sums are dB and dC.
-    """
-    before, decay, dy_h = (), (), ()
-    for t in tl.static_range(T):
-        before += (h,)
-        decay += (exp2(delta[t] * (A * LOG2E), FAST),)
-        h = decay[t] * h + delta[t] * x[t].to(tl.float32) * b[t]
-        dy_h += (dy[t].to(tl.float32) * h,)
-    drive_so_far, delta_so_far = d_drive, d_delta
-    d_drive, d_delta, g_drive = (), (), ()
-    for t in tl.static_range(T - 1, -1, -1):
-        g = dy[t].to(tl.float32) * c[t] + carry
-        carry = decay[t] * g
-        d_exponent = carry * before[t]
-        dA += delta[t] * d_exponent
-        d_delta = (delta_so_far[t] + A * d_exponent,) + d_delta
-        d_drive = (drive_so_far[t] + g * b[t],) + d_drive
-        g_drive = (g * (delta[t] * x[t].to(tl.float32)),) + g_drive
-    return carry, dA, d_drive, d_delta, g_drive, dy_h
-
-
-@triton.jit
-def _row_sums(rows, ones):
-    """T rows (1, E) of which each is summed, by ones (S, E) -> (S, T), S times the same."""
-    return tl.dot(ones, upright(rows).to(ones.dtype), input_precision="ieee")
+    if IN_LANES and tl.max((spoilt != 0.0).to(tl.int32)) != 0:
+        tl.debug_barrier()  # the sums are written over
+        sums_anew(
+            dy_ptr, x_ptr, dbc_ptr, table_ptr, states_ptr, d_dbc_ptr, weight, bias, As[0],
+            channel, inside, ones, num_positions, C, R, K, num_chunks, x_image, x_row, dbc_image,
+            dbc_row, width, T, RANK, STATES, IMAGES, FAST,
+        )  # fmt: skip

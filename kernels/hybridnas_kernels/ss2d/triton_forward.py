@@ -61,6 +61,7 @@ def forward_kernel(
     channel = block * E + tl.arange(0, E)[None, :]
     inside = channel < C
     rank = tl.arange(0, RANK)
+    TYPE: tl.constexpr = dbc_ptr.dtype.element_ty
 
     weight = tl.load(
         weight_ptr + (k * C + channel) * R + rank[:, None],
@@ -106,7 +107,7 @@ def forward_kernel(
             for n in tl.static_range(N):
                 if SAVE:
                     tl.store(states_ptr + n * C + channel, states[n], mask=inside)
-                b, c = pair_rows(pairs[n])
+                b, c = pair_rows(pairs[n], TYPE)
                 h, y = _scan(delta, drive, decays[n], b, c, states[n], y, T, FAST)
                 after += (h,)
             states = after
@@ -117,7 +118,8 @@ def forward_kernel(
                     state_ptr = states_ptr + n * C + channel
                     h = tl.load(state_ptr, mask=inside, other=0.0)
                     A = tl.load(A_ptr + n * C + channel, mask=inside, other=0.0) * LOG2E
-                    b, c = pair_rows(read_pair(dbc_ptr + place * dbc_row + R + n, on_map, N))
+                    pair = read_pair(dbc_ptr + place * dbc_row + R + n, on_map, N)
+                    b, c = pair_rows(pair, TYPE)
                     h, y = _scan(delta, drive, A, b, c, h, y, T, FAST)
                     last = SAVE and chunk == num_chunks - 1
                     tl.store(state_ptr + states_step, h, mask=inside & (not last))

@@ -74,6 +74,37 @@ def stacked(rows, T: tl.constexpr, start: tl.constexpr = 0):
 
 
 @triton.jit
+def columns(tile):
+    """The inverse of upright(): (E, T) -> T rows (1, E)."""
+    E: tl.constexpr = tile.shape[0]
+    if tile.shape[1] == 1:
+        return (tile.reshape(1, E),)
+    else:
+        T: tl.constexpr = tile.shape[1]
+        even, odd = tl.split(tile.reshape(E, T // 2, 2))
+        evens, odds = columns(even), columns(odd)
+        parts = ()
+        for t in tl.static_range(T // 2):
+            parts += (evens[t], odds[t])
+        return parts
+
+
+@triton.jit
+def opaque(tile, FAST: tl.constexpr):
+    """A tile of 16-bit numbers itself, of which the compiler does not see how it was made.
+
+    Triton takes an operand of a product that was joined from parts for one that was packed, and
+    loads it in an order that costs as many moves as the product is worth.
+    """
+    if FAST:
+        return tl.inline_asm_elementwise(
+            "mov.b32 $0, $1;", "=r,r", [tile], dtype=tile.dtype, is_pure=False, pack=2
+        )
+    else:
+        return tile
+
+
+@triton.jit
 def upright(rows):
     """T rows (1, E) -> (E, T). A lane then holds neighbours: products read it for less."""
     E: tl.constexpr = rows[0].shape[1]
@@ -116,8 +147,29 @@ def read_pair(b_ptr, on_map, N):
 
 
 @triton.jit
-def pair_rows(pair):
-    """The rows (1, 1) of b and those of c, from what read_pair() returns."""
+def read_word(b_ptr, on_map):
+    """The same where N is 1 and b's address even, of 16 bits as words (one for each column).
+
+    What is four bytes wide can be read ahead into shared memory.
+    """
+    if b_ptr.dtype.element_ty.primitive_bitwidth == 16:
+        word_ptr = b_ptr.to(tl.pointer_type(tl.int32)) + tl.arange(0, 2)[None, :] * 0
+        return tl.load(word_ptr, mask=on_map, other=0)
+    else:
+        return read_pair(b_ptr, on_map, 1)
+
+
+@triton.jit
+def pair_rows(pair, TYPE: tl.constexpr):
+    """The rows (1, 1) of b and those of c, float32, from pairs or words of numbers of that type."""
+    if pair.dtype == tl.int32:
+        is_b = tl.arange(0, 2)[None, :] == 0
+        if TYPE == tl.bfloat16:  # the upper half of a float32
+            upper = tl.where(is_b, pair << 16, pair & -65536)
+            pair = upper.to(tl.float32, bitcast=True)
+        else:
+            half = tl.where(is_b, pair, pair >> 16).to(tl.int16)
+            pair = half.to(TYPE, bitcast=True)
     b, c = tl.split(pair.to(tl.float32))
     return rows(b[:, None]), rows(c[:, None])
 
@@ -125,7 +177,13 @@ def pair_rows(pair):
 @triton.jit
 def merge_kernel(maps_ptr, out_ptr, size, K: tl.constexpr, BLOCK: tl.constexpr):
     """out (size,) = the sum of maps (K, size), in float32."""
-    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    sum_block(tl.program_id(0), maps_ptr, out_ptr, size, K, BLOCK)
+
+
+@triton.jit
+def sum_block(block, maps_ptr, out_ptr, size, K: tl.constexpr, BLOCK: tl.constexpr):
+    """One block of merge_kernel's."""
+    at = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     total = tl.full([BLOCK], 0.0, tl.float32)
     for _k in tl.static_range(K):
         total += tl.load(maps_ptr + at, mask=at < size, other=0.0).to(tl.float32)

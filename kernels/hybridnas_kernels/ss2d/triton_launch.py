@@ -8,8 +8,14 @@ from torch import Tensor
 
 from ..backends import interpreted
 from .triton_backward import backward_kernel
+from .triton_finish import finish_kernel
 from .triton_forward import forward_kernel
 from .triton_kernel import merge_kernel
+
+# Programs that go back through several images are to fill an H100 at least so many times: it has
+# places for eight of a warp with 255 registers on each of 132 multiprocessors.
+ROUNDS = 5
+PLACES = 8 * 132
 
 
 def run_forward(
@@ -86,10 +92,12 @@ def run_backward(
     unit = _pairs_in(R, dbc)
     maps = x.new_empty(K, B, H, W, C)
     parts = dbc.new_empty(num_blocks, *dbc.shape)
-    d_parameters = x.new_empty(B, K, N + R + 2, C, dtype=torch.float32)
+    furthest = max(x.stride(0), dbc.stride(0), H * W * max(C, dbc.shape[3]), states.stride(0))
+    images = _images(B, K * num_blocks, furthest)
+    d_parameters = x.new_empty(B // images, K, N + R + 2, C, dtype=torch.float32)
     group = _group_of(N, 2)
     carries = x.new_empty(B, K, N, C if group < N else 0, dtype=torch.float32)
-    backward_kernel[(K * num_blocks * B,)](
+    backward_kernel[(K * num_blocks * (B // images),)](
         dy,
         x,
         dbc,
@@ -114,6 +122,8 @@ def run_backward(
         T=chunk,
         E=E,
         RANK=max(16, triton.next_power_of_2(R)),
+        IMAGES=images,
+        IN_LANES=_in_lanes(N),
         STATES=max(16, triton.next_power_of_2(2 * N)),
         GROUP=group,
         FAST=_is_fast(dbc),
@@ -121,11 +131,68 @@ def run_backward(
         UNIT=unit,
         num_warps=1,
     )
-    d_dbc = parts.sum(0, dtype=dbc.dtype) if num_blocks > 1 else parts[0]
-    dA, d_weight, d_bias, dD = d_parameters.sum(0).split([N, R, 1, 1], dim=1)
-    of_parameters = (d_weight.mT, dA.mT, dD.squeeze(1), d_bias.squeeze(1))
-    parameters = (dt_weight, A, D, dt_bias)
-    return _merged(maps), d_dbc, *map(_as_fresh, of_parameters, parameters)
+    return _finished(maps, parts, d_parameters, dt_weight, A, D, dt_bias)
+
+
+def _finished(
+    maps: Tensor,
+    parts: Tensor,
+    d_parameters: Tensor,
+    dt_weight: Tensor,
+    A: Tensor,
+    D: Tensor,
+    dt_bias: Tensor,
+) -> tuple[Tensor, ...]:
+    """The sums of maps and parts over their first axis, and the parameters' gradients."""
+    (K, C, R), N = dt_weight.shape, A.shape[2]
+    d_weight, dA, dD, d_bias = (x.new_empty(x.shape) for x in (dt_weight, A, D, dt_bias))
+    block, columns = 2048, 64
+    # What is one map or one part is the sum already.
+    dx = torch.empty_like(maps[0]) if len(maps) > 1 else maps[0]
+    d_dbc = torch.empty_like(parts[0]) if len(parts) > 1 else parts[0]
+    map_programs = triton.cdiv(dx.numel(), block) if len(maps) > 1 else 0
+    part_programs = triton.cdiv(d_dbc.numel(), block) if len(parts) > 1 else 0
+    parameter_programs = triton.cdiv(K * (N + R + 2) * C, columns)
+    finish_kernel[(map_programs + part_programs + parameter_programs,)](
+        maps,
+        dx,
+        parts,
+        d_dbc,
+        d_parameters,
+        dA,
+        d_weight,
+        d_bias,
+        dD,
+        dx.numel(),
+        d_dbc.numel(),
+        len(parts),
+        len(d_parameters),
+        K,
+        R,
+        N,
+        C,
+        map_programs,
+        part_programs,
+        BLOCK=block,
+        ROWS=16,
+        COLUMNS=columns,
+        DIRECTIONS=K,
+        num_warps=4,
+    )
+    return dx, d_dbc, d_weight, dA, dD, d_bias
+
+
+def _images(batch: int, programs: int, furthest: int) -> int:
+    """How many images a program goes through: more where that leaves programs enough.
+
+    A divisor of the batch. programs: for each image. furthest: elements from one image to the
+    next; a program's offsets have 32 bits.
+    """
+    for images in (4, 2):
+        enough = programs * batch >= images * ROUNDS * PLACES
+        if enough and batch % images == 0 and images * furthest < 2**31:
+            return images
+    return 1
 
 
 def _merged(maps: Tensor) -> Tensor:
@@ -146,11 +213,6 @@ def _parameters(dt_weight: Tensor, A: Tensor, D: Tensor, dt_bias: Tensor) -> tup
     return dt_weight.contiguous(), A, D.contiguous(), dt_bias.contiguous()
 
 
-def _as_fresh(gradient: Tensor, parameter: Tensor) -> Tensor:
-    """A contiguous copy in the parameter's type."""
-    return gradient.to(parameter.dtype, memory_format=torch.contiguous_format, copy=True)
-
-
 def _as_rows(x: Tensor) -> Tensor:
     """x (B, H, W, C) itself if its positions are rows, evenly apart, of adjacent channels.
 
@@ -161,6 +223,11 @@ def _as_rows(x: Tensor) -> Tensor:
     x = x if x.stride(3) == 1 and evenly else x.contiguous()
     apart = x.stride(2) if width > 1 else x.stride(1)
     return x.as_strided(x.shape, (x.stride(0), width * apart, apart, 1))
+
+
+def _in_lanes(num_states: int) -> bool:
+    """Whether sums over channels stay in a warp's registers: the interpreter has no lanes."""
+    return num_states == 1 and not interpreted()
 
 
 def _is_fast(x: Tensor) -> bool:

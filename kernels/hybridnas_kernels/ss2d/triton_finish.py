@@ -1,0 +1,97 @@
+"""The sums after ss2d's backward kernel, in one launch: a small map would wait for each of them."""
+
+# mypy: ignore-errors
+# (Triton's language is no Python that a type checker knows)
+
+import triton
+import triton.language as tl
+
+from .triton_kernel import sum_block
+
+
+@triton.jit(
+    do_not_specialize=[
+        "num_parts",
+        "num_packs",
+        "K",
+        "R",
+        "N",
+        "C",
+        "map_programs",
+        "part_programs",
+    ]
+)
+def finish_kernel(
+    maps_ptr,  # (K, map_size)
+    dx_ptr,  # (map_size,): out
+    parts_ptr,  # (num_parts, part_size)
+    d_dbc_ptr,  # (part_size,): out
+    parameters_ptr,  # (num_packs, K, N + R + 2, C): of A, dt_weight, dt_bias and D
+    dA_ptr,  # (K, C, N): out
+    d_weight_ptr,  # (K, C, R): out
+    d_bias_ptr,  # (K, C): out
+    dD_ptr,  # (K, C): out
+    map_size,
+    part_size,
+    num_parts,
+    num_packs,
+    K,
+    R,
+    N,
+    C,
+    map_programs,
+    part_programs,
+    BLOCK: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    DIRECTIONS: tl.constexpr,  # K
+):
+    """The first map_programs sum dx over directions, part_programs more d_dbc over blocks of
+    channels, the others the parameters' gradients over packs of images; each in a fixed order."""
+    program = tl.program_id(0)
+    if program < map_programs:
+        sum_block(program, maps_ptr, dx_ptr, map_size, DIRECTIONS, BLOCK)
+    elif program < map_programs + part_programs:
+        block = program - map_programs
+        _sum_parts(block, parts_ptr, d_dbc_ptr, part_size, num_parts, BLOCK)
+    else:
+        block = program - map_programs - part_programs
+        _sum_parameters(
+            block, parameters_ptr, dA_ptr, d_weight_ptr, d_bias_ptr, dD_ptr, num_packs, K, R, N, C,
+            ROWS, COLUMNS,
+        )  # fmt: skip
+
+
+@triton.jit
+def _sum_parts(block, parts_ptr, d_dbc_ptr, size, num_parts, BLOCK: tl.constexpr):
+    """As sum_block, of a number of parts for which nothing is compiled anew."""
+    at = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    total = tl.zeros((BLOCK,), tl.float32)
+    for _part in range(num_parts):
+        total += tl.load(parts_ptr + at, mask=at < size, other=0.0).to(tl.float32)
+        parts_ptr += size
+    tl.store(d_dbc_ptr + at, total, mask=at < size)
+
+
+@triton.jit
+def _sum_parameters(
+    block, parameters_ptr, dA_ptr, d_weight_ptr, d_bias_ptr, dD_ptr, num_packs, K, R, N, C,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """COLUMNS of the K (N + R + 2) C sums, each to its place; ROWS packs are added at a time."""
+    height = N + R + 2
+    at = block * COLUMNS + tl.arange(0, COLUMNS)
+    inside = at < K * height * C
+    rows = tl.zeros((ROWS, COLUMNS), tl.float32)
+    for first in range(0, num_packs, ROWS):
+        pack = first + tl.arange(0, ROWS)[:, None]
+        found_ptr = parameters_ptr + pack.to(tl.int64) * (K * height * C) + at[None, :]
+        rows += tl.load(found_ptr, mask=(pack < num_packs) & inside[None, :], other=0.0)
+    total = tl.sum(rows, 0)
+    row = at // C % height
+    of_channel = at // (C * height) * C + at % C  # k C + c
+    tl.store(dA_ptr + of_channel * N + row, total, mask=inside & (row < N))
+    row -= N
+    tl.store(d_weight_ptr + of_channel * R + row, total, mask=inside & (row >= 0) & (row < R))
+    tl.store(d_bias_ptr + of_channel, total, mask=inside & (row == R))
+    tl.store(dD_ptr + of_channel, total, mask=inside & (row == R + 1))
