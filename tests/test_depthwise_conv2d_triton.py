@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from hybridnas_kernels import depthwise_conv2d
+from hybridnas_kernels.triton_launch import launch
 
 pytest.importorskip("triton")
 
@@ -41,6 +42,7 @@ def poisoned_empty(monkeypatch: pytest.MonkeyPatch) -> None:
         ((1, 4, 15, 24), 7),
         ((1, 6, 8, 31), 7),
         ((1, 5, 15, 5), 7),
+        ((1, 4, 14, 9), 7),  # strips of 7 that fill the rows
         ((1, 9, 14, 9), 5),
         ((2, 4, 6, 32), 3),
         ((1, 5, 16, 8), 9),
@@ -66,9 +68,43 @@ def test_agrees_on_maps_of_networks(shape: Shape, k: int, dtype: torch.dtype) ->
     assert_agrees(conv, inputs(shape, k, DEVICE), dtype, tolerance)
 
 
+def test_bfloat16_is_cut_into_strips_of_7_where_they_fill_the_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the output and in the gradient of x, of 7 x 7, whose products then have a better order."""
+    from hybridnas_kernels.depthwise_conv2d import triton_kernel
+
+    strips: list[tuple[object, object]] = []
+
+    def seen(kernel: object, grid: tuple[int, ...], *args: object, **constants: object) -> None:
+        if "TW" in constants:
+            strips.append((constants["TW"], constants["EVEN"]))
+        launch(kernel, grid, *args, **constants)
+
+    monkeypatch.setattr(triton_kernel, "launch", seen)
+    for dtype, width, k, want in [
+        (torch.bfloat16, 56, 7, [(7, True), (7, True), (8, True)]),
+        (torch.float16, 56, 7, [(8, True)] * 3),
+        (torch.bfloat16, 48, 7, [(8, True)] * 3),
+        (torch.bfloat16, 13, 7, [(7, False)] * 3),
+        (torch.bfloat16, 56, 5, [(8, True)] * 3),
+    ]:
+        strips.clear()
+        results(conv, {n: v.to(dtype) for n, v in inputs((1, 1, width, 1), k, DEVICE).items()})
+        assert strips == want
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_16_bit_types_lose_only_the_rounding_of_results(dtype: torch.dtype) -> None:
     assert_agrees(conv, inputs((1, 6, 7, 4), 5, DEVICE), dtype, torch.finfo(dtype).eps / 2)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 14, 9), (2, 9, 7, 4), (1, 3, 56, 2)])
+def test_bfloat16_7x7(shape: Shape) -> None:
+    """Strips of 7 that fill the rows, also where the gradient of the weight takes 8."""
+    # Triton's interpreter cuts a float32 off where a GPU rounds it.
+    tolerance = torch.finfo(torch.bfloat16).eps / (1 if DEVICE == "cpu" else 2)
+    assert_agrees(conv, inputs(shape, 7, DEVICE), torch.bfloat16, tolerance)
 
 
 def test_without_bias() -> None:
