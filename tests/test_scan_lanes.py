@@ -1,16 +1,14 @@
-"""The scan's sums over the lanes of a warp, on the CPU: Triton's interpreter has no lanes, so what
-asks for them (three instructions of PTX) is written out here from the PTX ISA's tables."""
+"""The scan's sums over the lanes of a warp, on the CPU."""
 
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from test_selective_scan import inputs
 from test_selective_scan_triton import assert_agrees, full_scan
+from warp_lanes import give_lanes
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton"),
@@ -18,57 +16,13 @@ pytestmark = [
     pytest.mark.usefixtures("_lanes"),
     pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning"),
 ]
-LANE = np.arange(32)
-ROW, K = LANE // 4, LANE % 4
-
-
-def mma(a: Any, b: Any, c: Any) -> list[Any]:
-    """mma.sync.m16n8k8 of tf32: 4, 2 and 4 registers of each lane."""
-    A, B, C = (np.zeros(shape, np.float32) for shape in ((16, 8), (8, 8), (16, 8)))
-    A[ROW, K], A[ROW + 8, K], A[ROW, K + 4], A[ROW + 8, K + 4] = (tf32(x) for x in a)
-    B[K, ROW], B[K + 4, ROW] = (tf32(x) for x in b)
-    places = (ROW, 2 * K), (ROW, 2 * K + 1), (ROW + 8, 2 * K), (ROW + 8, 2 * K + 1)
-    for place, numbers in zip(places, c, strict=True):
-        C[place] = numbers
-    C = C + A @ B
-    return [C[place] for place in places]
-
-
-def tf32(x: Any) -> Any:
-    """The bits of a float32 that the matrix units read."""
-    return (x.view(np.int32) & -(1 << 13)).view(np.float32)
 
 
 @pytest.fixture
 def _lanes(monkeypatch: pytest.MonkeyPatch) -> None:
-    import triton.language as tl
-    from triton.runtime.interpreter import TensorHandle
+    from hybridnas_kernels.selective_scan import triton_backward, triton_kernel
 
-    from hybridnas_kernels.selective_scan import triton_backward, triton_kernel, triton_lanes
-
-    def numbers(tensor: Any, kind: Any = np.float32) -> Any:
-        return np.ascontiguousarray(tensor.handle.data).view(kind).reshape(32)
-
-    def tensor(data: Any, like: Any, kind: Any) -> Any:
-        shape = [int(n) for n in like.shape]
-        handle = TensorHandle(data.reshape(shape), kind)
-        return tl.tensor(handle, tl.block_type(kind, shape))
-
-    def fragment_products(v: Any, s: Any, c: Any) -> Any:
-        values, selectors, sums = ([numbers(x) for x in xs] for xs in (v, s, c))
-        for j in range(4):
-            sums = mma(values[4 * j : 4 * j + 4], selectors[2 * j : 2 * j + 2], sums)
-        return tuple(tensor(x, v[0], tl.float32) for x in sums)
-
-    def exchanged(offer: Any, DISTANCE: Any) -> Any:
-        return tensor(numbers(offer)[LANE ^ int(DISTANCE)], offer, tl.float32)
-
-    def lane_number(like: Any) -> Any:
-        return tensor(LANE.astype(np.int32), like, tl.int32)
-
-    monkeypatch.setattr(triton_lanes, "fragment_products", fragment_products)
-    monkeypatch.setattr(triton_lanes, "exchanged", exchanged)
-    monkeypatch.setattr(triton_backward, "lane_number", lane_number)
+    give_lanes(monkeypatch, triton_backward)
     monkeypatch.setattr(triton_kernel, "interpreted", lambda: False)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .triton_lanes import lane_number, selectors
+from ..triton_lanes import lane_number, selectors
 from .triton_states import LOG2_E, one_state, store_lane_sums, store_sums, store_sums_anew
 from .triton_tiles import (
     columns,

@@ -5,13 +5,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .triton_lanes import lane_sums, place
+from ..triton_lanes import TRUNCATION, lane_sums, place
 from .triton_tiles import beside, merged, read_projection, unpacked
 
 LOG2_E = tl.constexpr(1.4426950408889634)
-# The matrix units cut a float32 to tf32's 10 bits instead of rounding it: on average 0.72 / 2^11
-# of a number is lost (mantissas spread evenly in the logarithm).
-TRUNCATION = tl.constexpr(1 + 0.7213 / 2**11)
 
 
 @triton.jit
@@ -81,8 +78,6 @@ def store_lane_sums(dB, dC, dB_ptr, dC_ptr, start, L, lane, s, PRECISION: tl.con
     s: the selectors. Where one number is not finite, the sums of all times are not.
     """
     total = lane_sums(dB, dC, lane, s, PRECISION != "tf32")
-    if PRECISION == "tf32":
-        total *= TRUNCATION
     is_C, i = place(lane)
     tl.store(tl.where(is_C, dC_ptr, dB_ptr) + start + i, total, start + i < L)
     return total
