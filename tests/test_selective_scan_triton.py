@@ -154,6 +154,24 @@ def test_nan_spreads_forward_in_time_in_its_channel_alone() -> None:
     assert dD.isnan().tolist() == [False] * 4 + [True, False]
 
 
+@pytest.mark.parametrize("num_states", [1, 2])
+def test_nan_in_the_gradient_spreads_backward_in_time(num_states: int) -> None:
+    given = {k: x.float().to(DEVICE) for k, x in inputs(20, num_states, 2).items()}
+    leaves = {k: x.requires_grad_() for k, x in given.items()}
+    out, _ = full_scan(**leaves)
+    dout = torch.ones_like(out)
+    dout[1, 4, 11] = float("nan")
+    names = ["u", "delta", "z", "B", "C"]
+    grads = torch.autograd.grad(out, [leaves[name] for name in names], dout)
+    earlier, now = torch.arange(20) <= 11, torch.arange(20) == 11
+    for name, found, times in zip(names, grads, [earlier, earlier, now, earlier, now], strict=True):
+        at = torch.zeros(2, 6, 20, dtype=torch.bool)
+        at[1, 4] = times
+        if name in "BC":  # of the second group, which has the channel
+            at = at.view(2, 2, 3, 20).any(2, keepdim=True).expand(-1, -1, num_states, -1)
+        assert torch.equal(found.isnan().cpu(), at), name
+
+
 def test_only_the_last_state_is_used() -> None:
     given = {k: x.float().to(DEVICE).requires_grad_() for k, x in inputs(9, 2).items()}
     want = {k: x.detach().double().requires_grad_() for k, x in given.items()}

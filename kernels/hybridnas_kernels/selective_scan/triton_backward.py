@@ -5,7 +5,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .triton_states import LOG2_E, one_state, store_sums
+from ..triton_lanes import lane_number, selectors
+from .triton_states import LOG2_E, one_state, store_lane_sums, store_sums, store_sums_anew
 from .triton_tiles import (
     columns,
     load_tile,
@@ -20,36 +21,18 @@ from .triton_tiles import (
 
 @triton.jit(
     do_not_specialize=[
-        "num_batch",
-        "num_groups",
-        "E",
-        "L",
-        "N",
-        "u_batch",
-        "u_row",
-        "delta_batch",
-        "delta_row",
-        "z_batch",
-        "z_row",
-        "dout_batch",
-        "dout_row",
-        "du_batch",
-        "du_row",
-        "B_batch",
-        "B_group",
-        "B_state",
-        "C_batch",
-        "C_group",
-        "C_state",
+        "num_batch", "num_groups", "E", "L", "N", "u_batch", "u_row", "delta_batch", "delta_row",
+        "z_batch", "z_row", "dout_batch", "dout_row", "du_batch", "du_row",
+        "B_batch", "B_group", "B_state", "C_batch", "C_group", "C_state",
     ]
-)
+)  # fmt: skip
 def scan_backward(
     u_ptr, delta_ptr, z_ptr, dout_ptr, du_ptr, ddelta_ptr, dz_ptr,  # (batch, G E, L)
     A_ptr,  # (N, G E)
     B_ptr, C_ptr,  # (batch, G, N, L)
     D_ptr, bias_ptr,  # (G E,)
     states_ptr,  # (tiles, batch, N, G E): the state after each tile, of the forward
-    carry_ptr,  # (batch, N, G E): the gradient that enters a tile from its end
+    carry_ptr,  # (2, batch, N, G E): the gradient that enters an even and an odd tile from its end
     dconst_ptr,  # (batch, N + 2, G E): of A, D and bias, each batch entry's share
     dB_ptr, dC_ptr,  # (blocks, batch, G, N, L): each block of channels' share
     num_batch, num_groups, E, L, N,
@@ -59,13 +42,16 @@ def scan_backward(
     HAS_DLAST: tl.constexpr, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr,
     B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr, UNIT: tl.constexpr,
     PRECISION: tl.constexpr, CHANNELS: tl.constexpr, STEPS: tl.constexpr, TILES: tl.constexpr,
-    HELD: tl.constexpr, UNROLL: tl.constexpr, STAGES: tl.constexpr,
+    HELD: tl.constexpr, UNROLL: tl.constexpr, STAGES: tl.constexpr, IN_LANES: tl.constexpr,
 ):  # fmt: skip
     """A program: CHANNELS channels of one group of one batch entry, all times from the last.
 
     In a tile and for one n: the states again from the one before the tile, then their gradients
-    backwards. What B and C get is summed over the program's channels by a matrix product with
-    ones: a reduction by shuffles takes more instructions than all the rest.
+    backwards. What B and C get is summed over the program's channels by matrix products: a
+    reduction by shuffles takes more instructions than all the rest.
+
+    IN_LANES: a lane has one channel and nothing leaves registers for those sums. They are right as
+    long as all are finite; a tile where one is not has its sums computed anew, the other way.
     """
     if CHANNELS_LAST:
         E = E // VECTOR * VECTOR  # a multiple of it, so the compiler knows
@@ -104,12 +90,17 @@ def scan_backward(
     dskip = tl.zeros((CHANNELS, 1), tl.float32)
     dbias = tl.zeros((CHANNELS, 1), tl.float32)
     zero = tl.zeros((CHANNELS, 1), tl.float32)
+    if IN_LANES:
+        warp_lane = lane_number(tl.arange(0, CHANNELS)[:, None])
+        quads = selectors(warp_lane)
+    last_tile = tl.cdiv(L, STEPS) - 1
     carries = ()
     As = ()
     dAs = ()
     for n in tl.static_range(HELD):
         at = n * dim + channel
-        carries = carries + (tl.load(carry_ptr + at, is_channel & HAS_DLAST, 0.0),)
+        entering = tl.load(carry_ptr + last_tile % 2 * slot + at, is_channel & HAS_DLAST, 0.0)
+        carries = carries + (entering,)
         As = As + (tl.load(A_ptr + at, is_channel, 0.0) * LOG2_E,)
         dAs = dAs + (zero,)
 
@@ -154,7 +145,10 @@ def scan_backward(
         all_dz = ()
         for tile in tl.static_range(TILES - 1, -1, -1):
             start = begin + tile * STEPS
-            states_before = states_ptr + (chunk * TILES + tile - 1) * slot
+            number = chunk * TILES + tile
+            states_before = states_ptr + (number - 1) * slot
+            carry_in = carry_ptr + number % 2 * slot
+            carry_out = carry_ptr + (number + 1) % 2 * slot
             is_last = start + STEPS >= L  # the first one to be done
             entered = is_channel if HAS_DLAST else is_channel & (not is_last)
             kept = is_channel & (not is_last)
@@ -162,7 +156,7 @@ def scan_backward(
             if HELD == 0:  # of the first state, long before it is needed
                 A = tl.load(A_ptr + channel, is_channel, 0.0)
                 h = tl.load(states_before + channel, is_later, 0.0)
-                g = tl.load(carry_ptr + channel, entered, 0.0)
+                g = tl.load(carry_in + channel, entered, 0.0)
                 dA = tl.load(dconst_ptr + channel, kept, 0.0)
                 B = read_projection(B_ptr, start, L, B_CONSTANT, PAIRS, UNIT, STEPS)
                 C = read_projection(C_ptr, start, L, C_CONSTANT, PAIRS, UNIT, STEPS)
@@ -191,15 +185,16 @@ def scan_backward(
                     B = some(Bs[n], tile * STEPS, STEPS)
                     C = some(Cs[n], tile * STEPS, STEPS)
                     h = starts[n][tile]
-                    g, dA, gB, dexponent, y, both = one_state(
+                    g, dA, gB, dexponent, y, dB, dC = one_state(
                         delta, drive, dy, As[n], B, C, h, carries[n], dAs[n], gB, dexponent, y
                     )
                     carries_before = carries_before + (g,)
                     dA_so_far = dA_so_far + (dA,)
-                    store_sums(both, dB_ptr + n * L, dC_ptr + n * L, start, L, PRECISION)
+                    store_sums(dB, dC, dB_ptr + n * L, dC_ptr + n * L, start, L, PRECISION)
                 carries = carries_before
                 dAs = dA_so_far
             else:
+                spoilt = zero  # NaN once a sum was not finite
                 for first in range(0, tl.where(start < L, N, 0), UNROLL):
                     for i in tl.static_range(UNROLL):
                         n = first + i
@@ -207,7 +202,7 @@ def scan_backward(
                         at = later * dim + channel
                         next_A = tl.load(A_ptr + at, is_channel, 0.0)
                         next_h = tl.load(states_before + at, is_later, 0.0)
-                        next_g = tl.load(carry_ptr + at, entered, 0.0)
+                        next_g = tl.load(carry_in + at, entered, 0.0)
                         next_dA = tl.load(dconst_ptr + at, kept, 0.0)
                         B_at = B_ptr + later * B_state
                         C_at = C_ptr + later * C_state
@@ -215,18 +210,43 @@ def scan_backward(
                         next_C = read_projection(C_at, start, L, C_CONSTANT, PAIRS, UNIT, STEPS)
                         B_now = unpacked(B, PAIRS)
                         C_now = unpacked(C, PAIRS)
-                        g, dA, gB, dexponent, y, both = one_state(
+                        g, dA, gB, dexponent, y, dB, dC = one_state(
                             delta, drive, dy, A * LOG2_E, B_now, C_now, h, g, dA, gB, dexponent, y
                         )
-                        tl.store(carry_ptr + n * dim + channel, g, is_channel)
+                        tl.store(carry_out + n * dim + channel, g, is_channel)
                         tl.store(dconst_ptr + n * dim + channel, dA, is_channel)
-                        store_sums(both, dB_ptr + n * L, dC_ptr + n * L, start, L, PRECISION)
+                        dB_at = dB_ptr + n * L
+                        dC_at = dC_ptr + n * L
+                        if IN_LANES:
+                            total = store_lane_sums(
+                                dB, dC, dB_at, dC_at, start, L, warp_lane, quads, PRECISION
+                            )
+                            spoilt += total * 0.0
+                        else:
+                            store_sums(dB, dC, dB_at, dC_at, start, L, PRECISION)
                         A = next_A
                         h = next_h
                         g = next_g
                         dA = next_dA
                         B = next_B
                         C = next_C
+                if IN_LANES and tl.max((spoilt != 0.0).to(tl.int32)) != 0:
+                    tl.debug_barrier()  # the sums are written over
+                    store_sums_anew(
+                        delta, drive, dy, A_ptr, states_before, carry_in, B_ptr, C_ptr, dB_ptr,
+                        dC_ptr, channel, is_channel, is_later, entered, start, dim, L, N, B_state,
+                        C_state, B_CONSTANT, C_CONSTANT, PAIRS, UNIT, PRECISION,
+                    )  # fmt: skip
+                # read again, instead of kept in registers through all states
+                again = load_tile(
+                    u_ptr, channel, start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, STEPS
+                )
+                u = some(columns(again), 0, STEPS)
+                again = load_tile(
+                    delta_ptr, channel, start, delta_row, is_channel, L,
+                    CHANNELS_LAST, VECTOR, STEPS,
+                )  # fmt: skip
+                raw = some(columns(again), 0, STEPS)
 
             du = ()
             ddelta = ()

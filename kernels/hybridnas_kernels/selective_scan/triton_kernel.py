@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..backends import interpreted
 from .layout import STEPS, is_channels_last, laid_out, new_map, num_kept
 from .triton_backward import scan_backward
 from .triton_forward import scan_forward
@@ -88,14 +89,9 @@ def backward(
     vector = _vector(u, innermost, rows)
     options = backward_options(dim // groups, N)
     blocks = triton.cdiv(dim // groups, options["CHANNELS"])
-    carry_shape = (batch, N, dim)
-    carry = (
-        u.new_empty(carry_shape, dtype=torch.float32)
-        if dlast is None
-        else dlast.transpose(1, 2).to(
-            torch.float32, memory_format=torch.contiguous_format, copy=True
-        )
-    )
+    carry = u.new_empty(2, batch, N, dim, dtype=torch.float32)
+    if dlast is not None:
+        carry[(num_kept(L) - 1) % 2] = dlast.transpose(1, 2)
     constants = u.new_empty(batch, N + 2, dim, dtype=torch.float32)
     shares = u.new_empty(2, blocks, batch, groups, N, L, dtype=torch.float32)
     scan_backward[(blocks * groups * batch,)](
@@ -160,10 +156,17 @@ def forward_options(channels: int, num_states: int) -> dict[str, int]:
 
 
 def backward_options(channels: int, num_states: int) -> dict[str, int]:
-    """The same of the backward, whose registers have room for one state and one channel."""
-    held = num_states if num_states == 1 else 0
-    ways = {"HELD": held, "TILES": 1, "STAGES": 3 if held else 1}
-    return ways | _block(channels) | _turns(num_states)
+    """The same of the backward, whose registers have room for one state and one channel.
+
+    Of more than one state a program is one warp, so that sums over channels stay in its registers,
+    but for the interpreter, which has no lanes.
+    """
+    if num_states == 1:
+        ways = {"HELD": 1, "TILES": 1, "STAGES": 3, "IN_LANES": False, **_block(channels)}
+    else:
+        ways = {"HELD": 0, "TILES": 1, "STAGES": 1, "IN_LANES": not interpreted()}
+        ways |= {"CHANNELS": 32, "num_warps": 1}
+    return ways | _turns(num_states)
 
 
 def _block(channels: int) -> dict[str, int]:

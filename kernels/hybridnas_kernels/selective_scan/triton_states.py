@@ -5,12 +5,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .triton_tiles import beside, merged
+from ..triton_lanes import TRUNCATION, lane_sums, place
+from .triton_tiles import beside, merged, read_projection, unpacked
 
 LOG2_E = tl.constexpr(1.4426950408889634)
-# The matrix units cut a float32 to tf32's 10 bits instead of rounding it: on average 0.72 / 2^11
-# of a number is lost (mantissas spread evenly in the logarithm).
-TRUNCATION = tl.constexpr(1 + 0.7213 / 2**11)
 
 
 @triton.jit
@@ -28,8 +26,8 @@ def one_state(delta, drive, dy, A, B, C, h, g, dA, gB, dexponent, y):
     """One state through a tile and back.
 
     A: of powers of 2. h: before the tile. g: what enters from later times. Returns g before the
-    tile, dA, gB, dexponent and y (empty if not wanted) with what this state adds, and the tile
-    (channels, 2 times) whose sums over channels are dB, then dC.
+    tile, dA, gB, dexponent and y (empty if not wanted) with what this state adds, and of each
+    channel what it adds to dB and to dC, time by time.
     """
     STEPS: tl.constexpr = len(delta)
     decay = ()
@@ -55,12 +53,13 @@ def one_state(delta, drive, dy, A, B, C, h, g, dA, gB, dexponent, y):
         p = g * states[i]
         sums_dexponent = (dexponent[i] + p * A,) + sums_dexponent
         dA += p * delta[i]
-    return g, dA, sums_gB, sums_dexponent, sums_y, beside(merged(dB), merged(dC))
+    return g, dA, sums_gB, sums_dexponent, sums_y, dB, dC
 
 
 @triton.jit
-def store_sums(tile, dB_ptr, dC_ptr, start, L, PRECISION: tl.constexpr):
-    """The sums over the channels of (channels, 2 times), by a product with ones."""
+def store_sums(dB, dC, dB_ptr, dC_ptr, start, L, PRECISION: tl.constexpr):
+    """The sums over the channels, by a product with ones, through shared memory."""
+    tile = beside(merged(dB), merged(dC))  # (channels, 2 times)
     STEPS: tl.constexpr = tile.shape[1] // 2
     ones = tl.full((16, tile.shape[0]), 1.0, tl.float32)
     shares = tl.dot(ones, tile, input_precision=PRECISION)
@@ -70,3 +69,41 @@ def store_sums(tile, dB_ptr, dC_ptr, start, L, PRECISION: tl.constexpr):
     time = start + column % STEPS
     at = tl.where(column < STEPS, dB_ptr, dC_ptr) + time + tl.zeros((16, 1), tl.int32)
     tl.store(at, shares, (tl.arange(0, 16)[:, None] == 0) & (time < L))
+
+
+@triton.jit
+def store_lane_sums(dB, dC, dB_ptr, dC_ptr, start, L, lane, s, PRECISION: tl.constexpr):
+    """The same in registers, of one warp whose lanes have a channel each; returns what it stored.
+
+    s: the selectors. Where one number is not finite, the sums of all times are not.
+    """
+    total = lane_sums(dB, dC, lane, s, PRECISION != "tf32")
+    is_C, i = place(lane)
+    tl.store(tl.where(is_C, dC_ptr, dB_ptr) + start + i, total, start + i < L)
+    return total
+
+
+@triton.jit
+def store_sums_anew(
+    delta, drive, dy, A_ptr, states_before, carry_in, B_ptr, C_ptr, dB_ptr, dC_ptr,
+    channel, is_channel, is_later, entered, start, dim, L, N, B_state, C_state,
+    B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr, UNIT: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """A tile's dB and dC of all states once more, by store_sums: NaN stays at its time."""
+    STEPS: tl.constexpr = len(delta)
+    zero = tl.zeros(delta[0].shape, tl.float32)
+    for n in range(N):
+        at = n * dim + channel
+        A = tl.load(A_ptr + at, is_channel, 0.0) * LOG2_E
+        h = tl.load(states_before + at, is_later, 0.0)
+        g = tl.load(carry_in + at, entered, 0.0)
+        B = read_projection(B_ptr + n * B_state, start, L, B_CONSTANT, PAIRS, UNIT, STEPS)
+        C = read_projection(C_ptr + n * C_state, start, L, C_CONSTANT, PAIRS, UNIT, STEPS)
+        B_now = unpacked(B, PAIRS)
+        C_now = unpacked(C, PAIRS)
+        zeros = (zero,) * STEPS
+        _, _, _, _, _, dB, dC = one_state(
+            delta, drive, dy, A, B_now, C_now, h, g, zero, zeros, zeros, ()
+        )
+        store_sums(dB, dC, dB_ptr + n * L, dC_ptr + n * L, start, L, PRECISION)

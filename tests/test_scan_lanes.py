@@ -1,0 +1,67 @@
+"""The scan's sums over the lanes of a warp, on the CPU."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+from test_selective_scan import inputs
+from test_selective_scan_triton import assert_agrees, full_scan
+from warp_lanes import give_lanes
+
+pytestmark = [
+    pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton"),
+    pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has lanes: other tests use them"),
+    pytest.mark.usefixtures("_lanes"),
+    pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning"),
+]
+
+
+@pytest.fixture
+def _lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hybridnas_kernels.selective_scan import triton_backward, triton_kernel
+
+    give_lanes(monkeypatch, triton_backward)
+    monkeypatch.setattr(triton_kernel, "interpreted", lambda: False)
+
+
+@pytest.mark.parametrize(("length", "num_states"), [(1, 2), (15, 3), (16, 2), (17, 3), (33, 2)])
+def test_lengths_at_the_edges_of_tiles(length: int, num_states: int) -> None:
+    assert_agrees(inputs(length, num_states, 1, batch=1, dim=2))
+
+
+@pytest.mark.parametrize(("dim", "groups"), [(1, 1), (31, 1), (32, 1), (66, 2)])
+def test_channels_at_the_edges_of_warps(dim: int, groups: int) -> None:
+    assert_agrees(inputs(9, 2, groups, batch=1, dim=dim))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(torch.float32, 2e-6), (torch.float16, 1e-3), (torch.bfloat16, 8e-3)],
+)
+def test_types(dtype: torch.dtype, tolerance: float) -> None:
+    """All bits of a float32 count, but of bfloat16, whose results round more off than tf32."""
+    assert_agrees(inputs(20, 2, 1, batch=1, dim=24), True, dtype, tolerance)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["u", "C", "dout"])
+def test_what_is_not_finite_stays_at_its_time(name: str, value: float) -> None:
+    """One lane's number at time 27, of the second of three tiles."""
+    given = {k: x.float() for k, x in inputs(34, 2, 2, batch=1, dim=6).items()}
+    given = {k: given[k] for k in ("u", "delta", "A", "B", "C")}
+    dout = torch.ones(1, 6, 34)
+    at = (0, 1, 0, 27) if name == "C" else (0, 4, 27)  # group 1 has channels 3 to 5
+    (dout if name == "dout" else given[name])[at] = value
+    leaves = {k: x.requires_grad_() for k, x in given.items()}
+    out, _ = full_scan(**leaves)
+    dB, dC = torch.autograd.grad(out, [leaves["B"], leaves["C"]], dout)
+    later, now = torch.arange(34) >= 27, torch.arange(34) == 27
+    earlier = torch.arange(34) <= 27
+    never = torch.zeros(34, dtype=torch.bool)
+    want_B, want_C = {"u": (now, later), "C": (earlier, never), "dout": (earlier, now)}[name]
+    assert torch.equal(~dB[0, 1].isfinite().all(0), want_B)
+    assert torch.equal(~dC[0, 1].isfinite().all(0), want_C)
+    assert dB[0, 0].isfinite().all()
+    assert dC[0, 0].isfinite().all()
