@@ -21,15 +21,15 @@ def _lanes(monkeypatch: pytest.MonkeyPatch) -> None:
     from hybridnas_kernels.ss2d import triton_backward, triton_launch
 
     give_lanes(monkeypatch, triton_backward)
-    monkeypatch.setattr(triton_launch, "_in_lanes", lambda num_states: num_states == 1)
+    monkeypatch.setattr(triton_launch, "_in_lanes", lambda states, unit: (states, unit) == (1, 2))
 
 
 @pytest.mark.parametrize(
     ("shape", "directions", "rank"),
     [
-        ((1, 4, 4, 3), [V], 1),  # a chunk of positions, filled exactly
+        ((1, 4, 4, 3), [V], 2),  # a chunk of positions, filled exactly
         ((2, 3, 5, 33), [H_FLIP], 2),  # one position less, one channel more than a warp
-        ((1, 17, 1, 31), [H, V_FLIP], 3),  # one position more
+        ((1, 17, 1, 31), [H, V_FLIP], 4),  # one position more
         ((1, 1, 1, 1), [H], 2),
         ((1, 3, 3, 32), [(2, False), (2, True)], 2),  # windows past the map
     ],
@@ -46,7 +46,7 @@ def test_several_images_a_program(batch: int, monkeypatch: pytest.MonkeyPatch) -
     from hybridnas_kernels.ss2d import triton_launch
 
     monkeypatch.setattr(triton_launch, "ROUNDS", 0)
-    given = inputs((batch, 3, 6, 3), 2, 1, batch - 1)
+    given = inputs((batch, 3, 6, 3), 2, 1, batch)
     assert_agrees(given, [V, H_FLIP], tolerance=2e-5, device="cpu", backend="triton")
 
 
