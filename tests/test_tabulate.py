@@ -126,6 +126,18 @@ def test_a_card_replaces_a_card_and_nothing_else(cli: Cli) -> None:
         assert cli("table", "export", "six", "--out", "table.csv").code == 0
 
 
+def test_a_table_without_a_card_takes_its_older_card_away_and_no_other(cli: Cli) -> None:
+    searched("whole")
+    searched("some", trials=4)
+    assert cli("table", "export", "whole", "--out", "six.csv").code == 0
+    done = cli("table", "export", "some", "--out", "six.parquet", "--partial")
+    assert "removed" not in done.out
+    assert read_table("six.yaml").size() == 6, "the card is of six.csv"
+    done = cli("table", "export", "some", "--out", "six.csv", "--partial")
+    assert "removed: six.yaml, the card of what six.csv held before" in done.out
+    assert {path.name for path in Path().glob("six*")} == {"six.csv", "six.parquet"}
+
+
 def test_a_file_that_cannot_be_written_is_one_line(cli: Cli) -> None:
     searched("six")
     Path("table.csv").mkdir()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError, DataError
+from ...whole_files import write_whole
 from .statistics import (
     Floats,
     mean_curve,
@@ -72,14 +73,13 @@ class Results:
         return [name for name in dict.fromkeys(r.arm for r in self.replays) if self.of(name)]
 
     def write(self, path: Path, summary: Sequence[Mapping[str, Any]]) -> None:
-        """As JSON, at once: whoever reads finds the old file or the new one."""
+        """As JSON. Raises ConfigError where the file cannot be written."""
         replays = [asdict(result) for result in self.replays]
         whole = {"table": self.table, "trainings": self.trainings}
         whole = json_value({**whole, "summary": list(summary), "replays": replays})
-        part = path.with_name(f"{path.name}.part")
+        text = json.dumps(whole)
         try:
-            part.write_text(json.dumps(whole), encoding="utf-8")
-            part.replace(path)
+            write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"--out: {path} cannot be written ({error.strerror})") from None
 
