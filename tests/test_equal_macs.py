@@ -94,7 +94,9 @@ def test_a_space_is_refused_when_it_is_loaded_where_one_layout_cannot_be_scaled(
         SearchSpace.load(layouts)
 
 
-def test_a_step_that_one_choice_among_many_cannot_keep_is_refused_when_the_space_is_loaded() -> None:
+def test_a_step_that_one_choice_among_many_cannot_keep_is_refused_when_the_space_is_loaded() -> (
+    None
+):
     """Of thousands of architectures two hundred are scaled; none of them need have the choice."""
     layouts = two_stages(widths=(32, 64), step=8)
     attention = {"form": "metaformer", "expansion": None}
@@ -106,12 +108,14 @@ def test_a_step_that_one_choice_among_many_cannot_keep_is_refused_when_the_space
 
 
 @pytest.mark.parametrize("step", [2, 8, 12, 24, 64])
-@pytest.mark.parametrize("heads", [{"num_heads": 3}, {"head_dim": 4}, {"head_dim": 16}])
+@pytest.mark.parametrize(
+    "mixer", [Attention(num_heads=3), Attention(head_dim=4), Attention(head_dim=16)]
+)
 @pytest.mark.parametrize("expansion", [None, 0.5, 8 / 3])
 def test_a_step_is_refused_exactly_where_some_width_cannot_be_built(
-    step: int, heads: dict[str, int], expansion: float | None
+    step: int, mixer: Attention, expansion: float | None
 ) -> None:
-    block = Block(MetaFormer(expansion=expansion), Attention(**heads))
+    block = Block(MetaFormer(expansion=expansion), mixer)
 
     def built(step: int) -> bool:
         try:
