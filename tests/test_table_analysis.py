@@ -112,7 +112,7 @@ def test_many_decisions_take_no_longer_than_their_pairs() -> None:
     signs = np.array(list(itertools.product((-1, 1), repeat=13)))
     one, pair = 0.6 * signs[:, 0], 0.3 * signs[:, 1] * signs[:, 2]
     triple = 0.2 * signs[:, 3] * signs[:, 4] * signs[:, 5]
-    found = analyse(made((one + pair + triple)[:, None], genes={n: (0, 1) for n in names}))
+    found = analyse(made((one + pair + triple)[:, None], genes=dict.fromkeys(names, (0, 1))))
     shares = {term.genes: term.share for term in found.terms}
     assert len(shares) == 13 + 78 + 1
     assert shares.pop(("g0",)) == pytest.approx(0.36 / 0.49)
