@@ -5,9 +5,11 @@ every found network with every hand-made one: the difference of accuracies with 
 images and seeds, for all comparisons together, and p values after Holm's correction.
 
     python scripts/compare_on_test.py images64 --set task.data=DIR --epochs 60 --seeds 5 \
-        --found best=arms:17 --hand MambaOut=mambaout.json --hand CAFormer=caformer.json
+        --found best=arms:17 --hand MambaOut=mambaout.json \
+        --hand CAFormer=layouts81:gated_conv,gated_conv,attention,attention
 
-An architecture is a reference's name, a JSON or YAML file, or STUDY:TRIAL of --storage.
+An architecture is a reference's name, a JSON or YAML file, STUDY:TRIAL of --storage, or a space
+with a choice for each of its decisions, in their order.
 """
 
 from __future__ import annotations
@@ -30,10 +32,11 @@ from hybridnas.cli.common import DEFAULT_STORAGE
 from hybridnas.cli.resolve import architecture_of
 from hybridnas.config import Protocol
 from hybridnas.cost import cost
-from hybridnas.errors import HybridnasError
+from hybridnas.errors import HybridnasError, SpaceError
 from hybridnas.evaluate import evaluate
 from hybridnas.search.plan import make_plan, rung_protocol
 from hybridnas.search.studies import read_study
+from hybridnas.space import Genome, SearchSpace
 from hybridnas.tasks.classification import classification_network, validation_loader
 from hybridnas.tasks.exact import exact_float32
 
@@ -64,6 +67,24 @@ def answers(job: tuple[Architecture, Protocol, str, str]) -> list[bool]:
     return right
 
 
+def network_named(text: str, storage: str) -> Architecture:
+    """Raises HybridnasError that says what is allowed."""
+    source, _, words = text.rpartition(":")
+    if "," not in words:
+        return architecture_of(text, storage).architecture
+    space = SearchSpace.load(source)
+    given = words.split(",")
+    if len(given) != len(space.genes):
+        raise SpaceError(f"{text}: the decisions of {source} are {', '.join(space.genes)}")
+    genome: Genome = {}
+    for (gene, values), word in zip(space.genes.items(), given, strict=True):
+        by_word = {str(value): value for value in values}
+        if word not in by_word:
+            raise SpaceError(f"{text}: {gene} is one of {', '.join(by_word)}, got {word!r}")
+        genome[gene] = by_word[word]
+    return space.decode(genome)
+
+
 def main() -> None:
     given = options()
     study = read_study(given.study, given.settings)
@@ -72,7 +93,7 @@ def main() -> None:
         fidelity = fidelity.model_copy(update={"epochs": given.epochs})
     plan = make_plan(study)
     named = {
-        name: architecture_of(text, given.storage).architecture
+        name: network_named(text, given.storage)
         for name, text in (entry.split("=", 1) for entry in [*given.found, *given.hand])
     }
     device = "cuda" if torch.cuda.is_available() else "cpu"
