@@ -8,6 +8,9 @@ images and seeds, for all comparisons together, and p values after Holm's correc
         --found best=arms:17 --hand MambaOut=mambaout.json \
         --hand CAFormer=layouts81:gated_conv,gated_conv,attention,attention
 
+--json keeps each network's answers as they come: the same command goes on where it was stopped.
+What other runs have, other seeds on another GPU for example, is taken from their files (--known).
+
 An architecture is a reference's name, a JSON or YAML file, STUDY:TRIAL of --storage, or a space
 with a choice for each of its decisions, in their order.
 """
@@ -18,7 +21,8 @@ import argparse
 import itertools
 import json
 import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,7 +34,7 @@ from paired_test import Right, differences
 from hybridnas.architecture import Architecture
 from hybridnas.cli.common import DEFAULT_STORAGE
 from hybridnas.cli.resolve import architecture_of
-from hybridnas.config import Protocol
+from hybridnas.config import Fidelity, Protocol
 from hybridnas.cost import cost
 from hybridnas.errors import HybridnasError, SpaceError
 from hybridnas.evaluate import evaluate
@@ -39,6 +43,9 @@ from hybridnas.search.studies import read_study
 from hybridnas.space import Genome, SearchSpace
 from hybridnas.tasks.classification import classification_network, validation_loader
 from hybridnas.tasks.exact import exact_float32
+from hybridnas.whole_files import write_whole
+
+Run = tuple[str, int]  # a network's name, a seed
 
 
 def answers(job: tuple[Architecture, Protocol, str, str]) -> list[bool]:
@@ -96,24 +103,71 @@ def main() -> None:
         name: network_named(text, given.storage)
         for name, text in (entry.split("=", 1) for entry in [*given.found, *given.hand])
     }
+    seeds = range(given.first_seed, given.first_seed + given.seeds)
+    runs = {
+        (name, seed): (architecture, rung_protocol(plan, fidelity, seed))
+        for name, architecture in named.items()
+        for seed in seeds
+    }
+    known = read_answers([*given.known, *([given.json] if given.json else [])])
+    for (name, seed), key, found in trained(runs, known, given):
+        known[key] = found
+        if given.json:
+            write_json(given.json, known)
+        print(f"{name}, seed {seed}: {np.mean(found):.4f}", flush=True)
+    right = {
+        name: np.array([known[key_of(*runs[name, seed], given.split)] for seed in seeds], float)
+        for name in named
+    }
+    document = report(given, named, right, fidelity)
+    if given.json:
+        write_json(given.json, known, **document)
+
+
+def key_of(architecture: Architecture, protocol: Protocol, split: str) -> str:
+    """Of a training: its seed is the protocol's."""
+    return f"{architecture.digest} {protocol.digest} {split}"
+
+
+def trained(
+    runs: Mapping[Run, tuple[Architecture, Protocol]],
+    known: Mapping[str, list[bool]],
+    given: argparse.Namespace,
+) -> Iterator[tuple[Run, str, list[bool]]]:
+    """The answers that are not known yet, as they come."""
+    keys = {run: key_of(*what, given.split) for run, what in runs.items()}
+    missing = [run for run, key in keys.items() if key not in known]
+    if not missing:
+        return
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    runs = list(itertools.product(named, range(given.seeds)))
-    jobs = [
-        (named[name], rung_protocol(plan, fidelity, given.first_seed + seed), given.split, device)
-        for name, seed in runs
-    ]
     spawn = multiprocessing.get_context("spawn")
-    right: dict[str, list[list[bool]]] = {name: [] for name in named}
     with ProcessPoolExecutor(given.processes, mp_context=spawn) as pool:
-        for (name, seed), found in zip(runs, pool.map(answers, jobs), strict=True):
-            right[name].append(found)
-            print(f"{name}, seed {seed}: {np.mean(found):.4f}", flush=True)
-    report(given, named, {name: np.array(rows, float) for name, rows in right.items()}, fidelity)
+        coming = {pool.submit(answers, (*runs[run], given.split, device)): run for run in missing}
+        for done in as_completed(coming):
+            run = coming[done]
+            yield run, keys[run], done.result()
+
+
+def read_answers(files: Sequence[Path]) -> dict[str, list[bool]]:
+    """Of files that there are."""
+    found: dict[str, list[bool]] = {}
+    for file in files:
+        if file.is_file():
+            told = json.loads(file.read_text(encoding="utf-8"))["answers"]
+            found |= {key: [digit == "1" for digit in digits] for key, digits in told.items()}
+    return found
+
+
+def write_json(path: Path, known: Mapping[str, list[bool]], **document: Any) -> None:
+    told = {key: "".join("01"[right] for right in found) for key, found in known.items()}
+    text = json.dumps({**document, "answers": told}, indent=1)
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def report(
-    given: argparse.Namespace, named: dict[str, Architecture], right: dict[str, Right], at: Any
-) -> None:
+    given: argparse.Namespace, named: dict[str, Architecture], right: dict[str, Right], at: Fidelity
+) -> dict[str, Any]:
+    """What was found, printed and as the file has it."""
     rows = {}
     for name, scores in right.items():
         known = cost(named[name], at.resolution)
@@ -137,9 +191,7 @@ def report(
             f"{each.first} - {each.second}: {100 * each.better:+.1f} points "
             f"[{100 * each.low:+.1f}, {100 * each.high:+.1f}], p {each.p:.3g}"
         )
-    if given.json:
-        document = {"networks": rows, "differences": [asdict(each) for each in found]}
-        given.json.write_text(json.dumps(document, indent=1))
+    return {"networks": rows, "differences": [asdict(each) for each in found]}
 
 
 def options() -> argparse.Namespace:
@@ -156,7 +208,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--split", default="test")
     parser.add_argument("--processes", type=int, default=4, help="trainings at once")
     parser.add_argument("--storage", default=DEFAULT_STORAGE)
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="gone on with if it is there")
+    parser.add_argument("--known", type=Path, nargs="+", default=[], metavar="FILE")
     return parser.parse_args()
 
 

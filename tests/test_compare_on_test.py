@@ -120,3 +120,16 @@ def test_a_whole_comparison_on_digits(
     assert only["better"] == pytest.approx(scores["ssm"] - scores["cnn"])
     assert only["low"] <= only["better"] <= only["high"]
     assert "ssm - cnn:" in capsys.readouterr().out
+    answers = found["answers"]
+    told = sorted(score for row in found["networks"].values() for score in row["by_seed"])
+    assert told == sorted(
+        np.mean([digit == "1" for digit in digits]) for digits in answers.values()
+    )
+    # Half of it from another machine's file: nothing is trained again.
+    first, *others = answers
+    out.write_text(json.dumps({"answers": {first: answers[first]}}))
+    (tmp_path / "other.json").write_text(json.dumps({"answers": {k: answers[k] for k in others}}))
+    monkeypatch.setattr(script, "ProcessPoolExecutor", None)
+    sys.argv += ["--known", str(tmp_path / "other.json")]
+    script.main()
+    assert json.loads(out.read_text()) == found
