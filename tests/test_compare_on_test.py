@@ -10,10 +10,12 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 from scipy import stats
 from search_helpers import SIX
 
+from hybridnas.errors import SpaceError
 from hybridnas.space import SearchSpace
 
 Right = NDArray[np.float64]
@@ -74,6 +76,19 @@ def test_one_seed_is_refused(paired: ModuleType) -> None:
         paired.differences(right, [("a", "b")])
 
 
+def test_layouts_made_by_hand_are_named_by_their_choices(paired: ModuleType) -> None:
+    script = importlib.import_module("compare_on_test")
+    words = "layouts81:gated_conv,gated_conv,ssm,attention"
+    assert script.network_named(words, "").short == "G2-G2-S6-A2"
+    assert script.network_named("caformer_s18", "").short.endswith("A9-A3")
+    with pytest.raises(
+        SpaceError, match=r"stage3\.mixer is one of gated_conv, ssm, attention, got"
+    ):
+        script.network_named(words.replace("ssm", "scan"), "")
+    with pytest.raises(SpaceError, match=r"decisions of layouts81 are stage1\.mixer, "):
+        script.network_named("layouts81:ssm,ssm", "")
+
+
 def test_a_whole_comparison_on_digits(
     paired: ModuleType,
     tmp_path: Path,
@@ -82,11 +97,18 @@ def test_a_whole_comparison_on_digits(
 ) -> None:
     script = importlib.import_module("compare_on_test")
     space = SearchSpace.load(SIX)
-    for name in ("ssm", "gated_conv"):
-        network = space.decode({"stage1.width": 8, "stage1.mixer": name})
-        (tmp_path / f"{name}.json").write_text(network.to_json())
+    network = space.decode({"stage1.width": 8, "stage1.mixer": "ssm"})
+    (tmp_path / "ssm.json").write_text(network.to_json())
+    (tmp_path / "six.yaml").write_text(yaml.safe_dump(SIX))
     words = ["quickstart", "--found", f"ssm={tmp_path}/ssm.json", "--seeds", "2", "--split", "val"]
-    words += ["--hand", f"cnn={tmp_path}/gated_conv.json", "--epochs", "1", "--processes", "1"]
+    words += [
+        "--hand",
+        f"cnn={tmp_path}/six.yaml:8,gated_conv",
+        "--epochs",
+        "1",
+        "--processes",
+        "1",
+    ]
     out = tmp_path / "out.json"
     setting = ["--set", "task.per_class=5", "--set", "fidelities=[{epochs: 1, resolution: 16}]"]
     monkeypatch.setattr(sys, "argv", ["compare_on_test", *words, *setting, "--json", str(out)])
@@ -98,3 +120,16 @@ def test_a_whole_comparison_on_digits(
     assert only["better"] == pytest.approx(scores["ssm"] - scores["cnn"])
     assert only["low"] <= only["better"] <= only["high"]
     assert "ssm - cnn:" in capsys.readouterr().out
+    answers = found["answers"]
+    told = sorted(score for row in found["networks"].values() for score in row["by_seed"])
+    assert told == sorted(
+        np.mean([digit == "1" for digit in digits]) for digits in answers.values()
+    )
+    # Half of it from another machine's file: nothing is trained again.
+    first, *others = answers
+    out.write_text(json.dumps({"answers": {first: answers[first]}}))
+    (tmp_path / "other.json").write_text(json.dumps({"answers": {k: answers[k] for k in others}}))
+    monkeypatch.setattr(script, "ProcessPoolExecutor", None)
+    sys.argv += ["--known", str(tmp_path / "other.json")]
+    script.main()
+    assert json.loads(out.read_text()) == found

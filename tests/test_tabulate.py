@@ -126,6 +126,18 @@ def test_a_card_replaces_a_card_and_nothing_else(cli: Cli) -> None:
         assert cli("table", "export", "six", "--out", "table.csv").code == 0
 
 
+def test_a_table_without_a_card_takes_its_older_card_away_and_no_other(cli: Cli) -> None:
+    searched("whole")
+    searched("some", trials=4)
+    assert cli("table", "export", "whole", "--out", "six.csv").code == 0
+    done = cli("table", "export", "some", "--out", "six.parquet", "--partial")
+    assert "removed" not in done.out
+    assert read_table("six.yaml").size() == 6, "the card is of six.csv"
+    done = cli("table", "export", "some", "--out", "six.csv", "--partial")
+    assert "removed: six.yaml, the card of what six.csv held before" in done.out
+    assert {path.name for path in Path().glob("six*")} == {"six.csv", "six.parquet"}
+
+
 def test_a_file_that_cannot_be_written_is_one_line(cli: Cli) -> None:
     searched("six")
     Path("table.csv").mkdir()
@@ -158,6 +170,56 @@ def test_an_architecture_that_failed_is_no_row(cli: Cli) -> None:
     assert found.lacking == 1
     assert found.card is None
     assert len(found.columns["macs"]) == 5
+
+
+EQUAL: dict[str, Any] = {
+    **helpers.COMMON,
+    "name": "nine",
+    "blocks": {
+        **helpers.BLOCKS,
+        "attention": {"form": "metaformer", "expansion": None, "num_heads": 2},
+    },
+    "stages": [
+        {"depth": 2, "width": width, "mixer": ["gated_conv", "ssm", "attention"]}
+        for width in (16, 32)
+    ],
+    "equal_macs": {"macs": 8.0e6, "resolution": 32, "step": 2},
+}
+
+
+def test_samplers_are_replayed_on_a_table_of_equal_macs(cli: Cli) -> None:
+    """Of two seeds, made by `grid`, exported, read back; all of it is seen at the end."""
+    space = SearchSpace.load(EQUAL)
+    for seed in (0, 1):
+        searched(f"nine-{seed}", trials=9, space=EQUAL, seed=seed, objectives={"top1": "maximize"})
+    assert cli("table", "export", "nine-0", "nine-1", "--out", "nine_table.parquet").code == 0
+    table = read_table("nine_table.yaml")
+    assert table.objectives == {"top1": "maximize"}
+    assert max(table.costs["macs"]) < 1.02 * min(table.costs["macs"])
+    names = "ehvi,tpe,evolution,nsga2,random,grid,plain-nsga2"
+    words = ["bench", "search", "nine_table.yaml", "--samplers", names, "--trainings", "2,9"]
+    words += ["--seeds", "2", "--jobs", "1"]
+    found = cli.json(*words)
+    assert found["table"]["regret_of"] == "top1"
+    assert [row["sampler"] for row in found["summary"]] == names.split(",")
+    for row in found["summary"]:
+        early, late = (row["regret"][n]["value"] for n in ("2", "9"))
+        assert early > 0
+        assert late == pytest.approx(0, abs=1e-6) or row["sampler"] == "plain-nsga2"
+    best = max(map(space.decode, space.all_genomes()), key=lambda a: scored(a, 0, 1))
+    assert table.truth.max() == pytest.approx(scored(best, 0, 1) - 0.005)
+    shown = cli.shown(*words, "--out", "nine.csv")
+    assert "Regret in top1" in " ".join(shown.split())
+    assert Path("nine.csv").read_text().startswith("sampler,seeds,trainings,regret_value,")
+
+
+def test_equal_macs_are_no_objective_where_they_are_counted_at_another_size(cli: Cli) -> None:
+    """Attention costs more at 96 px than others that are its equals at 32 px."""
+    searched("large", trials=9, space=EQUAL, fidelities=[{"epochs": 1, "resolution": 96}])
+    assert cli("table", "export", "large", "--out", "large_table.csv").code == 0
+    table = read_table("large_table.yaml")
+    assert max(table.costs["macs"]) > 1.05 * min(table.costs["macs"])
+    assert table.objectives == {"top1": "maximize"}
 
 
 def test_show_says_what_the_exported_table_says(cli: Cli) -> None:

@@ -69,7 +69,8 @@ def search(
     """Replay samplers on a table in which every architecture was trained: milliseconds a training.
 
     A search sees one run of each architecture; what it chooses by that is valued by the mean of
-    all runs: hypervolume in % of the table's true front, as the mean over seeds with a 95 %
+    all runs: hypervolume in % of the table's true front (with one objective, as where all MACs are
+    equal: how much worse than the best it is, the regret), as the mean over seeds with a 95 %
     interval. Seeds are paired: the same noise, and the same random candidates to begin with.
 
     Examples: `hybridnas bench search` (a minute); `hybridnas bench search nas_bench_macro --data

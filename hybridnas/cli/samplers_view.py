@@ -32,12 +32,13 @@ def print_summary(
         if value is not None
     ]
     kept = f", {table['feasible']:,} keep {' and '.join(limits)}" if limits else ""
+    key, words, digits = _measure(table)
     print_table(
-        f"{table['name']}: {table['rows']:,} architectures{kept}. Hypervolume in % of the true "
-        f"front's after so many trainings, mean [95 % interval]",
+        f"{table['name']}: {table['rows']:,} architectures{kept}. {words[0].upper()}{words[1:]} "
+        f"after so many trainings, mean [95 % interval]",
         ("sampler", "seeds", *map(str, looks)),
         [
-            [row["sampler"], row["seeds"], *(_interval(row["hypervolume"][n]) for n in looks)]
+            [row["sampler"], row["seeds"], *(_interval(row[key][n], digits) for n in looks)]
             for row in rows
         ],
     )
@@ -49,7 +50,7 @@ def print_summary(
             [
                 [
                     row["sampler"],
-                    *(_interval(row["difference"][n], sign="+") for n in looks),
+                    *(_interval(row["difference"][n], digits, "+") for n in looks),
                     _trainings(row["to_equal"], looks[-1]),
                 ]
                 for row in others
@@ -70,20 +71,30 @@ def print_summary(
     )
 
 
+def _measure(table: Mapping[str, Any]) -> tuple[str, str, int]:
+    """What samplers are judged by: its key in rows of `summarise`, in words, and to how many
+    digits."""
+    if metric := table.get("regret_of"):
+        words = f"regret in {metric}: how much worse what is found truly is than the best one"
+        return "regret", words, 4
+    return "hypervolume", "hypervolume in % of the true front's", 1
+
+
 def write_summary(path: Path, rows: Sequence[Row], looks: Sequence[int]) -> None:
     """A line a sampler and number of trainings, as CSV. Raises ConfigError."""
     empty = {"value": "", "low": "", "high": ""}
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            names = ("hypervolume", "difference", "to_equal")
+            measure = "regret" if rows and "regret" in rows[0] else "hypervolume"
+            names = (measure, "difference", "to_equal")
             ends = ("value", "low", "high")
             heads = [f"{name}_{end}" for name in names for end in ends]
             rest = ("redrawn_per_training", "infeasible_per_training", "proposal_ms")
             writer.writerow(["sampler", "seeds", "trainings", *heads, *rest])
             for row in rows:
                 for n in looks:
-                    parts = [row["hypervolume"][n], row.get("difference", {}).get(n, empty)]
+                    parts = [row[measure][n], row.get("difference", {}).get(n, empty)]
                     parts.append(row.get("to_equal", empty))
                     cells = [part[end] for part in parts for end in ends]
                     writer.writerow([row["sampler"], row["seeds"], n, *cells, *map(row.get, rest)])
@@ -113,7 +124,7 @@ def plot_curves(results: Results, path: Path) -> None:
         axes.plot(trainings, [mean.value for mean in means], label=name)
         low, high = [mean.low for mean in means], [mean.high for mean in means]
         axes.fill_between(trainings, low, high, alpha=0.2)
-    axes.set(xlabel="trainings", ylabel="hypervolume, % of the true front's")
+    axes.set(xlabel="trainings", ylabel=_measure(results.table)[1].partition(":")[0])
     axes.set_title(str(results.table["name"]))
     axes.grid(alpha=0.3)
     axes.legend()
@@ -123,8 +134,8 @@ def plot_curves(results: Results, path: Path) -> None:
         raise ConfigError(f"--plot: {path} cannot be written ({error.strerror})") from None
 
 
-def _interval(interval: Mapping[str, float], sign: str = "") -> str:
-    value, low, high = (f"{interval[key]:{sign}.1f}" for key in ("value", "low", "high"))
+def _interval(interval: Mapping[str, float], digits: int, sign: str = "") -> str:
+    value, low, high = (f"{interval[key]:{sign}.{digits}f}" for key in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
 

@@ -77,10 +77,12 @@ def export(
     if found.card is None and not partial:
         more = "go on with the search (--resume), or give" if found.combined else "give"
         raise ConfigError(f"{_lack(found)}; {more} --partial")
-    write_table(found.columns, found.card, out)
+    removed = write_table(found.columns, found.card, out)
     rows = len(found.columns["macs"])
     if found.card is None:
         typer.echo(f"written: {out} ({rows} architectures), without a card: {_lack(found)}")
+        if removed:
+            typer.echo(f"removed: {card_of(out)}, the card of what {out.name} held before")
     else:
         typer.echo(f"written: {out} ({rows} architectures) and {card_of(out)}")
 

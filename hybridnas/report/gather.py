@@ -169,7 +169,7 @@ def _decisions(view: StudyView, space: SearchSpace) -> tuple[DecisionFacts, ...]
     if not own:
         return ()
     scores = [name for name in view.objectives if not is_cost(name)]
-    possible = possible_choices(space)
+    possible = possible_choices(space, choices)
     return tuple(decision_facts(own, choices, possible, score) for score in scores)
 
 
