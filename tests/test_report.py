@@ -152,6 +152,23 @@ def test_words_of_the_summary(reported: Store) -> None:
     assert "best of many noisy scores" not in said
 
 
+def test_a_winner_that_can_be_scored_on_other_images(reported: Store, populated: Cli) -> None:
+    facts = ReportFacts.model_validate(populated.json("report", "shapes"))
+    assert facts.leader is not None
+    own, command = f"shapes-{facts.leader.trial}", facts.leader.unseen
+    assert command == f"hybridnas evaluate exported/{own} --split test"
+    assert (facts.split, facts.protocols[0].train, facts.protocols[0].val) == ("val", "train", "val")
+    populated.shown("report", "shapes", "--out", "shapes.html")
+    said = " ".join(Page(Path("shapes.html").read_text()).lines)
+    assert "All scores are on the split val, which the search chose by" in said
+    assert f"export it and run {command}, if the data have such a split" in said
+    populated.shown("export", own.replace("-", ":"), "--out", f"exported/{own}")
+    found = populated.json(*command.split()[1:])
+    assert (found["split"], found["num_images"]) == ("test", 300)
+    _, html = page_of(reported, "plain")
+    assert "No weights of it are kept to score other images with" in " ".join(Page(html).lines)
+
+
 def test_a_study_without_results(reported: Store) -> None:
     facts, html = page_of(reported, "empty")
     assert "There is no result yet." in Page(html).lines

@@ -84,11 +84,14 @@ class LeaderFact(Fact):
     gap: to the best of the others, and the half width of its 95 % interval; clear: it leaves out
     0. None where no error is known. thrifty: the cheapest member of the front whose interval holds
     0, and its part of the leader's cost. fresh: of its twin test; None: there is none, or a final
-    retraining, whose scores are all of fresh seeds.
+    retraining, whose scores are all of fresh seeds. unseen: the command that scores it, once
+    exported, on images that it was not chosen by; None: its weights are not kept, or are not those
+    of the task that the score is of.
     """
 
     trial: int
     fresh: FreshFact | None
+    unseen: str | None
     runner_up: int | None
     gap: float | None
     half_width: float | None
@@ -189,7 +192,8 @@ class BoundFact(Fact):
 class ReportFacts(Fact):
     """A study at one moment.
 
-    score: the objective that "best" means; cost: what plots have across. sizes: of the images that
+    score: the objective that "best" means; split: of the data, that it is counted on and that the
+    search chose by. cost: what plots have across. sizes: of the images that
     MACs are counted for. error_kind: of the errors of results. space_size: architectures.
     reference: the point that hypervolumes reach up to, by objective. yaml: of the study, without
     what is the default of this version. calibrate: the command that would judge its training.
@@ -201,6 +205,7 @@ class ReportFacts(Fact):
     hybridnas: str | None
     task: str
     score: str
+    split: str
     cost: str
     sizes: str
     objectives: dict[str, str]

@@ -12,7 +12,7 @@ from .. import provenance
 from ..ablate import Ablation
 from ..config import Study
 from ..counting import pixels
-from ..objectives import is_cost
+from ..objectives import is_cost, parted
 from ..search.counted import counted_size
 from ..search.progress import progress
 from ..search.rows import Row
@@ -66,6 +66,7 @@ def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts
         hybridnas=provenance.own_version(),
         task=study.task.name,
         score=study.measured,
+        split=study.tasks[parted(study.measured)[0]].task.val,
         cost=cost,
         sizes=pixels(counted_size(study)),
         objectives=dict(study.objectives),
