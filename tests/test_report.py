@@ -157,7 +157,11 @@ def test_a_winner_that_can_be_scored_on_other_images(reported: Store, populated:
     assert facts.leader is not None
     own, command = f"shapes-{facts.leader.trial}", facts.leader.unseen
     assert command == f"hybridnas evaluate exported/{own} --split test"
-    assert (facts.split, facts.protocols[0].train, facts.protocols[0].val) == ("val", "train", "val")
+    assert (facts.split, facts.protocols[0].train, facts.protocols[0].val) == (
+        "val",
+        "train",
+        "val",
+    )
     populated.shown("report", "shapes", "--out", "shapes.html")
     said = " ".join(Page(Path("shapes.html").read_text()).lines)
     assert "All scores are on the split val, which the search chose by" in said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -241,8 +240,9 @@ def _label(named: Named, text: str, study: Study, task: str | None) -> str:
 def _forecast(setup: Setup, base: Study, storage: str, ray: str | None) -> dict[str, Any]:
     """How much there is to train, and how long it takes; None: nobody can tell. What is all known
     needs no machine."""
-    from ..ablate.setup import check_original, seconds_each, seconds_to_begin
+    from ..ablate.setup import check_original, seconds_each
     from ..search.cluster import check_reachable
+    from ..search.forecast import Past, hours_of
     from ..search.machine import share_of, this_machine
     from ..search.trainings import scored
 
@@ -252,8 +252,8 @@ def _forecast(setup: Setup, base: Study, storage: str, ray: str | None) -> dict[
         with Store.open(storage, create=False) as store:
             check_original(setup, store)
             known = sum(scored(store, job.key, study.measured) is not None for job in setup.jobs)
-            each = seconds_each(setup, store, base.name)
-            begin = seconds_to_begin(setup, store, base.name)
+            past = Past(store, (base.name, study.name))
+            each, begin = seconds_each(setup, past), past.seconds_to_begin()
     except NoDatabaseError:
         pass  # there will be one
     left, at_once = len(setup.jobs) - known, None
@@ -264,7 +264,7 @@ def _forecast(setup: Setup, base: Study, storage: str, ray: str | None) -> dict[
     found |= {"seconds_to_begin": begin, "at_once": at_once}
     if each is None or at_once is None:
         return {**found, "hours": None if left else 0.0}
-    return {**found, "hours": ((begin or 0.0) + math.ceil(left / at_once) * each) / 3600}
+    return {**found, "hours": hours_of([(left, each)], at_once, begin)}
 
 
 def _run(setup: Setup, forecast: dict[str, Any], storage: str, ray: str | None) -> Ablation:

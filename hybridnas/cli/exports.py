@@ -220,7 +220,9 @@ def evaluate(
     """Score an exported model, in fp32, just as the search scored it.
 
     That split chose the model, so its score flatters: `--split NAME` counts on images that chose
-    nothing, where the data have such a split. Classification counts top1 and top5, segmentation miou, aacc and macc as mmsegmentation does,
+    nothing, where the data have such a split.
+
+    Classification counts top1 and top5, segmentation miou, aacc and macc as mmsegmentation does,
     detection box_ap and mask_ap as pycocotools does. Examples:
     `hybridnas evaluate my_model --split test`,
     `hybridnas evaluate roads --data DIR --scales 0.5,0.75,1,1.25,1.5,1.75 --flip`,

@@ -26,7 +26,7 @@ from .common import (
     console,
     print_json,
 )
-from .dry_run import place_of, print_plan, share_words
+from .dry_run import look_around, print_plan
 from .ending import print_end
 from .resolve import known_study, study_to_run
 from .summary import print_front, print_status, status_json, write_csv
@@ -73,7 +73,7 @@ def search(
     plan = make_plan(study_to_run(study, storage, resume, settings or []))
     check_reachable(ray)  # before a database is made
     if dry_run:
-        print_plan(plan, share_words(plan, ray), place_of(plan, storage, resume), as_json)
+        print_plan(plan, look_around(plan, storage, resume, ray), as_json)
         return
     from ..search.driver import run_study
     from .live import Lines, LiveView
