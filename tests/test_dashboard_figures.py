@@ -66,6 +66,8 @@ def test_the_front_shows_every_result_once_and_says_what_it_is(figured_view: Stu
     assert errors == pytest.approx(spreads, rel=1e-5)
     assert (0.01 in errors) == (not view.retrained)
     assert made["layout"]["xaxis"]["title"]["text"] == "MACs at 32 px"
+    kind = "standard deviation between fresh seeds" if view.retrained else "standard error"
+    assert made["layout"]["title"]["text"].endswith(f" (bars: {kind})")
 
 
 def test_a_card_tells_what_a_member_is(figured_view: StudyView) -> None:

@@ -76,6 +76,7 @@ def test_the_note_has_the_front_with_links(shown: Shown) -> None:
         )
         assert any(all(word in found for word in line) for found in note.splitlines())
     assert note.count("/trials?numbers=") == len(shown.view.front())
+    assert "\n± is the standard error.\n" in note
     counts = shown.view.counts()
     assert f"**trials**: 30 ({', '.join(f'{n} {state}' for state, n in counts.items())})" in note
     assert f"top1 at least {LEAST:.4f}" in note
@@ -103,9 +104,11 @@ def test_after_a_retraining_the_front_is_the_retrained_ones(study_store: Store) 
     front = shown.view.front()
     assert {trial["number"] for trial in found["best_trials"]} == {row.number for row in front}
     assert "Of 3 that were trained again: means over fresh seeds" in found["note"]["body"]
+    assert "± is the standard deviation between fresh seeds." in found["note"]["body"]
     noted = [trial for trial in found["trials"] if trial["note"]["body"]]
     assert {trial["number"] for trial in noted} == {row.number for row in front}
     body = noted[0]["note"]["body"]
+    assert "(± is the standard deviation between fresh seeds)" in body
     assert "3 epochs at 32 px, seed 2" in body
     for artifact in noted[0]["artifacts"]:
         address = f"![](/artifacts/1/{noted[0]['trial_id']}/{artifact['artifact_id']})"

@@ -141,12 +141,16 @@ def test_words_of_the_summary(reported: Store) -> None:
     _, html = page_of(reported, "plain")
     said = " ".join(Page(html).lines)
     assert "Each score is of one training, and the best of many noisy scores flatters" in said
-    assert re.search(r"behind \(± 0\.0\d+, at 95 %\): their scores do not tell the two apart", said)
+    words = " ".join(" ".join(Page(html).words).split())
+    assert "± is the standard error from the number of validation images" in words
+    assert re.search(r"\[low, high\] is a +interval", words)
+    assert re.search(r"behind \[-?0\.0\d+, 0\.0\d+\]: their scores do not tell the two apart", said)
     assert "ranks 9 architectures with Kendall's tau 0.61 [0.32, 0.83], at equal MACs none" in said
     assert "The search ended: the budget of trials is spent." in said
     _, html = page_of(reported, "rich")
     said = " ".join(Page(html).lines)
     assert "drawn among the 3 that were trained again with fresh seeds" in said
+    assert "± is the standard deviation between fresh seeds" in " ".join(Page(html).words)
     assert re.search("breaks? a soft constraint and (is|are) on no front", said)
     assert "ranks 9 architectures" in said, "its training is that of plain"
     assert "best of many noisy scores" not in said
@@ -235,7 +239,7 @@ def test_fresh_seeds_of_the_leader(reported: Store, ablation: Ablation) -> None:
     assert fresh.spread == pytest.approx(0.02 / 2**0.5)
     assert fresh.gap == pytest.approx(best.value("top1") - 0.51)
     said = " ".join(Page(html).lines)
-    assert f"0.5100 in the mean (standard deviation 0.0141), worse by {fresh.gap:.4f}." in said
+    assert f"0.5100 on average (standard deviation 0.0141), worse by {fresh.gap:.4f}." in said
     assert "a final retraining with fresh seeds would" not in said
     assert page_of(reported, "plain", [ablation])[0].leader == facts.leader.model_copy(
         update={"fresh": None}

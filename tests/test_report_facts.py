@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -104,7 +105,11 @@ def test_the_front_of_one_training_each(reported: Store, rows: sqlite3.Connectio
     assert (facts.leader.trial, facts.leader.runner_up) == (first, second)
     assert facts.leader.gap == pytest.approx(found[first][0] - found[second][0])
     together = (errors[first] ** 2 + errors[second] ** 2) ** 0.5
-    assert facts.leader.half_width == pytest.approx(norm.isf(0.025) * together)
+    leader = facts.leader
+    assert leader.gap is not None
+    half = norm.isf(0.025) * together
+    assert leader.gap_low == pytest.approx(leader.gap - half)
+    assert leader.gap_high == pytest.approx(leader.gap + half)
     kinds = Counter(candidate.kind for candidate in facts.candidates)
     assert kinds == {"front": len(front), "dominated": len(found) - len(front)}
     # The area under the steps, up to accuracy 0 and the dearest.
@@ -138,10 +143,13 @@ def test_the_front_of_the_retrained(reported: Store, rows: sqlite3.Connection) -
         )
     best, second = sorted(kept, reverse=True)[:2]
     pairs = ([m["top1"] for m in again[n]] for n, mine in means.items() if mine in (best, second))
-    low, high = sorted(ttest_ind(*pairs, equal_var=False).confidence_interval(0.95))
+    found = ttest_ind(*pairs, equal_var=False)
+    ends = found.confidence_interval(0.95)
+    low, high = sorted(math.copysign(1, found.statistic) * end for end in ends)
     assert facts.leader is not None
     assert facts.leader.gap == pytest.approx(best[0] - second[0])
-    assert facts.leader.half_width == pytest.approx((high - low) / 2)
+    assert facts.leader.gap_low == pytest.approx(low)
+    assert facts.leader.gap_high == pytest.approx(high)
     first = results(rows, "rich")
     broken = [n for n, m in first.items() if (means.get(n) or (m[0]["top1"],))[0] < 0.8]
     assert facts.infeasible == len(broken) > 0

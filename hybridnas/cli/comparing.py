@@ -144,11 +144,12 @@ def _print(found: Comparison) -> None:
                 joint,
             ]
         )
+    mean = ", mean [95 %]" if several else ""
     headings = [
         "study",
         *(["studies"] if several else []),
-        *("results", "trainings", *(["GPU time"] if gpu else []), "front", "hypervolume"),
-        f"after {found.common}",
+        *("results", "trainings", *(["GPU time"] if gpu else []), "front", f"hypervolume{mean}"),
+        f"after {found.common}{mean}",
         "joint front",
     ]
     print_table(f"Hypervolume up to {point_words(found.reference)}", headings, rows)

@@ -139,7 +139,8 @@ def pareto(
 ) -> None:
     """Show the Pareto front of a study: the trials that no other beats in every objective.
 
-    +- is a standard error. Stages read G3-S9: three Gated CNN blocks, then nine SSM
+    +- is a standard error; after a final retraining, the standard deviation between its seeds.
+    Stages read G3-S9: three Gated CNN blocks, then nine SSM
     blocks (A: attention). Example: `hybridnas pareto quickstart --plot front.svg`
     """
     if as_json and as_csv:

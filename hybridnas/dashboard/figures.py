@@ -14,7 +14,7 @@ from ..pictures.palette import DOMINATED, ERRORS, FRONT, INFEASIBLE, REFERENCE
 from ..reference import PUBLISHED
 from ..search.counted import counted_size
 from ..search.progress import progress
-from ..search.rows import Row
+from ..search.rows import Row, error_words
 from ..search.view import StudyView
 from ..search.words import TimeUnit, bound_words, objective_text, time_unit
 
@@ -58,13 +58,15 @@ def front(view: StudyView) -> Figure | None:
         published["mode"] = "markers+text"
         published["textposition"] = "top center"
         traces.append(published)
-    traces.append(_front_trace(view, members, cost))
+    last = _front_trace(view, members, cost)
+    traces.append(last)
+    bars = f" (bars: {error_words(members)})" * any(last["error_y"]["array"])
     of = f"{len(view.retrained)} retrained" if view.retrained else f"{len(view.finished)} results"
     scale: Figure = {"type": "log", "dtick": "D2"} if is_cost(cost) else {"type": "linear"}
     return {
         "data": [trace for trace in traces if trace["x"]],
         "layout": _layout(
-            f"Pareto front: {len(members)} of {of}",
+            f"Pareto front: {len(members)} of {of}{bars}",
             xaxis={"title": {"text": axis_words(view, cost)}, **scale},
             yaxis={"title": {"text": score}},
         ),

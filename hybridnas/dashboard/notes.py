@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from ..objectives import is_cost
 from ..search.problem import figure_of
 from ..search.proxy_words import proxy_lines
-from ..search.rows import Row
+from ..search.rows import Row, error_words
 from ..search.view import StudyView
 from ..search.volume import reference_point
 from ..search.words import (
@@ -83,10 +83,10 @@ def _front(view: StudyView, link: Link) -> Iterator[str]:
         yield "No result yet." if not view.finished else "No result keeps the constraints."
         return
     if view.retrained:
-        yield (
-            f"Of {len(view.retrained)} that were trained again: means over fresh seeds, ± their "
-            f"standard deviation."
-        )
+        yield (f"Of {len(view.retrained)} that were trained again: means over fresh seeds.")
+        yield ""
+    if any(spread_words(row, name) for row in members for name in view.objectives):
+        yield f"± is the {error_words(members)}."
         yield ""
     yield from _table(
         ["trial", *view.objectives, "stages"],
@@ -110,7 +110,9 @@ def trial_note(view: StudyView, row: Row, pictures: Sequence[str]) -> str:
         f"**{name}** {objective_text(name, row.value(name))}{spread_words(row, name)}"
         for name in view.objectives
     )
-    lines = [f"On the Pareto front: {', '.join(values)}.", ""]
+    said = ", ".join(values)
+    kind = f" (± is the {error_words([row])})" * ("±" in said)
+    lines = [f"On the Pareto front: {said}{kind}.", ""]
     lines += [line for picture in pictures for line in (f"![]({picture})", "")]
     names, *stages = stage_table(view.study, row.architecture, view.num_classes)
     lines += [*_table(names, stages), "", *_table(*_runs(view, row)), "", "```"]

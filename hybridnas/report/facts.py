@@ -81,12 +81,11 @@ class FreshFact(Fact):
 class LeaderFact(Fact):
     """Who is best in the first score.
 
-    gap: to the best of the others, and the half width of its 95 % interval; clear: it leaves out
-    0. None where no error is known. thrifty: the cheapest member of the front whose interval holds
-    0, and its part of the leader's cost. fresh: of its twin test; None: there is none, or a final
-    retraining, whose scores are all of fresh seeds. unseen: the command that scores it, once
-    exported, on images that it was not chosen by; None: its weights are not kept, or are not those
-    of the task that the score is of.
+    gap: to the best of the others, with its 95 % interval; clear: that leaves out 0. None where no
+    error is known. thrifty: the cheapest member of the front whose interval holds 0, and its part
+    of the leader's cost. fresh: of its twin test; None: there is none, or a final retraining, whose
+    scores are all of fresh seeds. unseen: the command that scores it, once exported, on images that
+    it was not chosen by; None: its weights are not kept, or are not those of the score's task.
     """
 
     trial: int
@@ -94,7 +93,8 @@ class LeaderFact(Fact):
     unseen: str | None
     runner_up: int | None
     gap: float | None
-    half_width: float | None
+    gap_low: float | None
+    gap_high: float | None
     clear: bool | None
     thrifty: int | None
     thrifty_cost_share: float | None

@@ -15,7 +15,7 @@ from ..counting import pixels
 from ..objectives import is_cost, parted
 from ..search.counted import counted_size
 from ..search.progress import progress
-from ..search.rows import Row
+from ..search.rows import Row, has_seeds
 from ..search.view import StudyView
 from ..search.volume import reference_point
 from ..search.words import calibrate_command
@@ -80,7 +80,7 @@ def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts
         results=len(view.finished),
         infeasible=sum(not row.keeps(study.soft()) for row in view.finished),
         retrained=len(view.retrained),
-        error_kind="standard_deviation" if view.retrained else "standard_error",
+        error_kind="standard_deviation" if has_seeds(front) else "standard_error",
         ended=view.sessions[-1].end_reason if view.sessions else None,
         alive=any(is_alive(session, datetime.now(UTC)) for session in view.sessions),
         hypervolume=view.hypervolume(),
