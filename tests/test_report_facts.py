@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -12,11 +13,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 import pytest
-from report_helpers import CALIBRATED, SPOILT
+from report_helpers import CALIBRATED, SPOILT, Page
 from scipy.stats import norm, ttest_ind
 
 from hybridnas.report import facts_of
-from hybridnas.report.render import drawings_of
+from hybridnas.report.render import drawings_of, to_html
 from hybridnas.search.view import StudyView
 from hybridnas.store import Store
 
@@ -170,6 +171,31 @@ def test_mixers_by_stage(reported: Store, rows: sqlite3.Connection) -> None:
                 totals[i, name] += share / len(facts.front)
     for cell in facts.mixers:
         assert cell.front == pytest.approx(totals[cell.stage, cell.mixer])
+
+
+def test_who_has_a_mixer_in_a_stage(reported: Store, rows: sqlite3.Connection) -> None:
+    facts, good = facts_of(StudyView("plain", reported)), results(rows, "plain")
+    texts = {
+        number: json.loads(text)["stages"]
+        for number, text in rows.execute(
+            "SELECT t.number, a.json FROM nas_trial t JOIN nas_architecture a "
+            "ON a.digest = t.architecture_digest WHERE t.study = 'plain'"
+        )
+    }
+    members = {member.trial for member in facts.front}
+    assert sum(cell.front_with for cell in facts.mixers) >= 2 * len(members)
+    for cell in facts.mixers:
+        having = {n for n in good if f'"{cell.mixer}"' in json.dumps(texts[n][cell.stage - 1])}
+        assert cell.results_with == len(having)
+        assert cell.front_with == len(having & members)
+    tops = {
+        stage: max(cell.front_with for cell in facts.mixers if cell.stage == stage)
+        for stage in (1, 2)
+    }
+    pictures = drawings_of(facts) | {f"trial-{number}": "" for number in members}
+    (said,) = (line for line in Page(to_html(facts, pictures)).lines if "no effect:" in line)
+    for stage, top in tops.items():
+        assert re.search(rf" {top} of {len(members)} have \w+ in stage {stage} \(", said)
 
 
 def test_calibrations(reported: Store) -> None:

@@ -150,12 +150,15 @@ class DecisionFacts(Fact):
 
 
 class MixerFact(Fact):
-    """The share of a stage's blocks with a mixer: on the front, and in all results."""
+    """The share of a stage's blocks with a mixer, on average over the front and over all results;
+    and how many of these have it in that stage."""
 
     stage: int
     mixer: str
     front: float
     results: float
+    front_with: int
+    results_with: int
 
 
 class TwinFact(Fact):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -176,9 +177,27 @@ def _decisions(view: StudyView, space: SearchSpace) -> tuple[DecisionFacts, ...]
 
 def _mixers(view: StudyView, front: list[Row]) -> tuple[MixerFact, ...]:
     on_front, in_all = _shares(front), _shares(view.finished)
+    front_with, results_with = _having(front), _having(view.finished)
     return tuple(
-        MixerFact(stage=stage, mixer=mixer, front=on_front.get((stage, mixer), 0.0), results=share)
+        MixerFact(
+            stage=stage,
+            mixer=mixer,
+            front=on_front.get((stage, mixer), 0.0),
+            results=share,
+            front_with=front_with[stage, mixer],
+            results_with=results_with[stage, mixer],
+        )
         for (stage, mixer), share in sorted(in_all.items())
+    )
+
+
+def _having(rows: list[Row]) -> Counter[tuple[int, str]]:
+    """By stage and mixer: how many architectures have it there."""
+    return Counter(
+        (i, mixer)
+        for row in rows
+        for i, stage in enumerate(row.architecture.stages, 1)
+        for mixer in {block.mixer_name for block in stage.blocks}
     )
 
 
