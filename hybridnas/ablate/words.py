@@ -44,6 +44,14 @@ def places_words(places: Sequence[StageMixer]) -> str:
     return f"{_where(places)}, {' and '.join(names)}"
 
 
+def subject(label: str) -> str:
+    """`trial 17` of the study, `trial 17 on ade20k`; another architecture by its label."""
+    number, _, task = label.partition(".")
+    if not number.isdecimal():
+        return label
+    return f"trial {number} on {task}" if task else f"trial {number}"
+
+
 def number(value: float, half: float) -> str:
     """With two significant digits of the interval's half width."""
     decimals = 0

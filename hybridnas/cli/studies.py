@@ -181,9 +181,10 @@ def dashboard(
 ) -> None:
     """Serve the Optuna dashboard on the database, until Ctrl-C.
 
-    It follows a running search. A study's note has its front, with links to the trials; beside
-    Optuna's plots stand the front with error bars and published architectures, the hypervolume by
-    time and GPU time, and the front stage by stage. A trial has a picture of its architecture, a
+    It follows a running search. A study's note has its front, with links to the trials, and what
+    twin tests said; beside Optuna's plots stand the front with error bars and published
+    architectures, the hypervolume by time and GPU time, the front stage by stage, and the effects
+    of twin tests. A trial has a picture of its architecture, a
     table of its stages, and how its trainings went. Nothing but notes can be changed in it.
 
     Examples: `hybridnas dashboard`, `hybridnas dashboard --host 0.0.0.0 --port 9000`

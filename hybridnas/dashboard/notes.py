@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from ..ablate import Ablation
 from ..objectives import is_cost
 from ..search.problem import figure_of
 from ..search.proxy_words import proxy_lines
@@ -21,6 +22,7 @@ from ..search.words import (
 )
 from .figures import axis_words, spread_words
 from .stages import stage_table
+from .twins import twin_lines
 
 Link = Callable[[int], str]
 """Where the page of a trial is, by its number."""
@@ -28,14 +30,16 @@ Link = Callable[[int], str]
 _NO_BREAK = "\u00a0" * 2
 
 
-def study_note(view: StudyView, link: Link) -> str:
-    """What the study is, how far it is, its front, and what to do with it."""
+def study_note(view: StudyView, link: Link, twins: Sequence[Ablation] = ()) -> str:
+    """What the study is, how far it is, its front, its twin tests, and what to do with it."""
     study = view.study
     lines = [f"## {study.name}", ""]
     if study.description:
         lines += [study.description, ""]
     lines += [f"- {fact}" for fact in _facts(view)]
     lines += ["", "### Pareto front", "", *_front(view, link)]
+    if twins:
+        lines += ["", "### Twin tests", "", *twin_lines(twins, link)]
     failed = view.failures()
     if failed:
         lines += ["", "### Failures", "", *(f"- {reason}: {n}" for reason, n in failed.items())]
@@ -86,7 +90,7 @@ def _front(view: StudyView, link: Link) -> Iterator[str]:
         yield (f"Of {len(view.retrained)} that were trained again: means over fresh seeds.")
         yield ""
     if any(spread_words(row, name) for row in members for name in view.objectives):
-        yield f"± is the {error_words(members)}."
+        yield f"Scores ± their {error_words(members)}."
         yield ""
     yield from _table(
         ["trial", *view.objectives, "stages"],
