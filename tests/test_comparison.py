@@ -200,8 +200,11 @@ def test_the_command(cli: Cli) -> None:
     assert [row["studies"] for row in found["rows"]] == [["a-1", "a-2"], ["b"]]
     values = found["rows"][0]["hypervolumes"]
     assert found["rows"][0]["hypervolume"]["value"] == pytest.approx(np.mean(values))
-    shown = cli.shown("compare", "a-*", "b", "--plot", "compared.svg", "--over", "hours")
+    done = cli("compare", "a-*", "b", "--plot", "compared.svg", "--over", "hours")
+    assert (done.code, done.err) == (0, "written: compared.svg\n")
+    shown = done.out
     assert f"{np.mean(values):.4f} [" in shown
+    assert "hypervolume, mean [95 %]" in shown
     assert "another hypervolume" not in shown, "up to the dearest network, which all have"
     assert "<svg" in Path("compared.svg").read_text(encoding="utf-8")
     near = cli.json("compare", "b", "--reference", "top1=0.5", "--reference", "macs=1e9")

@@ -12,7 +12,16 @@ from ..cost import input_size
 from ..errors import ConfigError, NoDatabaseError
 from ..reference import REFERENCES
 from ..store import Store
-from .common import DEFAULT_STORAGE, AsJson, Ray, Settings, Storage, console, print_json
+from .common import (
+    DEFAULT_STORAGE,
+    AsJson,
+    Ray,
+    Settings,
+    Storage,
+    console,
+    print_json,
+    say_written,
+)
 from .resolve import Named, architecture_of, study_to_run
 
 if TYPE_CHECKING:
@@ -173,7 +182,7 @@ def _show(found: Ablation, plot: Path | None, as_json: bool) -> None:
         from .forest import plot_effects
 
         plot_effects(found, plot)
-        typer.echo(f"written: {plot}", err=True)
+        say_written(plot)
     if as_json:
         print_json(ablation_json(found))
     else:

@@ -16,7 +16,7 @@ from ..search.view import StudyView
 from ..search.volume import reference_point
 from ..search.words import point_words, time_words
 from ..store import Store
-from .common import DEFAULT_STORAGE, AsJson, Storage, print_json, print_table
+from .common import DEFAULT_STORAGE, AsJson, Storage, print_json, print_table, say_written
 from .comparison_plot import plot_comparison
 from .resolve import known_study
 
@@ -79,6 +79,7 @@ def compare_studies(
     found = compare(groups, _point(reference or [], next(iter(groups.values()))[0]))
     if plot is not None:
         plot_comparison(found, over, plot)
+        say_written(plot)
     if as_json:
         print_json(_as_json(found))
     else:

@@ -25,6 +25,7 @@ from .common import (
     StudyArgument,
     console,
     print_json,
+    say_written,
 )
 from .dry_run import look_around, print_plan
 from .ending import print_end
@@ -151,7 +152,7 @@ def pareto(
         from .plot import plot_front
 
         plot_front(view, plot)
-        typer.echo(f"written: {plot}", err=True)
+        say_written(plot)
     if as_json:
         print_json(view.front_json())
     elif as_csv:
