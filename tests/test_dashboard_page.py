@@ -83,7 +83,10 @@ def test_the_note_has_the_front_with_links(shown: Shown) -> None:
     counts = shown.view.counts()
     assert f"**trials**: 30 ({', '.join(f'{n} {state}' for state, n in counts.items())})" in note
     assert f"top1 at least {LEAST:.4f}" in note
-    assert f"hypervolume** of the front: {shown.view.hypervolume():.4f}" in note
+    found = (
+        f"hypervolume** of the front: {shown.view.hypervolume():.4f} of the box from top1 0.0000"
+    )
+    assert f"{found}, macs 10.0 M (worth nothing) to top1 1.0000, macs 0\n" in note
     assert "- out_of_memory: 1" in note
     assert f"hybridnas export shapes:{shown.view.best(1)[0].number} --out" in note
 

@@ -15,7 +15,8 @@ from ..search.counted import counted_size
 from ..search.progress import progress
 from ..search.rows import Row, error_words
 from ..search.view import StudyView
-from ..search.words import TimeUnit, bound_words, objective_text, time_unit
+from ..search.volume import reference_point
+from ..search.words import TimeUnit, bound_words, objective_text, point_words, time_unit
 from .figure_parts import Figure, layout, rounded
 
 
@@ -164,7 +165,8 @@ def hypervolume_by_time(view: StudyView) -> Figure | None:
         axes["xaxis2"] = {"title": {"text": f"GPU-{unit.name}"}, "domain": [0.54, 1]}
         axes["xaxis2"]["rangemode"] = "tozero"
         axes["yaxis2"] = {"anchor": "x2", "matches": "y"}
-    looks = layout("Hypervolume (share of the whole)", showlegend=False, **axes)
+    point = point_words(reference_point([view]))
+    looks = layout(f"Hypervolume from {point}", showlegend=False, **axes)
     return {"data": data, "layout": looks}
 
 

@@ -10,13 +10,12 @@ from ..search.problem import figure_of
 from ..search.proxy_words import proxy_lines
 from ..search.rows import Row, error_words
 from ..search.view import StudyView
-from ..search.volume import reference_point
+from ..search.volume import reference_point, volume_words
 from ..search.words import (
     bound_words,
     export_command,
     fidelity_words,
     objective_text,
-    point_words,
     run_words,
     spent_words,
 )
@@ -74,8 +73,7 @@ def _facts(view: StudyView) -> Iterator[str]:
         yield f"**soft constraints**, kept by {len(view.judged)} of {of}: {bound_words(soft)}"
     volume = view.hypervolume()
     if volume is not None:
-        point = point_words(reference_point([view]))
-        yield f"**hypervolume** of the front: {volume:.4f} up to {point}"
+        yield f"**hypervolume** of the front: {volume_words(volume, reference_point([view]))}"
     cost = view.cost_so_far()
     yield f"**spent**: {spent_words(cost['wall_hours'], cost['gpu_hours'])}"
     yield from (line.replace("proxy:", "**proxy**:", 1) for line in proxy_lines(view))

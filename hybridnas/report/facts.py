@@ -196,10 +196,10 @@ class ReportFacts(Fact):
     """A study at one moment.
 
     score: the objective that "best" means; split: of the data, that it is counted on and that the
-    search chose by. cost: what plots have across. sizes: of the images that
-    MACs are counted for. error_kind: of the errors of results. space_size: architectures.
-    reference: the point that hypervolumes reach up to, by objective. yaml: of the study, without
-    what is the default of this version. calibrate: the command that would judge its training.
+    search chose by. cost: what plots have across. sizes: of the images that MACs are counted for.
+    error_kind: of the errors of results. space_size: architectures. reference, ideal: the corners
+    of the box that hypervolumes are shares of, by objective. yaml: of the study, without what is
+    the default of this version. calibrate: the command that would judge its training.
     """
 
     study: str
@@ -227,6 +227,7 @@ class ReportFacts(Fact):
     alive: bool
     hypervolume: float | None
     reference: dict[str, float]
+    ideal: dict[str, float]
     leader: LeaderFact | None
     front: tuple[MemberFact, ...]
     references: tuple[ResultFact, ...]

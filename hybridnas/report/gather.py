@@ -18,7 +18,7 @@ from ..search.counted import counted_size
 from ..search.progress import progress
 from ..search.rows import Row, has_seeds
 from ..search.view import StudyView
-from ..search.volume import reference_point
+from ..search.volume import ideal_point, reference_point
 from ..search.words import calibrate_command
 from ..space import SearchSpace
 from ..store import is_alive
@@ -86,6 +86,7 @@ def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts
         alive=any(is_alive(session, datetime.now(UTC)) for session in view.sessions),
         hypervolume=view.hypervolume(),
         reference=reference_point([view]),
+        ideal=ideal_point(view.objectives),
         leader=leader,
         front=tuple(member_fact(view, row) for row in front),
         references=tuple(result_fact(view, row) for row in known),
