@@ -5,7 +5,6 @@ torch and timm are imported where they are asked, so that a report need not wait
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import subprocess
@@ -40,7 +39,7 @@ def _cpu_name() -> str:
 
 
 def versions() -> dict[str, str | None]:
-    """By name; hybridnas: None when run from a checkout, cuda: None for a torch without it."""
+    """By name; cuda: None for a torch without it."""
     import timm
     import torch
 
@@ -53,12 +52,11 @@ def versions() -> dict[str, str | None]:
     }
 
 
-def own_version() -> str | None:
-    """hybridnas's; None when run from a checkout."""
-    try:
-        return importlib.metadata.version("hybridnas")
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def own_version() -> str:
+    """hybridnas's."""
+    from . import __version__  # which is there once all of the package is
+
+    return __version__
 
 
 @cache

@@ -94,16 +94,6 @@ def test_folder_gives_classes_in_order_of_names(folder: Path) -> None:
     assert np.array_equal(np.asarray(train.read(0)), np.asarray(Image.open(first)))
 
 
-def test_a_split_that_is_neither_trained_nor_scored_on_is_not_opened(folder: Path) -> None:
-    task = Task(data=str(folder))
-    before = data_digest(task)
-    (folder / "test" / "cat").mkdir(parents=True)
-    (folder / "test" / "cat" / "000.png").write_text("no image")
-    assert data_digest(task) == before
-    with pytest.raises(DataError, match="needed are two or more"):
-        open_split(task, "test")
-
-
 def test_hidden_files_and_folders_are_no_images(folder: Path) -> None:
     (folder / "train" / ".ipynb_checkpoints").mkdir()
     shutil.copy(folder / "train" / "cat" / "000.png", folder / "train" / "cat" / "._000.png")

@@ -177,6 +177,16 @@ def test_a_winner_that_can_be_scored_on_other_images(reported: Store, populated:
     assert "No weights of it are kept to score other images with" in " ".join(Page(html).lines)
 
 
+def test_a_commit_that_is_not_known_is_said_in_words(reported: Store) -> None:
+    facts = facts_of(StudyView("plain", reported))
+    pictures = drawings_of(facts) | dict.fromkeys(members(facts), "")
+    assert "<td><code>0123456789ab</code></td>" in to_html(facts, pictures)
+    bare = [each.model_copy(update={"git_commit": None}) for each in facts.software]
+    unknown = facts.model_copy(update={"software": tuple(bare)})
+    assert "<td>not known: installed without git</td>" in to_html(unknown, pictures)
+    assert "| not known: installed without git |" in to_markdown(unknown, pictures)
+
+
 def test_a_study_without_results(reported: Store) -> None:
     facts, html = page_of(reported, "empty")
     assert "There is no result yet." in Page(html).lines

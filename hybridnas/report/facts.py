@@ -205,7 +205,7 @@ class ReportFacts(Fact):
     study: str
     description: str
     read_at: datetime
-    hybridnas: str | None
+    hybridnas: str
     task: str
     score: str
     split: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
@@ -30,8 +30,10 @@ from .facts import (
     CandidateFact,
     DecisionFacts,
     Kind,
+    LeaderFact,
     MixerFact,
     ReportFacts,
+    ResultFact,
 )
 from .leader import leader_fact
 from .records import (
@@ -56,9 +58,6 @@ def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts
     front = view.front()
     leader = leader_fact(view, front, cost, ablations)
     known = [row for row in view.finished if published(row)]
-    named = {row.number for row in (*front, *known)}
-    others = [leader.trial, leader.runner_up] if leader else []
-    left = [view.row(n) for n in dict.fromkeys(others) if n is not None and n not in named]
     runs = [run for row in view.rows for run in row.runs]
     return ReportFacts(
         study=study.name,
@@ -90,7 +89,7 @@ def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts
         leader=leader,
         front=tuple(member_fact(view, row) for row in front),
         references=tuple(result_fact(view, row) for row in known),
-        others=tuple(result_fact(view, row) for row in left),
+        others=_others(view, leader, {row.number for row in (*front, *known)}),
         candidates=_candidates(view, front, cost),
         decisions=_decisions(view, space),
         mixers=_mixers(view, front),
@@ -110,6 +109,15 @@ def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts
         software=software_facts(view),
         yaml=study_yaml(study),
     )
+
+
+def _others(
+    view: StudyView, leader: LeaderFact | None, told: Collection[int]
+) -> tuple[ResultFact, ...]:
+    """Of those that are named as leading, who is not told of elsewhere."""
+    named = [leader.trial, leader.runner_up] if leader else []
+    left = [n for n in dict.fromkeys(named) if n is not None and n not in told]
+    return tuple(result_fact(view, view.row(number)) for number in left)
 
 
 def study_yaml(study: Study) -> str:

@@ -101,7 +101,8 @@ class ProtocolFact(Fact):
 
 
 class SoftwareFact(Fact):
-    """Versions and machine of so many evaluations."""
+    """Versions and machine of so many evaluations. git_commit: of the checkout that made them; None
+    where hybridnas was installed without one."""
 
     versions: dict[str, str]
     git_commit: str | None
