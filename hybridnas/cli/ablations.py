@@ -143,9 +143,6 @@ def ablate(
     `hybridnas ablate imagenet_ade20k:17 --task ade20k`,
     `hybridnas ablate caformer_s18 --study images64 --mixer attention --plot effects.svg`
     """
-    from ..ablate.setup import set_up
-    from .ablation_view import print_setup
-
     if plot is not None:
         from .plot import new_figure
 
@@ -155,6 +152,9 @@ def ablate(
     fidelity = _fidelity(base, epochs, rung)
     twins = _twins(named, base, fidelity, mixer, stages, together)
     label = _label(named, arch, base, task)
+    from ..ablate.setup import set_up  # imports torch, which what was refused did not wait for
+    from .ablation_view import print_setup
+
     setup = set_up(base, label, fidelity, named.architecture, twins, seeds)
     forecast = _forecast(setup, base, storage, ray)
     if dry_run:

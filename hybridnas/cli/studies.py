@@ -29,7 +29,7 @@ from .common import (
 )
 from .dry_run import look_around, print_plan
 from .ending import print_end
-from .resolve import known_study, study_to_run
+from .resolve import check_new, known_study, study_to_run
 from .summary import print_front, print_status, status_json, write_csv
 
 _WATCH_S = 5.0  # between two readings
@@ -68,10 +68,12 @@ def search(
     the peak of a training on its GPU, train_hours its wall-clock. `hybridnas init` explains
     objectives and constraints.
     """
+    wanted = study_to_run(study, storage, resume, settings or [])
+    check_new(wanted.name, storage, resume)
     from ..search.cluster import check_reachable
-    from ..search.plan import make_plan
+    from ..search.plan import make_plan  # imports torch, which what was refused did not wait for
 
-    plan = make_plan(study_to_run(study, storage, resume, settings or []))
+    plan = make_plan(wanted)
     check_reachable(ray)  # before a database is made
     if dry_run:
         print_plan(plan, look_around(plan, storage, resume, ray), as_json)
