@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+VERSION = "0.1.0"  # of hybridnas, as pyproject.toml has it
+
 
 def machine(device: torch.device) -> dict[str, str | int]:
     """host, device, device_type, cpu_count, torch_threads."""
@@ -47,16 +49,9 @@ def versions() -> dict[str, str | None]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "timm": timm.__version__,
-        "hybridnas": own_version(),
+        "hybridnas": VERSION,
         "cuda": torch.version.cuda,
     }
-
-
-def own_version() -> str:
-    """hybridnas's."""
-    from . import __version__  # which is there once all of the package is
-
-    return __version__
 
 
 @cache

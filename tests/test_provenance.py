@@ -23,7 +23,7 @@ def test_a_copy_without_git_has_a_version_but_no_commit(tmp_path: Path) -> None:
         return done.stdout.split()
 
     shutil.copytree(Path(hybridnas.__file__).parent, tmp_path / "hybridnas")
-    ask = "from hybridnas import provenance as p; print(p.git_commit(), p.own_version())"
+    ask = "from hybridnas import provenance as p; print(p.git_commit(), p.VERSION)"
     assert told(sys.executable, "-c", ask) == ["None", hybridnas.__version__]
     told("git", "init", "-q")
     named = ("-c", "user.name=a", "-c", "user.email=a@b")

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 
 import yaml
 
-from .. import provenance
 from ..ablate import Ablation
 from ..config import Study
 from ..counting import pixels
 from ..objectives import is_cost, parted
+from ..provenance import VERSION
 from ..search.counted import counted_size
 from ..search.progress import progress
 from ..search.rows import Row, has_seeds
@@ -63,7 +63,7 @@ def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts
         study=study.name,
         description=study.description,
         read_at=datetime.now(UTC),
-        hybridnas=provenance.own_version(),
+        hybridnas=VERSION,
         task=study.task.name,
         score=study.measured,
         split=study.tasks[parted(study.measured)[0]].task.val,
