@@ -49,7 +49,10 @@ def search(
     ray: Ray = None,
     settings: Settings = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, say what would run, write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Check everything, say what would run and how long; write nothing."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
