@@ -248,7 +248,9 @@ def test_the_command_compares_and_goes_on(cli: Cli) -> None:
 def test_the_command_spreads_over_processes_and_draws(cli: Cli) -> None:
     words = ("bench", "search", "--trainings", "10", "--samplers", "grid,evolution", "--seeds", "2")
     alone = cli.json(*words, "--jobs", "1")["summary"]
-    many = cli.json(*words, "--jobs", "2", "--out", "found.csv", "--plot", "found.svg")["summary"]
+    done = cli(*words, "--jobs", "2", "--out", "found.csv", "--plot", "found.svg", "--json")
+    assert done.err.endswith("written: found.csv\nwritten: found.svg\n")
+    many = json.loads(done.out)["summary"]
     assert [row["hypervolume"] for row in many] == [row["hypervolume"] for row in alone]
     lines = Path("found.csv").read_text().splitlines()
     assert len(lines) == 3

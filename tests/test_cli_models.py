@@ -125,6 +125,12 @@ def test_spaces(cli: Cli) -> None:
         "spaces", "show", "hybrid_small"
     )
 
+    done = cli("spaces", "show", "hybrid_small", "--yaml")
+    assert done.out == shipped("search_spaces")["hybrid_small"].read_text()
+    Path("mine.yaml").write_text(done.out)
+    assert cli.json("spaces", "show", "mine.yaml") == document
+    assert "--yaml or --json" in cli.refused("spaces", "show", "hybrid_small", "--yaml", "--json")
+
     drawn = cli.json("spaces", "sample", "hybrid_small", "-n", "3", "--seed", "1")
     for each in drawn:
         architecture = Architecture.from_dict(each["architecture"])

@@ -19,7 +19,14 @@ from hybridnas.search.comparison import compare, matching
 from hybridnas.search.core import SearchCore
 from hybridnas.search.progress import progress
 from hybridnas.search.view import StudyView
-from hybridnas.search.volume import Floats, attainment, reference_point, volume
+from hybridnas.search.volume import (
+    Floats,
+    attainment,
+    ideal_point,
+    reference_point,
+    volume,
+    volume_words,
+)
 from hybridnas.store import Store
 
 pytest_plugins = ["cli_helpers"]
@@ -59,6 +66,17 @@ def test_volume_is_a_share_of_the_box() -> None:
     assert volume(np.array([[-0.75, 2e6]]), higher) == pytest.approx(0.25)
     assert volume(np.array([[-0.3, 1.0, 2.0]]), {"b.miou": 0.0, "loss": 4.0, "macs": 4.0}) == (
         pytest.approx(0.3 * 0.75 * 0.5)
+    )
+
+
+def test_the_box_in_words() -> None:
+    point = {"top1": 0.0, "loss": 2.5, "ade20k.macs": 4e7}
+    ideal = ideal_point(point)
+    assert ideal == {"top1": 1.0, "loss": 0.0, "ade20k.macs": 0.0}
+    assert volume(np.array([[-1.0, 0.0, 0.0]]), point) == 1, "the ideal has all of it"
+    assert volume_words(0.53816, point) == (
+        "0.5382 of the box from top1 0.0000, loss 2.5000, ade20k.macs 40.0 M (worth nothing) to "
+        "top1 1.0000, loss 0.0000, ade20k.macs 0"
     )
 
 
@@ -200,8 +218,11 @@ def test_the_command(cli: Cli) -> None:
     assert [row["studies"] for row in found["rows"]] == [["a-1", "a-2"], ["b"]]
     values = found["rows"][0]["hypervolumes"]
     assert found["rows"][0]["hypervolume"]["value"] == pytest.approx(np.mean(values))
-    shown = cli.shown("compare", "a-*", "b", "--plot", "compared.svg", "--over", "hours")
+    done = cli("compare", "a-*", "b", "--plot", "compared.svg", "--over", "hours")
+    assert (done.code, done.err) == (0, "written: compared.svg\n")
+    shown = done.out
     assert f"{np.mean(values):.4f} [" in shown
+    assert "hypervolume, mean [95 %]" in shown
     assert "another hypervolume" not in shown, "up to the dearest network, which all have"
     assert "<svg" in Path("compared.svg").read_text(encoding="utf-8")
     near = cli.json("compare", "b", "--reference", "top1=0.5", "--reference", "macs=1e9")

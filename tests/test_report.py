@@ -141,15 +141,50 @@ def test_words_of_the_summary(reported: Store) -> None:
     _, html = page_of(reported, "plain")
     said = " ".join(Page(html).lines)
     assert "Each score is of one training, and the best of many noisy scores flatters" in said
-    assert re.search(r"behind \(± 0\.0\d+, at 95 %\): their scores do not tell the two apart", said)
+    words = " ".join(" ".join(Page(html).words).split())
+    assert "± is the standard error from the number of validation images" in words
+    assert re.search(r"\[low, high\] is a +interval", words)
+    assert re.search(r"behind \[-?0\.0\d+, 0\.0\d+\]: their scores do not tell the two apart", said)
     assert "ranks 9 architectures with Kendall's tau 0.61 [0.32, 0.83], at equal MACs none" in said
     assert "The search ended: the budget of trials is spent." in said
     _, html = page_of(reported, "rich")
     said = " ".join(Page(html).lines)
     assert "drawn among the 3 that were trained again with fresh seeds" in said
+    assert "± is the standard deviation between fresh seeds" in " ".join(Page(html).words)
     assert re.search("breaks? a soft constraint and (is|are) on no front", said)
     assert "ranks 9 architectures" in said, "its training is that of plain"
     assert "best of many noisy scores" not in said
+
+
+def test_a_winner_that_can_be_scored_on_other_images(reported: Store, populated: Cli) -> None:
+    facts = ReportFacts.model_validate(populated.json("report", "shapes"))
+    assert facts.leader is not None
+    own, command = f"shapes-{facts.leader.trial}", facts.leader.unseen
+    assert command == f"hybridnas evaluate exported/{own} --split test"
+    assert (facts.split, facts.protocols[0].train, facts.protocols[0].val) == (
+        "val",
+        "train",
+        "val",
+    )
+    populated.shown("report", "shapes", "--out", "shapes.html")
+    said = " ".join(Page(Path("shapes.html").read_text()).lines)
+    assert "All scores are on the split val, which the search chose by" in said
+    assert f"export it and run {command}, if the data have such a split" in said
+    populated.shown("export", own.replace("-", ":"), "--out", f"exported/{own}")
+    found = populated.json(*command.split()[1:])
+    assert (found["split"], found["num_images"]) == ("test", 300)
+    _, html = page_of(reported, "plain")
+    assert "No weights of it are kept to score other images with" in " ".join(Page(html).lines)
+
+
+def test_a_commit_that_is_not_known_is_said_in_words(reported: Store) -> None:
+    facts = facts_of(StudyView("plain", reported))
+    pictures = drawings_of(facts) | dict.fromkeys(members(facts), "")
+    assert "<td><code>0123456789ab</code></td>" in to_html(facts, pictures)
+    bare = [each.model_copy(update={"git_commit": None}) for each in facts.software]
+    unknown = facts.model_copy(update={"software": tuple(bare)})
+    assert "<td>not known: installed without git</td>" in to_html(unknown, pictures)
+    assert "| not known: installed without git |" in to_markdown(unknown, pictures)
 
 
 def test_a_study_without_results(reported: Store) -> None:
@@ -214,7 +249,7 @@ def test_fresh_seeds_of_the_leader(reported: Store, ablation: Ablation) -> None:
     assert fresh.spread == pytest.approx(0.02 / 2**0.5)
     assert fresh.gap == pytest.approx(best.value("top1") - 0.51)
     said = " ".join(Page(html).lines)
-    assert f"0.5100 in the mean (standard deviation 0.0141), worse by {fresh.gap:.4f}." in said
+    assert f"0.5100 on average (standard deviation 0.0141), worse by {fresh.gap:.4f}." in said
     assert "a final retraining with fresh seeds would" not in said
     assert page_of(reported, "plain", [ablation])[0].leader == facts.leader.model_copy(
         update={"fresh": None}

@@ -16,8 +16,8 @@ from ..ablate.words import criterion, number, places_words, scale, sentence
 from ..cost import Cost
 from ..counting import pixels
 from ..search.counted import counted_size
+from ..search.forecast import course_words
 from ..search.plan import counted_costs
-from ..search.words import time_words
 from .common import fidelity_words, in_units, print_json, print_table
 
 
@@ -33,12 +33,7 @@ def forecast_words(forecast: Mapping[str, Any]) -> str:
     words += f"; one takes about {each:.0f} s"
     if hours is None:
         return words
-    words += f": {time_words(hours)} with {forecast['at_once']} at once"
-    return words + (
-        ", Ray's start left aside"
-        if begin is None
-        else f", {time_words(begin / 3600)} of it before the first begins"
-    )
+    return f"{words}: {course_words(hours, forecast['at_once'], begin)}"
 
 
 def print_setup(setup: Setup, forecast: Mapping[str, Any], as_json: bool) -> None:

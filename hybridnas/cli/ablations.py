@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +12,16 @@ from ..cost import input_size
 from ..errors import ConfigError, NoDatabaseError
 from ..reference import REFERENCES
 from ..store import Store
-from .common import DEFAULT_STORAGE, AsJson, Ray, Settings, Storage, console, print_json
+from .common import (
+    DEFAULT_STORAGE,
+    AsJson,
+    Ray,
+    Settings,
+    Storage,
+    console,
+    print_json,
+    say_written,
+)
 from .resolve import Named, architecture_of, study_to_run
 
 if TYPE_CHECKING:
@@ -135,9 +143,6 @@ def ablate(
     `hybridnas ablate imagenet_ade20k:17 --task ade20k`,
     `hybridnas ablate caformer_s18 --study images64 --mixer attention --plot effects.svg`
     """
-    from ..ablate.setup import set_up
-    from .ablation_view import print_setup
-
     if plot is not None:
         from .plot import new_figure
 
@@ -147,6 +152,9 @@ def ablate(
     fidelity = _fidelity(base, epochs, rung)
     twins = _twins(named, base, fidelity, mixer, stages, together)
     label = _label(named, arch, base, task)
+    from ..ablate.setup import set_up  # imports torch, which what was refused did not wait for
+    from .ablation_view import print_setup
+
     setup = set_up(base, label, fidelity, named.architecture, twins, seeds)
     forecast = _forecast(setup, base, storage, ray)
     if dry_run:
@@ -174,7 +182,7 @@ def _show(found: Ablation, plot: Path | None, as_json: bool) -> None:
         from .forest import plot_effects
 
         plot_effects(found, plot)
-        typer.echo(f"written: {plot}", err=True)
+        say_written(plot)
     if as_json:
         print_json(ablation_json(found))
     else:
@@ -241,8 +249,9 @@ def _label(named: Named, text: str, study: Study, task: str | None) -> str:
 def _forecast(setup: Setup, base: Study, storage: str, ray: str | None) -> dict[str, Any]:
     """How much there is to train, and how long it takes; None: nobody can tell. What is all known
     needs no machine."""
-    from ..ablate.setup import check_original, seconds_each, seconds_to_begin
+    from ..ablate.setup import check_original, seconds_each
     from ..search.cluster import check_reachable
+    from ..search.forecast import Past, hours_of
     from ..search.machine import share_of, this_machine
     from ..search.trainings import scored
 
@@ -252,8 +261,8 @@ def _forecast(setup: Setup, base: Study, storage: str, ray: str | None) -> dict[
         with Store.open(storage, create=False) as store:
             check_original(setup, store)
             known = sum(scored(store, job.key, study.measured) is not None for job in setup.jobs)
-            each = seconds_each(setup, store, base.name)
-            begin = seconds_to_begin(setup, store, base.name)
+            past = Past(store, (base.name, study.name))
+            each, begin = seconds_each(setup, past), past.seconds_to_begin()
     except NoDatabaseError:
         pass  # there will be one
     left, at_once = len(setup.jobs) - known, None
@@ -264,7 +273,7 @@ def _forecast(setup: Setup, base: Study, storage: str, ray: str | None) -> dict[
     found |= {"seconds_to_begin": begin, "at_once": at_once}
     if each is None or at_once is None:
         return {**found, "hours": None if left else 0.0}
-    return {**found, "hours": ((begin or 0.0) + math.ceil(left / at_once) * each) / 3600}
+    return {**found, "hours": hours_of([(left, each)], at_once, begin)}
 
 
 def _run(setup: Setup, forecast: dict[str, Any], storage: str, ray: str | None) -> Ablation:

@@ -12,7 +12,7 @@ from rich.progress import track
 from ..errors import ConfigError
 from ..search.bench.arms import read_arm
 from ..search.bench.results import Results, json_value, summarise
-from .common import AsJson, console, print_json
+from .common import AsJson, console, print_json, say_written
 from .samplers_view import check_plot, plot_curves, print_summary, write_summary
 
 _TARGET = 50  # trainings of the first sampler, which the others are to equal
@@ -98,8 +98,10 @@ def search(
     rows = summarise(found, looks, first, target)
     if out is not None:
         found.write(out, rows) if out.suffix == ".json" else write_summary(out, rows, looks)
+        say_written(out)
     if plot is not None:
         plot_curves(found, plot)
+        say_written(plot)
     if as_json:
         print_json(json_value({"table": found.table, "summary": rows}))
         return

@@ -13,10 +13,10 @@ from ..errors import ConfigError
 from ..search.bench.statistics import Interval
 from ..search.comparison import Comparison, compare, matching
 from ..search.view import StudyView
-from ..search.volume import reference_point
+from ..search.volume import box_words, reference_point
 from ..search.words import point_words, time_words
 from ..store import Store
-from .common import DEFAULT_STORAGE, AsJson, Storage, print_json, print_table
+from .common import DEFAULT_STORAGE, AsJson, Storage, print_json, print_table, say_written
 from .comparison_plot import plot_comparison
 from .resolve import known_study
 
@@ -62,7 +62,8 @@ def compare_studies(
 ) -> None:
     """Put the fronts of studies side by side: hypervolume with a common reference point.
 
-    Hypervolume is a share of the box between the reference point and the best there can be. Beside
+    Hypervolume is a share of the box from the reference point, which is worth nothing (a score of
+    0, the limit or the largest value of a cost), to the best there can be (1, 0). Beside
     the fronts as they are it is given after as many results as each study has, trained or known
     before, since a front grows with what was seen; several studies in a row give their mean and
     its 95 % interval.
@@ -79,6 +80,7 @@ def compare_studies(
     found = compare(groups, _point(reference or [], next(iter(groups.values()))[0]))
     if plot is not None:
         plot_comparison(found, over, plot)
+        say_written(plot)
     if as_json:
         print_json(_as_json(found))
     else:
@@ -144,14 +146,15 @@ def _print(found: Comparison) -> None:
                 joint,
             ]
         )
+    mean = ", mean [95 %]" if several else ""
     headings = [
         "study",
         *(["studies"] if several else []),
-        *("results", "trainings", *(["GPU time"] if gpu else []), "front", "hypervolume"),
-        f"after {found.common}",
+        *("results", "trainings", *(["GPU time"] if gpu else []), "front", f"hypervolume{mean}"),
+        f"after {found.common}{mean}",
         "joint front",
     ]
-    print_table(f"Hypervolume up to {point_words(found.reference)}", headings, rows)
+    print_table(f"Hypervolume: shares of the {box_words(found.reference)}", headings, rows)
     for note in (*_other_points(found), *found.notes):
         typer.echo(note)
 
@@ -169,7 +172,7 @@ def _other_points(found: Comparison) -> list[str]:
     if len(other) > _NAMED:
         other = [*other[:_NAMED], f"and {len(other) - _NAMED} more"]
     return [
-        f"status and report have another hypervolume, for each study up to a point of its own: "
+        f"status and report have another hypervolume, for each study from a point of its own: "
         f"{'; '.join(other)}"
     ]
 

@@ -3,56 +3,109 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..config import Final, Study
 from ..counting import in_size, pixels
 from ..errors import NoDatabaseError
+from ..search.words import time_words
 from ..store import Store
 from .common import bound_words, fidelity_words, in_units, print_facts, print_json
 from .costs import HEADS
 
 if TYPE_CHECKING:
+    from ..search.forecast import Forecast, Step
     from ..search.ladder import Rung
     from ..search.plan import Plan
 
     Rungs = Mapping[str, Sequence[Rung]]  # of each task, by its name
 
 
-def share_words(plan: Plan, ray: str | None) -> str:
-    """What a candidate would get here; unknown of a cluster."""
+@dataclass(frozen=True)
+class Here:
+    """What a study would find. share: what a candidate gets. place: what the database says to the
+    study."""
+
+    share: str
+    place: str
+    forecast: Forecast
+
+
+def look_around(plan: Plan, storage: str, resume: bool, ray: str | None) -> Here:
+    """Of a cluster nothing is known. HybridnasError where the study could not run."""
+    from ..search.forecast import Past, forecast
     from ..search.machine import share_of, this_machine
-
-    return "that of the cluster" if ray else share_of(plan.study, [this_machine()]).words
-
-
-def place_of(plan: Plan, storage: str, resume: bool) -> str:
-    """What the database says to the study; HybridnasError where it could not run."""
     from ..search.registration import check_registered
 
+    share = None if ray else share_of(plan.study, [this_machine()])
+    place, past = "", None
     try:
         with Store.open(storage, create=False) as store:
             known = check_registered(plan, store, resume)
-            return "goes on with what is there" if known else "a new study"
+            place = "goes on with what is there" if known else "a new study"
+            past = Past(store, store.study_names())
     except NoDatabaseError as error:
-        return f"a new database ({error})"
+        place = f"a new database ({error})"
+    words = "that of the cluster" if share is None else share.words
+    return Here(words, place, forecast(plan, None if share is None else share.concurrent, past))
 
 
-def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
-    """What `hybridnas search --dry-run` says. share, place: see share_words and place_of."""
+def print_plan(plan: Plan, here: Here, as_json: bool) -> None:
+    """What `hybridnas search --dry-run` says."""
+    from ..search.forecast import few_trials
     from ..search.ladder import ladder
 
     rungs = {name: ladder(one) for name, one in plan.tasks.items()}
-    found = _as_json(plan, rungs) | {"resources": share, "database": place}
+    found = _as_json(plan, rungs) | {"resources": here.share, "database": here.place}
     if as_json:
-        print_json(found)
-    else:
-        print_facts(
-            f"{plan.study.name} would run (nothing was written)", _facts(plan, rungs, found)
+        print_json({**found, "forecast": _forecast_json(here.forecast)})
+        return
+    few = few_trials(plan.study)
+    facts = [*_facts(plan, rungs, found), ("time", time_forecast(here.forecast, few))]
+    print_facts(f"{plan.study.name} would run (nothing was written)", facts)
+
+
+def _forecast_json(forecast: Forecast) -> dict[str, Any]:
+    steps = [{**asdict(step), "fidelity": step.fidelity.model_dump()} for step in forecast.steps]
+    return {**asdict(forecast), "steps": steps, "hours": forecast.hours}
+
+
+def time_forecast(found: Forecast, few: int) -> str:
+    """How long it would take; or that nobody knows, and how to find out. few: trials that do."""
+    from ..search.forecast import course_words
+
+    steps = [step for step in found.steps if step.number != 0]
+    limit, hours = found.hours_left, found.hours
+    if not steps or limit == 0:
+        return "none: the budget is spent"
+    lines = []
+    if hours is not None and found.at_once is not None:
+        lines.append(f"about {course_words(hours, found.at_once, found.seconds_to_begin)}")
+    if limit is not None and (hours is None or limit < hours):
+        lines.append(f"at most {time_words(limit)}, the budget of hours")
+    lines.append(", then ".join(map(_trainings, steps)))
+    if any(step.seconds is None for step in steps):
+        lines.append(
+            f"the database has none of that kind; to find out, train {few}: the same command with "
+            f"--set name=try --set budget.trials={few} in the place of --dry-run; then ask again"
         )
+    elif found.at_once is None:
+        lines.append("how many at once is up to the cluster")
+    return "\n".join(lines)
+
+
+def _trainings(step: Step) -> str:
+    """`24 trainings of about 12 s (by 30 in the database, on NVIDIA H200)`"""
+    number = "trainings" if step.number is None else f"{step.number:,} trainings"
+    if step.seconds is None:
+        return f"{number} of unknown length"
+    kind = f"by {step.known:,} in the database, on {', '.join(step.devices)}"
+    return f"{number} of about {time_words(step.seconds / 3600)} ({kind})"
 
 
 def _as_json(plan: Plan, rungs: Rungs) -> dict[str, Any]:
+    from ..search.ladder import candidates
     from ..search.plan import survey
 
     study: Study = plan.study
@@ -126,19 +179,6 @@ def _facts(plan: Plan, rungs: Rungs, found: Mapping[str, Any]) -> list[tuple[str
     ]
 
 
-def candidates(study: Study) -> list[int | None]:
-    """How many candidates each rung sees, the lowest first, when the trials are what ends the
-    search; references left aside, which are trained at every rung. None: nobody can tell."""
-    if study.budget.trials is None:
-        return [None] * len(study.fidelities)
-    from ..search.halving import quota
-
-    seen = [study.budget.trials]
-    for rate in study.rates:
-        seen.append(quota(rate, seen[-1]))
-    return [*seen]
-
-
 def _training(study: Study, plan: Plan, rungs: Sequence[Rung]) -> str:
     """A line a rung, and how many candidates it sees. plan: of one of the study's tasks."""
     lines = [
@@ -165,6 +205,8 @@ def _retraining(final: Final) -> str:
 def _goes_on(study: Study, rung: int) -> str:
     if len(study.fidelities) == 1:
         return ""
+    from ..search.ladder import candidates
+
     number = candidates(study)[rung]
     words = [] if number is None else [f"{number} candidate{'s' * (number != 1)}"]
     last = rung == len(study.rates)

@@ -32,6 +32,6 @@ def _again(view: StudyView, row: Row) -> str:
         return ""
     name = view.study.measured
     spread = row.spread(name)
-    around = "" if spread is None else f" +- {spread:.4f}"
+    around = "" if spread is None else f" (standard deviation {spread:.4f})"
     seeds = f"{row.seeds} fresh seed{'s' * (row.seeds > 1)}"
     return f" Trained again with {seeds}, it had {name} {row.value(name):.4f}{around}."

@@ -14,7 +14,7 @@ from ..reference import REFERENCES
 from ..resources import shipped
 from ..search.counted import counted_cost
 from ..search.rows import Row
-from ..search.studies import read_study
+from ..search.studies import has_trials, read_study
 from ..search.view import StudyView
 from ..store import Store
 from ..strict_yaml import override, read_yaml
@@ -44,6 +44,15 @@ def study_to_run(text: str, storage: str, resume: bool, settings: list[str]) -> 
             f"({', '.join(shipped('studies'))}); one that is in the database goes on with --resume"
         )
     return read_study(text, settings)
+
+
+def check_new(name: str, storage: str, resume: bool) -> None:
+    """Raises ConfigError where the database has trials of the study, unless they are resumed."""
+    try:
+        with Store.open(storage, create=False) as store:
+            has_trials(store, name, resume)
+    except NoDatabaseError:
+        pass  # there will be one
 
 
 def known_study(text: str) -> str:

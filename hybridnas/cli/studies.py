@@ -25,10 +25,11 @@ from .common import (
     StudyArgument,
     console,
     print_json,
+    say_written,
 )
-from .dry_run import place_of, print_plan, share_words
+from .dry_run import look_around, print_plan
 from .ending import print_end
-from .resolve import known_study, study_to_run
+from .resolve import check_new, known_study, study_to_run
 from .summary import print_front, print_status, status_json, write_csv
 
 _WATCH_S = 5.0  # between two readings
@@ -48,7 +49,10 @@ def search(
     ray: Ray = None,
     settings: Settings = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, say what would run, write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Check everything, say what would run and how long; write nothing."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -67,13 +71,15 @@ def search(
     the peak of a training on its GPU, train_hours its wall-clock. `hybridnas init` explains
     objectives and constraints.
     """
+    wanted = study_to_run(study, storage, resume, settings or [])
+    check_new(wanted.name, storage, resume)
     from ..search.cluster import check_reachable
-    from ..search.plan import make_plan
+    from ..search.plan import make_plan  # imports torch, which what was refused did not wait for
 
-    plan = make_plan(study_to_run(study, storage, resume, settings or []))
+    plan = make_plan(wanted)
     check_reachable(ray)  # before a database is made
     if dry_run:
-        print_plan(plan, share_words(plan, ray), place_of(plan, storage, resume), as_json)
+        print_plan(plan, look_around(plan, storage, resume, ray), as_json)
         return
     from ..search.driver import run_study
     from .live import Lines, LiveView
@@ -139,7 +145,8 @@ def pareto(
 ) -> None:
     """Show the Pareto front of a study: the trials that no other beats in every objective.
 
-    +- is a standard error. Stages read G3-S9: three Gated CNN blocks, then nine SSM
+    +- is a standard error; after a final retraining, the standard deviation between its seeds.
+    Stages read G3-S9: three Gated CNN blocks, then nine SSM
     blocks (A: attention). Example: `hybridnas pareto quickstart --plot front.svg`
     """
     if as_json and as_csv:
@@ -150,7 +157,7 @@ def pareto(
         from .plot import plot_front
 
         plot_front(view, plot)
-        typer.echo(f"written: {plot}", err=True)
+        say_written(plot)
     if as_json:
         print_json(view.front_json())
     elif as_csv:
@@ -180,9 +187,10 @@ def dashboard(
 ) -> None:
     """Serve the Optuna dashboard on the database, until Ctrl-C.
 
-    It follows a running search. A study's note has its front, with links to the trials; beside
-    Optuna's plots stand the front with error bars and published architectures, the hypervolume by
-    time and GPU time, and the front stage by stage. A trial has a picture of its architecture, a
+    It follows a running search. A study's note has its front, with links to the trials, and what
+    twin tests said; beside Optuna's plots stand the front with error bars and published
+    architectures, the hypervolume by time and GPU time, the front stage by stage, and the effects
+    of twin tests. A trial has a picture of its architecture, a
     table of its stages, and how its trainings went. Nothing but notes can be changed in it.
 
     Examples: `hybridnas dashboard`, `hybridnas dashboard --host 0.0.0.0 --port 9000`

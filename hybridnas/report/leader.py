@@ -9,9 +9,10 @@ from statistics import fmean, stdev
 from scipy.stats import t
 
 from ..ablate import Ablation
-from ..objectives import loss_sign
+from ..objectives import loss_sign, parted
 from ..search.rows import Row
 from ..search.view import StudyView
+from ..search.words import unseen_command
 from .effects import CONFIDENCE
 from .facts import FreshFact, LeaderFact
 from .results import error_of
@@ -34,9 +35,11 @@ def leader_fact(
     return LeaderFact(
         trial=first.number,
         fresh=None if view.retrained else _fresh(view, first, ablations),
+        unseen=_unseen(view, first),
         runner_up=best[1].number if len(best) > 1 else None,
         gap=gap,
-        half_width=half,
+        gap_low=None if gap is None or half is None else gap - half,
+        gap_high=None if gap is None or half is None else gap + half,
         clear=None if gap is None or half is None else gap > half,
         thrifty=thrifty.number if thrifty else None,
         thrifty_cost_share=saved / own_cost if saved is not None and own_cost else None,
@@ -67,6 +70,13 @@ def _half_width(view: StudyView, one: Row, other: Row) -> float | None:
         spent += error**4 / (row.seeds - 1) if row.seeds > 1 else 0.0
     freedom = variances**2 / spent if spent else math.inf
     return float(t.isf((1 - CONFIDENCE) / 2, freedom)) * math.sqrt(variances)
+
+
+def _unseen(view: StudyView, row: Row) -> str | None:
+    study, own = view.study, parted(view.study.measured)[0] == ""
+    if not own or row.evaluation is None or row.evaluation.weights is None:
+        return None
+    return unseen_command(study.name, row.number, study.task.val)
 
 
 def _fresh(view: StudyView, row: Row, ablations: Sequence[Ablation]) -> FreshFact | None:

@@ -135,6 +135,8 @@ def protocol_facts(view: StudyView) -> tuple[ProtocolFact, ...]:
                 task=alike[0].task,
                 kind=protocol.task.name,
                 data=protocol.task.data,
+                train=protocol.task.train,
+                val=protocol.task.val,
                 num_classes=len(protocol.class_names),
                 num_images=None if images is None else int(images),
                 fidelity=fidelity_words(protocol.fidelity),

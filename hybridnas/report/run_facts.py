@@ -81,12 +81,15 @@ class CalibrationFact(Fact):
 
 
 class ProtocolFact(Fact):
-    """What evaluations were made under; those that differ in their seed alone are one. num_images:
-    that scores are of, None where no evaluation says."""
+    """What evaluations were made under; those that differ in their seed alone are one. train, val:
+    the splits trained on and scored on. num_images: that scores are of, None where no evaluation
+    says."""
 
     task: str
     kind: str
     data: str
+    train: str
+    val: str
     num_classes: int
     num_images: int | None
     fidelity: str
@@ -98,7 +101,8 @@ class ProtocolFact(Fact):
 
 
 class SoftwareFact(Fact):
-    """Versions and machine of so many evaluations."""
+    """Versions and machine of so many evaluations. git_commit: of the checkout that made them; None
+    where hybridnas was installed without one."""
 
     versions: dict[str, str]
     git_commit: str | None

@@ -7,12 +7,13 @@ import statistics
 from dataclasses import dataclass
 from functools import cache, partial
 
-from ..config import Fidelity
+from ..config import Fidelity, Study
 from ..cost import cost
 from ..space import Genome
 from ..store import Place
 from ..tasks import TASKS
 from .feasibility import Costs
+from .halving import quota
 from .plan import Plan, counted_costs, feasibility, fitting_references, run_protocol
 from .problem import Problem
 from .strata import feasible
@@ -57,6 +58,17 @@ def ladder(plan: Plan) -> list[Rung]:
             images = min(images, fidelity.iterations * study.recipe.batch_size)
         rungs.append(Rung(fidelity, images, macs))
     return rungs
+
+
+def candidates(study: Study) -> list[int | None]:
+    """How many candidates each rung sees, the lowest first, when the trials are what ends the
+    search; references left aside, which are trained at every rung. None: nobody can tell."""
+    if study.budget.trials is None:
+        return [None] * len(study.fidelities)
+    seen = [study.budget.trials]
+    for rate in study.rates:
+        seen.append(quota(rate, seen[-1]))
+    return [*seen]
 
 
 def problem_of(plan: Plan) -> Problem:

@@ -9,6 +9,7 @@ from ..config import parent_study, parse_study
 from ..errors import ConfigError
 from ..store import Store
 from .plan import Plan, run_protocol
+from .studies import has_trials
 
 # What a resumed study may change: when to stop, where to run, who proposes.
 _FREE = {
@@ -37,13 +38,8 @@ def check_registered(plan: Plan, store: Store, resume: bool) -> bool:
     """
     name = plan.study.name
     known = store.study_config(name)
-    if known is None or not store.trials(name):
+    if known is None or not has_trials(store, name, resume):
         return False
-    if not resume:
-        raise ConfigError(
-            f"study {name!r} is in the database already: go on with --resume, "
-            f"or give this one another name (--set name=...)"
-        )
     _check_same(plan, known, store)
     return True
 

@@ -1,4 +1,4 @@
-"""Finds and reads a study's YAML."""
+"""Finds a study: its YAML, or what the database has of it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Study, parse_study
+from ..errors import ConfigError
 from ..resources import find
+from ..store import Store
 from ..strict_yaml import override, read_yaml
+
+
+def has_trials(store: Store, name: str, resume: bool) -> bool:
+    """Whether the database has trials of a study: one without any is as good as new.
+
+    Raises ConfigError where it has, and resume is not asked for.
+    """
+    if store.study_config(name) is None or not store.trials(name):
+        return False
+    if not resume:
+        raise ConfigError(
+            f"study {name!r} is in the database already: go on with --resume, "
+            f"or give this one another name (--set name=...)"
+        )
+    return True
 
 
 def read_study(source: str | Path | Mapping[str, Any], settings: Iterable[str] = ()) -> Study:

@@ -50,9 +50,7 @@ class StudyView:
         top = len(self.study.fidelities) - 1
         for record in records:
             for protocol in {run.protocol_digest for run in record.runs} - self.protocols.keys():
-                text = store.protocol_json(protocol)
-                assert text is not None, "a run's protocol is put before the run"
-                self.protocols[protocol] = Protocol.from_json(text)
+                self.protocols[protocol] = protocol_of(store, protocol)
             json = json_of[record.architecture_digest]
             self.rows.append(_row(record, json, top, self._figures, live))
         self.finalists: set[int] = set()  # who is to be trained again, as it stands
@@ -236,6 +234,13 @@ class StudyView:
             "spread": {name: row.spread(name) for name in measured},
             "reused": row.reused,
         }
+
+
+def protocol_of(store: Store, digest: str) -> Protocol:
+    """The protocol of a run."""
+    text = store.protocol_json(digest)
+    assert text is not None, "a run's protocol is put before the run"
+    return Protocol.from_json(text)
 
 
 def _tally(runs: Sequence[RunRecord]) -> dict[str, float]:

@@ -75,6 +75,13 @@ def export_command(study: str, trial: int) -> str:
     return f"hybridnas export {study}:{trial} --out exported/{study}-{trial}"
 
 
+def unseen_command(study: str, trial: int, chosen_by: str) -> str:
+    """What scores an exported trial on images that chose nothing. chosen_by: the split that did;
+    the other has a name of the user's own where that is `test`."""
+    split = "NAME" if chosen_by == "test" else "test"
+    return f"hybridnas evaluate exported/{study}-{trial} --split {split}"
+
+
 def calibrate_command(study: Study) -> str:
     """What judges a study's lowest rung by its top one, or its only fidelity by a longer one."""
     words = f"hybridnas calibrate {study.name} --archs 24"
