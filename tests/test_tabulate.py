@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,9 @@ def test_show_says_what_the_exported_table_says(cli: Cli) -> None:
     told = cli.shown("table", "show", "six.yaml")
     assert "6 architectures x 3 seed(s)" in told
     assert "stage1.width and stage1.mixer" in told
+    rows = re.findall(r"([+-]0\.\d{4}) \[([+-]0\.\d{4}), ([+-]0\.\d{4})\]", told)
+    assert len(rows) == sum(map(len, SPACE.genes.values()))
+    assert all(float(low) <= float(better) <= float(high) for better, low, high in rows)
 
 
 def test_show_refuses_choices_that_are_none(cli: Cli) -> None:

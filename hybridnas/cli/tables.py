@@ -13,7 +13,7 @@ from ..search.tabulate import Tabulated, tabulate
 from ..search.view import StudyView
 from ..store import Store
 from ..tables import Table, read_table
-from ..tables.analysis import Analysis, analyse, rank_of
+from ..tables.analysis import Analysis, Effect, analyse, rank_of
 from ..tables.writing import card_of, check_file, write_table
 from .common import DEFAULT_STORAGE, AsJson, Storage, in_units, print_json, print_table
 from .resolve import known_study
@@ -179,18 +179,18 @@ def _print_analysis(table: Table, found: Analysis) -> None:
     )
     print_table(
         f"Better than the mean of all, {table.metric}"
-        + ("" if found.noise is None else " (95 % for all together)"),
+        + ("" if found.noise is None else " [95 % interval, all of them together]"),
         ("decision", "choice", "better"),
-        [
-            [
-                effect.gene,
-                str(effect.choice),
-                f"{effect.better:+.4f}"
-                + ("" if effect.margin is None else f" +- {effect.margin:.4f}"),
-            ]
-            for effect in found.effects
-        ],
+        [[effect.gene, str(effect.choice), _effect_words(effect)] for effect in found.effects],
     )
+
+
+def _effect_words(effect: Effect) -> str:
+    """`+0.0120 [+0.0080, +0.0160]`"""
+    if effect.margin is None:
+        return f"{effect.better:+.4f}"
+    low, high = effect.better - effect.margin, effect.better + effect.margin
+    return f"{effect.better:+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
 def _row_of(table: Table, words: str) -> int:
