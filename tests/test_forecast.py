@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,10 @@ import search_helpers as helpers
 from cli_helpers import Cli, write_study
 
 from hybridnas.cli.dry_run import time_forecast
+from hybridnas.errors import ConfigError
 from hybridnas.search.forecast import Forecast, Past, Step, _on_a_line, few_trials, forecast
 from hybridnas.search.ladder import candidates
+from hybridnas.search.studies import protocol_of
 from hybridnas.store import Store
 
 pytest_plugins = ["cli_helpers"]
@@ -92,6 +95,18 @@ def test_the_wait_before_the_first_training_is_in_it() -> None:
     step = Step("", FIDELITY, 9, 30, ("cpu",), 12.0)
     assert Forecast((step,), 4, None, None).hours == pytest.approx(3 * 12 / 3600)
     assert Forecast((step,), 4, 20.0, None).hours == pytest.approx((20 + 3 * 12) / 3600)
+
+
+def test_a_study_of_a_later_version_beside_it_does_no_harm(store: Store) -> None:
+    trained(store, 2)
+    raw = json.loads(helpers.plan().protocol.to_json())
+    raw["recipe"]["of_tomorrow"] = 1
+    store.put_study("theirs", {})
+    store.put_protocol("later", json.dumps(raw))
+    store.lease("theirs", 0, store.trials("shapes")[0].architecture_digest, "later")
+    assert of(store, name="new").steps[0].known == 2
+    with pytest.raises(ConfigError, match=r"protocol later, of another version .* 'recipe\.of_tom"):
+        protocol_of(store, "later")
 
 
 @pytest.mark.parametrize("shares", [[0.3, 0.7], [0.9, 0.1]])

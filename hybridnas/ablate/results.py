@@ -10,7 +10,7 @@ from ..config import TWINS, Protocol, parse_study
 from ..cost import Cost, cost, input_size
 from ..counting import Size
 from ..objectives import loss_sign
-from ..search.view import protocol_of
+from ..search.studies import protocol_of
 from ..store import Evaluation, Store, TrialRecord
 from .effects import Effect, effect
 from .twins import StageMixer, backbone_macs, places_in, replaced

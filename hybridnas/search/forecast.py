@@ -6,14 +6,16 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import fmean, linear_regression, median
 
 from ..config import Fidelity, Protocol, Study
+from ..errors import ConfigError
 from ..store import Evaluation, Place, Store
 from .ladder import candidates
 from .plan import Plan, run_protocol
-from .view import protocol_of
+from .studies import protocol_of
 from .words import time_words
 
 
@@ -24,7 +26,10 @@ class Past:
         self._runs = {n: [run for t in store.trials(n) for run in t.runs] for n in studies}
         self._sessions = {name: store.sessions(name) for name in studies}
         digests = {run.protocol_digest for runs in self._runs.values() for run in runs}
-        self._kinds = {digest: _kind(protocol_of(store, digest)) for digest in digests}
+        self._kinds: dict[str, str] = {}
+        for digest in digests:
+            with suppress(ConfigError):  # what this version does not know, it does not train
+                self._kinds[digest] = _kind(protocol_of(store, digest))
 
     def under(self, protocol: Protocol) -> list[Evaluation]:
         """Trainings that ended well under a protocol, whatever their seed, each once."""
@@ -34,7 +39,7 @@ class Past:
             for runs in self._runs.values()
             for run in runs
             if run.evaluation and not run.evaluation.reason
-            if self._kinds[run.protocol_digest] == kind and run.evaluation.timing.get("total_s")
+            if self._kinds.get(run.protocol_digest) == kind and run.evaluation.timing.get("total_s")
         }
         return [*found.values()]
 

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..config import Study, parse_study
+from pydantic import ValidationError
+
+from ..config import Protocol, Study, parse_study
 from ..errors import ConfigError
 from ..resources import find
 from ..store import Store
-from ..strict_yaml import override, read_yaml
+from ..strict_yaml import explain, override, read_yaml
 
 
 def has_trials(store: Store, name: str, resume: bool) -> bool:
@@ -26,6 +28,18 @@ def has_trials(store: Store, name: str, resume: bool) -> bool:
             f"or give this one another name (--set name=...)"
         )
     return True
+
+
+def protocol_of(store: Store, digest: str) -> Protocol:
+    """The protocol of a run. Raises ConfigError for one of another version of hybridnas: what a
+    later one adds to protocols needs no other tables."""
+    text = store.protocol_json(digest)
+    assert text is not None, "a run's protocol is put before the run"
+    try:
+        return Protocol.from_json(text)
+    except ValidationError as error:
+        what = explain(error, Protocol)
+        raise ConfigError(f"protocol {digest}, of another version of hybridnas: {what}") from None
 
 
 def read_study(source: str | Path | Mapping[str, Any], settings: Iterable[str] = ()) -> Study:

@@ -28,6 +28,7 @@ from .finals import finalists
 from .problem import Evaluations, figures, figures_of, is_scored
 from .rows import Figures, Row, latest, state_of
 from .spending import gpu_seconds
+from .studies import protocol_of
 from .volume import reference_point, volume
 
 
@@ -234,13 +235,6 @@ class StudyView:
             "spread": {name: row.spread(name) for name in measured},
             "reused": row.reused,
         }
-
-
-def protocol_of(store: Store, digest: str) -> Protocol:
-    """The protocol of a run."""
-    text = store.protocol_json(digest)
-    assert text is not None, "a run's protocol is put before the run"
-    return Protocol.from_json(text)
 
 
 def _tally(runs: Sequence[RunRecord]) -> dict[str, float]:
