@@ -36,7 +36,7 @@ def trained(store: Store, trials: int, **changes: Any) -> None:
     core = helpers.start(helpers.plan(**changes), store)
     while (candidate := core.ask()) is not None and trials:
         seconds = 10.0 * helpers.protocol(candidate).fidelity.epochs + (candidate.number > 0)
-        helpers.finish(core, candidate, timing={"total_s": seconds})
+        helpers.finish(core, candidate, timing={"total_s": seconds, "gpu_s": 60.0})
         trials -= candidate.rung == 0
 
 
@@ -73,6 +73,11 @@ def test_a_study_that_goes_on_has_less_to_train(store: Store) -> None:
     assert found.hours_left == pytest.approx(2, abs=0.01)
     assert of(store, budget={"hours": 2}).steps[0].number is None
     assert of(store, budget={"hours": 2}).hours is None
+    assert found.gpu_hours_left is None
+    # Four minutes, for each of the four had a GPU of its own for one.
+    assert of(store, budget={"gpu_hours": 1}).gpu_hours_left == pytest.approx(1 - 4 / 60)
+    assert of(store, budget={"gpu_hours": 4 / 60}).gpu_hours_left == 0
+    assert of(store, name="new", budget={"gpu_hours": 1}).gpu_hours_left == 1
 
 
 def test_each_rung_and_the_final_retraining_count(store: Store) -> None:
@@ -144,6 +149,13 @@ def test_a_few_trials_reach_every_rung(shares: list[float]) -> None:
             "how many at once is up to the cluster",
         ),
         (
+            Step("", FIDELITY, 2400, 30, ("H200",), 12.3),
+            {"gpu_hours_left": 0.5},
+            "about 2.0 hours with 4 at once, Ray's start left aside\n"
+            "at most 30 min of GPU time, the budget of gpu_hours\n"
+            "2,400 trainings of about 12 s (by 30 in the database, on H200)",
+        ),
+        (
             Step("", FIDELITY, 24, 0, (), None),
             {},
             "24 trainings of unknown length\n"
@@ -154,6 +166,11 @@ def test_a_few_trials_reach_every_rung(shares: list[float]) -> None:
         (
             Step("", FIDELITY, None, 3, ("H200",), 12.3),
             {"hours_left": 0.0},
+            "none: the budget is spent",
+        ),
+        (
+            Step("", FIDELITY, None, 3, ("H200",), 12.3),
+            {"gpu_hours_left": 0.0},
             "none: the budget is spent",
         ),
     ],

@@ -76,14 +76,16 @@ def time_forecast(found: Forecast, few: int) -> str:
     from ..search.forecast import course_words
 
     steps = [step for step in found.steps if step.number != 0]
-    limit, hours = found.hours_left, found.hours
-    if not steps or limit == 0:
+    limit, gpu_limit, hours = found.hours_left, found.gpu_hours_left, found.hours
+    if not steps or 0 in (limit, gpu_limit):
         return "none: the budget is spent"
     lines = []
     if hours is not None and found.at_once is not None:
         lines.append(f"about {course_words(hours, found.at_once, found.seconds_to_begin)}")
     if limit is not None and (hours is None or limit < hours):
         lines.append(f"at most {time_words(limit)}, the budget of hours")
+    if gpu_limit is not None:
+        lines.append(f"at most {time_words(gpu_limit)} of GPU time, the budget of gpu_hours")
     lines.append(", then ".join(map(_trainings, steps)))
     if any(step.seconds is None for step in steps):
         lines.append(

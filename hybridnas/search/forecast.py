@@ -15,6 +15,7 @@ from ..errors import ConfigError
 from ..store import Evaluation, Place, Store
 from .ladder import candidates
 from .plan import Plan, run_protocol
+from .spending import gpu_seconds
 from .studies import protocol_of
 from .words import time_words
 
@@ -54,6 +55,11 @@ class Past:
     def hours(self, study: str) -> float:
         """Of wall-clock that a study's searches took."""
         return sum(session.duration_s for session in self._sessions.get(study, [])) / 3600
+
+    def gpu_hours(self, study: str) -> float:
+        """Of GPU time that a study's trainings took."""
+        own = (run for run in self._runs.get(study, []) if not run.reused)
+        return sum(gpu_seconds(run.evaluation) for run in own) / 3600
 
     def seconds_to_begin(self) -> float | None:
         """How long it takes until the first training begins, Ray's start and that of its workers:
@@ -109,16 +115,17 @@ class Step:
 @dataclass(frozen=True)
 class Forecast:
     """at_once: trainings; None: nobody has looked at the cluster. seconds_to_begin: until the
-    first one begins. hours_left: of the study's budget of them."""
+    first one begins. hours_left, gpu_hours_left: of the study's budget of them."""
 
     steps: tuple[Step, ...]
     at_once: int | None
     seconds_to_begin: float | None
     hours_left: float | None
+    gpu_hours_left: float | None = None
 
     @property
     def hours(self) -> float | None:
-        """Until all have ended, whatever the budget of hours is; None: nobody can tell."""
+        """Until all have ended, whatever the budgets of hours are; None: nobody can tell."""
         left = [(step.number, step.seconds) for step in self.steps if step.number != 0]
         known = [(n, each) for n, each in left if n is not None and each is not None]
         if self.at_once is None or len(known) < len(left):
@@ -135,7 +142,10 @@ def forecast(plan: Plan, at_once: int | None, past: Past | None) -> Forecast:
         for rung, whole in enumerate(candidates(plan.study))
     )
     begin = past.seconds_to_begin() if past else None
-    return Forecast(steps, at_once, begin, _hours_left(plan.study, past))
+    budget, name = plan.study.budget, plan.study.name
+    hours = _left(budget.hours, past.hours(name) if past else 0.0)
+    gpu_hours = _left(budget.gpu_hours, past.gpu_hours(name) if past else 0.0)
+    return Forecast(steps, at_once, begin, hours, gpu_hours)
 
 
 def few_trials(study: Study) -> int:
@@ -163,9 +173,8 @@ def _step(plan: Plan, place: Place, candidates: int | None, past: Past | None) -
     return Step(place.task, fidelity, number, len(known), tuple(devices), mean)
 
 
-def _hours_left(study: Study, past: Past | None) -> float | None:
-    whole = study.budget.hours
-    return None if whole is None else max(0.0, whole - (past.hours(study.name) if past else 0.0))
+def _left(whole: float | None, spent: float) -> float | None:
+    return None if whole is None else max(0.0, whole - spent)
 
 
 def hours_of(
