@@ -8,11 +8,12 @@ from pathlib import Path
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Makes or replaces a file: whoever reads it finds the old one or the new one.
+    """Makes or replaces a file, that behind a link too: whoever reads it finds the old or the new.
 
     write: puts all of it under the path that it is given. Its errors are passed on, as are those
     of the disk (OSError); then the old file is as it was.
     """
+    path = Path(os.path.realpath(path))  # else a link to another disk would become a file here
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         write(part)

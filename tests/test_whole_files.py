@@ -36,6 +36,17 @@ def test_an_error_on_the_way_leaves_all_as_it_was(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    link, file = tmp_path / "link.csv", tmp_path / "disk" / "figures.csv"
+    file.parent.mkdir()
+    link.symlink_to(file)
+    write_whole(link, lambda part: part.write_text("made"))
+    write_whole(link, lambda part: part.write_text("replaced"))
+    assert link.is_symlink()
+    assert file.read_text() == "replaced"
+    assert list(file.parent.iterdir()) == [file]
+
+
 def test_errors_of_the_disk_are_passed_on(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
