@@ -36,7 +36,7 @@ from hybridnas.cli.common import DEFAULT_STORAGE
 from hybridnas.cli.resolve import architecture_of
 from hybridnas.config import Fidelity, Protocol
 from hybridnas.cost import cost
-from hybridnas.errors import HybridnasError, SpaceError
+from hybridnas.errors import DataError, HybridnasError, SpaceError
 from hybridnas.evaluate import evaluate
 from hybridnas.search.plan import make_plan, rung_protocol
 from hybridnas.search.studies import read_study
@@ -109,7 +109,8 @@ def main() -> None:
         for name, architecture in named.items()
         for seed in seeds
     }
-    known = read_answers([*given.known, *([given.json] if given.json else [])])
+    own = [given.json] if given.json and given.json.exists() else []
+    known = read_answers([*given.known, *own])
     for (name, seed), key, found in trained(runs, known, given):
         known[key] = found
         if given.json:
@@ -134,7 +135,8 @@ def trained(
     known: Mapping[str, list[bool]],
     given: argparse.Namespace,
 ) -> Iterator[tuple[Run, str, list[bool]]]:
-    """The answers that are not known yet, as they come."""
+    """The answers that are not known yet, as they come. Raises the first training's error that
+    failed once the others have ended, whose answers would be lost else."""
     keys = {run: key_of(*what, given.split) for run, what in runs.items()}
     missing = [run for run, key in keys.items() if key not in known]
     if not missing:
@@ -143,18 +145,28 @@ def trained(
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(given.processes, mp_context=spawn) as pool:
         coming = {pool.submit(answers, (*runs[run], given.split, device)): run for run in missing}
+        failed: list[HybridnasError] = []
         for done in as_completed(coming):
             run = coming[done]
-            yield run, keys[run], done.result()
+            try:
+                found = done.result()
+            except HybridnasError as error:
+                failed.append(error)
+            else:
+                yield run, keys[run], found
+    if failed:
+        raise failed[0]
 
 
 def read_answers(files: Sequence[Path]) -> dict[str, list[bool]]:
-    """Of files that there are."""
+    """Raises DataError for a file that has none."""
     found: dict[str, list[bool]] = {}
     for file in files:
-        if file.is_file():
+        try:
             told = json.loads(file.read_text(encoding="utf-8"))["answers"]
             found |= {key: [digit == "1" for digit in digits] for key, digits in told.items()}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise DataError(f"{file}: no answers that --json has kept ({error!r})") from None
     return found
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from search_helpers import SIX
 
-from hybridnas.errors import SpaceError
+from hybridnas.errors import DataError, HybridnasError, SpaceError
 from hybridnas.space import SearchSpace
 
 Right = NDArray[np.float64]
@@ -87,6 +89,43 @@ def test_layouts_made_by_hand_are_named_by_their_choices(paired: ModuleType) -> 
         script.network_named(words.replace("ssm", "scan"), "")
     with pytest.raises(SpaceError, match=r"decisions of layouts81 are stage1\.mixer, "):
         script.network_named("layouts81:ssm,ssm", "")
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", '{"answers": {"a"', '{"networks": {}}', "[]", '{"answers": ["1"]}']
+)
+def test_a_file_without_answers_is_refused(
+    paired: ModuleType, tmp_path: Path, text: str | None
+) -> None:
+    script = importlib.import_module("compare_on_test")
+    file = tmp_path / "known.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(DataError, match=r"known\.json: no answers that --json has kept"):
+        script.read_answers([file])
+
+
+def test_a_training_that_fails_costs_no_other_one(
+    paired: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = importlib.import_module("compare_on_test")
+
+    def answers(job: tuple[int, str, str]) -> list[bool]:
+        if job[0] == 0:
+            raise HybridnasError("no room")
+        return [True]
+
+    monkeypatch.setattr(script, "answers", answers)
+    monkeypatch.setattr(
+        script, "ProcessPoolExecutor", lambda number, **_: ThreadPoolExecutor(number)
+    )
+    monkeypatch.setattr(script, "key_of", lambda number, _: f"{number}")
+    given = argparse.Namespace(split="test", processes=1)
+    runs = {("net", seed): (seed,) for seed in range(3)}
+    found: list[str] = []
+    with pytest.raises(HybridnasError, match="no room"):
+        found.extend(key for _, key, _ in script.trained(runs, {}, given))
+    assert sorted(found) == ["1", "2"]
 
 
 def test_a_whole_comparison_on_digits(
