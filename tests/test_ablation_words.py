@@ -51,6 +51,11 @@ def of(value: float, half: float, needed: int | None = None, seeds: int = 5) -> 
             "box_ap",
             "cannot tell with 5 seeds (the SSM adds 0 [-25, 25] points of box_ap); more than 100 w",
         ),
+        (
+            compared(of(-0.001, 0.25)),
+            "top1",
+            "cannot tell with 5 seeds (the SSM adds 0 [-25, 25] points of top1); more than 100 w",
+        ),
         (compared(of(0.3, 0.1)), "loss", "the SSM lowers loss by 0.30 [0.20, 0.40], with 5 seeds"),
         (
             compared(of(-0.3, 0.1)),

@@ -57,7 +57,7 @@ def number(value: float, half: float) -> str:
     decimals = 0
     while half * 10**decimals < 10 and decimals < 6:
         decimals += 1
-    return f"{value:.{decimals}f}"
+    return f"{value:z.{decimals}f}"  # z: never -0
 
 
 def as_json(ablation: Ablation) -> dict[str, Any]:
