@@ -222,7 +222,15 @@ def options() -> argparse.Namespace:
     parser.add_argument("--storage", default=DEFAULT_STORAGE)
     parser.add_argument("--json", type=Path, metavar="FILE", help="gone on with if it is there")
     parser.add_argument("--known", type=Path, nargs="+", default=[], metavar="FILE")
-    return parser.parse_args()
+    given = parser.parse_args()
+    names = [entry.partition("=")[0] for entry in [*given.found, *given.hand]]
+    if twice := [name for name in names if names.count(name) > 1]:
+        parser.error(f"two networks are called {twice[0]!r}: a difference needs two names")
+    if given.seeds < 2:
+        parser.error(f"--seeds: a comparison needs two or more of each network, got {given.seeds}")
+    if given.json and not given.json.parent.is_dir():
+        parser.error(f"--json {given.json}: there is no folder {given.json.parent}")
+    return given
 
 
 if __name__ == "__main__":

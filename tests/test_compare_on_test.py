@@ -92,6 +92,28 @@ def test_layouts_made_by_hand_are_named_by_their_choices(paired: ModuleType) -> 
 
 
 @pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--found", "a=x", "--hand", "a=y"], "two networks are called 'a'"),
+        (["--seeds", "1"], "--seeds: a comparison needs two or more of each network, got 1"),
+        (["--json", "nowhere/out.json"], "--json nowhere/out.json: there is no folder nowhere"),
+    ],
+)
+def test_what_would_be_refused_at_the_end_is_at_the_beginning(
+    paired: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    given: list[str],
+    words: str,
+) -> None:
+    script = importlib.import_module("compare_on_test")
+    monkeypatch.setattr(sys, "argv", ["compare_on_test", "quickstart", *given])
+    with pytest.raises(SystemExit):
+        script.options()
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "text", [None, "", '{"answers": {"a"', '{"networks": {}}', "[]", '{"answers": ["1"]}']
 )
 def test_a_file_without_answers_is_refused(
