@@ -159,7 +159,7 @@ def test_a_few_trials_reach_every_rung(shares: list[float]) -> None:
             Step("", FIDELITY, 24, 0, (), None),
             {},
             "24 trainings of unknown length\n"
-            "the database has none of that kind; to find out, train 2: the same command with "
+            "the database has none of that kind; to find out, train a few: the same command with "
             "--set name=try --set budget.trials=2 in the place of --dry-run; then ask again",
         ),
         (Step("", FIDELITY, 0, 30, ("H200",), 12.3), {}, "none: the budget is spent"),
@@ -177,12 +177,18 @@ def test_a_few_trials_reach_every_rung(shares: list[float]) -> None:
 )
 def test_in_words(step: Step, more: dict[str, Any], words: str) -> None:
     given: dict[str, Any] = {"at_once": 4, "seconds_to_begin": None, "hours_left": None, **more}
-    assert time_forecast(Forecast((step,), **given), 2) == words
+    settings = ["name=try", "budget.trials=2"]
+    assert time_forecast(Forecast((step,), **given), settings) == words
 
 
 def test_the_dry_run_says_it(cli: Cli) -> None:
     file = write_study()
-    assert "time 6 trainings of unknown length\n" in cli.shown("search", file, "--dry-run")
+    shown = cli.shown("search", file, "--dry-run")
+    assert "time 6 trainings of unknown length\n" in shown
+    assert "--set name=try --set budget.trials=2 in the" in shown
+    again = ["--set", "final={retrain: 3, seeds: 2}"]  # which no forecast needs
+    shown = cli.shown("search", file, "--dry-run", *again)
+    assert "--set budget.trials=2 --set final=null in the" in " ".join(shown.split())
     digits = cli.json("search", file, "--dry-run")
     assert digits["forecast"]["hours"] is None
     assert digits["forecast"]["steps"][0]["number"] == 6

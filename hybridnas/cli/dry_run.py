@@ -61,8 +61,9 @@ def print_plan(plan: Plan, here: Here, as_json: bool) -> None:
     if as_json:
         print_json({**found, "forecast": _forecast_json(here.forecast)})
         return
-    few = few_trials(plan.study)
-    facts = [*_facts(plan, rungs, found), ("time", time_forecast(here.forecast, few))]
+    few = f"budget.trials={few_trials(plan.study)}"
+    settings = ["name=try", few, *(["final=null"] if plan.study.final else [])]
+    facts = [*_facts(plan, rungs, found), ("time", time_forecast(here.forecast, settings))]
     print_facts(f"{plan.study.name} would run (nothing was written)", facts)
 
 
@@ -71,8 +72,9 @@ def _forecast_json(forecast: Forecast) -> dict[str, Any]:
     return {**asdict(forecast), "steps": steps, "hours": forecast.hours}
 
 
-def time_forecast(found: Forecast, few: int) -> str:
-    """How long it would take; or that nobody knows, and how to find out. few: trials that do."""
+def time_forecast(found: Forecast, settings: Sequence[str]) -> str:
+    """How long it would take; or that nobody knows, and how to find out. settings: of the study
+    that does."""
     from ..search.forecast import course_words
 
     steps = [step for step in found.steps if step.number != 0]
@@ -89,8 +91,9 @@ def time_forecast(found: Forecast, few: int) -> str:
     lines.append(", then ".join(map(_trainings, steps)))
     if any(step.seconds is None for step in steps):
         lines.append(
-            f"the database has none of that kind; to find out, train {few}: the same command with "
-            f"--set name=try --set budget.trials={few} in the place of --dry-run; then ask again"
+            f"the database has none of that kind; to find out, train a few: the same command with "
+            f"{' '.join(f'--set {each}' for each in settings)} in the place of --dry-run; then ask "
+            f"again"
         )
     elif found.at_once is None:
         lines.append("how many at once is up to the cluster")
