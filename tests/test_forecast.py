@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 import search_helpers as helpers
-from cli_helpers import Cli, write_study
+import torch
+from cli_helpers import DATABASE, Cli, write_study
 
-from hybridnas.cli.dry_run import time_forecast
+from hybridnas.cli.dry_run import look_around, time_forecast
 from hybridnas.errors import ConfigError
+from hybridnas.provenance import machine
 from hybridnas.search.forecast import Forecast, Past, Step, _on_a_line, few_trials, forecast
 from hybridnas.search.ladder import candidates
-from hybridnas.search.studies import protocol_of
+from hybridnas.search.plan import make_plan
+from hybridnas.search.studies import protocol_of, read_study
 from hybridnas.store import Store
 
 pytest_plugins = ["cli_helpers"]
@@ -31,12 +34,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def trained(store: Store, trials: int, **changes: Any) -> None:
+def trained(store: Store, trials: int, device: str = "cpu", **changes: Any) -> None:
     """So many candidates of a study, each as long as its epochs: 10 s, one more after the first."""
     core = helpers.start(helpers.plan(**changes), store)
     while (candidate := core.ask()) is not None and trials:
         seconds = 10.0 * helpers.protocol(candidate).fidelity.epochs + (candidate.number > 0)
-        helpers.finish(core, candidate, timing={"total_s": seconds, "gpu_s": 60.0})
+        timing, machine = {"total_s": seconds, "gpu_s": 60.0}, {"device": device}
+        helpers.finish(core, candidate, timing=timing, machine=machine)
         trials -= candidate.rung == 0
 
 
@@ -100,6 +104,16 @@ def test_the_wait_before_the_first_training_is_in_it() -> None:
     step = Step("", FIDELITY, 9, 30, ("cpu",), 12.0)
     assert Forecast((step,), 4, None, None).hours == pytest.approx(3 * 12 / 3600)
     assert Forecast((step,), 4, 20.0, None).hours == pytest.approx((20 + 3 * 12) / 3600)
+
+
+def test_the_device_that_trains_says_it_where_it_has_trained(store: Store) -> None:
+    trained(store, 3, "EPYC")
+    trained(store, 2, "H200", name="elsewhere", seed=9)
+    past, new = Past(store, store.study_names()), helpers.plan(name="new", seed=4)
+    for device, known in {"H200": 2, "EPYC": 3, "none of them": 5}.items():
+        (step,) = forecast(new, 2, past, device).steps
+        assert step.known == known
+        assert step.devices == ((device,) if known < 5 else ("EPYC", "H200"))
 
 
 def test_a_study_of_a_later_version_beside_it_does_no_harm(store: Store) -> None:
@@ -179,6 +193,24 @@ def test_in_words(step: Step, more: dict[str, Any], words: str) -> None:
     given: dict[str, Any] = {"at_once": 4, "seconds_to_begin": None, "hours_left": None, **more}
     settings = ["name=try", "budget.trials=2"]
     assert time_forecast(Forecast((step,), **given), settings) == words
+
+
+def test_the_dry_run_asks_for_the_device_of_this_machine(cli: Cli) -> None:
+    file, device = write_study(), str(machine(torch.device("cpu"))["device"])
+    plan = make_plan(read_study(file))
+    found = [look_around(plan, f"sqlite:///{DATABASE}", False, None).forecast]
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        core = helpers.start(plan, store)
+        for name, seconds in ((device, 4.0), ("H200", 400.0)):
+            one = helpers.asked(core)
+            helpers.finish(core, one, timing={"total_s": seconds}, machine={"device": name})
+    found.append(look_around(plan, f"sqlite:///{DATABASE}", True, None).forecast)
+    assert [each.steps[0].devices for each in found] == [(), (device,)]
+    if not torch.cuda.is_available():
+        coming = "resources={nodes: elastic, concurrent: 2, cpus: 1, gpus: 1}"
+        plan = make_plan(read_study(file, [coming]))
+        (step,) = look_around(plan, f"sqlite:///{DATABASE}", True, None).forecast.steps
+        assert step.known == 2
 
 
 def test_the_dry_run_says_it(cli: Cli) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..config import Final, Study
 from ..counting import in_size, pixels
 from ..errors import NoDatabaseError
+from ..provenance import machine
 from ..search.words import time_words
 from ..store import Store
 from .common import bound_words, fidelity_words, in_units, print_facts, print_json
@@ -34,6 +35,8 @@ class Here:
 
 def look_around(plan: Plan, storage: str, resume: bool, ray: str | None) -> Here:
     """Of a cluster nothing is known. HybridnasError where the study could not run."""
+    import torch
+
     from ..search.forecast import Past, forecast
     from ..search.machine import share_of, this_machine
     from ..search.registration import check_registered
@@ -47,8 +50,12 @@ def look_around(plan: Plan, storage: str, resume: bool, ray: str | None) -> Here
             past = Past(store, store.study_names())
     except NoDatabaseError as error:
         place = f"a new database ({error})"
-    words = "that of the cluster" if share is None else share.words
-    return Here(words, place, forecast(plan, None if share is None else share.concurrent, past))
+    if share is None:
+        return Here("that of the cluster", place, forecast(plan, None, past))
+    device = None  # of nodes that are still to come
+    if not share.gpus or torch.cuda.is_available():
+        device = str(machine(torch.device("cuda" if share.gpus else "cpu"))["device"])
+    return Here(share.words, place, forecast(plan, share.concurrent, past, device))
 
 
 def print_plan(plan: Plan, here: Here, as_json: bool) -> None:

@@ -133,11 +133,14 @@ class Forecast:
         return hours_of(known, self.at_once, self.seconds_to_begin)
 
 
-def forecast(plan: Plan, at_once: int | None, past: Past | None) -> Forecast:
+def forecast(
+    plan: Plan, at_once: int | None, past: Past | None, device: str | None = None
+) -> Forecast:
     """Of a search that is to begin or to go on. past: of all studies of the database; None: there
-    is none yet. References, which are trained at every rung, are counted as other candidates."""
+    is none yet. device: that trains; trainings of others are looked at only where it has none.
+    References, which are trained at every rung, are counted as other candidates."""
     steps = tuple(
-        _step(plan, Place(rung, 0, task), whole, past)
+        _step(plan, Place(rung, 0, task), whole, past, device)
         for task in plan.tasks
         for rung, whole in enumerate(candidates(plan.study))
     )
@@ -158,7 +161,9 @@ def few_trials(study: Study) -> int:
     return next(number for number in itertools.count(2) if all(seen(number)))
 
 
-def _step(plan: Plan, place: Place, candidates: int | None, past: Past | None) -> Step:
+def _step(
+    plan: Plan, place: Place, candidates: int | None, past: Past | None, device: str | None
+) -> Step:
     study, fidelity = plan.study, plan.study.tasks[place.task].fidelities[place.rung]
     ended = past.ended(study.name) if past else Counter[tuple[str, int, bool]]()
     number = candidates
@@ -168,6 +173,7 @@ def _step(plan: Plan, place: Place, candidates: int | None, past: Past | None) -
             again = study.final.retrain * study.final.seeds
             number += max(0, again - ended[place.task, place.rung, True])
     known = past.under(run_protocol(plan, place)) if past else []
+    known = [each for each in known if each.machine.get("device") == device] or known
     devices = sorted({str(evaluation.machine.get("device")) for evaluation in known})
     mean = fmean(seconds_of(known)) if known else None
     return Step(place.task, fidelity, number, len(known), tuple(devices), mean)
