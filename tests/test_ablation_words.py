@@ -49,7 +49,7 @@ def of(value: float, half: float, needed: int | None = None, seeds: int = 5) -> 
         (
             compared(of(0.0, 0.25)),
             "box_ap",
-            "cannot tell with 5 seeds (the SSM adds 0 [-25, 25] points of box_ap); more than 100 w",
+            "cannot tell with 5 seeds (the SSM adds 0.0 [-25.0, 25.0] points of box_ap); more th",
         ),
         (compared(of(0.3, 0.1)), "loss", "the SSM lowers loss by 0.30 [0.20, 0.40], with 5 seeds"),
         (
@@ -60,7 +60,8 @@ def of(value: float, half: float, needed: int | None = None, seeds: int = 5) -> 
         (
             compared(of(-0.3, 0.4, 9)),
             "loss",
-            "cannot tell with 5 seeds (the SSM lowers loss by -0.30 [-0.70, 0.10]); about 9 would",
+            "cannot tell with 5 seeds (the SSM lowers loss by -0.30 [-0.70, 0.10]); about 9 would, "
+            "were the effect as large as it seems",
         ),
         (
             compared(None, failed=5),
@@ -107,6 +108,11 @@ def test_the_papers_criterion() -> None:
     assert criterion(last) == "0.06, short"
 
 
+def test_a_wide_interval_hides_no_value() -> None:
+    said = sentence(compared(of(0.009, 0.13)), "top1")
+    assert "the SSM adds 0.9 [-12.1, 13.9] points" in said
+
+
 def test_nothing_has_no_sign() -> None:
-    assert [number(value, 25.0) for value in (-0.1, 0.1, -1.0)] == ["0", "0", "-1"]
+    assert [number(value, 25.0) for value in (-0.04, 0.04, -1.0)] == ["0.0", "0.0", "-1.0"]
     assert number(-0.001, 0.5) == "0.00"

@@ -69,7 +69,7 @@ def test_search_prints_progress_the_front_and_the_next_steps(
     assert "is in the database already: go on with --resume" in cli.refused("search", "shapes.yaml")
     again = cli("search", "shapes", "--resume", "--set", "budget.trials=7")
     assert again.code == 0
-    assert "6 trials were done before of 7" in again.err
+    assert "6 of 7 trials were done before" in again.err
     assert "a new one begins" not in again.err
     mistaken = cli("search", "shapes.yaml", "--resume", "--set", "name=forms")
     assert mistaken.err.startswith(

@@ -17,7 +17,7 @@ from dashboard_helpers import LEAST, searched
 from hybridnas.ablate import read_ablations
 from hybridnas.dashboard import figures
 from hybridnas.dashboard.figure_parts import Figure
-from hybridnas.dashboard.twins import twin_figures
+from hybridnas.dashboard.twins import twin_figures, twin_lines
 from hybridnas.pictures.palette import DOMINATED, FRONT, INFEASIBLE
 from hybridnas.search.progress import progress
 from hybridnas.search.view import StudyView
@@ -55,6 +55,11 @@ def test_a_forest_plot_of_twins(study_store: Store) -> None:
     plotly.graph_objects.Figure(made)
     json.dumps(made, allow_nan=False)
     (points,) = made["data"]
+    words = "95 % for all twins of an architecture together (Bonferroni)"
+    assert words in made["layout"]["xaxis"]["title"]["text"]
+    note = [*twin_lines([ablation], str)][-1]
+    assert words in note
+    assert "Seeds that would: for 80 % power." in note
     effects = [comparison.effect for comparison in ablation.comparisons]
     verdicts = {"original": FRONT, "unknown": DOMINATED, "twin": INFEASIBLE}
     assert [effect and effect.verdict for effect in effects] == list(verdicts)
@@ -85,6 +90,12 @@ def test_the_front_shows_every_result_once_and_says_what_it_is(figured_view: Stu
         rows = [by_number[number] for number in t["customdata"]]
         assert t["x"] == pytest.approx([row.value("macs") for row in rows], rel=1e-5)
         assert t["y"] == pytest.approx([row.value("top1") for row in rows], rel=1e-5)
+    axis = made["layout"]["xaxis"]
+    assert axis["tickvals"][0] <= min(r.value("macs") for r in by_number.values())
+    assert axis["tickvals"][-1] >= max(r.value("macs") for r in by_number.values())
+    for mark, words in zip(axis["tickvals"], axis["ticktext"], strict=True):
+        number, unit = words.split()
+        assert float(number) * {"K": 1e3, "M": 1e6}[unit] == pytest.approx(mark)
     errors = shown["front"]["error_y"]["array"]
     spreads = [row.spread("top1") or 0.01 for row in view.front()]  # 0.01: the standard error
     assert errors == pytest.approx(spreads, rel=1e-5)

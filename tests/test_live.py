@@ -255,7 +255,7 @@ def test_lines_of_a_resumed_search_count_on(clock: Clock) -> None:
     lines.began(3)
     lines.finished(finished(3))
     assert out.export_text().splitlines() == [
-        "[0:00] 3 trials were done before of 6",
+        "[0:00] 3 of 6 trials were done before",
         "[0:00] trial 3 S2, 1.23 M MACs: no top1, 12.3 s, 4 done of 6",
     ]
 

@@ -77,6 +77,7 @@ def test_counts_and_costs(reported: Store, rows: sqlite3.Connection, study: str)
     assert sum(len(protocol.digests) for protocol in facts.protocols) == protocols
     images = one(f"SELECT max(json_extract(e.metrics, '$.num_images')) {joined}")
     assert {protocol.num_images for protocol in facts.protocols} == {images}
+    assert {protocol.train_images for protocol in facts.protocols} == {1280}
     hours = facts.cost_so_far.wall_hours
     ended = [n for n, state in facts.trials.items() if n in ("ok", "failed", "pruned") and state]
     known = one(
@@ -204,6 +205,13 @@ def test_calibrations(reported: Store) -> None:
     assert found.overall is not None
     assert found.overall.model_dump() == CALIBRATED["tau"]["proxy"]["overall"]
     assert found.equal_macs is None
+    assert found.params == found.overall
+    assert found.macs is not None
+    assert found.macs.tau == 0.41
+    assert found.counting_ranks_as_well
+    less = found.params.model_copy(update={"tau": 0.6})
+    assert not found.model_copy(update={"params": less}).counting_ranks_as_well
+    assert not found.model_copy(update={"params": None}).counting_ranks_as_well
 
 
 def test_each_task_of_a_study_has_its_plot_and_its_decisions(

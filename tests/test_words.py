@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hybridnas.search.words import spent_words, time_words, unseen_command
+from hybridnas.search.words import export_folder, spent_words, time_words, unseen_command
 
 
 @pytest.mark.parametrize(
@@ -28,5 +28,5 @@ def test_what_was_spent() -> None:
 
 @pytest.mark.parametrize(("chosen_by", "named"), [("val", "test"), ("test", "NAME")])
 def test_a_winner_is_scored_on_another_split_than_chose_it(chosen_by: str, named: str) -> None:
-    command = unseen_command("mine", 4, chosen_by)
+    command = unseen_command(export_folder("mine", 4), chosen_by)
     assert command == f"hybridnas evaluate exported/mine-4 --split {named}"

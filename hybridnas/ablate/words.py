@@ -8,10 +8,12 @@ from typing import Any
 
 from ..cost import Cost, StageCost
 from ..objectives import BEST, SHARES
-from .effects import CONFIDENCE, MOST_SEEDS, Effect
+from .effects import CONFIDENCE, MOST_SEEDS, POWER, Effect
 from .results import Ablation, Comparison, Trained
 from .twins import StageMixer
 
+POWER_WORDS = f"seeds that would: for {100 * POWER:g} % power"
+"""What is meant by their number where one cannot tell."""
 _NAMES = {"ssm": "the SSM", "attention": "attention"}
 
 
@@ -53,8 +55,8 @@ def subject(label: str) -> str:
 
 
 def number(value: float, half: float) -> str:
-    """With two significant digits of the interval's half width."""
-    decimals = 0
+    """With two significant digits of the interval's half width, and one decimal at least."""
+    decimals = 1
     while half * 10**decimals < 10 and decimals < 6:
         decimals += 1
     return f"{value:z.{decimals}f}"  # z: never -0
@@ -128,7 +130,8 @@ def _cannot_tell(places: Sequence[StageMixer], found: Effect | None, metric: str
         return None
     needed = found.seeds_needed
     enough = f"more than {MOST_SEEDS}" if needed is None else f"about {needed}"
-    return f"{words} ({_gain(places, metric, _amount(found, metric))}); {enough} would"
+    said = _gain(places, metric, _amount(found, metric))
+    return f"{words} ({said}); {enough} would, were the effect as large as it seems"
 
 
 def _amount(found: Effect, metric: str, sign: int = 1) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -130,8 +131,8 @@ def ablate(
     interval, widened so that all of them together hold in 95 % of cases (Bonferroni). It covers the
     chance of seeds, not of which images were set aside for validation.
 
-    Where an interval holds 0 the answer is like `cannot tell with 5 seeds; about 14 would`: were
-    the effect as large as it seems now, 14 seeds would find it in 80 % of cases. (Whoever adds
+    Where an interval holds 0 the answer is like `cannot tell with 5 seeds; about 14 would, were the
+    effect as large as it seems`: then 14 seeds would find it in 80 % of cases. (Whoever adds
     seeds for that looks twice, and the 95 % become 91: docs/twins.md.)
 
     Ctrl-C ends it in good order; the same command goes on. What is known already, of any study, is
@@ -280,14 +281,15 @@ def _run(setup: Setup, forecast: dict[str, Any], storage: str, ray: str | None) 
     """Trains what is not known, and reads what there is then."""
     from ..ablate.results import ablations_in
     from ..search.driver import run_trainings
-    from .ablation_view import forecast_words
+    from ..search.observer import Silent
+    from .ablation_view import all_known, forecast_words
     from .live import Lines, LiveView
 
     plan, out = setup.plan, console(stderr=True)
     out.print(forecast_words(forecast))
-    watch = LiveView(plan.study, out) if out.is_terminal else Lines(plan.study, out)
+    watcher = LiveView if out.is_terminal else Lines
     with Store.open(storage) as store:
-        with watch:
+        with nullcontext(Silent()) if all_known(forecast) else watcher(plan.study, out) as watch:
             reason = run_trainings(plan, store, setup.jobs, ray_address=ray, observer=watch)
         if reason == "interrupted":
             typer.echo("interrupted; the same command goes on", err=True)

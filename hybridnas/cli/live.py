@@ -46,7 +46,7 @@ class Lines:
     def began(self, done: int) -> None:
         self._done = done
         if done:
-            self._print(f"{done} trials were done before{_of(self._study)}")
+            self._print(f"{done}{_of(self._study)} trials were done before")
 
     def started(self, candidate: Candidate) -> None:
         short, macs = candidate.architecture.short, in_units(candidate.costs["macs"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ..export import Origin
+from ..export.card import PATH
 from ..search.rows import Row
 from ..search.view import StudyView
+from ..search.words import unseen_command
 
 
 def origin_of(view: StudyView, row: Row) -> Origin:
@@ -23,6 +25,7 @@ def origin_of(view: StudyView, row: Row) -> Origin:
         versions=evaluation.versions,
         git_commit=evaluation.git_commit,
         again=_again(view, row),
+        unseen=unseen_command(PATH, view.study.task.val),
     )
 
 

@@ -183,7 +183,7 @@ def print_front(view: StudyView) -> None:
             "the standard error of its score)"
         )
     elif any(name in STANDARD_ERRORS for name in view.objectives):
-        typer.echo("scores: +- their standard error, for the images are a sample")
+        typer.echo("scores: +- the standard error that comes from the number of validation images")
     if soft:
         judged = len(view.retrained or view.finished)
         typer.echo(f"{len(view.judged)} of {judged} keep {bound_words(soft)}")

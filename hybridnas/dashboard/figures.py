@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from ..counting import pixels
 from ..objectives import STANDARD_ERRORS, best, is_cost
 from ..pictures.palette import DOMINATED, ERRORS, FRONT, INFEASIBLE, REFERENCE
+from ..pictures.scale import log_ticks, mark_words
 from ..reference import PUBLISHED
 from ..search.counted import counted_size
 from ..search.progress import progress
@@ -61,15 +62,24 @@ def front(view: StudyView) -> Figure | None:
     traces.append(last)
     bars = f" (bars: {error_words(members)})" * any(last["error_y"]["array"])
     of = f"{len(view.retrained)} retrained" if view.retrained else f"{len(view.finished)} results"
-    scale: Figure = {"type": "log", "dtick": "D2"} if is_cost(cost) else {"type": "linear"}
     return {
         "data": [trace for trace in traces if trace["x"]],
         "layout": layout(
             f"Pareto front: {len(members)} of {of}{bars}",
-            xaxis={"title": {"text": axis_words(view, cost)}, **scale},
+            xaxis={"title": {"text": axis_words(view, cost)}, **_scale(view, cost)},
             yaxis={"title": {"text": score}},
         ),
     }
+
+
+def _scale(view: StudyView, name: str) -> Figure:
+    """Of an axis: of costs logarithmic, with marks in words, where plotly's own are `5, 1M, 2`."""
+    if not is_cost(name):
+        return {"type": "linear"}
+    values = [row.value(name) for row in view.finished]
+    marks = log_ticks(min(values), max(values))
+    words = [mark_words(name, mark) for mark in marks]
+    return {"type": "log", "tickvals": marks, "ticktext": words}
 
 
 def _points(

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from ..ablate import Ablation
 from ..ablate.effects import CONFIDENCE
 from ..ablate.results import Comparison
-from ..ablate.words import places_words, scale, sentence, subject
+from ..ablate.words import POWER_WORDS, places_words, scale, sentence, subject
 from ..pictures.palette import DOMINATED, FRONT, INFEASIBLE
 from .figure_parts import Figure, layout, rounded
 
+INTERVALS = f"{100 * CONFIDENCE:g} % for all twins of an architecture together (Bonferroni)"
 _COLOURS = {"original": FRONT, "twin": INFEASIBLE, "unknown": DOMINATED}
 
 
@@ -23,10 +24,7 @@ def twin_lines(ablations: Sequence[Ablation], link: Callable[[int], str]) -> Ite
         for comparison in ablation.comparisons:
             yield f"- {words}, {sentence(comparison, ablation.metric)}"
     yield ""
-    yield (
-        f"In brackets: paired t intervals over seeds, {100 * CONFIDENCE:g} % for all twins of an "
-        f"architecture together (Bonferroni)."
-    )
+    yield (f"In brackets: paired t intervals over seeds, {INTERVALS}. {POWER_WORDS.capitalize()}.")
 
 
 def twin_figures(ablations: Sequence[Ablation]) -> dict[str, Figure]:
@@ -65,11 +63,7 @@ def _forest(metric: str, rows: Sequence[tuple[str, Comparison]]) -> Figure:
         "layout": layout(
             "Twin tests: the mixer against Gated CNN",
             height=140 + 60 * len(rows),
-            xaxis={
-                "title": {
-                    "text": f"{unit} in favour of the mixer ({100 * CONFIDENCE:g} % intervals)"
-                }
-            },
+            xaxis={"title": {"text": f"{unit} in favour of the mixer<br>(intervals: {INTERVALS})"}},
             yaxis={
                 "tickvals": places,
                 "ticktext": [label for label, _ in rows],

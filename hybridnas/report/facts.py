@@ -69,13 +69,19 @@ class CandidateFact(Fact):
 
 class FreshFact(Fact):
     """What an architecture scores under the search's own training with seeds that it was not chosen
-    by: the mean and the standard deviation (None: of one seed) over `seeds` of them. gap: by how
-    much that is worse than the score it was chosen for; below 0: better."""
+    by: the mean over `seeds` of them, with Student's t interval from low to high, and the standard
+    deviation (None: of one seed). gap: by how much the mean is worse than the score it was chosen
+    for; below 0: better. apart: the mean from the score of the best of the others, which is of
+    one training; leads: the mean is the better one. None: there is no other."""
 
     mean: float
+    low: float | None
+    high: float | None
     spread: float | None
     seeds: int
     gap: float
+    apart: float | None
+    leads: bool | None
 
 
 class LeaderFact(Fact):
@@ -83,9 +89,10 @@ class LeaderFact(Fact):
 
     gap: to the best of the others, with its 95 % interval; clear: that leaves out 0. None where no
     error is known. thrifty: the cheapest member of the front whose interval holds 0, and its part
-    of the leader's cost. fresh: of its twin test; None: there is none, or a final retraining, whose
-    scores are all of fresh seeds. unseen: the command that scores it, once exported, on images that
-    it was not chosen by; None: its weights are not kept, or are not those of the score's task.
+    of the leader's cost. All these are by the scores that the search chose by. fresh: of its twin
+    test; None: there is none, or a final retraining, whose scores are all of fresh seeds. unseen:
+    the command that scores it, once exported, on images that it was not chosen by; None: its
+    weights are not kept, or are not those of the score's task.
     """
 
     trial: int
@@ -101,11 +108,12 @@ class LeaderFact(Fact):
 
 
 class ImportanceFact(Fact):
-    """error: the standard error of the share."""
+    """error: the standard error of the share. clear: its 95 % interval leaves out 0."""
 
     decision: str
     share: float
     error: float
+    clear: bool
 
 
 class ChoiceFact(Fact):
