@@ -59,7 +59,7 @@ def test_pareto(populated: Cli) -> None:
 
     shown = populated.shown("pareto", "shapes")
     assert f"Pareto front of shapes: {len(found)} of 3 results, MACs at 32 px" in shown
-    assert "scores: +- their standard error" in shown
+    assert "scores: +- the standard error that comes from the number of validation images" in shown
     assert f"│ {found[0]['trial']} │ {top1[0]:.4f} │ 0.0123 │ " in shown
 
 

@@ -62,15 +62,15 @@ def _forest(metric: str, rows: Sequence[tuple[str, Comparison]]) -> Figure:
         ],
         "layout": layout(
             "Twin tests: the mixer against Gated CNN",
-            height=140 + 60 * len(rows),
-            xaxis={"title": {"text": f"{unit} in favour of the mixer<br>(intervals: {INTERVALS})"}},
+            height=160 + 60 * len(rows),
+            xaxis={"title": {"text": f"{unit} in favour of the mixer<br>intervals: {INTERVALS}"}},
             yaxis={
                 "tickvals": places,
                 "ticktext": [label for label, _ in rows],
                 "range": [len(rows) - 0.5, -0.5],
                 "zeroline": False,
             },
-            margin={"l": 170},
+            margin={"l": 170, "b": 70},
             showlegend=False,
         ),
     }
