@@ -233,3 +233,14 @@ def test_each_task_of_a_study_has_its_plot_and_its_decisions(
     )
     want = {number: (macs, miou) for number, miou, macs in rows.execute(query)}
     assert {c.trial: (c.cost, c.scores["masks.miou"]) for c in facts.candidates} == want
+
+
+def test_where_all_was_known_before_nothing_grows(reported: Store) -> None:
+    facts = facts_of(StudyView("plain", reported))
+    nothing = {"trainings": 0, "hours": 0.0, "gpu_hours": 0.0}
+    moments = tuple(moment.model_copy(update=nothing) for moment in facts.moments)
+    known = facts.model_copy(update={"moments": moments})
+    drawings = drawings_of(known)
+    assert drawings_of(facts).keys() - drawings.keys() == {"hypervolume"}
+    members = {f"trial-{member.trial}": "" for member in facts.front}
+    assert "How the search went" in to_html(known, drawings | members)

@@ -50,7 +50,8 @@ Marked = Callable[[float, str], str]
 def drawings_of(facts: ReportFacts) -> dict[str, str]:
     """The plots as SVG, by name; the front's members (`trial-N`) are not among them."""
     found = {}
-    if facts.moments:
+    last = facts.moments[-1] if facts.moments else None
+    if last and (last.trainings or last.hours):  # else all was known before, and no search ran
         found["hypervolume"] = hypervolume_chart(facts)
     if not facts.candidates:
         return found
