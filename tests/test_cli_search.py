@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import search_helpers as helpers
+import torch
 from cli_helpers import DATABASE, Cli, write_study
 from store_databases import NEWEST, NEXT
 
@@ -106,6 +107,23 @@ def test_dry_run_says_what_would_run_and_writes_nothing(cli: Cli, tmp_path: Path
     assert found["budget"] == {"trials": 24}
     assert 0 < found["smallest_macs"] < found["median_macs"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here a GPU counts them")
+def test_gpu_hours_alone_are_refused_without_a_gpu(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search_without_ray(monkeypatch, "trials")
+    file = write_study(budget={"gpu_hours": 0.0005})
+    for words in ([], ["--dry-run"]):
+        message = cli.refused("search", file, *words)
+        assert (
+            "gpu_hours 0.0005 would never be spent: give budget.hours or budget.trials" in message
+        )
+    told = cli.shown("search", file, "--set", "budget.trials=2", "--dry-run")
+    assert "each; without a GPU budget.gpu_hours does not count" in told
+    assert "of GPU time" not in told
+    assert "that of the cluster" in cli.shown("search", file, "--dry-run", "--ray", "auto")
 
 
 def test_dry_run_takes_no_bad_database_for_a_new_one(

@@ -74,10 +74,12 @@ def search(
     wanted = study_to_run(study, storage, resume, settings or [])
     check_new(wanted.name, storage, resume)
     from ..search.cluster import check_reachable
+    from ..search.machine import check_here
     from ..search.plan import make_plan  # imports torch, which what was refused did not wait for
 
     plan = make_plan(wanted)
     check_reachable(ray)  # before a database is made
+    check_here(plan.study, ray)
     if dry_run:
         print_plan(plan, look_around(plan, storage, resume, ray), as_json)
         return
