@@ -21,7 +21,8 @@ _TARGET = 50  # trainings of the first sampler, which the others are to equal
 TableName = Annotated[
     str,
     typer.Argument(
-        metavar="TABLE", help="digits (shipped), nas_bench_macro, or a card's YAML file."
+        metavar="TABLE",
+        help="digits (shipped), nas_bench_macro, a card's YAML, or the figures beside it.",
     ),
 ]
 Data = Annotated[

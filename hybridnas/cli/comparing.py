@@ -173,11 +173,7 @@ def _explained(found: Comparison) -> list[str]:
     ]
     numbers = sorted({len(row.views) for row in found.rows} - {1})
     if numbers:
-        told = (
-            " and ".join(map(str, numbers))
-            if len(numbers) < 3
-            else f"{numbers[0]} to {numbers[-1]}"
-        )
+        told = " to ".join(map(str, sorted({numbers[0], numbers[-1]})))
         notes.append(f"intervals: Student's t, 95 %, of the mean over {told} studies")
     return notes
 

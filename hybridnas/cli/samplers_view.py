@@ -45,7 +45,8 @@ def print_summary(
     others = [row for row in rows if "difference" in row]
     if others:
         print_table(
-            f"Less {first}'s, seed by seed [Student's t]; trainings to equal its {target} [bootstrap]",
+            f"Less {first}'s, seed by seed [Student's t]; trainings to equal its {target} "
+            f"[bootstrap over seeds]",
             ("sampler", *map(str, looks), f"to equal {target}"),
             [
                 [
@@ -122,8 +123,9 @@ def plot_curves(results: Results, path: Path) -> None:
     for name in results.arms:
         means = mean_curve(results.curves(name))
         axes.plot(trainings, [mean.value for mean in means], label=name)
-        if means[0].low is not None:
-            low, high = [mean.low for mean in means], [mean.high for mean in means]
+        low = [mean.low for mean in means if mean.low is not None]
+        high = [mean.high for mean in means if mean.high is not None]
+        if low:
             axes.fill_between(trainings, low, high, alpha=0.2)
     axes.set(xlabel="trainings", ylabel=_measure(results.table)[1].partition(":")[0])
     axes.set_title(str(results.table["name"]))
