@@ -155,7 +155,7 @@ BAD_STUDIES: list[tuple[dict[str, Any], str]] = [
     ({"trials": 3}, r"shapes.yaml: unknown key 'trials'; allowed: task, recipe, fidelities"),
     ({"budget": {"trails": 3}}, r"unknown key 'budget.trails'; allowed: trials, hours, gpu_hours"),
     ({"space": {**helpers.SIX, "widths": 3}}, r"unknown key 'widths'; allowed: name, "),
-    ({"space": "hybrid_smal"}, r"no search space 'hybrid_smal': .*hybrid_small"),
+    ({"space": "hybrid_smal"}, r"no search space 'hybrid_smal' \(hybrid_small\?\): it is"),
     ({"references": ["mambaout_tinny"]}, r"unknown reference architecture 'mambaout_tinny'; known"),
     ({"references": ["mambaout_tiny"]}, r"reference 'mambaout_tiny' is not in the space 'six'"),
     ({"constraints": {"macs": {"max": 10}}}, r"macs must keep max 10, the space reaches \d"),
@@ -208,6 +208,7 @@ def test_a_data_set_names_what_is_missing(cli: Cli) -> None:
             ("nope",),
             "no study 'nope': it is neither a file nor one of the shipped ones (ade20k_proxy, ",
         ),
+        (("quikstart",), "no study 'quikstart' (quickstart?): it is neither a file"),
         (("nope", "--resume"), f"/{DATABASE}; `hybridnas search` creates it"),
         (("quickstart", "--set", "budget.trials"), "--set takes KEY=VALUE with a dotted key, got"),
         (
@@ -217,7 +218,7 @@ def test_a_data_set_names_what_is_missing(cli: Cli) -> None:
         (("quickstart", "--set", "budget=[1"), "--set budget: '[1' is not a YAML value"),
         (
             ("quickstart", "--set", "budgets.trials=1"),
-            "quickstart.yaml with --set budgets.trials=1: unknown key 'budgets'; allowed: task",
+            "quickstart with --set budgets.trials=1: unknown key 'budgets'; allowed: task",
         ),
         (("quickstart", "--set", "fidelities.3.epochs=1"), "'3' is no index of a list of 1"),
         (("quickstart", "--ray", "127.0.0.1:1"), "no Ray head answers at '127.0.0.1:1'"),
@@ -243,7 +244,9 @@ def test_a_ray_head_out_of_the_environment_is_looked_for_too(
 
 def test_a_resumed_study_cannot_change_what_makes_trials_comparable(populated: Cli) -> None:
     message = populated.refused("search", write_study(seed=1), "--resume")
-    assert "study 'shapes' cannot be resumed with another seed" in message
+    assert "study 'shapes' cannot be resumed with changed seed" in message
     assert "no study 'nope' in the database; it has: shapes, empty" in populated.refused(
         "search", "nope", "--resume"
     )
+    assert "no study 'shape' (shapes?) in the database" in populated.refused("status", "shape")
+    assert "no study 'shape' (shapes?) in the database" in populated.refused("compare", "shape")

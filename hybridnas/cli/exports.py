@@ -138,6 +138,8 @@ def export(
         load_it = f'import hybridnas; hybridnas.load_model("{out}")'
     if standalone:
         load_it = f"import {out.name}; {out.name}.create_model()"
+        if out.parent != Path():  # Python finds it beside the script, or in the current folder
+            load_it += f" (with {out.parent} as the current folder, or on PYTHONPATH)"
     typer.echo(f"load it: {load_it}")
 
 

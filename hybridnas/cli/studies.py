@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import re
 import secrets
 import socket
 import time
@@ -12,7 +13,9 @@ from urllib.parse import quote
 
 import typer
 
+from ..config import NAME
 from ..errors import ConfigError
+from ..resources import find
 from ..search.pace import alive_session
 from ..search.view import StudyView
 from ..store import Store, redact
@@ -220,16 +223,31 @@ def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The study to write.")] = Path(
         "study.yaml"
     ),
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="STUDY",
+            help="A shipped study to copy, under the new file's name.",
+        ),
+    ] = None,
 ) -> None:
     """Write a commented study to start from.
 
-    Example: `hybridnas init study.yaml`, then edit it, then `hybridnas search study.yaml --dry-run`
+    Examples: `hybridnas init study.yaml`, then edit it, then `hybridnas search study.yaml
+    --dry-run`; `hybridnas init mine.yaml --from quickstart`, a copy of a shipped study
     """
     if file.exists():
         raise ConfigError(f"{file} is there already: name another file")
-    template = importlib.resources.files(__package__) / "study_template.yaml"
+    if source is None:
+        template = importlib.resources.files(__package__) / "study_template.yaml"
+        text = template.read_text(encoding="utf-8")
+    else:
+        text = find("studies", source).read_text(encoding="utf-8")
+        if re.fullmatch(NAME, file.stem):  # a study of the same name may be in the database
+            text = re.sub(r"^name:.*$", f"name: {file.stem}", text, count=1, flags=re.M)
     try:
-        file.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}") from None
     typer.echo(f"written: {file}; run it with: hybridnas search {file}")

@@ -173,7 +173,10 @@ def _work(
                 check_nodes(
                     [one.protocol for one in plan.tasks.values()], folder, work.store.url, share
                 )
-            work.observer.note(share_words(plan.study, share))
+            words = share_words(plan.study, share)
+            work.observer.note(
+                f"{words}; trainings begin when their processes have started, in 10 s or more"
+            )
             reason = _tune(work, plan.study.resources, heart, share, folder, evaluate)
     return reason
 
