@@ -92,9 +92,8 @@ def search(
     out = console(stderr=True)
     watch = LiveView(plan.study, out) if out.is_terminal else Lines(plan.study, out)
     with Store.open(storage) as store:
-        if resume and store.study_config(plan.study.name) is None:
-            name = plan.study.name
-            typer.echo(f"{redact(storage)} has no study {name!r} yet: a new one begins", err=True)
+        if resume:
+            _say_if_new(plan.study.name, store, storage)
         with watch:
             reason = run_study(plan, store, resume=resume, ray_address=ray, observer=watch)
         view = StudyView(plan.study.name, store)
@@ -104,6 +103,11 @@ def search(
         print_end(view, reason, storage)
     if reason == "interrupted":
         raise typer.Exit(130)
+
+
+def _say_if_new(name: str, store: Store, storage: str) -> None:
+    if store.study_config(name) is None:
+        typer.echo(f"{redact(storage)} has no study {name!r} yet: a new one begins", err=True)
 
 
 def status(

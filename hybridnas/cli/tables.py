@@ -84,6 +84,10 @@ def export(
             f"{_lack(found)}; {more} the figures alone, which `table show` and `bench search` "
             f"cannot read (--partial)"
         )
+    _write(found, out)
+
+
+def _write(found: Tabulated, out: Path) -> None:
     removed = write_table(found.columns, found.card, out)
     rows = len(found.columns["macs"])
     if found.card is None:
