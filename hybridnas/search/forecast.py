@@ -19,7 +19,7 @@ from .spending import gpu_seconds
 from .studies import protocol_of
 from .words import time_words
 
-_LISTED = 10_000  # combinations of choices that are gone through, which takes a second or two
+_LISTED = 10_000  # combinations of choices that are gone through, which takes about half a second
 
 
 class Past:
