@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cli_helpers import DATABASE, Cli
+from scipy import stats
 from search_helpers import finish, plan, start
 
 from hybridnas.counting import in_units
@@ -171,7 +172,9 @@ def test_side_by_side(two: tuple[StudyView, StudyView]) -> None:
     first, second, both = found.rows
     assert found.common == 4
     assert both.volumes == [first.volume.value, second.volume.value]
-    assert both.volume.low <= both.volume.value <= both.volume.high
+    t = stats.ttest_1samp(both.volumes, 0.0).confidence_interval(0.95)
+    assert [both.volume.low, both.volume.high] == pytest.approx([t.low, t.high])
+    assert (first.volume.low, first.volume.high) == (None, None), "one study has no interval"
     after = max(m.hypervolume for m in second.moments[0] if m.results <= 4)
     assert second.volume_after(4).value == pytest.approx(after)
     assert first.volume_after(4).value == pytest.approx(first.volume.value)
@@ -223,6 +226,10 @@ def test_the_command(cli: Cli) -> None:
     shown = done.out
     assert f"{np.mean(values):.4f} [" in shown
     assert "hypervolume, mean [95 %]" in shown
+    assert "after 4 results, mean [95 %]" in shown
+    assert "after 4 results: what each study had after as many as all of them have" in shown
+    assert "intervals: Student's t, 95 %, of the mean over 2 studies\n" in shown
+    assert "intervals" not in cli.shown("compare", "a-1", "b")
     assert "another hypervolume" not in shown, "up to the dearest network, which all have"
     assert "<svg" in Path("compared.svg").read_text(encoding="utf-8")
     near = cli.json("compare", "b", "--reference", "top1=0.5", "--reference", "macs=1e9")
@@ -235,7 +242,8 @@ def test_the_command(cli: Cli) -> None:
     for words, message in (
         (["c"], "no study 'c' in the database; it has: a-1, a-2, b"),
         (["b", "--reference", "top1=x"], "--reference takes NAME=VALUE, got 'top1=x'"),
-        (["b", "--reference", "top1=0.1"], "one for each objective (top1, macs), got top1"),
+        (["b", "--reference", "top1=0.1"], "one for each objective (top1, macs); macs is missing"),
+        (["b", "--reference", "top=0.5"], "b has no objective top; it has: top1, macs"),
         (["b", "--plot", "x.gif"], "--plot takes a file in .svg, .png, .pdf, got 'x.gif'"),
     ):
         assert message in cli.refused("compare", *words)

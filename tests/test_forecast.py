@@ -84,10 +84,30 @@ def test_a_study_that_goes_on_has_less_to_train(store: Store) -> None:
     assert of(store, name="new", budget={"gpu_hours": 1}).gpu_hours_left == 1
 
 
+def test_no_more_are_trained_than_the_space_holds_and_none_that_is_known(store: Store) -> None:
+    """Six architectures, of which another study knows four."""
+    trained(store, 4)
+    many: dict[str, Any] = {"name": "other", "budget": {"trials": 100}}
+    (step,) = of(store, **many).steps
+    assert (step.number, step.known_now, step.may_be_fewer) == (2, 4, False)
+    assert step.seconds is not None
+    assert of(store, **many).hours == pytest.approx(step.seconds / 3600)
+    (grid,) = of(store, name="other", sampler="grid", budget={"hours": 9}).steps
+    assert (grid.number, grid.known_now) == (2, 4)
+    (few,) = of(store, name="other", budget={"trials": 3}).steps
+    assert (few.number, few.known_now, few.may_be_fewer) == (2, 1, True)
+    (unlike,) = of(store, **many, seed=1).steps
+    assert (unlike.number, unlike.known_now) == (6, 0)
+    limit = {"macs": {"max": 1.0}}
+    assert of(store, **many, constraints=limit).steps[0].number == 0
+    (large,) = of(store, **many, space=helpers.LISTED).steps
+    assert (large.number, large.known_now) == (100, 0)
+
+
 def test_each_rung_and_the_final_retraining_count(store: Store) -> None:
     study: dict[str, Any] = {"fidelities": LADDER, "final": {"retrain": 2, "seeds": 3}}
     trained(store, 6, **study, budget={"trials": 6})
-    new = {**study, "name": "new", "budget": {"trials": 20}}
+    new = {**study, "name": "new", "budget": {"trials": 20}, "space": helpers.LISTED}
     found = of(store, **new)
     low, high = found.steps
     seen = candidates(helpers.plan(**new).study)
@@ -176,6 +196,23 @@ def test_a_few_trials_reach_every_rung(shares: list[float]) -> None:
             "the database has none of that kind; to find out, train a few: the same command with "
             "--set name=try --set budget.trials=2 in the place of --dry-run; then ask again",
         ),
+        (
+            Step("", FIDELITY, 9, 30, ("H200",), 12.3, 6),
+            {},
+            "about 37 s with 4 at once, Ray's start left aside\n"
+            "15 trainings, 6 known, the others of about 12 s (by 30 in the database, on H200)",
+        ),
+        (
+            Step("", FIDELITY, 9, 30, ("H200",), 12.3, may_be_fewer=True),
+            {"at_once": None},
+            "9 trainings of about 12 s (by 30 in the database, on H200); fewer where proposals are "
+            "known already, which are looked up\nhow many at once is up to the cluster",
+        ),
+        (
+            Step("", FIDELITY, 0, 30, ("H200",), 12.3, 15),
+            {},
+            "none: all that would be trained is known",
+        ),
         (Step("", FIDELITY, 0, 30, ("H200",), 12.3), {}, "none: the budget is spent"),
         (
             Step("", FIDELITY, None, 3, ("H200",), 12.3),
@@ -221,6 +258,10 @@ def test_the_dry_run_says_it(cli: Cli) -> None:
     again = ["--set", "final={retrain: 3, seeds: 2}"]  # which no forecast needs
     shown = cli.shown("search", file, "--dry-run", *again)
     assert "--set budget.trials=2 --set final=null in the" in " ".join(shown.split())
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        for taken in ("try", "try-2"):
+            store.put_study(taken, helpers.plan(name=taken).config)
+    assert "--set name=try-3 --set" in cli.shown("search", file, "--dry-run")
     digits = cli.json("search", file, "--dry-run")
     assert digits["forecast"]["hours"] is None
     assert digits["forecast"]["steps"][0]["number"] == 6

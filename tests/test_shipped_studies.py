@@ -98,7 +98,7 @@ def test_arms_of_the_live_comparison_differ_in_sampler_and_rungs_alone(
         assert all(f"--set {s}" in told or f"--set '{s}'" in told for s in settings)
         words = [f"task.data={tmp_path / 'data'}", f"name={name}", *settings]
         settings = [word for setting in words for word in ("--set", setting)]
-        found = cli.json("search", "live", *settings, "--dry-run")
+        found = cli.json("search", "live", *settings, "--dry-run", "--ray", "auto")
         assert found["budget"] == {"gpu_hours": 1}
         assert found["final"] == {"retrain": 8, "seeds": 3}
         studies[name] = read_study("live", words)

@@ -21,7 +21,8 @@ _TARGET = 50  # trainings of the first sampler, which the others are to equal
 TableName = Annotated[
     str,
     typer.Argument(
-        metavar="TABLE", help="digits (shipped), nas_bench_macro, or a card's YAML file."
+        metavar="TABLE",
+        help="digits (shipped), nas_bench_macro, a card's YAML, or the figures beside it.",
     ),
 ]
 Data = Annotated[
@@ -71,7 +72,9 @@ def search(
     A search sees one run of each architecture; what it chooses by that is valued by the mean of
     all runs: hypervolume in % of the table's true front (with one objective, as where all MACs are
     equal: how much worse than the best it is, the regret), as the mean over seeds with a 95 %
-    interval. Seeds are paired: the same noise, and the same random candidates to begin with.
+    interval: Student's t; of the trainings to equal the first sampler a bootstrap over seeds, too
+    narrow with fewer than some 20. Seeds are paired: the same noise, and the same random candidates
+    to begin with.
 
     Examples: `hybridnas bench search` (a minute); `hybridnas bench search nas_bench_macro --data
     nb_macro.parquet --seeds 50 --out samplers.json`. A table of your own is a card of some ten

@@ -66,7 +66,8 @@ def compare_studies(
     0, the limit or the largest value of a cost), to the best there can be (1, 0). Beside
     the fronts as they are it is given after as many results as each study has, trained or known
     before, since a front grows with what was seen; several studies in a row give their mean and
-    its 95 % interval.
+    its 95 % interval (Student's t over the studies). `joint front` counts the members that a row
+    has on the front of all studies together.
 
     Examples: `hybridnas compare before after`; `hybridnas compare 'ehvi-*' 'random-*' --plot
     samplers.svg`
@@ -97,10 +98,15 @@ def _point(words: list[str], view: StudyView) -> dict[str, float] | None:
             found[name] = float(text)
         except ValueError:
             raise ConfigError(f"--reference takes NAME=VALUE, got {word!r}") from None
-    if found.keys() != {*view.objectives}:
+    if unknown := [name for name in found if name not in view.objectives]:
         raise ConfigError(
-            f"--reference: give one for each objective ({', '.join(view.objectives)}), got "
-            f"{', '.join(found)}"
+            f"--reference: {view.study.name} has no objective {', '.join(unknown)}; it has: "
+            f"{', '.join(view.objectives)}"
+        )
+    if lacking := [name for name in view.objectives if name not in found]:
+        raise ConfigError(
+            f"--reference: give one for each objective ({', '.join(view.objectives)}); "
+            f"{', '.join(lacking)} is missing"
         )
     return found
 
@@ -141,8 +147,8 @@ def _print(found: Comparison) -> None:
                 f"{fmean(moment.trainings for moment in last):.0f}",
                 *([time_words(fmean(moment.gpu_hours for moment in last))] if gpu else []),
                 f"{fmean(len(view.front()) for view in row.views):.0f}",
-                _interval(row.volume, number),
-                _interval(row.volume_after(found.common), number),
+                _interval(row.volume),
+                _interval(row.volume_after(found.common)),
                 joint,
             ]
         )
@@ -151,12 +157,25 @@ def _print(found: Comparison) -> None:
         "study",
         *(["studies"] if several else []),
         *("results", "trainings", *(["GPU time"] if gpu else []), "front", f"hypervolume{mean}"),
-        f"after {found.common}{mean}",
+        f"after {found.common} results{mean}",
         "joint front",
     ]
     print_table(f"Hypervolume: shares of the {box_words(found.reference)}", headings, rows)
-    for note in (*_other_points(found), *found.notes):
+    for note in (*_explained(found), *_other_points(found), *found.notes):
         typer.echo(note)
+
+
+def _explained(found: Comparison) -> list[str]:
+    """How the columns are to be read."""
+    notes = [
+        f"after {found.common} results: what each study had after as many as all of them have; "
+        f"joint front: how many of the front of all studies together are of this row"
+    ]
+    numbers = sorted({len(row.views) for row in found.rows} - {1})
+    if numbers:
+        told = " to ".join(map(str, sorted({numbers[0], numbers[-1]})))
+        notes.append(f"intervals: Student's t, 95 %, of the mean over {told} studies")
+    return notes
 
 
 def _other_points(found: Comparison) -> list[str]:
@@ -177,6 +196,8 @@ def _other_points(found: Comparison) -> list[str]:
     ]
 
 
-def _interval(found: Interval, number: int) -> str:
+def _interval(found: Interval) -> str:
     value = f"{found.value:.4f}"
-    return value if number == 1 else f"{value} [{found.low:.4f}, {found.high:.4f}]"
+    if found.low is None or found.high is None:
+        return value
+    return f"{value} [{found.low:.4f}, {found.high:.4f}]"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..config import Final, Study
 from ..counting import in_size, pixels
 from ..errors import NoDatabaseError
 from ..provenance import machine
+from ..search.cluster import LOCAL, address_of
 from ..search.words import time_words
 from ..store import Store
 from .common import bound_words, fidelity_words, in_units, print_facts, print_json
@@ -26,11 +28,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Here:
     """What a study would find. share: what a candidate gets. place: what the database says to the
-    study."""
+    study. free_name: of a study to try something with, which the database has not."""
 
     share: str
     place: str
     forecast: Forecast
+    free_name: str
 
 
 def look_around(plan: Plan, storage: str, resume: bool, ray: str | None) -> Here:
@@ -38,24 +41,35 @@ def look_around(plan: Plan, storage: str, resume: bool, ray: str | None) -> Here
     import torch
 
     from ..search.forecast import Past, forecast
-    from ..search.machine import share_of, this_machine
+    from ..search.machine import share_of, share_words, this_machine
     from ..search.registration import check_registered
 
-    share = None if ray else share_of(plan.study, [this_machine()])
-    place, past = "", None
+    share = share_of(plan.study, [this_machine()]) if address_of(ray) == LOCAL else None
+    place, past, names = "", None, list[str]()
     try:
         with Store.open(storage, create=False) as store:
             known = check_registered(plan, store, resume)
             place = "goes on with what is there" if known else "a new study"
-            past = Past(store, store.study_names())
+            names = store.study_names()
+            past = Past(store, names)
     except NoDatabaseError as error:
         place = f"a new database ({error})"
+    trial = free_name("try", {*names, plan.study.name})
     if share is None:
-        return Here("that of the cluster", place, forecast(plan, None, past))
+        return Here("that of the cluster", place, forecast(plan, None, past), trial)
     device = None  # of nodes that are still to come
     if not share.gpus or torch.cuda.is_available():
         device = str(machine(torch.device("cuda" if share.gpus else "cpu"))["device"])
-    return Here(share.words, place, forecast(plan, share.concurrent, past, device))
+    found = forecast(plan, share.concurrent, past, device)
+    if not share.gpus:
+        found = replace(found, gpu_hours_left=None)
+    return Here(share_words(plan.study, share), place, found, trial)
+
+
+def free_name(wanted: str, taken: Collection[str]) -> str:
+    """`try`, or the first of `try-2`, `try-3`, ... that is not taken."""
+    names = itertools.chain([wanted], (f"{wanted}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in taken)
 
 
 def print_plan(plan: Plan, here: Here, as_json: bool) -> None:
@@ -69,7 +83,7 @@ def print_plan(plan: Plan, here: Here, as_json: bool) -> None:
         print_json({**found, "forecast": _forecast_json(here.forecast)})
         return
     few = f"budget.trials={few_trials(plan.study)}"
-    settings = ["name=try", few, *(["final=null"] if plan.study.final else [])]
+    settings = [f"name={here.free_name}", few, *(["final=null"] if plan.study.final else [])]
     facts = [*_facts(plan, rungs, found), ("time", time_forecast(here.forecast, settings))]
     print_facts(f"{plan.study.name} would run (nothing was written)", facts)
 
@@ -86,8 +100,12 @@ def time_forecast(found: Forecast, settings: Sequence[str]) -> str:
 
     steps = [step for step in found.steps if step.number != 0]
     limit, gpu_limit, hours = found.hours_left, found.gpu_hours_left, found.hours
-    if not steps or 0 in (limit, gpu_limit):
+    if 0 in (limit, gpu_limit) or not any(
+        step.number != 0 or step.known_now for step in found.steps
+    ):
         return "none: the budget is spent"
+    if not steps:
+        return "none: all that would be trained is known"
     lines = []
     if hours is not None and found.at_once is not None:
         lines.append(f"about {course_words(hours, found.at_once, found.seconds_to_begin)}")
@@ -109,11 +127,15 @@ def time_forecast(found: Forecast, settings: Sequence[str]) -> str:
 
 def _trainings(step: Step) -> str:
     """`24 trainings of about 12 s (by 30 in the database, on NVIDIA H200)`"""
-    number = "trainings" if step.number is None else f"{step.number:,} trainings"
+    number = "trainings"
+    if step.number is not None:
+        number = f"{step.number + step.known_now:,} trainings"
+        number += f", {step.known_now:,} known, the others" * (step.known_now > 0)
+    fewer = "; fewer where proposals are known already, which are looked up" * step.may_be_fewer
     if step.seconds is None:
-        return f"{number} of unknown length"
+        return f"{number} of unknown length{fewer}"
     kind = f"by {step.known:,} in the database, on {', '.join(step.devices)}"
-    return f"{number} of about {time_words(step.seconds / 3600)} ({kind})"
+    return f"{number} of about {time_words(step.seconds / 3600)} ({kind}){fewer}"
 
 
 def _as_json(plan: Plan, rungs: Rungs) -> dict[str, Any]:

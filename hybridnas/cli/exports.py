@@ -133,12 +133,19 @@ def export(
             source = Source(arch, None if weights is None else weights.name)
             _export_other(named, out, weights, source, num_classes, input_size, crop_pct, extras)
     typer.echo(f"written: {out}")
-    load_it = f'import hybridnas, timm; timm.create_model("local-dir:{out}", pretrained=True)'
-    if (out / HEAD).is_file():
-        load_it = f'import hybridnas; hybridnas.load_model("{out}")'
+    typer.echo(f"load it: {_load_it(out, standalone, (out / HEAD).is_file())}")
+
+
+def _load_it(out: Path, standalone: bool, whole: bool) -> str:
+    """What to type in Python. whole: a model with its head."""
     if standalone:
-        load_it = f"import {out.name}; {out.name}.create_model()"
-    typer.echo(f"load it: {load_it}")
+        words = f"import {out.name}; {out.name}.create_model()"
+        # Python finds a package beside the script, or in the current folder.
+        elsewhere = f" (with {out.parent} as the current folder, or on PYTHONPATH)"
+        return words + (elsewhere if out.parent != Path() else "")
+    if whole:
+        return f'import hybridnas; hybridnas.load_model("{out}")'
+    return f'import hybridnas, timm; timm.create_model("local-dir:{out}", pretrained=True)'
 
 
 def _is_trained(named: Named) -> bool:

@@ -35,7 +35,7 @@ def print_summary(
     key, words, digits = _measure(table)
     print_table(
         f"{table['name']}: {table['rows']:,} architectures{kept}. {words[0].upper()}{words[1:]} "
-        f"after so many trainings, mean [95 % interval]",
+        f"after so many trainings, mean [95 % interval, Student's t over seeds]",
         ("sampler", "seeds", *map(str, looks)),
         [
             [row["sampler"], row["seeds"], *(_interval(row[key][n], digits) for n in looks)]
@@ -45,7 +45,8 @@ def print_summary(
     others = [row for row in rows if "difference" in row]
     if others:
         print_table(
-            f"Less {first}'s, seed by seed; trainings to equal its {target}",
+            f"Less {first}'s, seed by seed [Student's t]; trainings to equal its {target} "
+            f"[bootstrap over seeds]",
             ("sampler", *map(str, looks), f"to equal {target}"),
             [
                 [
@@ -122,8 +123,10 @@ def plot_curves(results: Results, path: Path) -> None:
     for name in results.arms:
         means = mean_curve(results.curves(name))
         axes.plot(trainings, [mean.value for mean in means], label=name)
-        low, high = [mean.low for mean in means], [mean.high for mean in means]
-        axes.fill_between(trainings, low, high, alpha=0.2)
+        low = [mean.low for mean in means if mean.low is not None]
+        high = [mean.high for mean in means if mean.high is not None]
+        if low:
+            axes.fill_between(trainings, low, high, alpha=0.2)
     axes.set(xlabel="trainings", ylabel=_measure(results.table)[1].partition(":")[0])
     axes.set_title(str(results.table["name"]))
     axes.grid(alpha=0.3)
@@ -134,15 +137,17 @@ def plot_curves(results: Results, path: Path) -> None:
         raise ConfigError(f"--plot: {path} cannot be written ({error.strerror})") from None
 
 
-def _interval(interval: Mapping[str, float], digits: int, sign: str = "") -> str:
-    value, low, high = (f"{interval[key]:{sign}.{digits}f}" for key in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+def _interval(interval: Mapping[str, float | None], digits: int, sign: str = "") -> str:
+    found = [interval[key] for key in ("value", "low", "high")]
+    value, *ends = (f"{number:{sign}.{digits}f}" for number in found if number is not None)
+    return f"{value} [{', '.join(ends)}]" if ends else value
 
 
-def _trainings(interval: Mapping[str, float], most: int) -> str:
+def _trainings(interval: Mapping[str, float | None], most: int) -> str:
     """As whole numbers; what was not reached: `> 200`."""
     words = [
-        f"> {most}" if math.isinf(interval[key]) else f"{interval[key]:.0f}"
-        for key in ("value", "low", "high")
+        f"> {most}" if math.isinf(number) else f"{number:.0f}"
+        for number in (interval[key] for key in ("value", "low", "high"))
+        if number is not None
     ]
     return words[0] if len(set(words)) == 1 else f"{words[0]} [{words[1]}, {words[2]}]"

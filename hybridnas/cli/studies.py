@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import re
 import secrets
 import socket
 import time
@@ -12,7 +13,9 @@ from urllib.parse import quote
 
 import typer
 
+from ..config import NAME
 from ..errors import ConfigError
+from ..resources import find
 from ..search.pace import alive_session
 from ..search.view import StudyView
 from ..store import Store, redact
@@ -74,10 +77,12 @@ def search(
     wanted = study_to_run(study, storage, resume, settings or [])
     check_new(wanted.name, storage, resume)
     from ..search.cluster import check_reachable
+    from ..search.machine import check_here
     from ..search.plan import make_plan  # imports torch, which what was refused did not wait for
 
     plan = make_plan(wanted)
     check_reachable(ray)  # before a database is made
+    check_here(plan.study, ray)
     if dry_run:
         print_plan(plan, look_around(plan, storage, resume, ray), as_json)
         return
@@ -87,9 +92,8 @@ def search(
     out = console(stderr=True)
     watch = LiveView(plan.study, out) if out.is_terminal else Lines(plan.study, out)
     with Store.open(storage) as store:
-        if resume and store.study_config(plan.study.name) is None:
-            name = plan.study.name
-            typer.echo(f"{redact(storage)} has no study {name!r} yet: a new one begins", err=True)
+        if resume:
+            _say_if_new(plan.study.name, store, storage)
         with watch:
             reason = run_study(plan, store, resume=resume, ray_address=ray, observer=watch)
         view = StudyView(plan.study.name, store)
@@ -99,6 +103,11 @@ def search(
         print_end(view, reason, storage)
     if reason == "interrupted":
         raise typer.Exit(130)
+
+
+def _say_if_new(name: str, store: Store, storage: str) -> None:
+    if store.study_config(name) is None:
+        typer.echo(f"{redact(storage)} has no study {name!r} yet: a new one begins", err=True)
 
 
 def status(
@@ -218,16 +227,31 @@ def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The study to write.")] = Path(
         "study.yaml"
     ),
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="STUDY",
+            help="A shipped study to copy, under the new file's name.",
+        ),
+    ] = None,
 ) -> None:
     """Write a commented study to start from.
 
-    Example: `hybridnas init study.yaml`, then edit it, then `hybridnas search study.yaml --dry-run`
+    Examples: `hybridnas init study.yaml`, then edit it, then `hybridnas search study.yaml
+    --dry-run`; `hybridnas init mine.yaml --from quickstart`, a copy of a shipped study
     """
     if file.exists():
         raise ConfigError(f"{file} is there already: name another file")
-    template = importlib.resources.files(__package__) / "study_template.yaml"
+    if source is None:
+        template = importlib.resources.files(__package__) / "study_template.yaml"
+        text = template.read_text(encoding="utf-8")
+    else:
+        text = find("studies", source).read_text(encoding="utf-8")
+        if re.fullmatch(NAME, file.stem):  # a study of the same name may be in the database
+            text = re.sub(r"^name:.*$", f"name: {file.stem}", text, count=1, flags=re.M)
     try:
-        file.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}") from None
     typer.echo(f"written: {file}; run it with: hybridnas search {file}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, meant
 from ..pareto import non_dominated
 from .bench.statistics import Interval, mean_curve
 from .progress import Moment, progress
@@ -56,7 +56,9 @@ def matching(pattern: str, names: Sequence[str]) -> list[str]:
     found = [name for name in names if name == pattern] or fnmatch.filter(names, pattern)
     if not found:
         known = ", ".join(names) or "none"
-        raise ConfigError(f"no study {pattern!r} in the database; it has: {known}")
+        raise ConfigError(
+            f"no study {pattern!r}{meant(pattern, names)} in the database; it has: {known}"
+        )
     return found
 
 

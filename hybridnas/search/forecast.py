@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from statistics import fmean, linear_regression, median
@@ -14,10 +14,12 @@ from ..config import Fidelity, Protocol, Study
 from ..errors import ConfigError
 from ..store import Evaluation, Place, Store
 from .ladder import candidates
-from .plan import Plan, run_protocol
+from .plan import Plan, feasibility, run_protocol
 from .spending import gpu_seconds
 from .studies import protocol_of
 from .words import time_words
+
+_LISTED = 10_000  # combinations of choices that are gone through, which takes about half a second
 
 
 class Past:
@@ -43,6 +45,16 @@ class Past:
             if self._kinds.get(run.protocol_digest) == kind and run.evaluation.timing.get("total_s")
         }
         return [*found.values()]
+
+    def scored(self, protocol: Protocol) -> set[str]:
+        """Digests of the architectures that a search under the protocol looks up."""
+        return {
+            run.evaluation.architecture_digest
+            for runs in self._runs.values()
+            for run in runs
+            if run.protocol_digest == protocol.digest
+            if run.evaluation is not None and run.evaluation.status == "ok"
+        }
 
     def ended(self, study: str) -> Counter[tuple[str, int, bool]]:
         """Trainings of a study, by task, rung, and whether they are of its final retraining."""
@@ -102,7 +114,8 @@ def _on_a_line(macs: Sequence[float], seconds: Sequence[float], wanted: float) -
 class Step:
     """The trainings of a task at a rung. number: that are to come; None: nobody can tell. known:
     of their kind, in the database, on `devices`. seconds: that those took on average; None without
-    any."""
+    any. known_now: what besides is only looked up, where the space is small enough to tell.
+    may_be_fewer: what is proposed may be in the database too."""
 
     task: str
     fidelity: Fidelity
@@ -110,6 +123,8 @@ class Step:
     known: int
     devices: tuple[str, ...]
     seconds: float | None
+    known_now: int = 0
+    may_be_fewer: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,10 +154,12 @@ def forecast(
     """Of a search that is to begin or to go on. past: of all studies of the database; None: there
     is none yet. device: that trains; trainings of others are looked at only where it has none.
     References, which are trained at every rung, are counted as other candidates."""
+    listed = _listed(plan)
+    size = None if listed is None else len(listed)
     steps = tuple(
-        _step(plan, Place(rung, 0, task), whole, past, device)
+        _step(plan, Place(rung, 0, task), whole, past, device, listed)
         for task in plan.tasks
-        for rung, whole in enumerate(candidates(plan.study))
+        for rung, whole in enumerate(candidates(plan.study, size))
     )
     begin = past.seconds_to_begin() if past else None
     budget, name = plan.study.budget, plan.study.name
@@ -161,14 +178,34 @@ def few_trials(study: Study) -> int:
     return next(number for number in itertools.count(2) if all(seen(number)))
 
 
+def _listed(plan: Plan) -> Set[str] | None:
+    """Digests of all architectures that keep the constraints; None: too many to go through."""
+    space, hard = plan.space, feasibility(plan)
+    if math.prod(map(len, space.genes.values())) > _LISTED:
+        return None
+    genomes = space.all_genomes()
+    fitting = (g for g in genomes if not hard.bounds or not hard.violation(hard.cost_of(g)))
+    return {space.decode(genome).digest for genome in fitting}
+
+
 def _step(
-    plan: Plan, place: Place, candidates: int | None, past: Past | None, device: str | None
+    plan: Plan,
+    place: Place,
+    candidates: int | None,
+    past: Past | None,
+    device: str | None,
+    listed: Set[str] | None,
 ) -> Step:
     study, fidelity = plan.study, plan.study.tasks[place.task].fidelities[place.rung]
     ended = past.ended(study.name) if past else Counter[tuple[str, int, bool]]()
-    number = candidates
+    scored = past.scored(run_protocol(plan, place)) if past else set()
+    number, known_now, sure = candidates, 0, False
     if number is not None:
         number = max(0, number - ended[place.task, place.rung, False])
+        if listed is not None:
+            known_now = max(0, number - len(listed - scored))
+            sure = candidates == len(listed)
+        number -= known_now
         if study.final is not None and place.rung == len(study.rates):
             again = study.final.retrain * study.final.seeds
             number += max(0, again - ended[place.task, place.rung, True])
@@ -176,7 +213,17 @@ def _step(
     known = [each for each in known if each.machine.get("device") == device] or known
     devices = sorted({str(evaluation.machine.get("device")) for evaluation in known})
     mean = fmean(seconds_of(known)) if known else None
-    return Step(place.task, fidelity, number, len(known), tuple(devices), mean)
+    fewer = bool(scored) and not sure and number != 0
+    return Step(
+        place.task,
+        fidelity,
+        number,
+        len(known),
+        tuple(devices),
+        mean,
+        known_now,
+        may_be_fewer=fewer,
+    )
 
 
 def _left(whole: float | None, spent: float) -> float | None:

@@ -60,12 +60,14 @@ def ladder(plan: Plan) -> list[Rung]:
     return rungs
 
 
-def candidates(study: Study) -> list[int | None]:
+def candidates(study: Study, size: int | None = None) -> list[int | None]:
     """How many candidates each rung sees, the lowest first, when the trials are what ends the
-    search; references left aside, which are trained at every rung. None: nobody can tell."""
-    if study.budget.trials is None:
+    search; references left aside, which are trained at every rung. None: nobody can tell. size: how
+    many architectures there are to propose, if that is known."""
+    most = [number for number in (study.budget.trials, size) if number is not None]
+    if study.budget.trials is None and (size is None or study.sampler.name != "grid"):
         return [None] * len(study.fidelities)
-    seen = [study.budget.trials]
+    seen = [min(most)]
     for rate in study.rates:
         seen.append(quota(rate, seen[-1]))
     return [*seen]

@@ -57,7 +57,7 @@ def _check_same(plan: Plan, known: Mapping[str, Any], store: Store) -> None:
         changed = sorted({*changed, "also"})  # a trial between two tasks goes on in their order
     if changed:
         raise ConfigError(
-            f"study {plan.study.name!r} cannot be resumed with another {', '.join(changed)}: its "
+            f"study {plan.study.name!r} cannot be resumed with changed {', '.join(changed)}: its "
             f"trials would not be comparable; go on with what it began with by its name, "
             f"`hybridnas search {plan.study.name} --resume`, or start a new one (--set name=...)"
         )

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ..config import Protocol, Study, parse_study
 from ..errors import ConfigError
-from ..resources import find
+from ..resources import find, told
 from ..store import Store
 from ..strict_yaml import explain, override, read_yaml
 
@@ -58,5 +58,5 @@ def read_study(source: str | Path | Mapping[str, Any], settings: Iterable[str] =
         if isinstance(file, str) and file.endswith(endings):
             beside = path.parent / file
             raw[key] = str(beside if beside.is_file() else Path(file))
-    changed = [f"--set {setting}" for setting in settings]
-    return parse_study(raw, f"{path} with {' '.join(changed)}" if changed else str(path))
+    where = " ".join([told("studies", path), *(["with"] if settings else [])])
+    return parse_study(raw, " ".join([where, *(f"--set {setting}" for setting in settings)]))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..config import Protocol, Study, parse_study
-from ..errors import ConfigError
+from ..errors import ConfigError, meant
 from ..objectives import STANDARD_ERRORS, is_cost, loss_sign, measured_first
 from ..pareto import Floats, non_dominated
 from ..store import (
@@ -39,8 +39,11 @@ class StudyView:
         """Raises ConfigError for a study that the database does not have, naming those it has."""
         config = store.study_config(name)
         if config is None:
-            known = ", ".join(store.study_names()) or "none"
-            raise ConfigError(f"no study {name!r} in the database; it has: {known}")
+            names = store.study_names()
+            raise ConfigError(
+                f"no study {name!r}{meant(name, names)} in the database; it has: "
+                f"{', '.join(names) or 'none'}"
+            )
         self.study: Study = parse_study(config, f"study {name!r}")
         self.sessions: list[SessionRecord] = store.sessions(name)
         live = any(is_alive(session, datetime.now(UTC)) for session in self.sessions)

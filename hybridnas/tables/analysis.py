@@ -62,6 +62,11 @@ class Analysis:
     terms: tuple[Term, ...]
     effects: tuple[Effect, ...]
 
+    @property
+    def mean_error(self) -> float | None:
+        """The standard error of an architecture's mean over seeds; None with one seed."""
+        return None if self.noise is None else self.noise / math.sqrt(self.seeds)
+
 
 @dataclass(frozen=True, slots=True)
 class _Noise:

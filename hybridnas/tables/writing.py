@@ -14,9 +14,10 @@ from ..parts import Option
 from ..whole_files import write_whole
 
 
-def check_file(file: Path) -> None:
-    """Raises ConfigError for a name that no table has, or whose card would replace something else:
-    a study `grid` is often searched from grid.yaml."""
+def check_file(file: Path, force: bool = False) -> None:
+    """Raises ConfigError for a name that no table has, whose card would replace something else (a
+    study `grid` is often searched from grid.yaml), or that is taken, unless it is to be replaced.
+    """
     if file.suffix not in (".parquet", ".csv"):
         raise ConfigError(f"--out {file}: a table is a .parquet or a .csv file")
     if not file.parent.is_dir():
@@ -26,6 +27,8 @@ def check_file(file: Path) -> None:
         raise ConfigError(
             f"--out {file}: its card would replace {card}, which is none; take another name"
         )
+    if file.is_file() and not force:
+        raise ConfigError(f"--out {file} is there already: name another file, or give --force")
 
 
 def _read_card(file: Path) -> dict[str, Any] | None:
@@ -55,7 +58,7 @@ def write_table(
     import pyarrow.csv
     import pyarrow.parquet
 
-    check_file(file)
+    check_file(file, force=True)
     write = pyarrow.csv.write_csv if file.suffix == ".csv" else pyarrow.parquet.write_table
     table = pyarrow.table({name: list(values) for name, values in columns.items()})
     try:
