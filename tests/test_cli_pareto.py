@@ -89,7 +89,7 @@ def test_a_plot_of_the_front(populated: Cli, suffix: str) -> None:
         ),
         (("shapes", "--plot", "no/front.svg"), "--plot: no/front.svg cannot be written (No such"),
         (("shapes", "--json", "--csv"), "give --json or --csv, not both"),
-        (("shape",), "no study 'shape' in the database; it has: shapes, empty"),
+        (("shape",), "no study 'shape' (shapes?) in the database; it has: shapes, empty"),
         (("shape.yaml",), "no file shape.yaml"),
     ],
 )
