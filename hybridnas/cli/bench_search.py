@@ -100,7 +100,10 @@ def search(
     first, target = arms[0].name, min(_TARGET, looks[-1])
     rows = summarise(found, looks, first, target)
     if out is not None:
-        found.write(out, rows) if out.suffix == ".json" else write_summary(out, rows, looks)
+        if out.suffix == ".json":
+            found.write(out, rows)
+        else:
+            write_summary(out, found.measure, rows, looks)
         say_written(out)
     if plot is not None:
         plot_curves(found, plot)
@@ -108,7 +111,7 @@ def search(
     if as_json:
         print_json(json_value({"table": found.table, "summary": rows}))
         return
-    print_summary(found.table, rows, looks, first, target)
+    print_summary(found, rows, looks, first, target)
 
 
 def _looks(text: str, feasible: int) -> list[int]:

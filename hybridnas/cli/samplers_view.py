@@ -19,12 +19,13 @@ _FORMATS = (".svg", ".png", ".pdf")
 
 
 def print_summary(
-    table: Mapping[str, Any], rows: Sequence[Row], looks: Sequence[int], first: str, target: int
+    results: Results, rows: Sequence[Row], looks: Sequence[int], first: str, target: int
 ) -> None:
     """Three tables: how good, how much better than the first sampler, and how proposals are.
 
     rows: of `summarise`; looks: numbers of trainings; target: those of `first` that count.
     """
+    table = results.table
     limits = [
         f"{name} {word} {objective_text(name, value)}"
         for name, bound in table["constraints"].items()
@@ -32,13 +33,17 @@ def print_summary(
         if value is not None
     ]
     kept = f", {table['feasible']:,} keep {' and '.join(limits)}" if limits else ""
-    key, words, digits = _measure(table)
+    words, digits = _measure_words(results)
     print_table(
         f"{table['name']}: {table['rows']:,} architectures{kept}. {words[0].upper()}{words[1:]} "
         f"after so many trainings, mean [95 % interval, Student's t over seeds]",
         ("sampler", "seeds", *map(str, looks)),
         [
-            [row["sampler"], row["seeds"], *(_interval(row[key][n], digits) for n in looks)]
+            [
+                row["sampler"],
+                row["seeds"],
+                *(_interval(row[results.measure][n], digits) for n in looks),
+            ]
             for row in rows
         ],
     )
@@ -72,22 +77,21 @@ def print_summary(
     )
 
 
-def _measure(table: Mapping[str, Any]) -> tuple[str, str, int]:
-    """What samplers are judged by: its key in rows of `summarise`, in words, and to how many
-    digits."""
-    if metric := table.get("regret_of"):
-        words = f"regret in {metric}: how much worse what is found truly is than the best one"
-        return "regret", words, 4
-    return "hypervolume", "hypervolume in % of the true front's", 1
+def _measure_words(results: Results) -> tuple[str, int]:
+    """What samplers are judged by, and to how many digits."""
+    if results.measure == "regret":
+        metric = results.table["regret_of"]
+        return f"regret in {metric}: how much worse what is found truly is than the best one", 4
+    return "hypervolume in % of the true front's", 1
 
 
-def write_summary(path: Path, rows: Sequence[Row], looks: Sequence[int]) -> None:
-    """A line a sampler and number of trainings, as CSV. Raises ConfigError."""
+def write_summary(path: Path, measure: str, rows: Sequence[Row], looks: Sequence[int]) -> None:
+    """A line a sampler and number of trainings, as CSV. measure: `Results.measure`. Raises
+    ConfigError."""
     empty = {"value": "", "low": "", "high": ""}
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            measure = "regret" if rows and "regret" in rows[0] else "hypervolume"
             names = (measure, "difference", "to_equal")
             ends = ("value", "low", "high")
             heads = [f"{name}_{end}" for name in names for end in ends]
@@ -127,7 +131,7 @@ def plot_curves(results: Results, path: Path) -> None:
         high = [mean.high for mean in means if mean.high is not None]
         if low:
             axes.fill_between(trainings, low, high, alpha=0.2)
-    axes.set(xlabel="trainings", ylabel=_measure(results.table)[1].partition(":")[0])
+    axes.set(xlabel="trainings", ylabel=_measure_words(results)[0].partition(":")[0])
     axes.set_title(str(results.table["name"]))
     axes.grid(alpha=0.3)
     axes.legend()

@@ -85,7 +85,7 @@ def _front(view: StudyView, link: Link) -> Iterator[str]:
         yield "No result yet." if not view.finished else "No result keeps the constraints."
         return
     if view.retrained:
-        yield (f"Of {len(view.retrained)} that were trained again: means over fresh seeds.")
+        yield f"Of {len(view.retrained)} that were trained again: means over fresh seeds."
         yield ""
     if any(spread_words(row, name) for row in members for name in view.objectives):
         yield f"Scores ± their {error_words(members)}."

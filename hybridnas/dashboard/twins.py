@@ -24,7 +24,7 @@ def twin_lines(ablations: Sequence[Ablation], link: Callable[[int], str]) -> Ite
         for comparison in ablation.comparisons:
             yield f"- {words}, {sentence(comparison, ablation.metric)}"
     yield ""
-    yield (f"In brackets: paired t intervals over seeds, {INTERVALS}. {POWER_WORDS.capitalize()}.")
+    yield f"In brackets: paired t intervals over seeds, {INTERVALS}. {POWER_WORDS.capitalize()}."
 
 
 def twin_figures(ablations: Sequence[Ablation]) -> dict[str, Figure]:

@@ -20,7 +20,7 @@ def has_trials(store: Store, name: str, resume: bool) -> bool:
 
     Raises ConfigError where it has, and resume is not asked for.
     """
-    if store.study_config(name) is None or not store.trials(name):
+    if not store.has_trials(name):
         return False
     if not resume:
         raise ConfigError(
