@@ -183,6 +183,21 @@ def test_side_by_side(two: tuple[StudyView, StudyView]) -> None:
     assert not found.notes, "another seed is no other training"
 
 
+def test_fronts_that_were_trained_anew(cli: Cli) -> None:
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        anew = searched(store, "anew", budget={"trials": 9}, final={"retrain": 2, "seeds": 2})
+        searched(store, "plain", seed=3, budget={"trials": 4})
+    assert len(anew.retrained) == 2
+    row, plain = cli.json("compare", "anew", "plain")["rows"]
+    point = cli.json("compare", "anew", "plain")["reference"]
+    by_search = anew.losses(anew.finished, names=list(point))
+    assert row["hypervolume_of_search"]["value"] == pytest.approx(volume(by_search, point))
+    assert row["hypervolume"]["value"] != row["hypervolume_of_search"]["value"]
+    assert plain["hypervolume"] == plain["hypervolume_of_search"]
+    assert "of the few that were trained anew, by fresh seeds" in cli.shown("compare", "anew")
+    assert "anew" not in cli.shown("compare", "plain")
+
+
 def test_what_cannot_be_compared(study_store: Store, two: tuple[StudyView, StudyView]) -> None:
     other = searched(study_store, "other", objectives={"top1": "maximize", "params": "minimize"})
     with pytest.raises(ConfigError, match="few has top1, macs, other has top1, params"):

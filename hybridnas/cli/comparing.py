@@ -65,9 +65,10 @@ def compare_studies(
     Hypervolume is a share of the box from the reference point, which is worth nothing (a score of
     0, the limit or the largest value of a cost), to the best there can be (1, 0). Beside
     the fronts as they are it is given after as many results as each study has, trained or known
-    before, since a front grows with what was seen; several studies in a row give their mean and
-    its 95 % interval (Student's t over the studies). `joint front` counts the members that a row
-    has on the front of all studies together.
+    before, since a front grows with what was seen, and, where the best were trained anew, of all
+    that the search had (five dominate less than twenty). Several studies in a row give their mean
+    and its 95 % interval (Student's t over the studies). `joint front` counts the members that a
+    row has on the front of all studies together.
 
     Examples: `hybridnas compare before after`; `hybridnas compare 'ehvi-*' 'random-*' --plot
     samplers.svg`
@@ -122,6 +123,7 @@ def _as_json(found: Comparison) -> dict[str, Any]:
                 "studies": [view.study.name for view in row.views],
                 "hypervolume": asdict(row.volume),
                 "hypervolumes": list(row.volumes),
+                "hypervolume_of_search": asdict(row.searched),
                 "hypervolume_after_common": asdict(row.volume_after(found.common)),
                 "results": [len(moments) for moments in row.moments],
                 "trainings": [moments[-1].trainings for moments in row.moments],
@@ -136,6 +138,7 @@ def _as_json(found: Comparison) -> dict[str, Any]:
 def _print(found: Comparison) -> None:
     several = any(len(row.views) > 1 for row in found.rows)
     gpu = any(moments[-1].gpu_hours for row in found.rows for moments in row.moments)
+    anew = _trained_anew(found)
     rows = []
     for row, joint in zip(found.rows, found.joint, strict=True):
         number, last = len(row.views), [moments[-1] for moments in row.moments]
@@ -148,6 +151,7 @@ def _print(found: Comparison) -> None:
                 *([time_words(fmean(moment.gpu_hours for moment in last))] if gpu else []),
                 f"{fmean(len(view.front()) for view in row.views):.0f}",
                 _interval(row.volume),
+                *([_interval(row.searched)] if anew else []),
                 _interval(row.volume_after(found.common)),
                 joint,
             ]
@@ -157,6 +161,7 @@ def _print(found: Comparison) -> None:
         "study",
         *(["studies"] if several else []),
         *("results", "trainings", *(["GPU time"] if gpu else []), "front", f"hypervolume{mean}"),
+        *([f"of the search{mean}"] if anew else []),
         f"after {found.common} results{mean}",
         "joint front",
     ]
@@ -165,12 +170,21 @@ def _print(found: Comparison) -> None:
         typer.echo(note)
 
 
+def _trained_anew(found: Comparison) -> bool:
+    return any(view.retrained for row in found.rows for view in row.views)
+
+
 def _explained(found: Comparison) -> list[str]:
     """How the columns are to be read."""
     notes = [
         f"after {found.common} results: what each study had after as many as all of them have; "
         f"joint front: how many of the front of all studies together are of this row"
     ]
+    if _trained_anew(found):
+        notes.append(
+            "hypervolume, front: of the few that were trained anew, by fresh seeds; of the search, "
+            "after results: of all that it had, by the scores that it chose by"
+        )
     numbers = sorted({len(row.views) for row in found.rows} - {1})
     if numbers:
         told = " to ".join(map(str, sorted({numbers[0], numbers[-1]})))

@@ -33,6 +33,13 @@ class Compared:
     def volume(self) -> Interval:
         return mean_curve(np.array(self.volumes)[:, None])[0]
 
+    @property
+    def searched(self) -> Interval:
+        """Of what the search alone had at its end: more results than are trained anew, with the
+        luck of those that it chose by."""
+        found = [every[-1].hypervolume for every in self.moments]
+        return mean_curve(np.array(found)[:, None])[0]
+
     def volume_after(self, results: int) -> Interval:
         """Of what the search alone had after so many results."""
         found = [every[results - 1].hypervolume for every in self.moments]
