@@ -22,7 +22,8 @@ TableName = Annotated[
     str,
     typer.Argument(
         metavar="TABLE",
-        help="digits (shipped), nas_bench_macro, a card's YAML, or the figures beside it.",
+        help="digits or layouts81 (shipped), nas_bench_macro, a card's YAML, or the figures beside "
+        "it.",
     ),
 ]
 Data = Annotated[

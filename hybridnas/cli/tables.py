@@ -120,8 +120,8 @@ def show(
         str,
         typer.Argument(
             metavar="TABLE",
-            help="digits (shipped), nas_bench_macro (with --data), a card's YAML, or the figures "
-            "that it stands beside (.parquet, .csv).",
+            help="digits or layouts81 (shipped), nas_bench_macro (with --data), a card's YAML, or the "
+            "figures that it stands beside (.parquet, .csv).",
         ),
     ] = "digits",
     data: Annotated[
@@ -147,7 +147,7 @@ def show(
     together; the best, with the standard error of their means. With one seed there is no noise to
     judge by, so no intervals, and noise is in all figures.
 
-    Example: `hybridnas table show grid.yaml --rank gated_conv,gated_conv,attention,attention`
+    Example: `hybridnas table show layouts81 --rank gated_conv,gated_conv,attention,attention`
     """
     read = read_table(table, data)
     found = analyse(read)
