@@ -11,13 +11,14 @@ from .architecture import Architecture as Architecture
 from .cost import Cost as Cost
 from .cost import cost as cost
 from .errors import HybridnasError as HybridnasError
+from .provenance import VERSION
 from .reference import reference as reference
 from .search import load_study as load_study
 from .search import search as search
 from .space import SearchSpace as SearchSpace
 from .timm_hook import register_models
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 if TYPE_CHECKING:
     from .loading import load_model as load_model
@@ -36,4 +37,4 @@ else:
 
 
 register_models()
-del register_models
+del VERSION, register_models

@@ -9,12 +9,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .architecture import Architecture
+from .architecture import Architecture, Block, Stage
 from .cost import cost
 from .errors import ArchitectureError, SpaceError
 
 TOLERANCE = 0.0075  # either way, so any two are within 1.5 %
 _MOVES = 2  # steps that a width may go either way after all were scaled
+_MOST_STEPS = 64  # where a step that would do is looked for, as a multiple of the one given
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,32 @@ class EqualMacs:
     macs: float
     resolution: int
     step: int = 8
+
+
+def check_step(block: Block, width: int, wanted: EqualMacs) -> None:
+    """Raises ArchitectureError where a block cannot be built at all widths that scaling may give
+    its stage, as with heads of 16 channels in steps of 8; it says which step would do.
+
+    width: the stage's before scaling. Channels that must be a multiple of something are so at
+    neighbouring widths only if they are at every one.
+    """
+    error = _error_in_steps(block, width, wanted.step)
+    if error is None:
+        return
+    larger = (n * wanted.step for n in range(2, _MOST_STEPS + 1))
+    fit = next((step for step in larger if _error_in_steps(block, width, step) is None), None)
+    allowed = f"; allowed is a step of {fit}" if fit else ""
+    raise ArchitectureError(f"equal_macs in steps of {wanted.step}: {error}{allowed}")
+
+
+def _error_in_steps(block: Block, width: int, step: int) -> ArchitectureError | None:
+    first = max(1, round(width / step))
+    for number in range(first, first + 2 * _MOVES + 1):
+        try:
+            Stage(number * step, (block,))
+        except ArchitectureError as error:
+            return error
+    return None
 
 
 def with_equal_macs(architecture: Architecture, wanted: EqualMacs) -> Architecture:

@@ -13,6 +13,23 @@ A candidate that diverges, runs out of memory or fails is not an error but an ou
 it is recorded with its reason and the search goes on (hybridnas.evaluate.Outcome).
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def meant(text: str, names: Iterable[str]) -> str:
+    """` (quickstart?)` behind a name that is none but is near one of these; else nothing."""
+    near = difflib.get_close_matches(text, list(names), n=1)
+    return f" ({near[0]}?)" if near else ""
+
+
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """`cat, dog (2)`; the first few of many and how many there are: `0, 1, 2, ... (10)`."""
+    every = list(names)
+    return ", ".join([*every[:most], *(["..."] if len(every) > most else [])]) + f" ({len(every)})"
+
 
 class HybridnasError(ValueError):
     """Bad input: says what was wrong, what came and what is allowed.

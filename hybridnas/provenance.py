@@ -5,7 +5,6 @@ torch and timm are imported where they are asked, so that a report need not wait
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import subprocess
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+
+VERSION = "0.1.0"  # of hybridnas, as pyproject.toml has it
 
 
 def machine(device: torch.device) -> dict[str, str | int]:
@@ -40,7 +41,7 @@ def _cpu_name() -> str:
 
 
 def versions() -> dict[str, str | None]:
-    """By name; hybridnas: None when run from a checkout, cuda: None for a torch without it."""
+    """By name; cuda: None for a torch without it."""
     import timm
     import torch
 
@@ -48,17 +49,9 @@ def versions() -> dict[str, str | None]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "timm": timm.__version__,
-        "hybridnas": own_version(),
+        "hybridnas": VERSION,
         "cuda": torch.version.cuda,
     }
-
-
-def own_version() -> str | None:
-    """hybridnas's; None when run from a checkout."""
-    try:
-        return importlib.metadata.version("hybridnas")
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from .errors import ConfigError
+from .errors import ConfigError, meant
 
 Kind = Literal["search_spaces", "studies", "recipes", "tables", "bench", "bench_training"]
 
@@ -43,5 +43,11 @@ def find(kind: Kind, name_or_path: str | Path) -> Path:
         return path
     what = {"search_spaces": "search space", "studies": "study"}.get(kind, kind.rstrip("s"))
     raise ConfigError(
-        f"no {what} {text!r}: it is neither a file nor one of the shipped ones ({', '.join(names)})"
+        f"no {what} {text!r}{meant(text, names)}: it is neither a file nor one of the shipped ones "
+        f"({', '.join(names)})"
     )
+
+
+def told(kind: Kind, path: Path) -> str:
+    """What messages call a file: a shipped one by its name."""
+    return path.stem if path == shipped(kind).get(path.stem) else str(path)

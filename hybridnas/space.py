@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .architecture import Architecture, Block, Stage
-from .equal_macs import with_equal_macs
+from .equal_macs import check_step, with_equal_macs
 from .errors import ArchitectureError, SpaceError
 from .parts import Option
 from .resources import find
@@ -268,8 +268,7 @@ class SearchSpace:
                     options = dict(zip(names, values, strict=True))
                     for width in stage.width:
                         block = self._check_block(kind, options, width, where)
-                    other = made_by.setdefault(block, kind)
-                    if other != kind:
+                    if (other := made_by.setdefault(block, kind)) != kind:
                         raise SpaceError(f"{where}: {other} and {kind} make the same block")
         self._check_around()
         if self.spec.equal_macs:  # a search must not meet what cannot be scaled
@@ -286,14 +285,15 @@ class SearchSpace:
             try:
                 Architecture((Stage(width, first.blocks, window), *others), stem)
             except ArchitectureError as error:
-                raise SpaceError(
-                    f"space {self.name!r}, stage 1 with width {width}: {error}"
-                ) from None
+                where = f"space {self.name!r}, stage 1 with width {width}"
+                raise SpaceError(f"{where}: {error}") from None
 
     def _check_block(self, kind: str, options: dict[str, Option], width: int, where: str) -> Block:
         try:
             block = self.block(kind, tuple(options.values()))
             Stage(width, (block,))
+            if self.spec.equal_macs:
+                check_step(block, width, self.spec.equal_macs)
             return block
         except (ArchitectureError, TypeError) as error:  # TypeError: an option without a value
             words = ", ".join(f"{n} {v}" for n, v in {"width": width, **options}.items())

@@ -6,7 +6,7 @@ A plug-in of pytest. PYTEST_DONT_REWRITE: tests import from here before the plug
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -16,8 +16,13 @@ from typing import Any
 import pytest
 import search_helpers as helpers
 
+from hybridnas.ablate import Ablation
 from hybridnas.config import Study, parse_study
+from hybridnas.report import ReportFacts, facts_of
+from hybridnas.report.render import drawings_of, to_html
+from hybridnas.report.results import pictures
 from hybridnas.search.plan import Plan
+from hybridnas.search.view import StudyView
 from hybridnas.space import SearchSpace
 from hybridnas.store import Evaluation, Store
 
@@ -58,6 +63,10 @@ def search(store: Store, **changes: Any) -> None:
             versions=versions,
             git_commit="0123456789abcdef",
             machine={"device": "cpu", "host": "node1"},
+            curve=[
+                {"epoch": 1, "seconds": 0.3, "images_per_second": 1280 / 0.3},
+                {"epoch": 2, "seconds": 0.7, "images_per_second": 1280 / 0.7},
+            ],
         )
         if i % 9 == 4:
             made = replace(made, **{**helpers.FAILED, "message": SPOILT})
@@ -131,6 +140,20 @@ def reported_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reported(reported_file: Path) -> Iterator[Store]:
     with Store.open(f"sqlite:///{reported_file}", create=False) as store:
         yield store
+
+
+def page_of(
+    store: Store, study: str, ablations: Sequence[Ablation] = ()
+) -> tuple[ReportFacts, str]:
+    view = StudyView(study, store)
+    facts = facts_of(view, ablations)
+    of_members = {f"trial-{number}": svg for number, svg in pictures(view).items()}
+    return facts, to_html(facts, drawings_of(facts) | of_members)
+
+
+def members(facts: ReportFacts) -> list[str]:
+    """The names of the pictures of the front's members."""
+    return [f"trial-{member.trial}" for member in facts.front]
 
 
 class Page(HTMLParser):

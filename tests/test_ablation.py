@@ -13,10 +13,11 @@ from scipy.stats import ttest_rel
 from search_helpers import FAILED
 
 from hybridnas.ablate import Ablation, read_ablations
-from hybridnas.ablate.setup import _on_a_line, seconds_each
+from hybridnas.ablate.setup import seconds_each
 from hybridnas.ablate.twins import StageMixer
 from hybridnas.cost import cost
 from hybridnas.errors import ConfigError
+from hybridnas.search.forecast import Past
 from hybridnas.search.view import StudyView
 from hybridnas.store import Store
 
@@ -184,7 +185,7 @@ def test_its_study_can_be_viewed(store: Store) -> None:
 
 def test_how_long_a_training_takes(store: Store) -> None:
     setup = set_up_of(seeds=2)
-    assert seconds_each(setup, store, "shapes") is None
+    assert seconds_each(setup, Past(store, [NAME])) is None
     begun = begin(store, setup)
     times = {setup.original.digest: [5.0, 7.0]}
     for candidate in iter(begun.ask, None):
@@ -193,9 +194,10 @@ def test_how_long_a_training_takes(store: Store) -> None:
         begun.settle(candidate.number)
         if candidate.number == 2:
             begun.release()
-    assert seconds_each(setup, store, "shapes") == 6.0
+    past = Past(store, [NAME])
+    assert seconds_each(setup, past) == 6.0
     other = set_up_of(seeds=2, fidelities=[{"epochs": 9, "resolution": 32}])
-    assert seconds_each(other, store, "shapes") is None
+    assert seconds_each(other, past) is None
 
 
 def test_what_has_no_twins_is_refused() -> None:
@@ -203,10 +205,3 @@ def test_what_has_no_twins_is_refused() -> None:
         set_up_of(name="a" * 92)
     with pytest.raises(ConfigError, match=r"start from w\.pth, which twins cannot.*init=none"):
         set_up_of(init="w.pth")
-
-
-def test_another_network_takes_what_its_macs_say() -> None:
-    assert _on_a_line([1e6, 2e6, 3e6], [5.0, 7.0, 9.0], 20e6) == pytest.approx(43)
-    assert _on_a_line([1e6, 2e6, 3e6], [9.0, 7.0, 5.0], 20e6) == pytest.approx(7)  # noise
-    assert _on_a_line([2e6, 3e6, 4e6], [5.0, 7.0, 9.0], 1e5) == 5.0  # what every training takes
-    assert _on_a_line([1e6, 1e6, 2e6], [5.0, 6.0, 9.0], 20e6) == 6.0  # too few to draw a line

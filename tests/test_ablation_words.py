@@ -8,7 +8,7 @@ import pytest
 from hybridnas.ablate.effects import Effect, effect
 from hybridnas.ablate.results import Comparison, Trained
 from hybridnas.ablate.twins import StageMixer
-from hybridnas.ablate.words import criterion, places_words, sentence
+from hybridnas.ablate.words import criterion, number, places_words, sentence
 from hybridnas.architecture import Architecture
 from hybridnas.cost import cost
 from hybridnas.reference import reference
@@ -31,24 +31,37 @@ def of(value: float, half: float, needed: int | None = None, seeds: int = 5) -> 
 @pytest.mark.parametrize(
     ("comparison", "metric", "words"),
     [
-        (compared(of(0.012, 0.0051)), "miou", "the SSM adds 1.20 +- 0.51 points of miou, with 5"),
-        (compared(of(-0.02, 0.013)), "top1", "Gated CNN is better by 2.0 +- 1.3 points of top1, w"),
+        (
+            compared(of(0.012, 0.0051)),
+            "miou",
+            "the SSM adds 1.20 [0.69, 1.71] points of miou, with 5",
+        ),
+        (
+            compared(of(-0.02, 0.013)),
+            "top1",
+            "Gated CNN is better by 2.0 [0.7, 3.3] points of top1,",
+        ),
         (
             compared(of(0.004, 0.012, 14), (StageMixer(3, "attention"),)),
             "top1",
-            "cannot tell with 5 seeds (attention adds -0.8 to 1.6 points of top1); about 14 would",
+            "cannot tell with 5 seeds (attention adds 0.4 [-0.8, 1.6] points of top1); about 14 w",
         ),
         (
             compared(of(0.0, 0.25)),
             "box_ap",
-            "cannot tell with 5 seeds (the SSM adds -25 to 25 points of box_ap); more than 100 wou",
+            "cannot tell with 5 seeds (the SSM adds 0.0 [-25.0, 25.0] points of box_ap); more th",
         ),
-        (compared(of(0.3, 0.1)), "loss", "the SSM lowers loss by 0.30 +- 0.10, with 5 seeds"),
-        (compared(of(-0.3, 0.1)), "loss", "Gated CNN lowers loss by 0.30 +- 0.10, with 5 seeds"),
+        (compared(of(0.3, 0.1)), "loss", "the SSM lowers loss by 0.30 [0.20, 0.40], with 5 seeds"),
+        (
+            compared(of(-0.3, 0.1)),
+            "loss",
+            "Gated CNN lowers loss by 0.30 [0.20, 0.40], with 5 seeds",
+        ),
         (
             compared(of(-0.3, 0.4, 9)),
             "loss",
-            "cannot tell with 5 seeds (the SSM lowers loss by -0.70 to 0.10); about 9 would",
+            "cannot tell with 5 seeds (the SSM lowers loss by -0.30 [-0.70, 0.10]); about 9 would, "
+            "were the effect as large as it seems",
         ),
         (
             compared(None, failed=5),
@@ -65,7 +78,7 @@ def test_sentences(comparison: Comparison, metric: str, words: str) -> None:
 
 def test_several_stages_at_once() -> None:
     said = sentence(compared(of(0.02, 0.001), BOTH), "top1")
-    assert said.startswith("stages 1 and 3 together: the SSM and attention add 2.00 +- 0.10 poin")
+    assert said.startswith("stages 1 and 3 together: the SSM and attention add 2.00 [1.90, 2.10] ")
     assert places_words(BOTH) == "stages 1 and 3 together, ssm and attention"
     assert places_words(BOTH[1:]) == "stage 3, ssm and attention"
 
@@ -93,3 +106,13 @@ def test_the_papers_criterion() -> None:
     assert (first.tokens, last.tokens) == (128**2, 16**2)
     assert criterion(first) == "28.44, long"
     assert criterion(last) == "0.06, short"
+
+
+def test_a_wide_interval_hides_no_value() -> None:
+    said = sentence(compared(of(0.009, 0.13)), "top1")
+    assert "the SSM adds 0.9 [-12.1, 13.9] points" in said
+
+
+def test_nothing_has_no_sign() -> None:
+    assert [number(value, 25.0) for value in (-0.04, 0.04, -1.0)] == ["0.0", "0.0", "-1.0"]
+    assert number(-0.001, 0.5) == "0.00"

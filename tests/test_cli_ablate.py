@@ -67,13 +67,16 @@ def test_it_prints_and_keeps_the_verdicts(searched: Cli, made_up: Made) -> None:
     assert [twin["verdict"] for twin in (first, second, third)] == ["original", "unknown", "twin"]
     assert first["effect"]["low"] > 0
     assert "20 trainings, all known" in searched.shown("ablate", "shapes:0", "--dry-run")
-    shown = searched.shown("ablate", "shapes:0")
+    again = searched("ablate", "shapes:0")
+    assert again.err == "20 trainings, all known\n", "and not once more that they were done before"
+    shown = again.out
     assert made_up.done == 20
     for twin in found["twins"]:
         assert twin["words"] in shown
     assert "stage 1: the SSM adds " in shown
     assert "stage 3: Gated CNN is better by " in shown
     assert "95 % for all 3 together (Bonferroni)" in shown
+    assert "seeds that would: for 80 % power\n" in shown
     with Store.open(f"sqlite:///{DATABASE}") as store:
         (kept,) = read_ablations(store, "shapes")
     assert {str(seed): v for seed, v in kept.original.scores.items()} == found["original"]["scores"]

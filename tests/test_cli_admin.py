@@ -19,6 +19,7 @@ from hybridnas.cli import app
 from hybridnas.cli.lazy import COMMANDS as LISTED
 from hybridnas.cli.lazy import commands_in, load_command
 from hybridnas.config import Study
+from hybridnas.search.studies import read_study
 from hybridnas.store import Store, engine, redact, schema
 
 pytest_plugins = ["cli_helpers", "store_databases"]
@@ -190,6 +191,16 @@ def test_init_writes_a_study_once(cli: Cli) -> None:
     assert "study.yaml is there already: name another file" in cli.refused("init")
     assert "no/where.yaml cannot be written: No such file" in cli.refused("init", "no/where.yaml")
     assert cli.json("search", "study.yaml", "--dry-run")["study"] == "my_study"
+
+
+def test_init_copies_a_shipped_study_under_the_new_name(cli: Cli) -> None:
+    cli.shown("init", "mine.yaml", "--from", "quickstart")
+    assert read_study("mine.yaml") == read_study("quickstart", ["name=mine"])
+    cli.shown("init", "my own.yaml", "--from", "quickstart")  # no name of a study
+    assert read_study("my own.yaml") == read_study("quickstart")
+    assert "no study 'quikstart' (quickstart?): it" in cli.refused(
+        "init", "a.yaml", "--from", "quikstart"
+    )
 
 
 # ---------------------------------------------------------------- bad databases

@@ -48,8 +48,8 @@ def test_it_prints_keeps_and_shows_the_answer(cli: Cli, trainings: Made) -> None
         drive(start(planned(LADDER), store))
     shown = cli.shown("pareto", "shapes")
     assert "proxy: not calibrated (hybridnas calibrate shapes --archs 24)" in shown
-    assert f"1 epoch at 32 px against this fidelity: tau {words} over 8 archs, at equal" in shown
-    assert f"tau {words} over 8 archs" in cli.shown("status", "shapes")
+    assert f"1 epoch at 32 px against this fidelity: tau {words} (95 %) over 8 archs, at" in shown
+    assert f"tau {words} (95 %) over 8 archs" in cli.shown("status", "shapes")
     (known,) = cli.json("status", "shapes")["calibrations"]
     assert known["tau"] == found["tau"]
 

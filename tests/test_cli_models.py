@@ -125,6 +125,12 @@ def test_spaces(cli: Cli) -> None:
         "spaces", "show", "hybrid_small"
     )
 
+    done = cli("spaces", "show", "hybrid_small", "--yaml")
+    assert done.out == shipped("search_spaces")["hybrid_small"].read_text()
+    Path("mine.yaml").write_text(done.out)
+    assert cli.json("spaces", "show", "mine.yaml") == document
+    assert "--yaml or --json" in cli.refused("spaces", "show", "hybrid_small", "--yaml", "--json")
+
     drawn = cli.json("spaces", "sample", "hybrid_small", "-n", "3", "--seed", "1")
     for each in drawn:
         architecture = Architecture.from_dict(each["architecture"])
@@ -139,7 +145,10 @@ def test_spaces(cli: Cli) -> None:
 def test_bad_spaces_are_refused(cli: Cli) -> None:
     for command in (["show"], ["sample"]):
         message = cli.refused("spaces", *command, "hybird")
-        assert "no search space 'hybird': it is neither a file nor one of the shipped" in message
+        assert (
+            "no search space 'hybird' (hybrid?): it is neither a file nor one of the shipped"
+            in message
+        )
     Path("bad.yaml").write_text("name: bad\nstages: []\nwidth: 3\n")
     assert "unknown key 'width'; allowed: name, " in cli.refused("spaces", "show", "bad.yaml")
 
@@ -173,10 +182,19 @@ def test_export_with_all_that_there_is(populated: Cli) -> None:
     shown = populated.shown(
         "export", "shapes:0", "--out", "whole", "--standalone", "--onnx", "--torch-export"
     )
-    assert "load it: import whole; whole.create_model()" in shown
+    assert shown.endswith("load it: import whole; whole.create_model()")
     names = {path.name for path in Path("whole").iterdir()}
     assert names >= {"__init__.py", "runtime", "model.onnx", "model.pt2", "README.md"}
     assert populated.json("evaluate", "whole")["num_images"] == 497
+
+
+def test_a_package_in_another_folder_is_imported_from_there(populated: Cli) -> None:
+    Path("models").mkdir()
+    shown = populated.shown("export", "shapes:0", "--out", "models/alone", "--standalone")
+    assert shown.endswith(
+        "load it: import alone; alone.create_model() "
+        "(with models as the current folder, or on PYTHONPATH)"
+    )
 
 
 def test_weights_from_elsewhere(cli: Cli) -> None:

@@ -31,6 +31,7 @@ def test_status(populated: Cli) -> None:
     assert "trials 6: 3 ok, 1 failed, 1 running, 1 queued" in shown
     assert "running node7, GPU 3: trial 4\nqueued trial 5\nproposals 8, 25 % redrawn" in shown
     assert "failures 1 out_of_memory" in shown
+    assert " of the box from top1 0.0000, macs " in shown
 
 
 def test_status_of_an_empty_study(populated: Cli) -> None:
@@ -58,6 +59,7 @@ def test_pareto(populated: Cli) -> None:
 
     shown = populated.shown("pareto", "shapes")
     assert f"Pareto front of shapes: {len(found)} of 3 results, MACs at 32 px" in shown
+    assert "scores: +- the standard error that comes from the number of validation images" in shown
     assert f"│ {found[0]['trial']} │ {top1[0]:.4f} │ 0.0123 │ " in shown
 
 
@@ -87,7 +89,7 @@ def test_a_plot_of_the_front(populated: Cli, suffix: str) -> None:
         ),
         (("shapes", "--plot", "no/front.svg"), "--plot: no/front.svg cannot be written (No such"),
         (("shapes", "--json", "--csv"), "give --json or --csv, not both"),
-        (("shape",), "no study 'shape' in the database; it has: shapes, empty"),
+        (("shape",), "no study 'shape' (shapes?) in the database; it has: shapes, empty"),
         (("shape.yaml",), "no file shape.yaml"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import search_helpers as helpers
+import torch
 from cli_helpers import DATABASE, Cli, write_study
 from store_databases import NEWEST, NEXT
 
@@ -69,7 +70,7 @@ def test_search_prints_progress_the_front_and_the_next_steps(
     assert "is in the database already: go on with --resume" in cli.refused("search", "shapes.yaml")
     again = cli("search", "shapes", "--resume", "--set", "budget.trials=7")
     assert again.code == 0
-    assert "6 trials were done before of 7" in again.err
+    assert "6 of 7 trials were done before" in again.err
     assert "a new one begins" not in again.err
     mistaken = cli("search", "shapes.yaml", "--resume", "--set", "name=forms")
     assert mistaken.err.startswith(
@@ -108,6 +109,23 @@ def test_dry_run_says_what_would_run_and_writes_nothing(cli: Cli, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here a GPU counts them")
+def test_gpu_hours_alone_are_refused_without_a_gpu(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search_without_ray(monkeypatch, "trials")
+    file = write_study(budget={"gpu_hours": 0.0005})
+    for words in ([], ["--dry-run"]):
+        message = cli.refused("search", file, *words)
+        assert (
+            "gpu_hours 0.0005 would never be spent: give budget.hours or budget.trials" in message
+        )
+    told = cli.shown("search", file, "--set", "budget.trials=2", "--dry-run")
+    assert "each; without a GPU budget.gpu_hours does not count" in told
+    assert "of GPU time" not in told
+    assert "that of the cluster" in cli.shown("search", file, "--dry-run", "--ray", "auto")
+
+
 def test_dry_run_takes_no_bad_database_for_a_new_one(
     populated: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,7 +155,7 @@ BAD_STUDIES: list[tuple[dict[str, Any], str]] = [
     ({"trials": 3}, r"shapes.yaml: unknown key 'trials'; allowed: task, recipe, fidelities"),
     ({"budget": {"trails": 3}}, r"unknown key 'budget.trails'; allowed: trials, hours, gpu_hours"),
     ({"space": {**helpers.SIX, "widths": 3}}, r"unknown key 'widths'; allowed: name, "),
-    ({"space": "hybrid_smal"}, r"no search space 'hybrid_smal': .*hybrid_small"),
+    ({"space": "hybrid_smal"}, r"no search space 'hybrid_smal' \(hybrid_small\?\): it is"),
     ({"references": ["mambaout_tinny"]}, r"unknown reference architecture 'mambaout_tinny'; known"),
     ({"references": ["mambaout_tiny"]}, r"reference 'mambaout_tiny' is not in the space 'six'"),
     ({"constraints": {"macs": {"max": 10}}}, r"macs must keep max 10, the space reaches \d"),
@@ -190,6 +208,7 @@ def test_a_data_set_names_what_is_missing(cli: Cli) -> None:
             ("nope",),
             "no study 'nope': it is neither a file nor one of the shipped ones (ade20k_proxy, ",
         ),
+        (("quikstart",), "no study 'quikstart' (quickstart?): it is neither a file"),
         (("nope", "--resume"), f"/{DATABASE}; `hybridnas search` creates it"),
         (("quickstart", "--set", "budget.trials"), "--set takes KEY=VALUE with a dotted key, got"),
         (
@@ -199,7 +218,7 @@ def test_a_data_set_names_what_is_missing(cli: Cli) -> None:
         (("quickstart", "--set", "budget=[1"), "--set budget: '[1' is not a YAML value"),
         (
             ("quickstart", "--set", "budgets.trials=1"),
-            "quickstart.yaml with --set budgets.trials=1: unknown key 'budgets'; allowed: task",
+            "quickstart with --set budgets.trials=1: unknown key 'budgets'; allowed: task",
         ),
         (("quickstart", "--set", "fidelities.3.epochs=1"), "'3' is no index of a list of 1"),
         (("quickstart", "--ray", "127.0.0.1:1"), "no Ray head answers at '127.0.0.1:1'"),
@@ -225,7 +244,9 @@ def test_a_ray_head_out_of_the_environment_is_looked_for_too(
 
 def test_a_resumed_study_cannot_change_what_makes_trials_comparable(populated: Cli) -> None:
     message = populated.refused("search", write_study(seed=1), "--resume")
-    assert "study 'shapes' cannot be resumed with another seed" in message
+    assert "study 'shapes' cannot be resumed with changed seed" in message
     assert "no study 'nope' in the database; it has: shapes, empty" in populated.refused(
         "search", "nope", "--resume"
     )
+    assert "no study 'shape' (shapes?) in the database" in populated.refused("status", "shape")
+    assert "no study 'shape' (shapes?) in the database" in populated.refused("compare", "shape")

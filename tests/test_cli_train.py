@@ -56,7 +56,10 @@ def test_help_teaches_by_examples(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--recipe", "imagenet"], "no recipe 'imagenet': it is neither a file nor"),
+        (
+            ["--recipe", "imagenet"],
+            "no recipe 'imagenet' (imagenet_300e?): it is neither a file nor",
+        ),
         (["--set", "recipe.lrr=1"], "unknown key 'recipe.lrr'; allowed: batch_size, lr, "),
         (["--data", "nowhere"], "task.data: nowhere does not exist"),
         (["--resume"], "--resume: run holds no training (config.yaml not found)"),

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 from scipy import stats
 from search_helpers import SIX
 
+from hybridnas.errors import DataError, HybridnasError, SpaceError
 from hybridnas.space import SearchSpace
 
 Right = NDArray[np.float64]
@@ -74,6 +78,78 @@ def test_one_seed_is_refused(paired: ModuleType) -> None:
         paired.differences(right, [("a", "b")])
 
 
+def test_layouts_made_by_hand_are_named_by_their_choices(paired: ModuleType) -> None:
+    script = importlib.import_module("compare_on_test")
+    words = "layouts81:gated_conv,gated_conv,ssm,attention"
+    assert script.network_named(words, "").short == "G2-G2-S6-A2"
+    assert script.network_named("caformer_s18", "").short.endswith("A9-A3")
+    with pytest.raises(
+        SpaceError, match=r"stage3\.mixer is one of gated_conv, ssm, attention, got"
+    ):
+        script.network_named(words.replace("ssm", "scan"), "")
+    with pytest.raises(SpaceError, match=r"decisions of layouts81 are stage1\.mixer, "):
+        script.network_named("layouts81:ssm,ssm", "")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--found", "a=x", "--hand", "a=y"], "two networks are called 'a'"),
+        (["--seeds", "1"], "--seeds: a comparison needs two or more of each network, got 1"),
+        (["--json", "nowhere/out.json"], "--json nowhere/out.json: there is no folder nowhere"),
+    ],
+)
+def test_what_would_be_refused_at_the_end_is_at_the_beginning(
+    paired: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    given: list[str],
+    words: str,
+) -> None:
+    script = importlib.import_module("compare_on_test")
+    monkeypatch.setattr(sys, "argv", ["compare_on_test", "quickstart", *given])
+    with pytest.raises(SystemExit):
+        script.options()
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", '{"answers": {"a"', '{"networks": {}}', "[]", '{"answers": ["1"]}']
+)
+def test_a_file_without_answers_is_refused(
+    paired: ModuleType, tmp_path: Path, text: str | None
+) -> None:
+    script = importlib.import_module("compare_on_test")
+    file = tmp_path / "known.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(DataError, match=r"known\.json: no answers that --json has kept"):
+        script.read_answers([file])
+
+
+def test_a_training_that_fails_costs_no_other_one(
+    paired: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = importlib.import_module("compare_on_test")
+
+    def answers(job: tuple[int, str, str]) -> list[bool]:
+        if job[0] == 0:
+            raise HybridnasError("no room")
+        return [True]
+
+    monkeypatch.setattr(script, "answers", answers)
+    monkeypatch.setattr(
+        script, "ProcessPoolExecutor", lambda number, **_: ThreadPoolExecutor(number)
+    )
+    monkeypatch.setattr(script, "key_of", lambda number, _: f"{number}")
+    given = argparse.Namespace(split="test", processes=1)
+    runs = {("net", seed): (seed,) for seed in range(3)}
+    found: list[str] = []
+    with pytest.raises(HybridnasError, match="no room"):
+        found.extend(key for _, key, _ in script.trained(runs, {}, given))
+    assert sorted(found) == ["1", "2"]
+
+
 def test_a_whole_comparison_on_digits(
     paired: ModuleType,
     tmp_path: Path,
@@ -82,11 +158,18 @@ def test_a_whole_comparison_on_digits(
 ) -> None:
     script = importlib.import_module("compare_on_test")
     space = SearchSpace.load(SIX)
-    for name in ("ssm", "gated_conv"):
-        network = space.decode({"stage1.width": 8, "stage1.mixer": name})
-        (tmp_path / f"{name}.json").write_text(network.to_json())
+    network = space.decode({"stage1.width": 8, "stage1.mixer": "ssm"})
+    (tmp_path / "ssm.json").write_text(network.to_json())
+    (tmp_path / "six.yaml").write_text(yaml.safe_dump(SIX))
     words = ["quickstart", "--found", f"ssm={tmp_path}/ssm.json", "--seeds", "2", "--split", "val"]
-    words += ["--hand", f"cnn={tmp_path}/gated_conv.json", "--epochs", "1", "--processes", "1"]
+    words += [
+        "--hand",
+        f"cnn={tmp_path}/six.yaml:8,gated_conv",
+        "--epochs",
+        "1",
+        "--processes",
+        "1",
+    ]
     out = tmp_path / "out.json"
     setting = ["--set", "task.per_class=5", "--set", "fidelities=[{epochs: 1, resolution: 16}]"]
     monkeypatch.setattr(sys, "argv", ["compare_on_test", *words, *setting, "--json", str(out)])
@@ -98,3 +181,16 @@ def test_a_whole_comparison_on_digits(
     assert only["better"] == pytest.approx(scores["ssm"] - scores["cnn"])
     assert only["low"] <= only["better"] <= only["high"]
     assert "ssm - cnn:" in capsys.readouterr().out
+    answers = found["answers"]
+    told = sorted(score for row in found["networks"].values() for score in row["by_seed"])
+    assert told == sorted(
+        np.mean([digit == "1" for digit in digits]) for digits in answers.values()
+    )
+    # Half of it from another machine's file: nothing is trained again.
+    first, *others = answers
+    out.write_text(json.dumps({"answers": {first: answers[first]}}))
+    (tmp_path / "other.json").write_text(json.dumps({"answers": {k: answers[k] for k in others}}))
+    monkeypatch.setattr(script, "ProcessPoolExecutor", None)
+    sys.argv += ["--known", str(tmp_path / "other.json")]
+    script.main()
+    assert json.loads(out.read_text()) == found

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cli_helpers import DATABASE, Cli
+from scipy import stats
 from search_helpers import finish, plan, start
 
 from hybridnas.counting import in_units
@@ -19,7 +20,14 @@ from hybridnas.search.comparison import compare, matching
 from hybridnas.search.core import SearchCore
 from hybridnas.search.progress import progress
 from hybridnas.search.view import StudyView
-from hybridnas.search.volume import Floats, attainment, reference_point, volume
+from hybridnas.search.volume import (
+    Floats,
+    attainment,
+    ideal_point,
+    reference_point,
+    volume,
+    volume_words,
+)
 from hybridnas.store import Store
 
 pytest_plugins = ["cli_helpers"]
@@ -59,6 +67,17 @@ def test_volume_is_a_share_of_the_box() -> None:
     assert volume(np.array([[-0.75, 2e6]]), higher) == pytest.approx(0.25)
     assert volume(np.array([[-0.3, 1.0, 2.0]]), {"b.miou": 0.0, "loss": 4.0, "macs": 4.0}) == (
         pytest.approx(0.3 * 0.75 * 0.5)
+    )
+
+
+def test_the_box_in_words() -> None:
+    point = {"top1": 0.0, "loss": 2.5, "ade20k.macs": 4e7}
+    ideal = ideal_point(point)
+    assert ideal == {"top1": 1.0, "loss": 0.0, "ade20k.macs": 0.0}
+    assert volume(np.array([[-1.0, 0.0, 0.0]]), point) == 1, "the ideal has all of it"
+    assert volume_words(0.53816, point) == (
+        "0.5382 of the box from top1 0.0000, loss 2.5000, ade20k.macs 40.0 M (worth nothing) to "
+        "top1 1.0000, loss 0.0000, ade20k.macs 0"
     )
 
 
@@ -153,13 +172,30 @@ def test_side_by_side(two: tuple[StudyView, StudyView]) -> None:
     first, second, both = found.rows
     assert found.common == 4
     assert both.volumes == [first.volume.value, second.volume.value]
-    assert both.volume.low <= both.volume.value <= both.volume.high
+    t = stats.ttest_1samp(both.volumes, 0.0).confidence_interval(0.95)
+    assert [both.volume.low, both.volume.high] == pytest.approx([t.low, t.high])
+    assert (first.volume.low, first.volume.high) == (None, None), "one study has no interval"
     after = max(m.hypervolume for m in second.moments[0] if m.results <= 4)
     assert second.volume_after(4).value == pytest.approx(after)
     assert first.volume_after(4).value == pytest.approx(first.volume.value)
     every = np.concatenate([v.losses(names=few.objectives) for v in (few, many, few, many)])
     assert sum(found.joint) == non_dominated(every).sum()
     assert not found.notes, "another seed is no other training"
+
+
+def test_fronts_that_were_trained_anew(cli: Cli) -> None:
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        anew = searched(store, "anew", budget={"trials": 9}, final={"retrain": 2, "seeds": 2})
+        searched(store, "plain", seed=3, budget={"trials": 4})
+    assert len(anew.retrained) == 2
+    row, plain = cli.json("compare", "anew", "plain")["rows"]
+    point = cli.json("compare", "anew", "plain")["reference"]
+    by_search = anew.losses(anew.finished, names=list(point))
+    assert row["hypervolume_of_search"]["value"] == pytest.approx(volume(by_search, point))
+    assert row["hypervolume"]["value"] != row["hypervolume_of_search"]["value"]
+    assert plain["hypervolume"] == plain["hypervolume_of_search"]
+    assert "of the few that were trained anew, by fresh seeds" in cli.shown("compare", "anew")
+    assert "anew" not in cli.shown("compare", "plain")
 
 
 def test_what_cannot_be_compared(study_store: Store, two: tuple[StudyView, StudyView]) -> None:
@@ -200,8 +236,15 @@ def test_the_command(cli: Cli) -> None:
     assert [row["studies"] for row in found["rows"]] == [["a-1", "a-2"], ["b"]]
     values = found["rows"][0]["hypervolumes"]
     assert found["rows"][0]["hypervolume"]["value"] == pytest.approx(np.mean(values))
-    shown = cli.shown("compare", "a-*", "b", "--plot", "compared.svg", "--over", "hours")
+    done = cli("compare", "a-*", "b", "--plot", "compared.svg", "--over", "hours")
+    assert (done.code, done.err) == (0, "written: compared.svg\n")
+    shown = done.out
     assert f"{np.mean(values):.4f} [" in shown
+    assert "hypervolume, mean [95 %]" in shown
+    assert "after 4 results, mean [95 %]" in shown
+    assert "after 4 results: what each study had after as many as all of them have" in shown
+    assert "intervals: Student's t, 95 %, of the mean over 2 studies\n" in shown
+    assert "intervals" not in cli.shown("compare", "a-1", "b")
     assert "another hypervolume" not in shown, "up to the dearest network, which all have"
     assert "<svg" in Path("compared.svg").read_text(encoding="utf-8")
     near = cli.json("compare", "b", "--reference", "top1=0.5", "--reference", "macs=1e9")
@@ -214,7 +257,8 @@ def test_the_command(cli: Cli) -> None:
     for words, message in (
         (["c"], "no study 'c' in the database; it has: a-1, a-2, b"),
         (["b", "--reference", "top1=x"], "--reference takes NAME=VALUE, got 'top1=x'"),
-        (["b", "--reference", "top1=0.1"], "one for each objective (top1, macs), got top1"),
+        (["b", "--reference", "top1=0.1"], "one for each objective (top1, macs); macs is missing"),
+        (["b", "--reference", "top=0.5"], "b has no objective top; it has: top1, macs"),
         (["b", "--plot", "x.gif"], "--plot takes a file in .svg, .png, .pdf, got 'x.gif'"),
     ):
         assert message in cli.refused("compare", *words)

@@ -11,9 +11,14 @@ from typing import Any
 import plotly.graph_objects
 import pytest
 import search_helpers as helpers
+from ablation_helpers import begin, drive, set_up_of
 from dashboard_helpers import LEAST, searched
 
+from hybridnas.ablate import read_ablations
 from hybridnas.dashboard import figures
+from hybridnas.dashboard.figure_parts import Figure
+from hybridnas.dashboard.twins import twin_figures, twin_lines
+from hybridnas.pictures.palette import DOMINATED, FRONT, INFEASIBLE
 from hybridnas.search.progress import progress
 from hybridnas.search.view import StudyView
 from hybridnas.store import Store
@@ -30,7 +35,7 @@ def figured_view(
         yield StudyView("shapes", store)
 
 
-def trace(figure: figures.Figure, name: str) -> Any:
+def trace(figure: Figure, name: str) -> Any:
     (found,) = (trace for trace in figure["data"] if trace["name"] == name)
     return found
 
@@ -41,6 +46,30 @@ def test_plotly_and_json_take_them_all(figured_view: StudyView) -> None:
     for figure in made.values():
         plotly.graph_objects.Figure(figure)  # raises ValueError for a property that there is not
         json.dumps(figure, allow_nan=False)
+
+
+def test_a_forest_plot_of_twins(study_store: Store) -> None:
+    drive(begin(study_store, set_up_of()))
+    (ablation,) = read_ablations(study_store, "shapes")
+    (made,) = twin_figures([ablation]).values()
+    plotly.graph_objects.Figure(made)
+    json.dumps(made, allow_nan=False)
+    (points,) = made["data"]
+    words = "95 % for all twins of an architecture together (Bonferroni)"
+    assert words in made["layout"]["xaxis"]["title"]["text"]
+    note = [*twin_lines([ablation], str)][-1]
+    assert words in note
+    assert "Seeds that would: for 80 % power." in note
+    effects = [comparison.effect for comparison in ablation.comparisons]
+    verdicts = {"original": FRONT, "unknown": DOMINATED, "twin": INFEASIBLE}
+    assert [effect and effect.verdict for effect in effects] == list(verdicts)
+    assert points["marker"]["color"] == list(verdicts.values())
+    for x, half, effect in zip(points["x"], points["error_x"]["array"], effects, strict=True):
+        assert effect is not None
+        assert effect.low is not None
+        assert x == pytest.approx(100 * effect.value, rel=1e-5)
+        assert x - half == pytest.approx(100 * effect.low, abs=1e-3)
+    assert twin_figures([]) == {}
 
 
 def test_the_front_shows_every_result_once_and_says_what_it_is(figured_view: StudyView) -> None:
@@ -61,11 +90,19 @@ def test_the_front_shows_every_result_once_and_says_what_it_is(figured_view: Stu
         rows = [by_number[number] for number in t["customdata"]]
         assert t["x"] == pytest.approx([row.value("macs") for row in rows], rel=1e-5)
         assert t["y"] == pytest.approx([row.value("top1") for row in rows], rel=1e-5)
+    axis = made["layout"]["xaxis"]
+    assert axis["tickvals"][0] <= min(r.value("macs") for r in by_number.values())
+    assert axis["tickvals"][-1] >= max(r.value("macs") for r in by_number.values())
+    for mark, words in zip(axis["tickvals"], axis["ticktext"], strict=True):
+        number, unit = words.split()
+        assert float(number) * {"K": 1e3, "M": 1e6}[unit] == pytest.approx(mark)
     errors = shown["front"]["error_y"]["array"]
     spreads = [row.spread("top1") or 0.01 for row in view.front()]  # 0.01: the standard error
     assert errors == pytest.approx(spreads, rel=1e-5)
     assert (0.01 in errors) == (not view.retrained)
     assert made["layout"]["xaxis"]["title"]["text"] == "MACs at 32 px"
+    kind = "standard deviation between fresh seeds" if view.retrained else "standard error"
+    assert made["layout"]["title"]["text"].endswith(f" (bars: {kind})")
 
 
 def test_a_card_tells_what_a_member_is(figured_view: StudyView) -> None:

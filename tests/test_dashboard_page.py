@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import ablation_helpers as twins
 import optuna
 import pytest
 import search_helpers as helpers
@@ -16,6 +17,8 @@ from dashboard_helpers import LEAST, ask, finish, searched
 from sqlalchemy import text
 from table_helpers import begin
 
+from hybridnas.ablate import read_ablations
+from hybridnas.ablate.words import sentence
 from hybridnas.cost import cost
 from hybridnas.dashboard import content
 from hybridnas.dashboard.guard import Guard
@@ -76,10 +79,14 @@ def test_the_note_has_the_front_with_links(shown: Shown) -> None:
         )
         assert any(all(word in found for word in line) for found in note.splitlines())
     assert note.count("/trials?numbers=") == len(shown.view.front())
+    assert "\nScores ± their standard error.\n" in note
     counts = shown.view.counts()
     assert f"**trials**: 30 ({', '.join(f'{n} {state}' for state, n in counts.items())})" in note
     assert f"top1 at least {LEAST:.4f}" in note
-    assert f"hypervolume** of the front: {shown.view.hypervolume():.4f}" in note
+    found = (
+        f"hypervolume** of the front: {shown.view.hypervolume():.4f} of the box from top1 0.0000"
+    )
+    assert f"{found}, macs 10.0 M (worth nothing) to top1 1.0000, macs 0\n" in note
     assert "- out_of_memory: 1" in note
     assert f"hybridnas export shapes:{shown.view.best(1)[0].number} --out" in note
 
@@ -103,9 +110,11 @@ def test_after_a_retraining_the_front_is_the_retrained_ones(study_store: Store) 
     front = shown.view.front()
     assert {trial["number"] for trial in found["best_trials"]} == {row.number for row in front}
     assert "Of 3 that were trained again: means over fresh seeds" in found["note"]["body"]
+    assert "Scores ± their standard deviation between fresh seeds." in found["note"]["body"]
     noted = [trial for trial in found["trials"] if trial["note"]["body"]]
     assert {trial["number"] for trial in noted} == {row.number for row in front}
     body = noted[0]["note"]["body"]
+    assert "(± is the standard deviation between fresh seeds)" in body
     assert "3 epochs at 32 px, seed 2" in body
     for artifact in noted[0]["artifacts"]:
         address = f"![](/artifacts/1/{noted[0]['trial_id']}/{artifact['artifact_id']})"
@@ -117,6 +126,28 @@ def test_plots_are_there(shown: Shown) -> None:
     plots = {plot["id"]: json.loads(plot["graph_object"]) for plot in listed}
     assert set(plots) == {"front", "hypervolume", "front_by_stage"}
     assert all({"data", "layout"} <= plot.keys() for plot in plots.values())
+
+
+@pytest.mark.usefixtures("eager")
+def test_twin_tests_stand_in_the_note_once_they_are_made(study_store: Store) -> None:
+    shown = Shown(study_store)
+    assert "Twin tests" not in shown.study()["note"]["body"]
+    work = twins.begin(study_store, twins.set_up_of())  # of trial 17
+    for made in range(2):
+        if made:
+            twins.drive(work)
+        shown.study()
+        shown.app.storage.finish()
+        found = shown.study()
+        shown.app.storage.finish()
+        plots = {plot["id"]: plot["graph_object"] for plot in found["plotly_graph_objects"]}
+        assert ("twins_top1" in plots) == ("### Twin tests" in found["note"]["body"]) == bool(made)
+    (ablation,) = read_ablations(study_store, "shapes")
+    for comparison in ablation.comparisons:
+        said = sentence(comparison, "top1")
+        line = f"- [trial 17](/dashboard/studies/1/trials?numbers=17), {said}"
+        assert line in found["note"]["body"].splitlines()
+        assert said in plots["twins_top1"]
 
 
 def test_every_trial_has_its_files(shown: Shown) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from search_helpers import genomes
 
-from hybridnas.architecture import Architecture
+from hybridnas.architecture import Architecture, Block, Stage
 from hybridnas.cost import cost
 from hybridnas.counting import in_size
-from hybridnas.equal_macs import TOLERANCE
-from hybridnas.errors import SpaceError
+from hybridnas.equal_macs import TOLERANCE, EqualMacs, check_step
+from hybridnas.errors import ArchitectureError, SpaceError
+from hybridnas.layers.blocks import MetaFormer
+from hybridnas.mixers.attention import Attention
 from hybridnas.profiling.pieces import pieces_in
 from hybridnas.space import SearchSpace
 
@@ -73,7 +75,10 @@ def test_widths_are_the_most_proportional_of_all_that_have_the_macs() -> None:
         ({"step": 64}, r"steps of 64 come within 0.75 % of 8e\+06 MACs at 32 px"),
         ({"macs": -1}, r"equal_macs\.macs"),
         ({"steps": 8}, r"equal_macs\.steps"),
-        ({"blocks": {**BLOCKS, "gated_conv": HEADS_OF_16}}, "equal_macs: widths .*head_dim 16"),
+        (
+            {"blocks": {**BLOCKS, "gated_conv": HEADS_OF_16}},
+            r"stage 1, gated_conv .*equal_macs in steps of 2: .*head_dim 16.*step of 16$",
+        ),
     ],
 )
 def test_what_cannot_be_scaled_is_refused(change: dict[str, Any], words: str) -> None:
@@ -87,6 +92,44 @@ def test_a_space_is_refused_when_it_is_loaded_where_one_layout_cannot_be_scaled(
     layouts["stages"][1]["depth"] = [2, 400]  # more MACs at any width
     with pytest.raises(SpaceError, match=r"no widths of .*400"):
         SearchSpace.load(layouts)
+
+
+def test_a_step_that_one_choice_among_many_cannot_keep_is_refused_when_the_space_is_loaded() -> (
+    None
+):
+    """Of thousands of architectures two hundred are scaled; none of them need have the choice."""
+    layouts = two_stages(widths=(32, 64), step=8)
+    attention = {"form": "metaformer", "expansion": None}
+    layouts |= {"blocks": {**BLOCKS, "attention": attention}}
+    layouts["options"] = {"head_dim": [4, 32], "kernel": [3, 5, 7], "mlp_ratio": [2, 3, 4]}
+    words = r"stage 1, attention with .*head_dim 32.*equal_macs in steps of 8: .*a step of 32$"
+    with pytest.raises(SpaceError, match=words):
+        SearchSpace.load(layouts)
+
+
+@pytest.mark.parametrize("step", [2, 8, 12, 24, 64])
+@pytest.mark.parametrize(
+    "mixer", [Attention(num_heads=3), Attention(head_dim=4), Attention(head_dim=16)]
+)
+@pytest.mark.parametrize("expansion", [None, 0.5, 8 / 3])
+def test_a_step_is_refused_exactly_where_some_width_cannot_be_built(
+    step: int, mixer: Attention, expansion: float | None
+) -> None:
+    block = Block(MetaFormer(expansion=expansion), mixer)
+
+    def built(step: int) -> bool:
+        try:
+            return all(Stage(step * n, (block,)) for n in range(1, 60))
+        except ArchitectureError:
+            return False
+
+    wanted = EqualMacs(1e7, 32, step)
+    if built(step):
+        check_step(block, 48, wanted)
+        return
+    least = next((n * step for n in range(2, 65) if built(n * step)), None)
+    with pytest.raises(ArchitectureError, match=f"allowed is a step of {least}$"):
+        check_step(block, 48, wanted)
 
 
 def test_a_space_without_widths_of_its_own_has_no_latency_table() -> None:

@@ -21,7 +21,6 @@ from hybridnas.architecture import Architecture
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
 from hybridnas.errors import ConfigError, DataError
 from hybridnas.evaluate import Outcome, evaluate
-from hybridnas.provenance import git_commit
 from hybridnas.reference import reference
 from hybridnas.tasks.classification import score, validation_loader
 from hybridnas.train import EpochRecord
@@ -265,11 +264,6 @@ def test_missing_data_is_no_outcome(tmp_path: Path) -> None:
 def test_unknown_devices_are_named(device: str) -> None:
     with pytest.raises(ConfigError, match=f"no device '{device}' here .*; allowed are auto, cpu"):
         evaluate(ANY, protocol(), device=device)
-
-
-def test_the_commit_is_of_this_checkout() -> None:
-    commit = git_commit()
-    assert commit is None or (len(commit) == 40 and int(commit, 16) > 0)
 
 
 @pytest.mark.gpu

@@ -184,7 +184,7 @@ def test_means_over_fresh_seeds_are_the_front(study_store: Store) -> None:
     assert row.evaluation is not None
     assert row.evaluation.metrics["top1"] == helpers.score(row.architecture), "what is exported"
     mean, spread = fmean(scores[row.number]), stdev(scores[row.number])
-    words = f"Trained again with 3 fresh seeds, it had top1 {mean:.4f} +- {spread:.4f}."
+    words = f"again with 3 fresh seeds, it had top1 {mean:.4f} (standard deviation {spread:.4f})."
     assert words in card(view, row)
     other = next(row for row in view.finished if not row.fresh)
     assert "Trained again" not in card(view, other)
@@ -212,3 +212,23 @@ def test_a_retrained_study_may_be_resumed(study_store: Store) -> None:
     other = helpers.plan(**{**STUDY, "seed": 5})
     with pytest.raises(ConfigError, match="seed"):
         check_registered(other, study_store, resume=True)
+
+
+def test_who_was_trained_again_when_the_driver_died_does_not_run(study_store: Store) -> None:
+    core = begin(study_store)
+    for _ in range(10):
+        finish(core, helpers.asked(core))
+    left = [helpers.asked(core) for _ in range(3)]
+    for candidate in left:
+        assert candidate.repeat == 1
+        assert study_store.take_up(candidate.token, "node7, GPU 3")
+    core = begin(study_store)  # of a driver that goes on
+    assert {r.number for r in study_store.trials("tabular") if r.reason} == {
+        candidate.number for candidate in left
+    }
+    again = helpers.asked(core)
+    assert (again.number, again.repeat) == (left[0].number, 1)
+    record = study_store.trial("tabular", again.number)
+    assert record is not None
+    assert (record.reason, record.worker) == (None, None)
+    assert record.leased is not None

@@ -97,7 +97,7 @@ def test_the_study_keeps_what_its_table_was(store: Store, table_file: Path, tmp_
     assert check_registered(plan_with(elsewhere), store, resume=True)
     other = tmp_path / "other.json"
     table_of(LISTED, seed=1).save(other)
-    with pytest.raises(ConfigError, match="cannot be resumed with another latency"):
+    with pytest.raises(ConfigError, match="cannot be resumed with changed latency"):
         check_registered(plan_with(other), store, resume=True)
     kept = {**plan.config, "latency": {**plan.config["latency"], "file": str(other)}}
     with pytest.raises(ConfigError, match=r"other.json is another table \(sha256 .* began with"):

@@ -131,8 +131,8 @@ def test_what_ended_is_counted_and_the_best_kept(clock: Clock) -> None:
         "shapes 4 of 6 done, 1 failed 0:30, 480 an hour, about 0:15 left best top1 0.7500 (S2, "
         in shown
     )
-    assert "trial 0 S2, 1.23 M MACs: top1 0.5000 +- 0.0100, 12.3 s" in shown
-    assert "trial 1 S2, 1.23 M MACs: top1 0.7500 +- 0.0100, known already" in shown
+    assert "trial 0 S2, 1.23 M MACs: top1 0.5000 (SE 0.0100), 12.3 s" in shown
+    assert "trial 1 S2, 1.23 M MACs: top1 0.7500 (SE 0.0100), known already" in shown
     assert "trial 2 S2, 1.23 M MACs: failed, out_of_memory (no room [/red])" in shown
     assert "0/4" not in shown, "nothing runs any more"
 
@@ -193,7 +193,8 @@ def test_a_candidate_on_a_ladder_says_where_it_is(clock: Clock) -> None:
     told = out.export_text().splitlines()
     assert told[-2:] == [
         "[0:00] trial 3 started: S2, 1.23 M MACs (rung 1 of 2)",
-        "[0:00] trial 2 S2, 1.23 M MACs (rung 2 of 2): top1 0.5000 +- 0.0100, 12.3 s, 0 done of 6",
+        "[0:00] trial 2 S2, 1.23 M MACs (rung 2 of 2): top1 0.5000 (SE 0.0100), 12.3 s, "
+        "0 done of 6",
     ]
 
 
@@ -243,7 +244,7 @@ def test_lines_are_plain_and_one_an_event(clock: Clock) -> None:
     assert out.export_text().splitlines() == [
         "[0:00] starting Ray",
         "[0:00] trial 0 started: S2, 1.23 M MACs",
-        "[1:01:01] trial 0 S2, 1.23 M MACs: top1 0.5000 +- 0.0100, 12.3 s, 1 done of 6",
+        "[1:01:01] trial 0 S2, 1.23 M MACs: top1 0.5000 (SE 0.0100), 12.3 s, 1 done of 6",
         "[1:01:01] trial 1 S2, 1.23 M MACs: failed, out_of_memory (no room [/red]), 2 done of 6",
     ]
 
@@ -254,7 +255,7 @@ def test_lines_of_a_resumed_search_count_on(clock: Clock) -> None:
     lines.began(3)
     lines.finished(finished(3))
     assert out.export_text().splitlines() == [
-        "[0:00] 3 trials were done before of 6",
+        "[0:00] 3 of 6 trials were done before",
         "[0:00] trial 3 S2, 1.23 M MACs: no top1, 12.3 s, 4 done of 6",
     ]
 

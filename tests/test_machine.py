@@ -10,7 +10,7 @@ from search_helpers import plan
 
 from hybridnas.config import Resources
 from hybridnas.errors import ConfigError
-from hybridnas.search.machine import Share, fit, share_of
+from hybridnas.search.machine import Share, fit, share_of, share_words
 
 
 def machine(cpus: float, gpus: float = 0) -> dict[str, float]:
@@ -138,6 +138,23 @@ def test_resources_that_make_no_sense(given: dict[str, Any], message: str) -> No
 
 def test_threads_are_what_the_loaders_leave() -> None:
     assert [Share(1, cpus, 0, 3).threads for cpus in (8, 4, 2, 0.5)] == [5, 1, 1, 1]
+
+
+def test_gpu_hours_alone_need_a_gpu() -> None:
+    study = plan(budget={"gpu_hours": 0.5}).study
+    assert share_of(study, [machine(16, 1)]).gpus
+    message = r"gpu_hours 0\.5 would never be spent: give budget\.hours or budget\.trials"
+    with pytest.raises(ConfigError, match=message):
+        share_of(study, [machine(16)])
+    with pytest.raises(ConfigError, match=message):
+        share_of(plan(budget={"gpu_hours": 0.5}, resources={"gpus": 0}).study, [machine(16, 1)])
+    both = plan(budget={"gpu_hours": 0.5, "hours": 1}).study
+    known = share_of(both, [machine(2)])
+    assert share_words(both, known).endswith("; without a GPU budget.gpu_hours does not count")
+    assert (
+        share_words(both, share_of(both, [machine(2, 1)]))
+        == "1 candidates at once, 2 CPU and 1 GPU each"
+    )
 
 
 @pytest.mark.parametrize(

@@ -140,14 +140,14 @@ CHANGES: dict[str, Any] = {
 @pytest.mark.parametrize("key", CHANGES)
 def test_a_resumed_study_is_the_same(key: str, study_store: Store) -> None:
     asked(start(plan(), study_store))
-    with pytest.raises(ConfigError, match=rf"cannot be resumed with another {key}: its trials"):
+    with pytest.raises(ConfigError, match=rf"cannot be resumed with changed {key}: its trials"):
         register(plan(**{key: CHANGES[key]}, budget={"trials": 9}), study_store, resume=True)
     assert study_store.study_config("shapes") == plan().config, "nothing is half-written"
 
 
 def test_all_changes_are_named(study_store: Store) -> None:
     asked(start(plan(), study_store))
-    with pytest.raises(ConfigError, match=r"another constraints, fidelities, .*, seed, space: "):
+    with pytest.raises(ConfigError, match=r"changed constraints, fidelities, .*, seed, space: "):
         register(plan(**CHANGES), study_store, resume=True)
 
 
@@ -177,7 +177,7 @@ def test_a_space_is_what_it_holds_not_its_file(study_store: Store, tmp_path: Pat
     asked(start(plan(space="hybrid_small"), study_store))
     register(plan(space=str(tmp_path / "copy.yaml")), study_store, resume=True)
     (tmp_path / "copy.yaml").write_text(shipped.read_text().replace("[8, 16, 32, 48]", "[8, 16]"))
-    with pytest.raises(ConfigError, match="another space"):
+    with pytest.raises(ConfigError, match="changed space"):
         register(plan(space=str(tmp_path / "copy.yaml")), study_store, resume=True)
 
 

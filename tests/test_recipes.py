@@ -168,7 +168,7 @@ def test_a_wrong_key_is_named(settings: list[str], message: str) -> None:
 
 
 def test_a_recipe_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no recipe 'imagenet': .* shipped ones \(ade20k_160k"):
+    with pytest.raises(ConfigError, match=r"no recipe 'imagenet' .* shipped ones \(ade20k_160k"):
         load_recipe("imagenet")
     (tmp_path / "mine.yaml").write_text("resolution: 32\nepochs: 1\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="'task' is missing"):

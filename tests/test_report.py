@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,16 @@ import ablation_helpers as twins
 import pytest
 import yaml
 from cli_helpers import Cli
-from report_helpers import Page
+from report_helpers import Page, members, page_of
+from scipy.stats import ttest_1samp
 
 from hybridnas.ablate import Ablation, read_ablations
+from hybridnas.ablate.effects import POWER
 from hybridnas.config import parse_study
 from hybridnas.report import ReportFacts, facts_of
 from hybridnas.report.effects import CONFIDENCE
 from hybridnas.report.gather import study_yaml
 from hybridnas.report.render import drawings_of, to_html, to_markdown
-from hybridnas.report.results import pictures
 from hybridnas.resources import shipped
 from hybridnas.search.studies import read_study
 from hybridnas.search.view import StudyView
@@ -31,20 +32,6 @@ pytest_plugins = ["cli_helpers", "report_helpers"]
 STUDIES = pytest.mark.parametrize("study", ["plain", "rich"])
 _FACTORS = {"": 1.0, "%": 0.01, "K": 1e3, "M": 1e6, "G": 1e9}
 _FACTORS |= {"s": 1 / 3600, "min": 1 / 60, "hours": 1.0}  # of times, which are hours
-
-
-def page_of(
-    store: Store, study: str, ablations: Sequence[Ablation] = ()
-) -> tuple[ReportFacts, str]:
-    view = StudyView(study, store)
-    facts = facts_of(view, ablations)
-    of_members = {f"trial-{number}": svg for number, svg in pictures(view).items()}
-    return facts, to_html(facts, drawings_of(facts) | of_members)
-
-
-def members(facts: ReportFacts) -> list[str]:
-    """The names of the pictures of the front's members."""
-    return [f"trial-{member.trial}" for member in facts.front]
 
 
 def numbers_in(value: Any) -> Iterator[float]:
@@ -73,7 +60,8 @@ def test_every_number_on_the_page_is_a_fact(reported: Store, study: str) -> None
 def assert_facts(facts: ReportFacts, html: str) -> None:
     """Of every number that a page shows."""
     known, page = set(numbers_in(facts.model_dump())), Page(html)
-    known |= {20.0, CONFIDENCE}  # results that an importance needs; of every interval
+    # Results that an importance needs; of every interval; of forecasts of seeds.
+    known |= {20.0, CONFIDENCE, POWER}
     known.add(sum(r.trial in {m.trial for m in facts.front} for r in facts.references))
     assert len(page.numbers) > 150
     for value, text in page.numbers:
@@ -137,19 +125,35 @@ def test_what_is_no_default_of_its_task_stays_in_the_yaml() -> None:
     assert parse_study(yaml.safe_load(study_yaml(study)), "page") == study
 
 
-def test_words_of_the_summary(reported: Store) -> None:
+def test_a_winner_that_can_be_scored_on_other_images(reported: Store, populated: Cli) -> None:
+    facts = ReportFacts.model_validate(populated.json("report", "shapes"))
+    assert facts.leader is not None
+    own, command = f"shapes-{facts.leader.trial}", facts.leader.unseen
+    assert command == f"hybridnas evaluate exported/{own} --split test"
+    assert (facts.split, facts.protocols[0].train, facts.protocols[0].val) == (
+        "val",
+        "train",
+        "val",
+    )
+    populated.shown("report", "shapes", "--out", "shapes.html")
+    said = " ".join(Page(Path("shapes.html").read_text()).lines)
+    assert "All scores are on the split val, which the search chose by" in said
+    assert f"export it and run {command}, if the data have such a split" in said
+    populated.shown("export", own.replace("-", ":"), "--out", f"exported/{own}")
+    found = populated.json(*command.split()[1:])
+    assert (found["split"], found["num_images"]) == ("test", 300)
     _, html = page_of(reported, "plain")
-    said = " ".join(Page(html).lines)
-    assert "Each score is of one training, and the best of many noisy scores flatters" in said
-    assert re.search(r"behind \(± 0\.0\d+, at 95 %\): their scores do not tell the two apart", said)
-    assert "ranks 9 architectures with Kendall's tau 0.61 [0.32, 0.83], at equal MACs none" in said
-    assert "The search ended: the budget of trials is spent." in said
-    _, html = page_of(reported, "rich")
-    said = " ".join(Page(html).lines)
-    assert "drawn among the 3 that were trained again with fresh seeds" in said
-    assert re.search("breaks? a soft constraint and (is|are) on no front", said)
-    assert "ranks 9 architectures" in said, "its training is that of plain"
-    assert "best of many noisy scores" not in said
+    assert "No weights of it are kept to score other images with" in " ".join(Page(html).lines)
+
+
+def test_a_commit_that_is_not_known_is_said_in_words(reported: Store) -> None:
+    facts = facts_of(StudyView("plain", reported))
+    pictures = drawings_of(facts) | dict.fromkeys(members(facts), "")
+    assert "<td><code>0123456789ab</code></td>" in to_html(facts, pictures)
+    bare = [each.model_copy(update={"git_commit": None}) for each in facts.software]
+    unknown = facts.model_copy(update={"software": tuple(bare)})
+    assert "<td>not known: installed without git</td>" in to_html(unknown, pictures)
+    assert "| not known: installed without git |" in to_markdown(unknown, pictures)
 
 
 def test_a_study_without_results(reported: Store) -> None:
@@ -187,6 +191,8 @@ def test_twins(reported: Store, ablation: Ablation) -> None:
         long = f"L / 6D is {ratio:.2f}: {'long' if ratio > 1 else 'short'} by the paper's criterion"
         assert f"Twin test of trial 17: {twin.words}. {long}." in said
     assert "stage 1: the SSM adds" in said
+    words = " ".join(" ".join(Page(html).words).split())
+    assert "Of a twin test: Student's paired t over seeds, for all replacements" in words
     table = to_markdown(
         facts, dict.fromkeys(drawings_of(facts) | dict.fromkeys(members(facts)), "")
     )
@@ -214,7 +220,24 @@ def test_fresh_seeds_of_the_leader(reported: Store, ablation: Ablation) -> None:
     assert fresh.spread == pytest.approx(0.02 / 2**0.5)
     assert fresh.gap == pytest.approx(best.value("top1") - 0.51)
     said = " ".join(Page(html).lines)
-    assert f"0.5100 in the mean (standard deviation 0.0141), worse by {fresh.gap:.4f}." in said
+    ends = ttest_1samp([0.5, 0.52], 0).confidence_interval(CONFIDENCE)
+    assert (fresh.low, fresh.high) == pytest.approx(tuple(ends))
+    assert f"0.5100 [{ends.low:.4f}, {ends.high:.4f}] on average, worse by {fresh.gap:.4f}." in said
+    second = view.best(2)[1].value("top1")
+    assert fresh.apart == pytest.approx(second - 0.51)
+    assert not fresh.leads
+    assert (
+        f"{facts.leader.gap:.4f} behind the score that the best was chosen for, and "
+        f"{fresh.apart:.4f} ahead of its mean with fresh seeds. The next best's flatters, too"
+    ) in said
+    assert "do not tell the two apart" not in said
+    assert "By the scores that the search chose by, the cheapest that" in said
+    lucky = replace(trained, scores={1: 1.5})
+    facts, html = page_of(reported, "plain", [replace(own, original=lucky)])
+    assert facts.leader is not None
+    assert facts.leader.fresh is not None
+    assert (facts.leader.fresh.low, facts.leader.fresh.leads) == (None, True)
+    assert f"{1.5 - second:.4f} behind its mean" in " ".join(Page(html).lines)
     assert "a final retraining with fresh seeds would" not in said
     assert page_of(reported, "plain", [ablation])[0].leader == facts.leader.model_copy(
         update={"fresh": None}

@@ -135,7 +135,15 @@ def test_decisions_are_read_off_architectures(tmp_path: Any) -> None:
             assert choices[f"stage{stage}.mixer"][i] == block.mixer_name
             kernel = choices[f"stage{stage}.kernel"][i]
             assert (kernel is None) == (block.mixer_name == "attention")
-    assert possible_choices(plan.space).keys() == choices.keys()
+    assert possible_choices(plan.space, choices).keys() == choices.keys()
+    attending = [
+        row for row, kernel in zip(rows, choices["stage1.kernel"], strict=True) if not kernel
+    ]
+    assert 0 < len(attending) < 12
+    _, fewer = read_choices(plan.space, attending)
+    possible = possible_choices(plan.space, fewer)
+    assert choices.keys() - possible.keys() == {"stage1.kernel"}
+    assert possible["stage1.mixer"] == ["gated_conv", "ssm", "attention"]
     six = SearchSpace.load(helpers.SIX)  # an earlier space of the study, of one stage
     assert read_choices(six, view.finished)[0] == []
 
@@ -164,7 +172,7 @@ def test_the_mixers_of_a_stage_are_one_decision(tmp_path: Any) -> None:
     for row, chosen in zip(rows, choices["stage1.mixers"], strict=True):
         names = dict.fromkeys(b.mixer_name for b in row.architecture.stages[0].blocks)
         assert chosen == " then ".join(names)
-    possible = possible_choices(plan.space)
+    possible = possible_choices(plan.space, choices)
     assert set(possible["stage1.mixers"]) == set(choices["stage1.mixers"])
     assert len(possible["stage1.mixers"]) == 6
 

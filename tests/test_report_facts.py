@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -11,11 +13,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 import pytest
-from report_helpers import CALIBRATED, SPOILT
+from report_helpers import CALIBRATED, SPOILT, Page
 from scipy.stats import norm, ttest_ind
 
 from hybridnas.report import facts_of
-from hybridnas.report.render import drawings_of
+from hybridnas.report.render import drawings_of, to_html
 from hybridnas.search.view import StudyView
 from hybridnas.store import Store
 
@@ -75,6 +77,7 @@ def test_counts_and_costs(reported: Store, rows: sqlite3.Connection, study: str)
     assert sum(len(protocol.digests) for protocol in facts.protocols) == protocols
     images = one(f"SELECT max(json_extract(e.metrics, '$.num_images')) {joined}")
     assert {protocol.num_images for protocol in facts.protocols} == {images}
+    assert {protocol.train_images for protocol in facts.protocols} == {1280}
     hours = facts.cost_so_far.wall_hours
     ended = [n for n, state in facts.trials.items() if n in ("ok", "failed", "pruned") and state]
     known = one(
@@ -104,7 +107,11 @@ def test_the_front_of_one_training_each(reported: Store, rows: sqlite3.Connectio
     assert (facts.leader.trial, facts.leader.runner_up) == (first, second)
     assert facts.leader.gap == pytest.approx(found[first][0] - found[second][0])
     together = (errors[first] ** 2 + errors[second] ** 2) ** 0.5
-    assert facts.leader.half_width == pytest.approx(norm.isf(0.025) * together)
+    leader = facts.leader
+    assert leader.gap is not None
+    half = norm.isf(0.025) * together
+    assert leader.gap_low == pytest.approx(leader.gap - half)
+    assert leader.gap_high == pytest.approx(leader.gap + half)
     kinds = Counter(candidate.kind for candidate in facts.candidates)
     assert kinds == {"front": len(front), "dominated": len(found) - len(front)}
     # The area under the steps, up to accuracy 0 and the dearest.
@@ -138,10 +145,13 @@ def test_the_front_of_the_retrained(reported: Store, rows: sqlite3.Connection) -
         )
     best, second = sorted(kept, reverse=True)[:2]
     pairs = ([m["top1"] for m in again[n]] for n, mine in means.items() if mine in (best, second))
-    low, high = sorted(ttest_ind(*pairs, equal_var=False).confidence_interval(0.95))
+    found = ttest_ind(*pairs, equal_var=False)
+    ends = found.confidence_interval(0.95)
+    low, high = sorted(math.copysign(1, found.statistic) * end for end in ends)
     assert facts.leader is not None
     assert facts.leader.gap == pytest.approx(best[0] - second[0])
-    assert facts.leader.half_width == pytest.approx((high - low) / 2)
+    assert facts.leader.gap_low == pytest.approx(low)
+    assert facts.leader.gap_high == pytest.approx(high)
     first = results(rows, "rich")
     broken = [n for n, m in first.items() if (means.get(n) or (m[0]["top1"],))[0] < 0.8]
     assert facts.infeasible == len(broken) > 0
@@ -164,12 +174,44 @@ def test_mixers_by_stage(reported: Store, rows: sqlite3.Connection) -> None:
         assert cell.front == pytest.approx(totals[cell.stage, cell.mixer])
 
 
+def test_who_has_a_mixer_in_a_stage(reported: Store, rows: sqlite3.Connection) -> None:
+    facts, good = facts_of(StudyView("plain", reported)), results(rows, "plain")
+    texts = {
+        number: json.loads(text)["stages"]
+        for number, text in rows.execute(
+            "SELECT t.number, a.json FROM nas_trial t JOIN nas_architecture a "
+            "ON a.digest = t.architecture_digest WHERE t.study = 'plain'"
+        )
+    }
+    members = {member.trial for member in facts.front}
+    assert sum(cell.front_with for cell in facts.mixers) >= 2 * len(members)
+    for cell in facts.mixers:
+        having = {n for n in good if f'"{cell.mixer}"' in json.dumps(texts[n][cell.stage - 1])}
+        assert cell.results_with == len(having)
+        assert cell.front_with == len(having & members)
+    tops = {
+        stage: max(cell.front_with for cell in facts.mixers if cell.stage == stage)
+        for stage in (1, 2)
+    }
+    pictures = drawings_of(facts) | {f"trial-{number}": "" for number in members}
+    (said,) = (line for line in Page(to_html(facts, pictures)).lines if "no effect:" in line)
+    for stage, top in tops.items():
+        assert re.search(rf" {top} of {len(members)} have \w+ in stage {stage} \(", said)
+
+
 def test_calibrations(reported: Store) -> None:
     (found,) = facts_of(StudyView("plain", reported)).calibrations
     assert (found.against, found.longer) == ("16 epochs at 32 px", True)
     assert found.overall is not None
     assert found.overall.model_dump() == CALIBRATED["tau"]["proxy"]["overall"]
     assert found.equal_macs is None
+    assert found.params == found.overall
+    assert found.macs is not None
+    assert found.macs.tau == 0.41
+    assert found.counting_ranks_as_well
+    less = found.params.model_copy(update={"tau": 0.6})
+    assert not found.model_copy(update={"params": less}).counting_ranks_as_well
+    assert not found.model_copy(update={"params": None}).counting_ranks_as_well
 
 
 def test_each_task_of_a_study_has_its_plot_and_its_decisions(
@@ -191,3 +233,14 @@ def test_each_task_of_a_study_has_its_plot_and_its_decisions(
     )
     want = {number: (macs, miou) for number, miou, macs in rows.execute(query)}
     assert {c.trial: (c.cost, c.scores["masks.miou"]) for c in facts.candidates} == want
+
+
+def test_where_all_was_known_before_nothing_grows(reported: Store) -> None:
+    facts = facts_of(StudyView("plain", reported))
+    nothing = {"trainings": 0, "hours": 0.0, "gpu_hours": 0.0}
+    moments = tuple(moment.model_copy(update=nothing) for moment in facts.moments)
+    known = facts.model_copy(update={"moments": moments})
+    drawings = drawings_of(known)
+    assert drawings_of(facts).keys() - drawings.keys() == {"hypervolume"}
+    members = {f"trial-{member.trial}": "" for member in facts.front}
+    assert "How the search went" in to_html(known, drawings | members)

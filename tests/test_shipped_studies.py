@@ -11,6 +11,11 @@ from coco_helpers import draw
 from mask_sets import write_set
 from PIL import Image
 
+from hybridnas.cost import cost
+from hybridnas.resources import shipped
+from hybridnas.search.studies import read_study
+from hybridnas.space import SearchSpace
+
 pytest_plugins = ["cli_helpers"]
 
 
@@ -74,3 +79,48 @@ def test_two_tasks_pass_the_dry_run(cli: Cli, tmp_path: Path) -> None:
 
 def test_a_missing_data_set_is_said_at_once(cli: Cli) -> None:
     assert "/shared/imagenet does not exist" in cli.refused("search", "cluster", "--dry-run")
+
+
+ARMS = {
+    "live": [],
+    "live-tpe": ["sampler=tpe", "fidelities=[{epochs: 15, resolution: 64}]"],
+    "live-random": ["sampler=random", "fidelities=[{epochs: 15, resolution: 64}]"],
+}
+
+
+def test_arms_of_the_live_comparison_differ_in_sampler_and_rungs_alone(
+    cli: Cli, tmp_path: Path
+) -> None:
+    imagenet(tmp_path / "data")
+    told = (shipped("studies")["live"]).read_text()
+    studies = {}
+    for name, settings in ARMS.items():
+        assert all(f"--set {s}" in told or f"--set '{s}'" in told for s in settings)
+        words = [f"task.data={tmp_path / 'data'}", f"name={name}", *settings]
+        settings = [word for setting in words for word in ("--set", setting)]
+        found = cli.json("search", "live", *settings, "--dry-run", "--ray", "auto")
+        assert found["budget"] == {"gpu_hours": 1}
+        assert found["final"] == {"retrain": 8, "seeds": 3}
+        studies[name] = read_study("live", words)
+    ehvi, *others = studies.values()
+    for other in others:
+        assert other.fidelities == ehvi.fidelities[1:]
+        same = {key: getattr(ehvi, key) for key in ("name", "sampler", "fidelities")}
+        assert other.model_copy(update=same) == ehvi
+    assert [study.sampler.name for study in studies.values()] == ["ehvi", "tpe", "random"]
+
+
+def test_layouts_for_masks_have_equal_macs_at_the_crop(cli: Cli, tmp_path: Path) -> None:
+    ade20k(tmp_path / "data")
+    words = ("layouts81_camvid", "--set", f"task.data={tmp_path / 'data'}")
+    found = cli.json("search", *words, "--dry-run")
+    assert (found["size"], found["sampler"], found["budget"]) == (81, "grid", {"trials": 81})
+    study = read_study("layouts81_camvid", [])
+    space, classes = SearchSpace.load(study.space), SearchSpace.load("layouts81")
+    assert space.genes == classes.genes
+    crop, width = study.fidelity.resolution, study.task.head_width
+    macs = [
+        cost(space.decode(genome), crop, "segmentation", 11, head_width=width).macs
+        for genome in space.all_genomes()
+    ]
+    assert max(macs) < 1.015 * min(macs)

@@ -212,7 +212,7 @@ def test_two_names_for_one_block_in_a_stage_are_refused() -> None:
 
 
 def test_an_unknown_space_lists_the_shipped_ones(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no search space 'hybird': .*shipped.*\(attention_only"):
+    with pytest.raises(ConfigError, match=r"no search space 'hybird' .*shipped.*\(attention_only"):
         SearchSpace.load("hybird")
     with pytest.raises(ConfigError, match=r"no search space .*missing\.yaml"):
         SearchSpace.load(tmp_path / "missing.yaml")

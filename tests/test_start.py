@@ -49,7 +49,25 @@ READING = [
     ["db", "delete", "bare", "--yes"],
     ["report", "shapes", "--out", "report.md"],
 ]
-REFUSED = [["pareto", "--jsno"], ["nothing"], ["pareto", "missing"]]
+REFUSED = [
+    ["pareto", "--jsno"],
+    ["nothing"],
+    ["pareto", "missing"],
+    ["search", "missing"],
+    ["search", "missing.yaml"],
+    ["search", "missing", "--resume"],
+    ["search", "quickstart", "--set", "budget.trails=3"],
+    ["search", "quickstart", "--set", "name=shapes"],
+    ["ablate", "shapes:99"],
+    ["ablate", "missing:0"],
+    ["ablate", "mambaout_tiny"],
+    ["ablate", "shapes:0", "--stages", "x"],
+    ["ablate", "shapes:0", "--rung", "7"],
+    ["export", "shapes:99", "--out", "here"],
+    ["export", "shapes:2", "--out", "here"],
+    ["export", "shapes:0", "--out", "here", "--num-classes", "3"],
+    ["export", "missing:0", "--out", "here"],
+]
 
 
 @pytest.mark.usefixtures("populated")

@@ -192,6 +192,15 @@ def test_a_trial_is_marked(store: Store) -> None:
         store.mark(STUDY, [9], "waiting")
 
 
+def test_whether_a_study_has_a_trial(store: Store) -> None:
+    assert not store.has_trials(STUDY)
+    assert not store.has_trials("no such study")
+    lease(store)
+    assert store.has_trials(STUDY)
+    store.put_study("second", {})
+    assert not store.has_trials("second")
+
+
 def test_trials_are_read_by_one_query(store: Store) -> None:
     for number in (2, 0, 1):
         store.record(lease(store, number), EVALUATION)

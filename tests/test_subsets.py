@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hybridnas.config import Fidelity, Protocol, Recipe, Task
-from hybridnas.data import class_names, open_split, open_splits
+from hybridnas.data import class_names, data_digest, open_split, open_splits
 from hybridnas.errors import DataError
 
 NAMES = tuple("abcdefgh")
@@ -107,3 +107,13 @@ def test_classes_that_are_not_there_are_named(
 def test_subsets_that_make_no_sense_are_refused(task: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Task.model_validate(task)
+
+
+def test_a_split_that_is_neither_trained_nor_scored_on_is_not_opened(folder: str) -> None:
+    before = data_digest(Task(data=folder))
+    third = Path(folder) / "test" / "a"
+    third.mkdir(parents=True)
+    (third / "0.png").write_text("no image")
+    assert data_digest(Task(data=folder)) == before
+    with pytest.raises(DataError, match="needed are two or more"):
+        open_split(Task(data=folder), "test")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -71,6 +72,53 @@ def test_shares_and_tests_are_those_of_nested_least_squares() -> None:
     assert found.additive == pytest.approx(sum(by_genes[n,].share for n in names))
     assert found.noise == pytest.approx(np.sqrt(4 * error))
     assert found.spread == pytest.approx(np.sqrt(total / 17))
+
+
+def parts_of_all(means: Floats) -> dict[tuple[int, ...], Floats]:
+    """By any axes the part of the means that they make beyond all fewer of them."""
+    found: dict[tuple[int, ...], Floats] = {}
+    for chosen in (c for n in range(5) for c in itertools.combinations(range(means.ndim), n)):
+        others = tuple(axis for axis in range(means.ndim) if axis not in chosen)
+        fewer = [part for axes, part in found.items() if set(axes) < set(chosen)]
+        found[chosen] = np.asarray(means.mean(axis=others, keepdims=True)) - sum(fewer)
+    return found
+
+
+def test_four_decisions_are_taken_apart_as_the_full_decomposition_does() -> None:
+    genes = {"a": (0, 1, 2), "b": (0, 1), "c": (0, 1, 2), "d": (0, 1, 2, 3)}
+    rng = np.random.default_rng(3)
+    scores = rng.normal(size=(72, 1)) + 0.3 * rng.normal(size=(72, 3))
+    found = analyse(made(scores, genes=genes))
+    means = scores.mean(axis=1).reshape(3, 2, 3, 4)
+    error = scores.var(axis=1, ddof=1).mean() / 3
+    squares, freedom = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
+    for axes, part in parts_of_all(means).items():
+        if axes:
+            names = tuple("abcd"[axis] for axis in axes) if len(axes) < 3 else ()
+            squares[names] += (part**2).mean() * 72
+            freedom[names] += np.prod([means.shape[axis] - 1 for axis in axes])
+    total = sum(squares.values()) - 71 * error
+    assert [term.genes for term in found.terms] == list(squares)
+    for term in found.terms:
+        chance = freedom[term.genes] * error
+        assert term.share == pytest.approx((squares[term.genes] - chance) / total)
+        p = stats.f.sf(squares[term.genes] / chance, freedom[term.genes], 72 * 2)
+        assert term.p == pytest.approx(p)
+
+
+def test_many_decisions_take_no_longer_than_their_pairs() -> None:
+    """Of 2^13 terms 91 are told apart; signs of the choices are orthogonal, so shares are known."""
+    names = [f"g{i}" for i in range(13)]
+    signs = np.array(list(itertools.product((-1, 1), repeat=13)))
+    one, pair = 0.6 * signs[:, 0], 0.3 * signs[:, 1] * signs[:, 2]
+    triple = 0.2 * signs[:, 3] * signs[:, 4] * signs[:, 5]
+    found = analyse(made((one + pair + triple)[:, None], genes=dict.fromkeys(names, (0, 1))))
+    shares = {term.genes: term.share for term in found.terms}
+    assert len(shares) == 13 + 78 + 1
+    assert shares.pop(("g0",)) == pytest.approx(0.36 / 0.49)
+    assert shares.pop(("g1", "g2")) == pytest.approx(0.09 / 0.49)
+    assert shares.pop(()) == pytest.approx(0.04 / 0.49)
+    assert np.abs(list(shares.values())).max() < 1e-12
 
 
 @pytest.mark.parametrize(("direction", "sign"), [("maximize", 1), ("minimize", -1)])

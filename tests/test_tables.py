@@ -15,10 +15,11 @@ import pytest
 import yaml
 
 from hybridnas.config import Bound
+from hybridnas.cost import cost
 from hybridnas.errors import ConfigError, DataError
 from hybridnas.resources import shipped
 from hybridnas.search.feasibility import Space
-from hybridnas.space import Genome
+from hybridnas.space import Genome, SearchSpace
 from hybridnas.tables import read_table
 
 CARD: dict[str, Any] = {
@@ -118,7 +119,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     holes = [[*row[:-1], ""] for row in ROWS]
     with pytest.raises(DataError, match=r"run0, run1 must hold a number in every row"):
         read_table(written(tmp_path, rows=holes))
-    with pytest.raises(ConfigError, match=r"no table 'what': .*shipped ones \(digits, nas_bench"):
+    with pytest.raises(ConfigError, match=r"no table 'what': .*shipped ones \(digits, layouts81"):
         read_table("what")
 
 
@@ -132,3 +133,21 @@ def test_the_shipped_table_of_digits() -> None:
     noise, spread = scores.std(axis=1, ddof=1), table.truth.std(ddof=1)
     assert np.sqrt((noise**2).mean() / 3) < spread, "of the mean of three"
     assert shipped("tables")["digits"].with_suffix(".csv").stat().st_size < 100_000
+
+
+def test_the_shipped_table_of_layouts() -> None:
+    """Its costs are what the space says of each layout today, MACs within 1.5 %; its best differ
+    by less than their noise, its best and worst by much more."""
+    table, space = read_table("layouts81"), SearchSpace.load("layouts81")
+    assert (table.size(), table.objectives) == (81, {"top1": "maximize"})
+    for row in range(81):
+        genome = table.genome(row)
+        found = cost(space.decode(genome), 64, num_classes=20)
+        assert table.cost_of(genome) == {"macs": found.macs, "params": found.params}
+    assert np.ptp(table.costs["macs"]) < 0.015 * table.costs["macs"].min()
+    scores = table.fidelities[-1].scores
+    assert scores.shape == (81, 3)
+    assert 0.5 < scores.min() < scores.max() < 0.7
+    error = np.sqrt(scores.var(axis=1, ddof=1).mean() / 3)
+    ranked = np.sort(table.truth)
+    assert ranked[-1] - ranked[-2] < error < 0.1 * np.ptp(ranked)

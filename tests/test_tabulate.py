@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,9 @@ def test_what_is_not_whole_is_refused_or_written_without_a_card(cli: Cli) -> Non
     assert done.code == 0
     assert len(Path("six.csv").read_text().splitlines()) == 1 + 4
     assert not Path("six.yaml").exists()
+    assert "without a card, so that `table show` and `bench search` cannot read it" in done.out
     searched("rest", seed=1)
-    assert cli("table", "export", "some", "rest", "--out", "six.csv").code == 0
+    assert cli("table", "export", "some", "rest", "--out", "six.csv", "--force").code == 0
     table = read_table(Path("six.yaml"))
     assert table.fidelities[0].scores.shape == (6, 1)  # of the other seed two are not there
 
@@ -109,7 +111,7 @@ def test_decisions_that_do_not_always_apply_make_no_card(cli: Cli) -> None:
     space = {**helpers.COMMON, "name": "three", "stages": [stage], "options": options}
     searched("three", space=space, trials=3)
     words = cli.refused("table", "export", "three", "--out", "table.csv")
-    assert "some decisions apply to some architectures only" in words
+    assert "several combinations of choices are one architecture" in words
     assert "--resume" not in words
     assert cli("table", "export", "three", "--out", "table.csv", "--partial").code == 0
     assert len(Path("table.csv").read_text().splitlines()) == 1 + 3
@@ -122,8 +124,35 @@ def test_a_card_replaces_a_card_and_nothing_else(cli: Cli) -> None:
     words = cli.refused("table", "export", "six", "--out", "six.csv")
     assert "its card would replace six.yaml" in words
     assert "budget" in Path("six.yaml").read_text()
-    for _ in range(2):
-        assert cli("table", "export", "six", "--out", "table.csv").code == 0
+    assert cli("table", "export", "six", "--out", "table.csv").code == 0
+    words = cli.refused("table", "export", "six", "--out", "table.csv")
+    assert words == "--out table.csv is there already: name another file, or give --force"
+    assert cli("table", "export", "six", "--out", "table.csv", "--force").code == 0
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_the_figures_stand_for_their_card(cli: Cli, suffix: str) -> None:
+    searched("six")
+    assert cli("table", "export", "six", "--out", f"table{suffix}").code == 0
+    shown = cli.shown("table", "show", f"table{suffix}")
+    assert shown == cli.shown("table", "show", "table.yaml")
+    bench = ["bench", "search", f"table{suffix}", "--samplers", "random", "--trainings", "2"]
+    assert "table: 6 architectures" in cli.shown(*bench, "--seeds", "1", "--jobs", "1")
+    Path("table.yaml").unlink()
+    words = cli.refused("table", "show", f"table{suffix}")
+    assert f"table{suffix} has no card beside it (table.yaml)" in words
+
+
+def test_a_table_without_a_card_takes_its_older_card_away_and_no_other(cli: Cli) -> None:
+    searched("whole")
+    searched("some", trials=4)
+    assert cli("table", "export", "whole", "--out", "six.csv").code == 0
+    done = cli("table", "export", "some", "--out", "six.parquet", "--partial")
+    assert "removed" not in done.out
+    assert read_table("six.yaml").size() == 6, "the card is of six.csv"
+    done = cli("table", "export", "some", "--out", "six.csv", "--partial", "--force")
+    assert "removed: six.yaml, the card of what six.csv held before" in done.out
+    assert {path.name for path in Path().glob("six*")} == {"six.csv", "six.parquet"}
 
 
 def test_a_file_that_cannot_be_written_is_one_line(cli: Cli) -> None:
@@ -160,6 +189,56 @@ def test_an_architecture_that_failed_is_no_row(cli: Cli) -> None:
     assert len(found.columns["macs"]) == 5
 
 
+EQUAL: dict[str, Any] = {
+    **helpers.COMMON,
+    "name": "nine",
+    "blocks": {
+        **helpers.BLOCKS,
+        "attention": {"form": "metaformer", "expansion": None, "num_heads": 2},
+    },
+    "stages": [
+        {"depth": 2, "width": width, "mixer": ["gated_conv", "ssm", "attention"]}
+        for width in (16, 32)
+    ],
+    "equal_macs": {"macs": 8.0e6, "resolution": 32, "step": 2},
+}
+
+
+def test_samplers_are_replayed_on_a_table_of_equal_macs(cli: Cli) -> None:
+    """Of two seeds, made by `grid`, exported, read back; all of it is seen at the end."""
+    space = SearchSpace.load(EQUAL)
+    for seed in (0, 1):
+        searched(f"nine-{seed}", trials=9, space=EQUAL, seed=seed, objectives={"top1": "maximize"})
+    assert cli("table", "export", "nine-0", "nine-1", "--out", "nine_table.parquet").code == 0
+    table = read_table("nine_table.yaml")
+    assert table.objectives == {"top1": "maximize"}
+    assert max(table.costs["macs"]) < 1.02 * min(table.costs["macs"])
+    names = "ehvi,tpe,evolution,nsga2,random,grid,plain-nsga2"
+    words = ["bench", "search", "nine_table.yaml", "--samplers", names, "--trainings", "2,9"]
+    words += ["--seeds", "2", "--jobs", "1"]
+    found = cli.json(*words)
+    assert found["table"]["regret_of"] == "top1"
+    assert [row["sampler"] for row in found["summary"]] == names.split(",")
+    for row in found["summary"]:
+        early, late = (row["regret"][n]["value"] for n in ("2", "9"))
+        assert early > 0
+        assert late == pytest.approx(0, abs=1e-6) or row["sampler"] == "plain-nsga2"
+    best = max(map(space.decode, space.all_genomes()), key=lambda a: scored(a, 0, 1))
+    assert table.truth.max() == pytest.approx(scored(best, 0, 1) - 0.005)
+    shown = cli.shown(*words, "--out", "nine.csv")
+    assert "Regret in top1" in " ".join(shown.split())
+    assert Path("nine.csv").read_text().startswith("sampler,seeds,trainings,regret_value,")
+
+
+def test_equal_macs_are_no_objective_where_they_are_counted_at_another_size(cli: Cli) -> None:
+    """Attention costs more at 96 px than others that are its equals at 32 px."""
+    searched("large", trials=9, space=EQUAL, fidelities=[{"epochs": 1, "resolution": 96}])
+    assert cli("table", "export", "large", "--out", "large_table.csv").code == 0
+    table = read_table("large_table.yaml")
+    assert max(table.costs["macs"]) > 1.05 * min(table.costs["macs"])
+    assert table.objectives == {"top1": "maximize"}
+
+
 def test_show_says_what_the_exported_table_says(cli: Cli) -> None:
     for seed in (0, 1, 2):
         searched(f"seed-{seed}", seed=seed)
@@ -177,6 +256,13 @@ def test_show_says_what_the_exported_table_says(cli: Cli) -> None:
     told = cli.shown("table", "show", "six.yaml")
     assert "6 architectures x 3 seed(s)" in told
     assert "stage1.width and stage1.mixer" in told
+    assert "(seeds' noise taken off), between seeds 0.0100" in told
+    assert "│ +- │" in told.replace("┃", "│")
+    assert f"│ {found['places'][0]['score']:.4f} │ 0.0058 │" in told, "0.01 / sqrt(3)"
+    assert "chosen among 6, the best were lucky, too" in told
+    rows = re.findall(r"([+-]0\.\d{4}) \[([+-]0\.\d{4}), ([+-]0\.\d{4})\]", told)
+    assert len(rows) == sum(map(len, SPACE.genes.values()))
+    assert all(float(low) <= float(better) <= float(high) for better, low, high in rows)
 
 
 def test_show_refuses_choices_that_are_none(cli: Cli) -> None:

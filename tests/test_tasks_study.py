@@ -150,7 +150,7 @@ def test_a_search_on_both(masks: Path, cli: Cli) -> None:
     assert "masks, " in status
     assert cli.json("status", "both")["rungs"][0]["also"]["masks"]["ok"] == 2
     refused = cli.refused("search", "both.yaml", "--resume", "--set", "also.masks.recipe.lr=0.1")
-    assert "cannot be resumed with another also" in refused
+    assert "cannot be resumed with changed also" in refused
     cli.shown("search", "both.yaml", "--resume", "--set", "budget.trials=3")
     cli.shown("export", f"both:{best['trial']}", "--out", "model")
     config = json.loads(Path("model/config.json").read_text(encoding="utf-8"))

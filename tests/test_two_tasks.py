@@ -48,7 +48,7 @@ def test_the_order_of_tasks_stays(study_store: Store) -> None:
     two.finish(core, asked(core))
     core.release()
     other = two.plan(also=dict(reversed(also.items())), objectives=objectives)
-    with pytest.raises(ConfigError, match="cannot be resumed with another also"):
+    with pytest.raises(ConfigError, match="cannot be resumed with changed also"):
         check_registered(other, study_store, resume=True)
     same = two.plan(also=also, objectives=objectives)
     assert check_registered(same, study_store, resume=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hybridnas.search.words import spent_words, time_words
+from hybridnas.search.words import export_folder, spent_words, time_words, unseen_command
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,9 @@ def test_time(hours: float, words: str) -> None:
 def test_what_was_spent() -> None:
     assert spent_words(0.25, 0.5) == "15 min, 30 min of GPU time"
     assert spent_words(2.0, 0.0) == "2.0 hours, no GPU"
+
+
+@pytest.mark.parametrize(("chosen_by", "named"), [("val", "test"), ("test", "NAME")])
+def test_a_winner_is_scored_on_another_split_than_chose_it(chosen_by: str, named: str) -> None:
+    command = unseen_command(export_folder("mine", 4), chosen_by)
+    assert command == f"hybridnas evaluate exported/mine-4 --split {named}"

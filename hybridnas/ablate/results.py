@@ -10,6 +10,7 @@ from ..config import TWINS, Protocol, parse_study
 from ..cost import Cost, cost, input_size
 from ..counting import Size
 from ..objectives import loss_sign
+from ..search.studies import protocol_of
 from ..store import Evaluation, Store, TrialRecord
 from .effects import Effect, effect
 from .twins import StageMixer, backbone_macs, places_in, replaced
@@ -86,13 +87,6 @@ def ablations_in(store: Store, name: str) -> list[Ablation]:
             label = name.rpartition(TWINS)[2]
             found.append(Ablation(name, label, protocol, metric, base, comparisons))
     return found
-
-
-def protocol_of(store: Store, digest: str) -> Protocol:
-    """The protocol of a run."""
-    text = store.protocol_json(digest)
-    assert text is not None, "a run's protocol is put before the run"
-    return Protocol.from_json(text)
 
 
 def _by_protocol(

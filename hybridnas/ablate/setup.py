@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, linear_regression, median
+from statistics import fmean
 
 import torch
 
@@ -12,12 +12,12 @@ from ..architecture import Architecture
 from ..config import LONGEST_NAME, TWINS, Fidelity, Study
 from ..errors import ConfigError
 from ..objectives import BEST
+from ..search.forecast import Past, seconds_at, seconds_of
 from ..search.plan import Plan, counted_costs, make_plan, rung_protocol
 from ..search.trainings import Job
 from ..store import Store
 from ..tasks import TASKS
 from ..train import FRESH
-from .results import protocol_of
 from .twins import Twin
 
 
@@ -125,51 +125,15 @@ def check_original(setup: Setup, store: Store) -> None:
         )
 
 
-def seconds_each(setup: Setup, store: Store, study: str) -> float | None:
-    """How long a training takes, by what the database has under this protocol of the study and the
-    ablation: the mean of the original's own, else what others of its MACs would take, by a line
-    through theirs; None without any."""
-    wanted = setup.plan.protocol.seedless().digest
-    trials = [trial for name in (study, setup.plan.study.name) for trial in store.trials(name)]
-    runs = [run for trial in trials for run in trial.runs]
-    alike = {
-        digest
-        for digest in {run.protocol_digest for run in runs}
-        if protocol_of(store, digest).seedless().digest == wanted
-    }
-    ended = [e for run in runs if (e := run.evaluation) and e.protocol_digest in alike]
-    timed = [(e, taken) for e in ended if not e.reason and (taken := e.timing.get("total_s"))]
-    own = [taken for e, taken in timed if e.architecture_digest == setup.original.digest]
+def seconds_each(setup: Setup, past: Past) -> float | None:
+    """How long a training takes, by what the database has under this protocol: the mean of the
+    original's own, else what others say of its MACs (`seconds_at`); None without any."""
+    timed = past.under(setup.plan.protocol)
+    own = [e for e in timed if e.architecture_digest == setup.original.digest]
     if own or not timed:
-        return fmean(own) if own else None
-    macs = [e.metrics.get("macs") or 0.0 for e, _ in timed]
+        return fmean(seconds_of(own)) if own else None
     resolution = setup.plan.study.fidelity.resolution
-    own_macs = counted_costs(setup.plan, setup.original, resolution)["macs"]
-    return _on_a_line(macs, [taken for _, taken in timed], own_macs)
-
-
-def _on_a_line(macs: Sequence[float], seconds: Sequence[float], wanted: float) -> float:
-    """Seconds at the wanted MACs by least squares; larger networks are never quicker, and none is
-    quicker than the quickest of these."""
-    if len(set(macs)) < 3:
-        return median(seconds)
-    slope = max(linear_regression(macs, seconds).slope, 0.0)
-    return max(fmean(seconds) + slope * (wanted - fmean(macs)), min(seconds))
-
-
-def seconds_to_begin(setup: Setup, store: Store, study: str) -> float | None:
-    """How long it takes until the first training begins, Ray's start and that of its workers: the
-    median over the sessions of the study and the ablation that trained something; None without
-    any."""
-    found = []
-    for name in (study, setup.plan.study.name):
-        runs = [run for trial in store.trials(name) for run in trial.runs]
-        began = [run.evaluation.started_at for run in runs if run.evaluation and not run.reused]
-        for session in store.sessions(name):
-            own = [at for at in began if session.started_at <= at <= session.last_seen_at]
-            if own:
-                found.append((min(own) - session.started_at).total_seconds())
-    return median(found) if found else None
+    return seconds_at(timed, counted_costs(setup.plan, setup.original, resolution)["macs"])
 
 
 def _role(twin: Twin | None) -> str:

@@ -8,10 +8,12 @@ from typing import Any
 
 from ..cost import Cost, StageCost
 from ..objectives import BEST, SHARES
-from .effects import CONFIDENCE, MOST_SEEDS, Effect
+from .effects import CONFIDENCE, MOST_SEEDS, POWER, Effect
 from .results import Ablation, Comparison, Trained
 from .twins import StageMixer
 
+POWER_WORDS = f"seeds that would: for {100 * POWER:g} % power"
+"""What is meant by their number where one cannot tell."""
 _NAMES = {"ssm": "the SSM", "attention": "attention"}
 
 
@@ -21,8 +23,8 @@ def scale(metric: str) -> tuple[float, str]:
 
 
 def sentence(comparison: Comparison, metric: str) -> str:
-    """`stage 3: the SSM adds 1.2 +- 0.5 points of top1, with 5 seeds`; or that nobody can tell, and
-    how many seeds could."""
+    """`stage 3: the SSM adds 1.2 [0.7, 1.7] points of top1, with 5 seeds`; or that nobody can tell,
+    and how many seeds could. In brackets: the interval."""
     found, failed = comparison.effect, comparison.twin.failed
     said = _cannot_tell(comparison.places, found, metric)
     if said is None:
@@ -44,12 +46,20 @@ def places_words(places: Sequence[StageMixer]) -> str:
     return f"{_where(places)}, {' and '.join(names)}"
 
 
+def subject(label: str) -> str:
+    """`trial 17` of the study, `trial 17 on ade20k`; another architecture by its label."""
+    number, _, task = label.partition(".")
+    if not number.isdecimal():
+        return label
+    return f"trial {number} on {task}" if task else f"trial {number}"
+
+
 def number(value: float, half: float) -> str:
-    """With two significant digits of the interval's half width."""
-    decimals = 0
+    """With two significant digits of the interval's half width, and one decimal at least."""
+    decimals = 1
     while half * 10**decimals < 10 and decimals < 6:
         decimals += 1
-    return f"{value:.{decimals}f}"
+    return f"{value:z.{decimals}f}"  # z: never -0
 
 
 def as_json(ablation: Ablation) -> dict[str, Any]:
@@ -99,16 +109,12 @@ def _place_json(place: StageMixer, cost: Cost) -> dict[str, Any]:
 
 
 def _told(places: Sequence[StageMixer], found: Effect, metric: str) -> str:
-    assert found.half_width is not None, "without an interval nothing is told"
-    factor, unit = scale(metric)
-    half = factor * found.half_width
-    amount = f"{number(factor * abs(found.value), half)} +- {number(half, half)}"
     if found.verdict == "original":
-        gain = _gain(places, metric, amount)
+        gain = _gain(places, metric, _amount(found, metric))
     elif BEST[metric] == "maximize":
-        gain = f"Gated CNN is better by {amount} {unit}"
+        gain = f"Gated CNN is better by {_amount(found, metric, -1)} {scale(metric)[1]}"
     else:
-        gain = f"Gated CNN lowers {metric} by {amount}"
+        gain = f"Gated CNN lowers {metric} by {_amount(found, metric, -1)}"
     return f"{gain}, with {found.seeds} seeds"
 
 
@@ -122,12 +128,21 @@ def _cannot_tell(places: Sequence[StageMixer], found: Effect | None, metric: str
         return words + alike * (found.seeds > 1)
     if found.verdict != "unknown":
         return None
-    factor, _ = scale(metric)
-    half = factor * (found.high - found.value)
-    low, high = (number(factor * edge, half) for edge in (found.low, found.high))
     needed = found.seeds_needed
     enough = f"more than {MOST_SEEDS}" if needed is None else f"about {needed}"
-    return f"{words} ({_gain(places, metric, f'{low} to {high}')}); {enough} would"
+    said = _gain(places, metric, _amount(found, metric))
+    return f"{words} ({said}); {enough} would, were the effect as large as it seems"
+
+
+def _amount(found: Effect, metric: str, sign: int = 1) -> str:
+    """`1.2 [0.7, 1.7]`, as people count; sign: -1 of how much better the twin is."""
+    assert found.low is not None
+    assert found.high is not None
+    factor = sign * scale(metric)[0]
+    half = abs(factor) * (found.high - found.value)
+    ends = sorted(factor * end for end in (found.low, found.high))
+    value, low, high = (number(each, half) for each in (factor * found.value, *ends))
+    return f"{value} [{low}, {high}]"
 
 
 def _gain(places: Sequence[StageMixer], metric: str, amount: str) -> str:

@@ -12,19 +12,23 @@ from ..ablate.effects import CONFIDENCE
 from ..ablate.results import Comparison
 from ..ablate.setup import Setup
 from ..ablate.twins import StageMixer, Twin
-from ..ablate.words import criterion, number, places_words, scale, sentence
+from ..ablate.words import POWER_WORDS, criterion, number, places_words, scale, sentence
 from ..cost import Cost
 from ..counting import pixels
 from ..search.counted import counted_size
+from ..search.forecast import course_words
 from ..search.plan import counted_costs
-from ..search.words import time_words
 from .common import fidelity_words, in_units, print_json, print_table
+
+
+def all_known(forecast: Mapping[str, Any]) -> bool:
+    return bool(forecast["known"] == forecast["trainings"])
 
 
 def forecast_words(forecast: Mapping[str, Any]) -> str:
     """`20 trainings, 3 known; one takes about 12 s: 2 min with 2 at once, 20 s of it before the
     first begins`"""
-    if forecast["known"] == forecast["trainings"]:
+    if all_known(forecast):
         return f"{forecast['trainings']} trainings, all known"
     words = f"{forecast['trainings']} trainings, {forecast['known']} known"
     each, hours, begin = (forecast[k] for k in ("seconds_each", "hours", "seconds_to_begin"))
@@ -33,12 +37,7 @@ def forecast_words(forecast: Mapping[str, Any]) -> str:
     words += f"; one takes about {each:.0f} s"
     if hours is None:
         return words
-    words += f": {time_words(hours)} with {forecast['at_once']} at once"
-    return words + (
-        ", Ray's start left aside"
-        if begin is None
-        else f", {time_words(begin / 3600)} of it before the first begins"
-    )
+    return f"{words}: {course_words(hours, forecast['at_once'], begin)}"
 
 
 def print_setup(setup: Setup, forecast: Mapping[str, Any], as_json: bool) -> None:
@@ -103,6 +102,9 @@ def print_ablation(ablation: Ablation) -> None:
         f"intervals: paired t over seeds, {100 * CONFIDENCE:g} %{together}; L/6D above 1: a long "
         f"sequence, for which the MambaOut paper holds an SSM worth trying"
     )
+    effects = [c.effect for c in ablation.comparisons if c.effect]
+    if any(e.low is not None and e.verdict == "unknown" for e in effects):
+        typer.echo(POWER_WORDS)
 
 
 def _places(places: Sequence[StageMixer]) -> list[dict[str, object]]:
@@ -125,7 +127,7 @@ def _effect(comparison: Comparison, factor: float) -> str:
     if effect is None:
         return "-"
     if effect.low is None or effect.high is None:
-        return f"{factor * effect.value:+.2f}"
+        return number(factor * effect.value, 0.1)
     half = factor * (effect.high - effect.value)
     value, low, high = (number(factor * v, half) for v in (effect.value, effect.low, effect.high))
     return f"{value} [{low}, {high}]"

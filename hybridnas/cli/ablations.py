@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +13,16 @@ from ..cost import input_size
 from ..errors import ConfigError, NoDatabaseError
 from ..reference import REFERENCES
 from ..store import Store
-from .common import DEFAULT_STORAGE, AsJson, Ray, Settings, Storage, console, print_json
+from .common import (
+    DEFAULT_STORAGE,
+    AsJson,
+    Ray,
+    Settings,
+    Storage,
+    console,
+    print_json,
+    say_written,
+)
 from .resolve import Named, architecture_of, study_to_run
 
 if TYPE_CHECKING:
@@ -122,8 +131,8 @@ def ablate(
     interval, widened so that all of them together hold in 95 % of cases (Bonferroni). It covers the
     chance of seeds, not of which images were set aside for validation.
 
-    Where an interval holds 0 the answer is like `cannot tell with 5 seeds; about 14 would`: were
-    the effect as large as it seems now, 14 seeds would find it in 80 % of cases. (Whoever adds
+    Where an interval holds 0 the answer is like `cannot tell with 5 seeds; about 14 would, were the
+    effect as large as it seems`: then 14 seeds would find it in 80 % of cases. (Whoever adds
     seeds for that looks twice, and the 95 % become 91: docs/twins.md.)
 
     Ctrl-C ends it in good order; the same command goes on. What is known already, of any study, is
@@ -135,9 +144,6 @@ def ablate(
     `hybridnas ablate imagenet_ade20k:17 --task ade20k`,
     `hybridnas ablate caformer_s18 --study images64 --mixer attention --plot effects.svg`
     """
-    from ..ablate.setup import set_up
-    from .ablation_view import print_setup
-
     if plot is not None:
         from .plot import new_figure
 
@@ -147,6 +153,9 @@ def ablate(
     fidelity = _fidelity(base, epochs, rung)
     twins = _twins(named, base, fidelity, mixer, stages, together)
     label = _label(named, arch, base, task)
+    from ..ablate.setup import set_up  # imports torch, which what was refused did not wait for
+    from .ablation_view import print_setup
+
     setup = set_up(base, label, fidelity, named.architecture, twins, seeds)
     forecast = _forecast(setup, base, storage, ray)
     if dry_run:
@@ -174,7 +183,7 @@ def _show(found: Ablation, plot: Path | None, as_json: bool) -> None:
         from .forest import plot_effects
 
         plot_effects(found, plot)
-        typer.echo(f"written: {plot}", err=True)
+        say_written(plot)
     if as_json:
         print_json(ablation_json(found))
     else:
@@ -241,8 +250,9 @@ def _label(named: Named, text: str, study: Study, task: str | None) -> str:
 def _forecast(setup: Setup, base: Study, storage: str, ray: str | None) -> dict[str, Any]:
     """How much there is to train, and how long it takes; None: nobody can tell. What is all known
     needs no machine."""
-    from ..ablate.setup import check_original, seconds_each, seconds_to_begin
+    from ..ablate.setup import check_original, seconds_each
     from ..search.cluster import check_reachable
+    from ..search.forecast import Past, hours_of
     from ..search.machine import share_of, this_machine
     from ..search.trainings import scored
 
@@ -252,8 +262,8 @@ def _forecast(setup: Setup, base: Study, storage: str, ray: str | None) -> dict[
         with Store.open(storage, create=False) as store:
             check_original(setup, store)
             known = sum(scored(store, job.key, study.measured) is not None for job in setup.jobs)
-            each = seconds_each(setup, store, base.name)
-            begin = seconds_to_begin(setup, store, base.name)
+            past = Past(store, (base.name, study.name))
+            each, begin = seconds_each(setup, past), past.seconds_to_begin()
     except NoDatabaseError:
         pass  # there will be one
     left, at_once = len(setup.jobs) - known, None
@@ -264,21 +274,22 @@ def _forecast(setup: Setup, base: Study, storage: str, ray: str | None) -> dict[
     found |= {"seconds_to_begin": begin, "at_once": at_once}
     if each is None or at_once is None:
         return {**found, "hours": None if left else 0.0}
-    return {**found, "hours": ((begin or 0.0) + math.ceil(left / at_once) * each) / 3600}
+    return {**found, "hours": hours_of([(left, each)], at_once, begin)}
 
 
 def _run(setup: Setup, forecast: dict[str, Any], storage: str, ray: str | None) -> Ablation:
     """Trains what is not known, and reads what there is then."""
     from ..ablate.results import ablations_in
     from ..search.driver import run_trainings
-    from .ablation_view import forecast_words
+    from ..search.observer import Silent
+    from .ablation_view import all_known, forecast_words
     from .live import Lines, LiveView
 
     plan, out = setup.plan, console(stderr=True)
     out.print(forecast_words(forecast))
-    watch = LiveView(plan.study, out) if out.is_terminal else Lines(plan.study, out)
+    watcher = LiveView if out.is_terminal else Lines
     with Store.open(storage) as store:
-        with watch:
+        with nullcontext(Silent()) if all_known(forecast) else watcher(plan.study, out) as watch:
             reason = run_trainings(plan, store, setup.jobs, ray_address=ray, observer=watch)
         if reason == "interrupted":
             typer.echo("interrupted; the same command goes on", err=True)

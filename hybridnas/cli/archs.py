@@ -15,7 +15,7 @@ from ..layers import DOWNSAMPLES, HEADS, STEMS
 from ..parts import words_of
 from ..pictures import draw
 from ..reference import REFERENCES, Reference
-from .common import DEFAULT_STORAGE, AsJson, Storage, print_json, print_table
+from .common import DEFAULT_STORAGE, AsJson, Storage, print_json, print_table, say_written
 from .costs import ArchArgument
 from .resolve import architecture_of
 
@@ -103,7 +103,7 @@ def _write(picture: str, path: Path) -> None:
         path.write_text(picture, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--svg: {path} cannot be written ({error.strerror})") from None
-    typer.echo(f"written: {path}", err=True)
+    say_written(path)
 
 
 def _document(name: str, known: Reference) -> dict[str, Any]:

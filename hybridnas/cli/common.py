@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -67,6 +68,11 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[obje
     out = console()
     out.print(title, style="bold")
     out.print(table)
+
+
+def say_written(path: Path) -> None:
+    """On stderr, where it disturbs no JSON."""
+    typer.echo(f"written: {path}", err=True)
 
 
 def print_facts(title: str, facts: Iterable[tuple[str, object]]) -> None:

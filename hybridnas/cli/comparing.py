@@ -13,10 +13,10 @@ from ..errors import ConfigError
 from ..search.bench.statistics import Interval
 from ..search.comparison import Comparison, compare, matching
 from ..search.view import StudyView
-from ..search.volume import reference_point
+from ..search.volume import box_words, reference_point
 from ..search.words import point_words, time_words
 from ..store import Store
-from .common import DEFAULT_STORAGE, AsJson, Storage, print_json, print_table
+from .common import DEFAULT_STORAGE, AsJson, Storage, print_json, print_table, say_written
 from .comparison_plot import plot_comparison
 from .resolve import known_study
 
@@ -62,10 +62,13 @@ def compare_studies(
 ) -> None:
     """Put the fronts of studies side by side: hypervolume with a common reference point.
 
-    Hypervolume is a share of the box between the reference point and the best there can be. Beside
+    Hypervolume is a share of the box from the reference point, which is worth nothing (a score of
+    0, the limit or the largest value of a cost), to the best there can be (1, 0). Beside
     the fronts as they are it is given after as many results as each study has, trained or known
-    before, since a front grows with what was seen; several studies in a row give their mean and
-    its 95 % interval.
+    before, since a front grows with what was seen, and, where the best were trained anew, of all
+    that the search had (five dominate less than twenty). Several studies in a row give their mean
+    and its 95 % interval (Student's t over the studies). `joint front` counts the members that a
+    row has on the front of all studies together.
 
     Examples: `hybridnas compare before after`; `hybridnas compare 'ehvi-*' 'random-*' --plot
     samplers.svg`
@@ -79,6 +82,7 @@ def compare_studies(
     found = compare(groups, _point(reference or [], next(iter(groups.values()))[0]))
     if plot is not None:
         plot_comparison(found, over, plot)
+        say_written(plot)
     if as_json:
         print_json(_as_json(found))
     else:
@@ -95,10 +99,15 @@ def _point(words: list[str], view: StudyView) -> dict[str, float] | None:
             found[name] = float(text)
         except ValueError:
             raise ConfigError(f"--reference takes NAME=VALUE, got {word!r}") from None
-    if found.keys() != {*view.objectives}:
+    if unknown := [name for name in found if name not in view.objectives]:
         raise ConfigError(
-            f"--reference: give one for each objective ({', '.join(view.objectives)}), got "
-            f"{', '.join(found)}"
+            f"--reference: {view.study.name} has no objective {', '.join(unknown)}; it has: "
+            f"{', '.join(view.objectives)}"
+        )
+    if lacking := [name for name in view.objectives if name not in found]:
+        raise ConfigError(
+            f"--reference: give one for each objective ({', '.join(view.objectives)}); "
+            f"{', '.join(lacking)} is missing"
         )
     return found
 
@@ -114,6 +123,7 @@ def _as_json(found: Comparison) -> dict[str, Any]:
                 "studies": [view.study.name for view in row.views],
                 "hypervolume": asdict(row.volume),
                 "hypervolumes": list(row.volumes),
+                "hypervolume_of_search": asdict(row.searched),
                 "hypervolume_after_common": asdict(row.volume_after(found.common)),
                 "results": [len(moments) for moments in row.moments],
                 "trainings": [moments[-1].trainings for moments in row.moments],
@@ -128,6 +138,7 @@ def _as_json(found: Comparison) -> dict[str, Any]:
 def _print(found: Comparison) -> None:
     several = any(len(row.views) > 1 for row in found.rows)
     gpu = any(moments[-1].gpu_hours for row in found.rows for moments in row.moments)
+    anew = _trained_anew(found)
     rows = []
     for row, joint in zip(found.rows, found.joint, strict=True):
         number, last = len(row.views), [moments[-1] for moments in row.moments]
@@ -139,21 +150,46 @@ def _print(found: Comparison) -> None:
                 f"{fmean(moment.trainings for moment in last):.0f}",
                 *([time_words(fmean(moment.gpu_hours for moment in last))] if gpu else []),
                 f"{fmean(len(view.front()) for view in row.views):.0f}",
-                _interval(row.volume, number),
-                _interval(row.volume_after(found.common), number),
+                _interval(row.volume),
+                *([_interval(row.searched)] if anew else []),
+                _interval(row.volume_after(found.common)),
                 joint,
             ]
         )
+    mean = ", mean [95 %]" if several else ""
     headings = [
         "study",
         *(["studies"] if several else []),
-        *("results", "trainings", *(["GPU time"] if gpu else []), "front", "hypervolume"),
-        f"after {found.common}",
+        *("results", "trainings", *(["GPU time"] if gpu else []), "front", f"hypervolume{mean}"),
+        *([f"of the search{mean}"] if anew else []),
+        f"after {found.common} results{mean}",
         "joint front",
     ]
-    print_table(f"Hypervolume up to {point_words(found.reference)}", headings, rows)
-    for note in (*_other_points(found), *found.notes):
+    print_table(f"Hypervolume: shares of the {box_words(found.reference)}", headings, rows)
+    for note in (*_explained(found), *_other_points(found), *found.notes):
         typer.echo(note)
+
+
+def _trained_anew(found: Comparison) -> bool:
+    return any(view.retrained for row in found.rows for view in row.views)
+
+
+def _explained(found: Comparison) -> list[str]:
+    """How the columns are to be read."""
+    notes = [
+        f"after {found.common} results: what each study had after as many as all of them have; "
+        f"joint front: how many of the front of all studies together are of this row"
+    ]
+    if _trained_anew(found):
+        notes.append(
+            "hypervolume, front: of the few that were trained anew, by fresh seeds; of the search, "
+            "after results: of all that it had, by the scores that it chose by"
+        )
+    numbers = sorted({len(row.views) for row in found.rows} - {1})
+    if numbers:
+        told = " to ".join(map(str, sorted({numbers[0], numbers[-1]})))
+        notes.append(f"intervals: Student's t, 95 %, of the mean over {told} studies")
+    return notes
 
 
 def _other_points(found: Comparison) -> list[str]:
@@ -169,11 +205,13 @@ def _other_points(found: Comparison) -> list[str]:
     if len(other) > _NAMED:
         other = [*other[:_NAMED], f"and {len(other) - _NAMED} more"]
     return [
-        f"status and report have another hypervolume, for each study up to a point of its own: "
+        f"status and report have another hypervolume, for each study from a point of its own: "
         f"{'; '.join(other)}"
     ]
 
 
-def _interval(found: Interval, number: int) -> str:
+def _interval(found: Interval) -> str:
     value = f"{found.value:.4f}"
-    return value if number == 1 else f"{value} [{found.low:.4f}, {found.high:.4f}]"
+    if found.low is None or found.high is None:
+        return value
+    return f"{value} [{found.low:.4f}, {found.high:.4f}]"

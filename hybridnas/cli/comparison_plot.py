@@ -10,7 +10,7 @@ import numpy as np
 from ..objectives import is_cost, loss_sign
 from ..search.comparison import Compared, Comparison
 from ..search.volume import Floats, attainment
-from ..search.words import time_unit
+from ..search.words import point_words, time_unit
 from .plot import mark_in_units, new_figure, write_figure
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def plot_comparison(found: Comparison, over: str, path: Path) -> None:
         if two:
             _draw_attainment(axes[0], row, list(found.reference), colour)
         _draw_growth(axes[-1], row, over, scale, colour)
-    axes[-1].set(xlabel=label, ylabel="hypervolume")
+    axes[-1].set(xlabel=label, ylabel=f"hypervolume from {point_words(found.reference)}")
     axes[-1].grid(alpha=0.3)
     axes[-1].legend()
     if two:

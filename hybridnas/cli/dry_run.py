@@ -2,57 +2,144 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..config import Final, Study
 from ..counting import in_size, pixels
 from ..errors import NoDatabaseError
+from ..provenance import machine
+from ..search.cluster import LOCAL, address_of
+from ..search.words import time_words
 from ..store import Store
 from .common import bound_words, fidelity_words, in_units, print_facts, print_json
 from .costs import HEADS
 
 if TYPE_CHECKING:
+    from ..search.forecast import Forecast, Step
     from ..search.ladder import Rung
     from ..search.plan import Plan
 
     Rungs = Mapping[str, Sequence[Rung]]  # of each task, by its name
 
 
-def share_words(plan: Plan, ray: str | None) -> str:
-    """What a candidate would get here; unknown of a cluster."""
-    from ..search.machine import share_of, this_machine
+@dataclass(frozen=True)
+class Here:
+    """What a study would find. share: what a candidate gets. place: what the database says to the
+    study. free_name: of a study to try something with, which the database has not."""
 
-    return "that of the cluster" if ray else share_of(plan.study, [this_machine()]).words
+    share: str
+    place: str
+    forecast: Forecast
+    free_name: str
 
 
-def place_of(plan: Plan, storage: str, resume: bool) -> str:
-    """What the database says to the study; HybridnasError where it could not run."""
+def look_around(plan: Plan, storage: str, resume: bool, ray: str | None) -> Here:
+    """Of a cluster nothing is known. HybridnasError where the study could not run."""
+    import torch
+
+    from ..search.forecast import Past, forecast
+    from ..search.machine import share_of, share_words, this_machine
     from ..search.registration import check_registered
 
+    share = share_of(plan.study, [this_machine()]) if address_of(ray) == LOCAL else None
+    place, past, names = "", None, list[str]()
     try:
         with Store.open(storage, create=False) as store:
             known = check_registered(plan, store, resume)
-            return "goes on with what is there" if known else "a new study"
+            place = "goes on with what is there" if known else "a new study"
+            names = store.study_names()
+            past = Past(store, names)
     except NoDatabaseError as error:
-        return f"a new database ({error})"
+        place = f"a new database ({error})"
+    trial = free_name("try", {*names, plan.study.name})
+    if share is None:
+        return Here("that of the cluster", place, forecast(plan, None, past), trial)
+    device = None  # of nodes that are still to come
+    if not share.gpus or torch.cuda.is_available():
+        device = str(machine(torch.device("cuda" if share.gpus else "cpu"))["device"])
+    found = forecast(plan, share.concurrent, past, device)
+    if not share.gpus:
+        found = replace(found, gpu_hours_left=None)
+    return Here(share_words(plan.study, share), place, found, trial)
 
 
-def print_plan(plan: Plan, share: str, place: str, as_json: bool) -> None:
-    """What `hybridnas search --dry-run` says. share, place: see share_words and place_of."""
+def free_name(wanted: str, taken: Collection[str]) -> str:
+    """`try`, or the first of `try-2`, `try-3`, ... that is not taken."""
+    names = itertools.chain([wanted], (f"{wanted}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in taken)
+
+
+def print_plan(plan: Plan, here: Here, as_json: bool) -> None:
+    """What `hybridnas search --dry-run` says."""
+    from ..search.forecast import few_trials
     from ..search.ladder import ladder
 
     rungs = {name: ladder(one) for name, one in plan.tasks.items()}
-    found = _as_json(plan, rungs) | {"resources": share, "database": place}
+    found = _as_json(plan, rungs) | {"resources": here.share, "database": here.place}
     if as_json:
-        print_json(found)
-    else:
-        print_facts(
-            f"{plan.study.name} would run (nothing was written)", _facts(plan, rungs, found)
+        print_json({**found, "forecast": _forecast_json(here.forecast)})
+        return
+    few = f"budget.trials={few_trials(plan.study)}"
+    settings = [f"name={here.free_name}", few, *(["final=null"] if plan.study.final else [])]
+    facts = [*_facts(plan, rungs, found), ("time", time_forecast(here.forecast, settings))]
+    print_facts(f"{plan.study.name} would run (nothing was written)", facts)
+
+
+def _forecast_json(forecast: Forecast) -> dict[str, Any]:
+    steps = [{**asdict(step), "fidelity": step.fidelity.model_dump()} for step in forecast.steps]
+    return {**asdict(forecast), "steps": steps, "hours": forecast.hours}
+
+
+def time_forecast(found: Forecast, settings: Sequence[str]) -> str:
+    """How long it would take; or that nobody knows, and how to find out. settings: of the study
+    that does."""
+    from ..search.forecast import course_words
+
+    steps = [step for step in found.steps if step.number != 0]
+    limit, gpu_limit, hours = found.hours_left, found.gpu_hours_left, found.hours
+    if 0 in (limit, gpu_limit) or not any(
+        step.number != 0 or step.known_now for step in found.steps
+    ):
+        return "none: the budget is spent"
+    if not steps:
+        return "none: all that would be trained is known"
+    lines = []
+    if hours is not None and found.at_once is not None:
+        lines.append(f"about {course_words(hours, found.at_once, found.seconds_to_begin)}")
+    if limit is not None and (hours is None or limit < hours):
+        lines.append(f"at most {time_words(limit)}, the budget of hours")
+    if gpu_limit is not None:
+        lines.append(f"at most {time_words(gpu_limit)} of GPU time, the budget of gpu_hours")
+    lines.append(", then ".join(map(_trainings, steps)))
+    if any(step.seconds is None for step in steps):
+        lines.append(
+            f"the database has none of that kind; to find out, train a few: the same command with "
+            f"{' '.join(f'--set {each}' for each in settings)} in the place of --dry-run; then ask "
+            f"again"
         )
+    elif found.at_once is None:
+        lines.append("how many at once is up to the cluster")
+    return "\n".join(lines)
+
+
+def _trainings(step: Step) -> str:
+    """`24 trainings of about 12 s (by 30 in the database, on NVIDIA H200)`"""
+    number = "trainings"
+    if step.number is not None:
+        number = f"{step.number + step.known_now:,} trainings"
+        number += f", {step.known_now:,} known, the others" * (step.known_now > 0)
+    fewer = "; fewer where proposals are known already, which are looked up" * step.may_be_fewer
+    if step.seconds is None:
+        return f"{number} of unknown length{fewer}"
+    kind = f"by {step.known:,} in the database, on {', '.join(step.devices)}"
+    return f"{number} of about {time_words(step.seconds / 3600)} ({kind}){fewer}"
 
 
 def _as_json(plan: Plan, rungs: Rungs) -> dict[str, Any]:
+    from ..search.ladder import candidates
     from ..search.plan import survey
 
     study: Study = plan.study
@@ -126,19 +213,6 @@ def _facts(plan: Plan, rungs: Rungs, found: Mapping[str, Any]) -> list[tuple[str
     ]
 
 
-def candidates(study: Study) -> list[int | None]:
-    """How many candidates each rung sees, the lowest first, when the trials are what ends the
-    search; references left aside, which are trained at every rung. None: nobody can tell."""
-    if study.budget.trials is None:
-        return [None] * len(study.fidelities)
-    from ..search.halving import quota
-
-    seen = [study.budget.trials]
-    for rate in study.rates:
-        seen.append(quota(rate, seen[-1]))
-    return [*seen]
-
-
 def _training(study: Study, plan: Plan, rungs: Sequence[Rung]) -> str:
     """A line a rung, and how many candidates it sees. plan: of one of the study's tasks."""
     lines = [
@@ -165,6 +239,8 @@ def _retraining(final: Final) -> str:
 def _goes_on(study: Study, rung: int) -> str:
     if len(study.fidelities) == 1:
         return ""
+    from ..search.ladder import candidates
+
     number = candidates(study)[rung]
     words = [] if number is None else [f"{number} candidate{'s' * (number != 1)}"]
     last = rung == len(study.rates)

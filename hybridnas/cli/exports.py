@@ -110,34 +110,42 @@ def export(
 
     Example: `hybridnas export quickstart:17 --out exported/quickstart-17`
     """
-    from ..export import Extras, Source
+    named = architecture_of(arch, storage)
+    trained = weights is None and _is_trained(named)
+    if trained and (num_classes, input_size, crop_pct) != (None, None, None):
+        raise ExportError(
+            f"{arch} is trained for the classes and the images of its study: "
+            f"leave --num-classes, --input-size and --crop-pct out"
+        )
+    if not trained and weights is None and not untrained:
+        raise ExportError(
+            f"{arch} has no trained weights ({_why_untrained(named)}); say --untrained to "
+            f"export fresh ones, or give --weights FILE"
+        )
+    from ..export import Extras, Source  # import torch, which what was refused did not wait for
     from ..loading import HEAD
 
     extras = Extras(standalone=standalone, onnx=onnx, program=torch_export)
-    named = architecture_of(arch, storage)
     with console(stderr=True).status(f"writing {out} ..."):
-        if weights is not None or not _is_trained(named):
-            if weights is None and not untrained:
-                raise ExportError(
-                    f"{arch} has no trained weights ({_why_untrained(named)}); say --untrained to "
-                    f"export fresh ones, or give --weights FILE"
-                )
+        if trained:
+            _export_trained(named, out, extras)
+        else:
             source = Source(arch, None if weights is None else weights.name)
             _export_other(named, out, weights, source, num_classes, input_size, crop_pct, extras)
-        elif (num_classes, input_size, crop_pct) != (None, None, None):
-            raise ExportError(
-                f"{arch} is trained for the classes and the images of its study: "
-                f"leave --num-classes, --input-size and --crop-pct out"
-            )
-        else:
-            _export_trained(named, out, extras)
     typer.echo(f"written: {out}")
-    load_it = f'import hybridnas, timm; timm.create_model("local-dir:{out}", pretrained=True)'
-    if (out / HEAD).is_file():
-        load_it = f'import hybridnas; hybridnas.load_model("{out}")'
+    typer.echo(f"load it: {_load_it(out, standalone, (out / HEAD).is_file())}")
+
+
+def _load_it(out: Path, standalone: bool, whole: bool) -> str:
+    """What to type in Python. whole: a model with its head."""
     if standalone:
-        load_it = f"import {out.name}; {out.name}.create_model()"
-    typer.echo(f"load it: {load_it}")
+        words = f"import {out.name}; {out.name}.create_model()"
+        # Python finds a package beside the script, or in the current folder.
+        elsewhere = f" (with {out.parent} as the current folder, or on PYTHONPATH)"
+        return words + (elsewhere if out.parent != Path() else "")
+    if whole:
+        return f'import hybridnas; hybridnas.load_model("{out}")'
+    return f'import hybridnas, timm; timm.create_model("local-dir:{out}", pretrained=True)'
 
 
 def _is_trained(named: Named) -> bool:
@@ -218,6 +226,9 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score an exported model, in fp32, just as the search scored it.
+
+    That split chose the model, so its score flatters: `--split NAME` counts on images that chose
+    nothing, where the data have such a split.
 
     Classification counts top1 and top5, segmentation miou, aacc and macc as mmsegmentation does,
     detection box_ap and mask_ap as pycocotools does. Examples:

@@ -46,7 +46,7 @@ class Lines:
     def began(self, done: int) -> None:
         self._done = done
         if done:
-            self._print(f"{done} trials were done before{_of(self._study)}")
+            self._print(f"{done}{_of(self._study)} trials were done before")
 
     def started(self, candidate: Candidate) -> None:
         short, macs = candidate.architecture.short, in_units(candidate.costs["macs"])
@@ -186,7 +186,7 @@ def _ending(result: Finished, measured: str) -> str:
     value = result.metrics.get(measured)
     score = f"no {measured}" if value is None else f"{measured} {value:.4f}"
     if (error := result.metrics.get(STANDARD_ERRORS.get(measured, ""))) is not None:
-        score += f" +- {error:.4f}"
+        score += f" (SE {error:.4f})"
     return f"{start}: {score}, {'known already' if result.reused else f'{result.seconds:.1f} s'}"
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ..export import Origin
+from ..export.card import PATH
 from ..search.rows import Row
 from ..search.view import StudyView
+from ..search.words import unseen_command
 
 
 def origin_of(view: StudyView, row: Row) -> Origin:
@@ -23,6 +25,7 @@ def origin_of(view: StudyView, row: Row) -> Origin:
         versions=evaluation.versions,
         git_commit=evaluation.git_commit,
         again=_again(view, row),
+        unseen=unseen_command(PATH, view.study.task.val),
     )
 
 
@@ -32,6 +35,6 @@ def _again(view: StudyView, row: Row) -> str:
         return ""
     name = view.study.measured
     spread = row.spread(name)
-    around = "" if spread is None else f" +- {spread:.4f}"
+    around = "" if spread is None else f" (standard deviation {spread:.4f})"
     seeds = f"{row.seeds} fresh seed{'s' * (row.seeds > 1)}"
     return f" Trained again with {seeds}, it had {name} {row.value(name):.4f}{around}."

@@ -13,7 +13,7 @@ from ..pictures.palette import DOMINATED, ERRORS, FRONT, INFEASIBLE, REFERENCE
 from ..pictures.scale import log_ticks, round_words
 from ..reference import PUBLISHED
 from ..search.counted import counted_size
-from ..search.rows import Row
+from ..search.rows import Row, error_words
 from ..search.view import StudyView
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def plot_front(view: StudyView, path: Path) -> None:
         labels["latency_ms"] = f"latency_ms ({view.study.latency.setting})"
     axes.set(
         xlabel=labels.get(cost, cost),
-        ylabel=score,
+        ylabel=f"{score} (bars: {error_words(view.front())})" if bars else score,
         xscale="log" if is_cost(cost) else "linear",
         title=f"Pareto front of {view.study.name}",
     )
@@ -148,5 +148,5 @@ def _draw_members(
         axes.annotate(f"{r.number}: {r.architecture.short}", (x, y + side * e), (3, side), **look)
         for r, x, y, e in zip(front, xs, ys, errors, strict=True)
     ]
-    bars = [((x, y - e), (x, y + e)) for x, y, e in zip(xs, ys, errors, strict=True)]
+    bars = [((x, y - e), (x, y + e)) for x, y, e in zip(xs, ys, errors, strict=True) if e]
     return names, bars

@@ -11,7 +11,7 @@ from ..config import parent_study
 from ..errors import ConfigError
 from ..search.view import StudyView
 from ..store import Store
-from .common import DEFAULT_STORAGE, AsJson, Storage, StudyArgument
+from .common import DEFAULT_STORAGE, AsJson, Storage, StudyArgument, say_written
 from .resolve import known_study
 
 
@@ -60,6 +60,6 @@ def report(
         facts = facts_of(view, read_ablations(store, view.study.name))
     if out is not None:
         write_report(view, facts, out)
-        typer.echo(f"written: {out}", err=True)
+        say_written(out)
     if as_json:
         typer.echo(facts.model_dump_json(indent=2))

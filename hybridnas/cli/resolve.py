@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..architecture import Architecture
 from ..config import Study, parse_study
 from ..cost import Cost, cost
-from ..errors import ArchitectureError, ConfigError, NoDatabaseError
+from ..errors import ArchitectureError, ConfigError, NoDatabaseError, meant
 from ..reference import REFERENCES
 from ..resources import shipped
 from ..search.counted import counted_cost
 from ..search.rows import Row
-from ..search.studies import read_study
+from ..search.studies import has_trials, read_study
 from ..search.view import StudyView
 from ..store import Store
 from ..strict_yaml import override, read_yaml
@@ -40,10 +39,20 @@ def study_to_run(text: str, storage: str, resume: bool, settings: list[str]) -> 
             return parse_study(override(config, settings), f"study {text!r}")
     elif not is_shipped:
         raise ConfigError(
-            f"no study {text!r}: it is neither a file nor one of the shipped ones "
-            f"({', '.join(shipped('studies'))}); one that is in the database goes on with --resume"
+            f"no study {text!r}{meant(text, shipped('studies'))}: it is neither a file nor one of "
+            f"the shipped ones ({', '.join(shipped('studies'))}); one that is in the database goes "
+            f"on with --resume"
         )
     return read_study(text, settings)
+
+
+def check_new(name: str, storage: str, resume: bool) -> None:
+    """Raises ConfigError where the database has trials of the study, unless they are resumed."""
+    try:
+        with Store.open(storage, create=False) as store:
+            has_trials(store, name, resume)
+    except NoDatabaseError:
+        pass  # there will be one
 
 
 def known_study(text: str) -> str:
@@ -110,9 +119,7 @@ def architecture_of(text: str, storage: str) -> Named:
             view = StudyView(known_study(study), store)
         row = view.row(int(number))
         return Named(row.architecture, view, row)
-    near = difflib.get_close_matches(text, REFERENCES, n=1)
-    meant = f" ({near[0]}?)" if near else ""
     raise ArchitectureError(
-        f"no architecture {text!r}{meant}: give the name of one that `hybridnas archs` lists, "
-        f"a JSON or YAML file, or STUDY:TRIAL"
+        f"no architecture {text!r}{meant(text, REFERENCES)}: give the name of one that "
+        f"`hybridnas archs` lists, a JSON or YAML file, or STUDY:TRIAL"
     )

@@ -19,12 +19,13 @@ _FORMATS = (".svg", ".png", ".pdf")
 
 
 def print_summary(
-    table: Mapping[str, Any], rows: Sequence[Row], looks: Sequence[int], first: str, target: int
+    results: Results, rows: Sequence[Row], looks: Sequence[int], first: str, target: int
 ) -> None:
     """Three tables: how good, how much better than the first sampler, and how proposals are.
 
     rows: of `summarise`; looks: numbers of trainings; target: those of `first` that count.
     """
+    table = results.table
     limits = [
         f"{name} {word} {objective_text(name, value)}"
         for name, bound in table["constraints"].items()
@@ -32,24 +33,30 @@ def print_summary(
         if value is not None
     ]
     kept = f", {table['feasible']:,} keep {' and '.join(limits)}" if limits else ""
+    words, digits = _measure_words(results)
     print_table(
-        f"{table['name']}: {table['rows']:,} architectures{kept}. Hypervolume in % of the true "
-        f"front's after so many trainings, mean [95 % interval]",
+        f"{table['name']}: {table['rows']:,} architectures{kept}. {words[0].upper()}{words[1:]} "
+        f"after so many trainings, mean [95 % interval, Student's t over seeds]",
         ("sampler", "seeds", *map(str, looks)),
         [
-            [row["sampler"], row["seeds"], *(_interval(row["hypervolume"][n]) for n in looks)]
+            [
+                row["sampler"],
+                row["seeds"],
+                *(_interval(row[results.measure][n], digits) for n in looks),
+            ]
             for row in rows
         ],
     )
     others = [row for row in rows if "difference" in row]
     if others:
         print_table(
-            f"Less {first}'s, seed by seed; trainings to equal its {target}",
+            f"Less {first}'s, seed by seed [Student's t]; trainings to equal its {target} "
+            f"[bootstrap over seeds]",
             ("sampler", *map(str, looks), f"to equal {target}"),
             [
                 [
                     row["sampler"],
-                    *(_interval(row["difference"][n], sign="+") for n in looks),
+                    *(_interval(row["difference"][n], digits, "+") for n in looks),
                     _trainings(row["to_equal"], looks[-1]),
                 ]
                 for row in others
@@ -70,20 +77,29 @@ def print_summary(
     )
 
 
-def write_summary(path: Path, rows: Sequence[Row], looks: Sequence[int]) -> None:
-    """A line a sampler and number of trainings, as CSV. Raises ConfigError."""
+def _measure_words(results: Results) -> tuple[str, int]:
+    """What samplers are judged by, and to how many digits."""
+    if results.measure == "regret":
+        metric = results.table["regret_of"]
+        return f"regret in {metric}: how much worse what is found truly is than the best one", 4
+    return "hypervolume in % of the true front's", 1
+
+
+def write_summary(path: Path, measure: str, rows: Sequence[Row], looks: Sequence[int]) -> None:
+    """A line a sampler and number of trainings, as CSV. measure: `Results.measure`. Raises
+    ConfigError."""
     empty = {"value": "", "low": "", "high": ""}
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            names = ("hypervolume", "difference", "to_equal")
+            names = (measure, "difference", "to_equal")
             ends = ("value", "low", "high")
             heads = [f"{name}_{end}" for name in names for end in ends]
             rest = ("redrawn_per_training", "infeasible_per_training", "proposal_ms")
             writer.writerow(["sampler", "seeds", "trainings", *heads, *rest])
             for row in rows:
                 for n in looks:
-                    parts = [row["hypervolume"][n], row.get("difference", {}).get(n, empty)]
+                    parts = [row[measure][n], row.get("difference", {}).get(n, empty)]
                     parts.append(row.get("to_equal", empty))
                     cells = [part[end] for part in parts for end in ends]
                     writer.writerow([row["sampler"], row["seeds"], n, *cells, *map(row.get, rest)])
@@ -111,9 +127,11 @@ def plot_curves(results: Results, path: Path) -> None:
     for name in results.arms:
         means = mean_curve(results.curves(name))
         axes.plot(trainings, [mean.value for mean in means], label=name)
-        low, high = [mean.low for mean in means], [mean.high for mean in means]
-        axes.fill_between(trainings, low, high, alpha=0.2)
-    axes.set(xlabel="trainings", ylabel="hypervolume, % of the true front's")
+        low = [mean.low for mean in means if mean.low is not None]
+        high = [mean.high for mean in means if mean.high is not None]
+        if low:
+            axes.fill_between(trainings, low, high, alpha=0.2)
+    axes.set(xlabel="trainings", ylabel=_measure_words(results)[0].partition(":")[0])
     axes.set_title(str(results.table["name"]))
     axes.grid(alpha=0.3)
     axes.legend()
@@ -123,15 +141,17 @@ def plot_curves(results: Results, path: Path) -> None:
         raise ConfigError(f"--plot: {path} cannot be written ({error.strerror})") from None
 
 
-def _interval(interval: Mapping[str, float], sign: str = "") -> str:
-    value, low, high = (f"{interval[key]:{sign}.1f}" for key in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+def _interval(interval: Mapping[str, float | None], digits: int, sign: str = "") -> str:
+    found = [interval[key] for key in ("value", "low", "high")]
+    value, *ends = (f"{number:{sign}.{digits}f}" for number in found if number is not None)
+    return f"{value} [{', '.join(ends)}]" if ends else value
 
 
-def _trainings(interval: Mapping[str, float], most: int) -> str:
+def _trainings(interval: Mapping[str, float | None], most: int) -> str:
     """As whole numbers; what was not reached: `> 200`."""
     words = [
-        f"> {most}" if math.isinf(interval[key]) else f"{interval[key]:.0f}"
-        for key in ("value", "low", "high")
+        f"> {most}" if math.isinf(number) else f"{number:.0f}"
+        for number in (interval[key] for key in ("value", "low", "high"))
+        if number is not None
     ]
     return words[0] if len(set(words)) == 1 else f"{words[0]} [{words[1]}, {words[2]}]"

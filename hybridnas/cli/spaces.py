@@ -10,7 +10,8 @@ import typer
 
 from ..cost import cost
 from ..counting import in_size
-from ..resources import shipped
+from ..errors import ConfigError
+from ..resources import find, shipped
 from ..space import SearchSpace
 from .common import AsJson, in_units, print_json, print_table
 
@@ -52,12 +53,25 @@ def list_spaces(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 @spaces.command("show")
-def show(name: SpaceArgument, as_json: AsJson = False) -> None:
+def show(
+    name: SpaceArgument,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print the space's file, to start one of your own from.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Show every decision of a space with its choices.
 
-    Example: `hybridnas spaces show hybrid_small`
+    Examples: `hybridnas spaces show hybrid_small`,
+    `hybridnas spaces show hybrid_small --yaml > my_space.yaml` (edit it, and let your study say
+    `space: my_space.yaml`; search_spaces/README.md explains the keys)
     """
+    if as_yaml and as_json:
+        raise ConfigError("give --yaml or --json, not both")
     space = SearchSpace.load(name)
+    if as_yaml:
+        typer.echo(find("search_spaces", name).read_text(encoding="utf-8"), nl=False)
+        return
     if as_json:
         print_json(
             {

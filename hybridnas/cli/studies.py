@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import re
 import secrets
 import socket
 import time
@@ -12,7 +13,9 @@ from urllib.parse import quote
 
 import typer
 
+from ..config import NAME
 from ..errors import ConfigError
+from ..resources import find
 from ..search.pace import alive_session
 from ..search.view import StudyView
 from ..store import Store, redact
@@ -25,10 +28,11 @@ from .common import (
     StudyArgument,
     console,
     print_json,
+    say_written,
 )
-from .dry_run import place_of, print_plan, share_words
+from .dry_run import look_around, print_plan
 from .ending import print_end
-from .resolve import known_study, study_to_run
+from .resolve import check_new, known_study, study_to_run
 from .summary import print_front, print_status, status_json, write_csv
 
 _WATCH_S = 5.0  # between two readings
@@ -48,7 +52,10 @@ def search(
     ray: Ray = None,
     settings: Settings = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, say what would run, write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Check everything, say what would run and how long; write nothing."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -67,13 +74,17 @@ def search(
     the peak of a training on its GPU, train_hours its wall-clock. `hybridnas init` explains
     objectives and constraints.
     """
+    wanted = study_to_run(study, storage, resume, settings or [])
+    check_new(wanted.name, storage, resume)
     from ..search.cluster import check_reachable
-    from ..search.plan import make_plan
+    from ..search.machine import check_here
+    from ..search.plan import make_plan  # imports torch, which what was refused did not wait for
 
-    plan = make_plan(study_to_run(study, storage, resume, settings or []))
+    plan = make_plan(wanted)
     check_reachable(ray)  # before a database is made
+    check_here(plan.study, ray)
     if dry_run:
-        print_plan(plan, share_words(plan, ray), place_of(plan, storage, resume), as_json)
+        print_plan(plan, look_around(plan, storage, resume, ray), as_json)
         return
     from ..search.driver import run_study
     from .live import Lines, LiveView
@@ -81,9 +92,8 @@ def search(
     out = console(stderr=True)
     watch = LiveView(plan.study, out) if out.is_terminal else Lines(plan.study, out)
     with Store.open(storage) as store:
-        if resume and store.study_config(plan.study.name) is None:
-            name = plan.study.name
-            typer.echo(f"{redact(storage)} has no study {name!r} yet: a new one begins", err=True)
+        if resume:
+            _say_if_new(plan.study.name, store, storage)
         with watch:
             reason = run_study(plan, store, resume=resume, ray_address=ray, observer=watch)
         view = StudyView(plan.study.name, store)
@@ -93,6 +103,11 @@ def search(
         print_end(view, reason, storage)
     if reason == "interrupted":
         raise typer.Exit(130)
+
+
+def _say_if_new(name: str, store: Store, storage: str) -> None:
+    if store.study_config(name) is None:
+        typer.echo(f"{redact(storage)} has no study {name!r} yet: a new one begins", err=True)
 
 
 def status(
@@ -139,7 +154,8 @@ def pareto(
 ) -> None:
     """Show the Pareto front of a study: the trials that no other beats in every objective.
 
-    +- is a standard error. Stages read G3-S9: three Gated CNN blocks, then nine SSM
+    +- is a standard error; after a final retraining, the standard deviation between its seeds.
+    Stages read G3-S9: three Gated CNN blocks, then nine SSM
     blocks (A: attention). Example: `hybridnas pareto quickstart --plot front.svg`
     """
     if as_json and as_csv:
@@ -150,7 +166,7 @@ def pareto(
         from .plot import plot_front
 
         plot_front(view, plot)
-        typer.echo(f"written: {plot}", err=True)
+        say_written(plot)
     if as_json:
         print_json(view.front_json())
     elif as_csv:
@@ -180,9 +196,10 @@ def dashboard(
 ) -> None:
     """Serve the Optuna dashboard on the database, until Ctrl-C.
 
-    It follows a running search. A study's note has its front, with links to the trials; beside
-    Optuna's plots stand the front with error bars and published architectures, the hypervolume by
-    time and GPU time, and the front stage by stage. A trial has a picture of its architecture, a
+    It follows a running search. A study's note has its front, with links to the trials, and what
+    twin tests said; beside Optuna's plots stand the front with error bars and published
+    architectures, the hypervolume by time and GPU time, the front stage by stage, and the effects
+    of twin tests. A trial has a picture of its architecture, a
     table of its stages, and how its trainings went. Nothing but notes can be changed in it.
 
     Examples: `hybridnas dashboard`, `hybridnas dashboard --host 0.0.0.0 --port 9000`
@@ -210,16 +227,31 @@ def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The study to write.")] = Path(
         "study.yaml"
     ),
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="STUDY",
+            help="A shipped study to copy, under the new file's name.",
+        ),
+    ] = None,
 ) -> None:
     """Write a commented study to start from.
 
-    Example: `hybridnas init study.yaml`, then edit it, then `hybridnas search study.yaml --dry-run`
+    Examples: `hybridnas init study.yaml`, then edit it, then `hybridnas search study.yaml
+    --dry-run`; `hybridnas init mine.yaml --from quickstart`, a copy of a shipped study
     """
     if file.exists():
         raise ConfigError(f"{file} is there already: name another file")
-    template = importlib.resources.files(__package__) / "study_template.yaml"
+    if source is None:
+        template = importlib.resources.files(__package__) / "study_template.yaml"
+        text = template.read_text(encoding="utf-8")
+    else:
+        text = find("studies", source).read_text(encoding="utf-8")
+        if re.fullmatch(NAME, file.stem):  # a study of the same name may be in the database
+            text = re.sub(r"^name:.*$", f"name: {file.stem}", text, count=1, flags=re.M)
     try:
-        file.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}") from None
     typer.echo(f"written: {file}; run it with: hybridnas search {file}")

@@ -16,8 +16,8 @@ from ..search.pace import alive_session, candidates_per_hour, hours_left
 from ..search.proxy_words import proxy_lines
 from ..search.rows import Row
 from ..search.view import StudyView
-from ..search.volume import reference_point
-from ..search.words import point_words, run_words, spent_words, time_words
+from ..search.volume import reference_point, volume_words
+from ..search.words import run_words, spent_words, time_words
 from .bars import WORDS as BARS_WORDS
 from .bars import front_bars
 from .common import (
@@ -83,8 +83,8 @@ def status_json(view: StudyView) -> dict[str, Any]:
 
 def print_status(view: StudyView) -> None:
     found = status_json(view)
-    volume, point = found["hypervolume"], point_words(reference_point([view]))
-    cost = found["cost"]
+    volume, cost = found["hypervolume"], found["cost"]
+    point = reference_point([view])
     best = view.best(1)
     print_facts(
         f"Study {view.study.name}",
@@ -101,7 +101,7 @@ def print_status(view: StudyView) -> None:
             *_rungs(view, found),
             ("best", _one_line(view, best[0]) if best else "no result yet"),
             ("front", f"{found['front_size']} trials"),
-            ("hypervolume", "-" if volume is None else f"{volume:.4f} up to {point}"),
+            ("hypervolume", "-" if volume is None else volume_words(volume, point)),
             ("pace", _pace(view, found)),
             ("running", _running(view)),
             ("queued", _numbers(found["queued"])),
@@ -182,6 +182,8 @@ def print_front(view: StudyView) -> None:
             "scores: means over fresh seeds, +- the standard deviation between them (of one seed: "
             "the standard error of its score)"
         )
+    elif any(name in STANDARD_ERRORS for name in view.objectives):
+        typer.echo("scores: +- the standard error that comes from the number of validation images")
     if soft:
         judged = len(view.retrained or view.finished)
         typer.echo(f"{len(view.judged)} of {judged} keep {bound_words(soft)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from ..search.tabulate import Tabulated, tabulate
 from ..search.view import StudyView
 from ..store import Store
 from ..tables import Table, read_table
-from ..tables.analysis import Analysis, analyse, rank_of
+from ..tables.analysis import Analysis, Effect, analyse, rank_of
 from ..tables.writing import card_of, check_file, write_table
 from .common import DEFAULT_STORAGE, AsJson, Storage, in_units, print_json, print_table
 from .resolve import known_study
@@ -55,8 +56,11 @@ def export(
         typer.Option(
             "--partial",
             help="Also without some architectures, or without some combinations of choices; then "
-            "there is no card.",
+            "there is no card, and `table show` and `bench search` cannot read it.",
         ),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace FILE and its card, if they are there.")
     ] = False,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
@@ -65,22 +69,34 @@ def export(
     Columns are its decisions, MACs and parameters, and for each training by rung and seed what was
     measured and the seconds it took. Studies with other seeds add columns, so a table with three
     seeds is three studies with `--set seed=0`, 1 and 2, also from several machines (`hybridnas
-    db merge`). The card says where the figures are from, and `bench search` reads it.
+    db merge`). The card says where the figures are from; `table show` and `bench search` read it.
 
     Example: `hybridnas table export grid-0 grid-1 --out grid.parquet`, then
-    `hybridnas bench search grid.yaml`
+    `hybridnas table show grid.parquet`
     """
-    check_file(out)
+    check_file(out, force)
     with Store.open(storage, create=False) as store:
         views = [StudyView(known_study(name), store) for name in dict.fromkeys(studies)]
     found = tabulate(views, out.stem, metric)
     if found.card is None and not partial:
-        more = "go on with the search (--resume), or give" if found.combined else "give"
-        raise ConfigError(f"{_lack(found)}; {more} --partial")
-    write_table(found.columns, found.card, out)
+        more = "go on with the search (--resume), or write" if found.combined else "write"
+        raise ConfigError(
+            f"{_lack(found)}; {more} the figures alone, which `table show` and `bench search` "
+            f"cannot read (--partial)"
+        )
+    _write(found, out)
+
+
+def _write(found: Tabulated, out: Path) -> None:
+    removed = write_table(found.columns, found.card, out)
     rows = len(found.columns["macs"])
     if found.card is None:
-        typer.echo(f"written: {out} ({rows} architectures), without a card: {_lack(found)}")
+        typer.echo(
+            f"written: {out} ({rows} architectures), without a card, so that `table show` and "
+            f"`bench search` cannot read it: {_lack(found)}"
+        )
+        if removed:
+            typer.echo(f"removed: {card_of(out)}, the card of what {out.name} held before")
     else:
         typer.echo(f"written: {out} ({rows} architectures) and {card_of(out)}")
 
@@ -88,8 +104,9 @@ def export(
 def _lack(found: Tabulated) -> str:
     if not found.combined:
         return (
-            "some decisions apply to some architectures only, and what searches are replayed on "
-            "has one for each combination of choices"
+            "some decisions count for nothing in some architectures (an option of a mixer that is "
+            "not there, say), so that several combinations of choices are one architecture; a "
+            "table with a card has another one for each combination"
         )
     if found.lacking:
         size = found.lacking + len(found.columns["macs"])
@@ -103,7 +120,8 @@ def show(
         str,
         typer.Argument(
             metavar="TABLE",
-            help="digits (shipped), nas_bench_macro (with --data), or a card's YAML.",
+            help="digits or layouts81 (shipped), nas_bench_macro (with --data), a card's YAML, or the "
+            "figures that it stands beside (.parquet, .csv).",
         ),
     ] = "digits",
     data: Annotated[
@@ -126,9 +144,10 @@ def show(
     How far architectures differ and how far seeds of one do; which share of the difference the
     decisions make one by one, in pairs, and beyond (analysis of variance, seeds' noise taken off);
     how much better each choice is than the mean of all, with 95 % intervals for all of them
-    together; the best. With one seed there is no noise to judge by, so no intervals.
+    together; the best, with the standard error of their means. With one seed there is no noise to
+    judge by, so no intervals, and noise is in all figures.
 
-    Example: `hybridnas table show grid.yaml --rank gated_conv,gated_conv,attention,attention`
+    Example: `hybridnas table show layouts81 --rank gated_conv,gated_conv,attention,attention`
     """
     read = read_table(table, data)
     found = analyse(read)
@@ -139,56 +158,92 @@ def show(
         print_json({"table": read.name, "metric": read.metric, **asdict(found), "places": places})
         return
     _print_analysis(read, found)
+    _print_places(read, found, places, bool(wanted))
+
+
+def _print_places(
+    table: Table, found: Analysis, places: Sequence[Mapping[str, Any]], asked: bool
+) -> None:
+    error = found.mean_error
     print_table(
-        f"Best by the mean of {found.seeds} seed(s)" + (", and those asked for" if wanted else ""),
-        ("rank", *read.genes, read.metric, *read.costs),
+        f"Best by the mean of {found.seeds} seed(s)" + (", and those asked for" if asked else ""),
+        ("rank", *table.genes, table.metric, *([] if error is None else ["+-"]), *table.costs),
         [
             [
                 p["rank"],
                 *p["choices"].values(),
                 f"{p['score']:.4f}",
+                *([] if error is None else [f"{error:.4f}"]),
                 *map(in_units, p["costs"].values()),
             ]
             for p in places
         ],
     )
+    if error is not None:
+        typer.echo(f"+-: the standard error of a mean of {found.seeds} seeds, of all alike")
+    typer.echo(
+        f"chosen among {found.architectures}, the best were lucky, too: their scores flatter, "
+        f"other seeds would judge them"
+    )
 
 
 def _print_analysis(table: Table, found: Analysis) -> None:
-    noise = f"{found.noise:.4f}" if found.noise is not None else "unknown (one seed)"
     typer.echo(
         f"{table.name}: {found.architectures} architectures x {found.seeds} seed(s)\n"
         f"{table.metric} {found.low:.4f} to {found.high:.4f}, mean {found.mean:.4f}\n"
-        f"standard deviation between architectures {found.spread:.4f}, between seeds {noise}\n"
-        f"decisions one by one explain {100 * found.additive:.0f} % of the difference (estimates: "
-        f"shares may leave 0 to 100 %)"
+        f"{_spread_words(found)}"
     )
+    hidden = found.spread == 0
     print_table(
-        "What decides: share of the variance between architectures; p of each F test by itself",
-        ("decision", "share", "p"),
+        "What decides: share of the variance between architectures"
+        + ("" if found.noise is None else ", seeds' noise taken off; p of each F test by itself"),
+        ("decision", "share", *([] if found.noise is None else ["p"])),
         [
             [
                 " and ".join(term.genes) or "three and more together",
-                f"{100 * term.share:.1f} %",
-                "-" if term.p is None else f"{term.p:.2g}",
+                "-" if hidden else f"{100 * term.share:z.1f} %",
+                *([] if found.noise is None else ["-" if term.p is None else f"{term.p:.2g}"]),
             ]
             for term in found.terms
         ],
     )
     print_table(
         f"Better than the mean of all, {table.metric}"
-        + ("" if found.noise is None else " (95 % for all together)"),
+        + ("" if found.noise is None else " [95 % interval, all of them together]"),
         ("decision", "choice", "better"),
-        [
-            [
-                effect.gene,
-                str(effect.choice),
-                f"{effect.better:+.4f}"
-                + ("" if effect.margin is None else f" +- {effect.margin:.4f}"),
-            ]
-            for effect in found.effects
-        ],
+        [[effect.gene, str(effect.choice), _effect_words(effect)] for effect in found.effects],
     )
+
+
+def _spread_words(found: Analysis) -> str:
+    """How far architectures differ, and how much of that the decisions make one by one."""
+    between = f"standard deviation between architectures {found.spread:.4f}"
+    one_by_one = f"{100 * found.additive:z.0f} %"
+    if found.noise is None:
+        return (
+            f"{between}, seeds' noise in it\n"
+            f"with one seed that noise is not known, and it is in all of these figures: shares, "
+            f"effects and ranks may be its doing; decisions one by one make {one_by_one} of what "
+            f"was seen"
+        )
+    between = f"{between} (seeds' noise taken off), between seeds {found.noise:.4f}"
+    if found.spread == 0:
+        return (
+            f"{between}\narchitectures differ no more than seeds' noise makes them: it hides any "
+            f"difference that there is, and there are no shares of it; more seeds may show one"
+        )
+    return (
+        f"{between}\ndecisions one by one explain {one_by_one} of the difference (estimates: "
+        f"shares may leave 0 to 100 %)"
+    )
+
+
+def _effect_words(effect: Effect) -> str:
+    """`+0.0120 [+0.0080, +0.0160]`"""
+    if effect.margin is None:
+        return f"{effect.better:+z.4f}"
+    low, high = effect.better - effect.margin, effect.better + effect.margin
+    return f"{effect.better:+z.4f} [{low:+z.4f}, {high:+z.4f}]"
 
 
 def _row_of(table: Table, words: str) -> int:

@@ -18,6 +18,7 @@ from ..pictures import draw
 from ..pictures.curves import Curve, draw_curves
 from ..search.counted import counted_cost
 from ..search.problem import figure_of
+from ..search.studies import protocol_of
 from ..search.words import bound_words, objective_text, run_words
 from ..store import RunRecord, Store, TrialRecord
 from .stages import stages_csv
@@ -94,9 +95,7 @@ class TrialFiles:
         return draw_curves(f"Trainings of {study.name}:{record.number}", curves, words)
 
     def _protocol(self, run: RunRecord) -> Protocol:
-        text = self._store.protocol_json(run.protocol_digest)
-        assert text is not None, "a run's protocol is put before the run"
-        return Protocol.from_json(text)
+        return protocol_of(self._store, run.protocol_digest)
 
 
 def _curve(study: Study, run: RunRecord, fidelity: Fidelity) -> Curve:

@@ -9,16 +9,18 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..ablate import Ablation, read_ablations
 from ..errors import HybridnasError
 from ..search.view import StudyView
 from ..store import Store
 from .artifacts import pictures
 from .figures import figures
 from .notes import study_note, trial_note
+from .twins import twin_figures
 
 _PAUSE_S = 30.0  # between two readings of a study
 _SHARE = 0.1  # of the time that reading may take
@@ -65,15 +67,17 @@ class Content:
         """Somebody looks at a study: it is read behind his back where it has changed; the first
         time he waits for it, but not for long.
 
-        version: of what Optuna's tables say; while it stays the same nothing is read.
+        version: of what Optuna's tables say; while it and the twin tests stay the same nothing else
+        is read.
         """
         study = self._studies.setdefault(study_id, _Study())
 
         def read() -> None:
             began = time.monotonic()
             try:
-                now = version()
-                if now != study.version and (found := self._read(study_id, name, find)):
+                twins = self._twins(name)
+                now = version(), twins
+                if now != study.version and (found := self._read(study_id, name, find, twins)):
                     study.snapshot, study.version = found, now
             finally:
                 took = time.monotonic() - began
@@ -91,22 +95,34 @@ class Content:
             with study.lock:
                 pass
 
-    def _read(self, study_id: int, name: str, find: FindTrial) -> Snapshot | None:
+    def _twins(self, name: str) -> list[Ablation]:
+        """Those of a study's trials; none where they cannot be read just now."""
+        try:
+            return read_ablations(self._store, name)
+        except HybridnasError as error:
+            logging.getLogger(__name__).debug("twins of %s: %s", name, error)
+            return []
+
+    def _read(
+        self, study_id: int, name: str, find: FindTrial, twins: Sequence[Ablation]
+    ) -> Snapshot | None:
         """None for what is no study of architectures, or cannot be read just now."""
         try:
-            return snapshot(StudyView(name, self._store), study_id, find)
+            return snapshot(StudyView(name, self._store), study_id, find, twins)
         except HybridnasError as error:
             logging.getLogger(__name__).debug("study %s: %s", name, error)
             return None
 
 
-def snapshot(view: StudyView, study_id: int, find: FindTrial) -> Snapshot:
+def snapshot(
+    view: StudyView, study_id: int, find: FindTrial, twins: Sequence[Ablation]
+) -> Snapshot:
     def link(number: int) -> str:
         return f"/dashboard/studies/{study_id}/trials?numbers={number}"
 
     attributes: dict[str, Any] = {"dashboard:note_ver": 0}
-    attributes["dashboard:note_str:0"] = study_note(view, link)
-    for name, figure in figures(view).items():
+    attributes["dashboard:note_str:0"] = study_note(view, link, twins)
+    for name, figure in (figures(view) | twin_figures(twins)).items():
         attributes[f"dashboard:plot_data:{name}:0"] = json.dumps(figure, separators=(",", ":"))
     members = view.front()
     for row in members:

@@ -6,19 +6,19 @@ No plotly is needed to make them: the page that shows them brings its own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ..counting import pixels
 from ..objectives import STANDARD_ERRORS, best, is_cost
 from ..pictures.palette import DOMINATED, ERRORS, FRONT, INFEASIBLE, REFERENCE
+from ..pictures.scale import log_ticks, mark_words
 from ..reference import PUBLISHED
 from ..search.counted import counted_size
 from ..search.progress import progress
-from ..search.rows import Row
+from ..search.rows import Row, error_words
 from ..search.view import StudyView
-from ..search.words import TimeUnit, bound_words, objective_text, time_unit
-
-Figure = dict[str, Any]
+from ..search.volume import reference_point
+from ..search.words import TimeUnit, bound_words, objective_text, point_words, time_unit
+from .figure_parts import Figure, layout, rounded
 
 
 def figures(view: StudyView) -> dict[str, Figure]:
@@ -58,17 +58,28 @@ def front(view: StudyView) -> Figure | None:
         published["mode"] = "markers+text"
         published["textposition"] = "top center"
         traces.append(published)
-    traces.append(_front_trace(view, members, cost))
+    last = _front_trace(view, members, cost)
+    traces.append(last)
+    bars = f" (bars: {error_words(members)})" * any(last["error_y"]["array"])
     of = f"{len(view.retrained)} retrained" if view.retrained else f"{len(view.finished)} results"
-    scale: Figure = {"type": "log", "dtick": "D2"} if is_cost(cost) else {"type": "linear"}
     return {
         "data": [trace for trace in traces if trace["x"]],
-        "layout": _layout(
-            f"Pareto front: {len(members)} of {of}",
-            xaxis={"title": {"text": axis_words(view, cost)}, **scale},
+        "layout": layout(
+            f"Pareto front: {len(members)} of {of}{bars}",
+            xaxis={"title": {"text": axis_words(view, cost)}, **_scale(view, cost)},
             yaxis={"title": {"text": score}},
         ),
     }
+
+
+def _scale(view: StudyView, name: str) -> Figure:
+    """Of an axis: of costs logarithmic, with marks in words, where plotly's own are `5, 1M, 2`."""
+    if not is_cost(name):
+        return {"type": "linear"}
+    values = [row.value(name) for row in view.finished]
+    marks = log_ticks(min(values), max(values))
+    words = [mark_words(name, mark) for mark in marks]
+    return {"type": "log", "tickvals": marks, "ticktext": words}
 
 
 def _points(
@@ -80,8 +91,8 @@ def _points(
         "type": "scatter",
         "mode": "markers",
         "name": name,
-        "x": [_figure(row.value(cost)) for row in rows],
-        "y": [_figure(row.value(score)) for row in rows],
+        "x": [rounded(row.value(cost)) for row in rows],
+        "y": [rounded(row.value(score)) for row in rows],
         "text": [PUBLISHED.get(row.digest, row.architecture.short) for row in rows],
         "customdata": [row.number for row in rows],
         "hovertemplate": (
@@ -103,7 +114,7 @@ def _front_trace(view: StudyView, members: Sequence[Row], cost: str) -> Figure:
         "line": {"shape": shape, "color": FRONT, "width": 1.5},
         "error_y": {
             "type": "data",
-            "array": [_figure(e) for e in errors],
+            "array": [rounded(e) for e in errors],
             "width": 3,
             "thickness": 1,
             "color": ERRORS,
@@ -151,7 +162,7 @@ def hypervolume_by_time(view: StudyView) -> Figure | None:
     moments = progress(view)
     if not moments:
         return None
-    volumes = [_figure(moment.hypervolume) for moment in moments]
+    volumes = [rounded(moment.hypervolume) for moment in moments]
     unit, hours = time_unit(moments[-1].hours), [moment.hours for moment in moments]
     data = [_grown(hours, volumes, f"after %{{x:.3g}} {unit.name}", unit)]
     axes: dict[str, Figure] = {"yaxis": {}}
@@ -164,8 +175,9 @@ def hypervolume_by_time(view: StudyView) -> Figure | None:
         axes["xaxis2"] = {"title": {"text": f"GPU-{unit.name}"}, "domain": [0.54, 1]}
         axes["xaxis2"]["rangemode"] = "tozero"
         axes["yaxis2"] = {"anchor": "x2", "matches": "y"}
-    layout = _layout("Hypervolume (share of the whole)", showlegend=False, **axes)
-    return {"data": data, "layout": layout}
+    point = point_words(reference_point([view]))
+    looks = layout(f"Hypervolume from {point}", showlegend=False, **axes)
+    return {"data": data, "layout": looks}
 
 
 def _grown(hours: Sequence[float], volumes: Sequence[float], when: str, unit: TimeUnit) -> Figure:
@@ -173,7 +185,7 @@ def _grown(hours: Sequence[float], volumes: Sequence[float], when: str, unit: Ti
         "type": "scatter",
         "mode": "lines",
         "line": {"shape": "hv", "color": FRONT},
-        "x": [_figure(unit.in_hour * hour) for hour in hours],
+        "x": [rounded(unit.in_hour * hour) for hour in hours],
         "y": volumes,
         "hovertemplate": f"{when}: %{{y:.4f}}<extra></extra>",
     }
@@ -196,13 +208,13 @@ def front_by_stage(view: StudyView) -> Figure | None:
         for name, values in columns.items():
             dimensions.append(_choices(f"{name} {i + 1}", values))
     for name in view.objectives:
-        dimensions.append({"label": name, "values": [_figure(row.value(name)) for row in members]})
-    score = [_figure(row.value(view.study.measured)) for row in members]
+        dimensions.append({"label": name, "values": [rounded(row.value(name)) for row in members]})
+    score = [rounded(row.value(view.study.measured)) for row in members]
     line = {"color": score, "colorscale": "Viridis", "showscale": True}
     line["colorbar"] = {"title": {"text": view.study.measured}}
     return {
         "data": [{"type": "parcoords", "dimensions": dimensions, "line": line}],
-        "layout": _layout("The front's members, stage by stage", margin={"t": 90}),
+        "layout": layout("The front's members, stage by stage", margin={"t": 90}),
     }
 
 
@@ -220,19 +232,3 @@ def _choices(label: str, values: Sequence[str | int]) -> Figure:
         "tickvals": list(range(len(each))),
         "ticktext": [str(value) for value in each],
     }
-
-
-def _layout(title: str, **more: Any) -> Figure:
-    base = {
-        "title": {"text": title, "font": {"size": 15}, "x": 0.02},  # buttons stand at the right
-        "margin": {"l": 60, "r": 30, "t": 50, "b": 50},
-        "legend": {"orientation": "h", "y": -0.2},
-        "hovermode": "closest",
-        "uirevision": "true",  # zoom and choices stay when the page asks anew
-    }
-    return {**base, **more, "margin": {**base["margin"], **more.get("margin", {})}}  # type: ignore[dict-item]
-
-
-def _figure(value: float) -> float:
-    """Six digits, for the page asks for it again and again."""
-    return float(f"{value:.6g}")

@@ -79,10 +79,11 @@ class Guard:
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches it."""
+    name = host.lower().removesuffix(".")  # with a dot: a name that is whole, to the resolver
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(name).is_loopback
     except ValueError:
-        return host.lower() == "localhost"
+        return name == "localhost"
 
 
 def _host(environ: WSGIEnvironment) -> str:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from ..ablate import Ablation
 from ..objectives import is_cost
 from ..search.problem import figure_of
 from ..search.proxy_words import proxy_lines
-from ..search.rows import Row
+from ..search.rows import Row, error_words
 from ..search.view import StudyView
-from ..search.volume import reference_point
+from ..search.volume import reference_point, volume_words
 from ..search.words import (
     bound_words,
     export_command,
     fidelity_words,
     objective_text,
-    point_words,
     run_words,
     spent_words,
 )
 from .figures import axis_words, spread_words
 from .stages import stage_table
+from .twins import twin_lines
 
 Link = Callable[[int], str]
 """Where the page of a trial is, by its number."""
@@ -28,14 +29,16 @@ Link = Callable[[int], str]
 _NO_BREAK = "\u00a0" * 2
 
 
-def study_note(view: StudyView, link: Link) -> str:
-    """What the study is, how far it is, its front, and what to do with it."""
+def study_note(view: StudyView, link: Link, twins: Sequence[Ablation] = ()) -> str:
+    """What the study is, how far it is, its front, its twin tests, and what to do with it."""
     study = view.study
     lines = [f"## {study.name}", ""]
     if study.description:
         lines += [study.description, ""]
     lines += [f"- {fact}" for fact in _facts(view)]
     lines += ["", "### Pareto front", "", *_front(view, link)]
+    if twins:
+        lines += ["", "### Twin tests", "", *twin_lines(twins, link)]
     failed = view.failures()
     if failed:
         lines += ["", "### Failures", "", *(f"- {reason}: {n}" for reason, n in failed.items())]
@@ -70,8 +73,7 @@ def _facts(view: StudyView) -> Iterator[str]:
         yield f"**soft constraints**, kept by {len(view.judged)} of {of}: {bound_words(soft)}"
     volume = view.hypervolume()
     if volume is not None:
-        point = point_words(reference_point([view]))
-        yield f"**hypervolume** of the front: {volume:.4f} up to {point}"
+        yield f"**hypervolume** of the front: {volume_words(volume, reference_point([view]))}"
     cost = view.cost_so_far()
     yield f"**spent**: {spent_words(cost['wall_hours'], cost['gpu_hours'])}"
     yield from (line.replace("proxy:", "**proxy**:", 1) for line in proxy_lines(view))
@@ -83,10 +85,10 @@ def _front(view: StudyView, link: Link) -> Iterator[str]:
         yield "No result yet." if not view.finished else "No result keeps the constraints."
         return
     if view.retrained:
-        yield (
-            f"Of {len(view.retrained)} that were trained again: means over fresh seeds, ± their "
-            f"standard deviation."
-        )
+        yield f"Of {len(view.retrained)} that were trained again: means over fresh seeds."
+        yield ""
+    if any(spread_words(row, name) for row in members for name in view.objectives):
+        yield f"Scores ± their {error_words(members)}."
         yield ""
     yield from _table(
         ["trial", *view.objectives, "stages"],
@@ -110,7 +112,9 @@ def trial_note(view: StudyView, row: Row, pictures: Sequence[str]) -> str:
         f"**{name}** {objective_text(name, row.value(name))}{spread_words(row, name)}"
         for name in view.objectives
     )
-    lines = [f"On the Pareto front: {', '.join(values)}.", ""]
+    said = ", ".join(values)
+    kind = f" (± is the {error_words([row])})" * ("±" in said)
+    lines = [f"On the Pareto front: {said}{kind}.", ""]
     lines += [line for picture in pictures for line in (f"![]({picture})", "")]
     names, *stages = stage_table(view.study, row.architecture, view.num_classes)
     lines += [*_table(names, stages), "", *_table(*_runs(view, row)), "", "```"]

@@ -32,7 +32,8 @@ class Origin:
     """Where a model comes from: what its card and its config say of it.
 
     A trial of a study found and trained it, or a recipe trained it.
-    again: what the trial's final retraining said, in words; empty without one.
+    again: what the trial's final retraining said, in words; empty without one. unseen: the command
+    that scores a trial on images that the search did not choose by.
     """
 
     metrics: Mapping[str, float | None]
@@ -45,6 +46,7 @@ class Origin:
     trial: int | None = None
     recipe: str | None = None
     again: str = ""
+    unseen: str = ""
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,16 @@ def _maker(origin: Origin) -> str:
     return f"Found by hybridnas: study `{origin.study}`, trial {origin.trial}"
 
 
+def _chosen(origin: Origin) -> str:
+    """That a search saw the images of the score, and how to score others."""
+    if not origin.unseen:
+        return ""
+    return (
+        f" The search chose by the split `{origin.protocol.task.val}`, so the score flatters; "
+        f"`{origin.unseen}` scores images that chose nothing, if the data have such a split."
+    )
+
+
 def _how_found(origin: Origin | Source) -> str:
     if isinstance(origin, Source):
         if origin.weights is None:
@@ -204,6 +216,7 @@ def _how_found(origin: Origin | Source) -> str:
         f"{', '.join(scores)}{counted} of the split `{protocol.task.val}` (data "
         f"`{protocol.data_digest}`), in fp32 on {origin.machine.get('device')} with batch size "
         f"{origin.machine.get('eval_batch_size')}, after {protocol.fidelity.epochs} epoch(s) at "
-        f"{protocol.fidelity.resolution} px, seed {protocol.seed}.{origin.again}\n\n"
+        f"{protocol.fidelity.resolution} px, seed {protocol.seed}.{origin.again}"
+        f"{_chosen(origin)}\n\n"
         f"Protocol `{protocol.digest}`, recipe `{recipe}`"
     )

@@ -11,7 +11,7 @@ import torch
 
 from ..config import Fidelity, Protocol, Recipe, Task
 from ..environment import pick_device
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, listed
 from ..loading import load_model, protocol_of, read_config
 from ..tasks import TASKS, Score
 from ..tasks.inference import Inference
@@ -98,8 +98,7 @@ def _check_classes(folder: Path, config: Mapping[str, Any], task: Task) -> None:
     labels = config["pretrained_cfg"].get("label_names")
     if labels is not None and not _fit(tuple(labels), names, task.name):
         raise DataError(
-            f"{folder} knows the classes {', '.join(labels[:5])}, ... ({len(labels)}), "
-            f"but {task.data} has {', '.join(names[:5])}, ... ({len(names)})"
+            f"{folder} knows the classes {listed(labels)}, but {task.data} has {listed(names)}"
         )
     if labels is None and config["num_classes"] != len(names):
         raise DataError(

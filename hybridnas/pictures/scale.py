@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ..counting import in_units
+from ..objectives import parted
 
 
 def round_ticks(low: float, high: float) -> list[float]:
@@ -28,6 +29,11 @@ def log_ticks(low: float, high: float) -> list[float]:
     below = max((mark for mark in marks if mark <= low), default=marks[0])
     above = min((mark for mark in marks if mark >= high), default=marks[-1])
     return [mark for mark in marks if below <= mark <= above]
+
+
+def mark_words(name: str, mark: float) -> str:
+    """Of an objective at a round mark."""
+    return round_words(mark) if parted(name)[1] in ("macs", "params") else f"{mark:g}"
 
 
 def round_words(mark: float) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
-from ..objectives import best, parted
+from ..objectives import best
 from ..pictures.palette import (
     DOMINATED,
     FRONT,
@@ -13,7 +14,7 @@ from ..pictures.palette import (
     REFERENCE,
     mixer_colours,
 )
-from ..pictures.scale import round_words
+from ..pictures.scale import mark_words
 from ..pictures.svg import Drawing, text_width
 from ..search.words import time_unit
 from .axes import SMALL, Frame, linear, logarithmic
@@ -35,7 +36,7 @@ def front_chart(facts: ReportFacts, score: str) -> str:
     errors = {member.trial: member.errors.get(score, 0.0) for member in facts.front}
     ends = [c.scores[score] + sign * errors[c.trial] for c in front for sign in (-1, 1)]
     frame = Frame(
-        logarithmic(name, [c.cost for c in facts.candidates], lambda v: _tick(facts.cost, v)),
+        logarithmic(name, [c.cost for c in facts.candidates], partial(mark_words, facts.cost)),
         linear(score, [*ends, *(c.scores[score] for c in facts.candidates)]),
         _LEFT,
         _TOP,
@@ -59,12 +60,6 @@ def front_chart(facts: ReportFacts, score: str) -> str:
             drawing.text(x + 11, y + 4, candidate.published, size=SMALL, look="soft")
     _legend(drawing, facts, by_kind)
     return drawing.finish(_LEFT + _WIDTH + 40, _TOP + _HEIGHT + 84)
-
-
-def _tick(name: str, value: float) -> str:
-    if parted(name)[1] not in ("macs", "params"):
-        return f"{value:g}"
-    return round_words(value)
 
 
 def _front(
@@ -239,17 +234,20 @@ def _better(score: str) -> str:
 
 
 def importance_chart(facts: ReportFacts, score: str, number: int) -> str:
-    """The most important decisions as bars."""
+    """The most important decisions as bars, and those with a clear effect; grey where the interval
+    of the importance holds 0."""
     (found,) = (each for each in facts.decisions if each.score == score)
-    shown = found.importances[:number]
+    every = enumerate(found.importances)
+    shown = [each for i, each in every if i < number or each.decision in found.clear]
     left = 24 + max(text_width(each.decision) for each in shown)
     most = max(each.share + each.error for each in shown) or 1.0
     words = "PED-ANOVA, shares of the whole with their standard errors"
     drawing = Drawing(f"Importance for {score}", words)
     for i, each in enumerate(shown):
         y = 24.0 + 22 * i
-        drawing.text(8, y, each.decision)
-        drawing.rect(left, y - 12, 400 * each.share / most, 15, colour=FRONT)
+        colour = FRONT if each.clear else DOMINATED
+        drawing.text(8, y, each.decision, look="" if each.clear else "soft")
+        drawing.rect(left, y - 12, 400 * each.share / most, 15, colour=colour)
         low, high = (max(0.0, each.share + sign * each.error) for sign in (-1, 1))
         drawing.path([(left + 400 * end / most, y - 4.5) for end in (low, high)])
         words = f"{100 * each.share:.1f} ± {100 * each.error:.1f} %"

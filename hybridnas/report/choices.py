@@ -47,8 +47,12 @@ def read_choices(space: SearchSpace, rows: Sequence[Row]) -> tuple[list[Row], Ch
     }
 
 
-def possible_choices(space: SearchSpace) -> Possible:
-    """Those that trials might have made, in the space's order."""
+def possible_choices(space: SearchSpace, made: Choices) -> Possible:
+    """Those that trials might have made, in the space's order.
+
+    Of decisions that applied to some trial: where none has an SSM, that its choice is missing says
+    all, and nothing was missed of the states of SSMs.
+    """
     return {
         name: (
             list(_mixers(space, _stage(name)))
@@ -56,6 +60,7 @@ def possible_choices(space: SearchSpace) -> Possible:
             else [_words(value) for value in space.genes[name]]
         )
         for name in _decisions(space)
+        if any(choice is not None for choice in made[name])
     }
 
 

@@ -69,40 +69,51 @@ class CandidateFact(Fact):
 
 class FreshFact(Fact):
     """What an architecture scores under the search's own training with seeds that it was not chosen
-    by: the mean and the standard deviation (None: of one seed) over `seeds` of them. gap: by how
-    much that is worse than the score it was chosen for; below 0: better."""
+    by: the mean over `seeds` of them, with Student's t interval from low to high, and the standard
+    deviation (None: of one seed). gap: by how much the mean is worse than the score it was chosen
+    for; below 0: better. apart: the mean from the score of the best of the others, which is of
+    one training; leads: the mean is the better one. None: there is no other."""
 
     mean: float
+    low: float | None
+    high: float | None
     spread: float | None
     seeds: int
     gap: float
+    apart: float | None
+    leads: bool | None
 
 
 class LeaderFact(Fact):
     """Who is best in the first score.
 
-    gap: to the best of the others, and the half width of its 95 % interval; clear: it leaves out
-    0. None where no error is known. thrifty: the cheapest member of the front whose interval holds
-    0, and its part of the leader's cost. fresh: of its twin test; None: there is none, or a final
-    retraining, whose scores are all of fresh seeds.
+    gap: to the best of the others, with its 95 % interval; clear: that leaves out 0. None where no
+    error is known. thrifty: the cheapest member of the front whose interval holds 0, and its part
+    of the leader's cost. All these are by the scores that the search chose by. fresh: of its twin
+    test; None: there is none, or a final retraining, whose scores are all of fresh seeds. unseen:
+    the command that scores it, once exported, on images that it was not chosen by; None: its
+    weights are not kept, or are not those of the score's task.
     """
 
     trial: int
     fresh: FreshFact | None
+    unseen: str | None
     runner_up: int | None
     gap: float | None
-    half_width: float | None
+    gap_low: float | None
+    gap_high: float | None
     clear: bool | None
     thrifty: int | None
     thrifty_cost_share: float | None
 
 
 class ImportanceFact(Fact):
-    """error: the standard error of the share."""
+    """error: the standard error of the share. clear: its 95 % interval leaves out 0."""
 
     decision: str
     share: float
     error: float
+    clear: bool
 
 
 class ChoiceFact(Fact):
@@ -147,12 +158,15 @@ class DecisionFacts(Fact):
 
 
 class MixerFact(Fact):
-    """The share of a stage's blocks with a mixer: on the front, and in all results."""
+    """The share of a stage's blocks with a mixer, on average over the front and over all results;
+    and how many of these have it in that stage."""
 
     stage: int
     mixer: str
     front: float
     results: float
+    front_with: int
+    results_with: int
 
 
 class TwinFact(Fact):
@@ -189,18 +203,20 @@ class BoundFact(Fact):
 class ReportFacts(Fact):
     """A study at one moment.
 
-    score: the objective that "best" means; cost: what plots have across. sizes: of the images that
-    MACs are counted for. error_kind: of the errors of results. space_size: architectures.
-    reference: the point that hypervolumes reach up to, by objective. yaml: of the study, without
-    what is the default of this version. calibrate: the command that would judge its training.
+    score: the objective that "best" means; split: of the data, that it is counted on and that the
+    search chose by. cost: what plots have across. sizes: of the images that MACs are counted for.
+    error_kind: of the errors of results. space_size: architectures. reference, ideal: the corners
+    of the box that hypervolumes are shares of, by objective. yaml: of the study, without what is
+    the default of this version. calibrate: the command that would judge its training.
     """
 
     study: str
     description: str
     read_at: datetime
-    hybridnas: str | None
+    hybridnas: str
     task: str
     score: str
+    split: str
     cost: str
     sizes: str
     objectives: dict[str, str]
@@ -219,6 +235,7 @@ class ReportFacts(Fact):
     alive: bool
     hypervolume: float | None
     reference: dict[str, float]
+    ideal: dict[str, float]
     leader: LeaderFact | None
     front: tuple[MemberFact, ...]
     references: tuple[ResultFact, ...]

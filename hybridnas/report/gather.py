@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import yaml
 
-from .. import provenance
 from ..ablate import Ablation
 from ..config import Study
 from ..counting import pixels
-from ..objectives import is_cost
+from ..objectives import is_cost, parted
+from ..provenance import VERSION
 from ..search.counted import counted_size
 from ..search.progress import progress
-from ..search.rows import Row
+from ..search.rows import Row, has_seeds
 from ..search.view import StudyView
-from ..search.volume import reference_point
+from ..search.volume import ideal_point, reference_point
 from ..search.words import calibrate_command
 from ..space import SearchSpace
 from ..store import is_alive
@@ -29,8 +30,10 @@ from .facts import (
     CandidateFact,
     DecisionFacts,
     Kind,
+    LeaderFact,
     MixerFact,
     ReportFacts,
+    ResultFact,
 )
 from .leader import leader_fact
 from .records import (
@@ -55,17 +58,15 @@ def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts
     front = view.front()
     leader = leader_fact(view, front, cost, ablations)
     known = [row for row in view.finished if published(row)]
-    named = {row.number for row in (*front, *known)}
-    others = [leader.trial, leader.runner_up] if leader else []
-    left = [view.row(n) for n in dict.fromkeys(others) if n is not None and n not in named]
     runs = [run for row in view.rows for run in row.runs]
     return ReportFacts(
         study=study.name,
         description=study.description,
         read_at=datetime.now(UTC),
-        hybridnas=provenance.own_version(),
+        hybridnas=VERSION,
         task=study.task.name,
         score=study.measured,
+        split=study.tasks[parted(study.measured)[0]].task.val,
         cost=cost,
         sizes=pixels(counted_size(study)),
         objectives=dict(study.objectives),
@@ -79,15 +80,16 @@ def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts
         results=len(view.finished),
         infeasible=sum(not row.keeps(study.soft()) for row in view.finished),
         retrained=len(view.retrained),
-        error_kind="standard_deviation" if view.retrained else "standard_error",
+        error_kind="standard_deviation" if has_seeds(front) else "standard_error",
         ended=view.sessions[-1].end_reason if view.sessions else None,
         alive=any(is_alive(session, datetime.now(UTC)) for session in view.sessions),
         hypervolume=view.hypervolume(),
         reference=reference_point([view]),
+        ideal=ideal_point(view.objectives),
         leader=leader,
         front=tuple(member_fact(view, row) for row in front),
         references=tuple(result_fact(view, row) for row in known),
-        others=tuple(result_fact(view, row) for row in left),
+        others=_others(view, leader, {row.number for row in (*front, *known)}),
         candidates=_candidates(view, front, cost),
         decisions=_decisions(view, space),
         mixers=_mixers(view, front),
@@ -107,6 +109,15 @@ def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts
         software=software_facts(view),
         yaml=study_yaml(study),
     )
+
+
+def _others(
+    view: StudyView, leader: LeaderFact | None, told: Collection[int]
+) -> tuple[ResultFact, ...]:
+    """Of those that are named as leading, who is not told of elsewhere."""
+    named = [leader.trial, leader.runner_up] if leader else []
+    left = [n for n in dict.fromkeys(named) if n is not None and n not in told]
+    return tuple(result_fact(view, view.row(number)) for number in left)
 
 
 def study_yaml(study: Study) -> str:
@@ -169,15 +180,33 @@ def _decisions(view: StudyView, space: SearchSpace) -> tuple[DecisionFacts, ...]
     if not own:
         return ()
     scores = [name for name in view.objectives if not is_cost(name)]
-    possible = possible_choices(space)
+    possible = possible_choices(space, choices)
     return tuple(decision_facts(own, choices, possible, score) for score in scores)
 
 
 def _mixers(view: StudyView, front: list[Row]) -> tuple[MixerFact, ...]:
     on_front, in_all = _shares(front), _shares(view.finished)
+    front_with, results_with = _having(front), _having(view.finished)
     return tuple(
-        MixerFact(stage=stage, mixer=mixer, front=on_front.get((stage, mixer), 0.0), results=share)
+        MixerFact(
+            stage=stage,
+            mixer=mixer,
+            front=on_front.get((stage, mixer), 0.0),
+            results=share,
+            front_with=front_with[stage, mixer],
+            results_with=results_with[stage, mixer],
+        )
         for (stage, mixer), share in sorted(in_all.items())
+    )
+
+
+def _having(rows: list[Row]) -> Counter[tuple[int, str]]:
+    """By stage and mixer: how many architectures have it there."""
+    return Counter(
+        (i, mixer)
+        for row in rows
+        for i, stage in enumerate(row.architecture.stages, 1)
+        for mixer in {block.mixer_name for block in stage.blocks}
     )
 
 

@@ -7,9 +7,10 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import norm
 
 from .choices import Choices
-from .effects import Floats
+from .effects import CONFIDENCE, Floats
 from .facts import ImportanceFact
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ PARTS = 25  # of the trials, drawn for standard errors
 _LARGEST = 500  # trials of a part
 _TARGET = 0.1  # the best part of trials that importance asks about
 _FEWEST_BEST = 5  # trials in that part (Optuna's advice)
+_CRITICAL = float(norm.isf((1 - CONFIDENCE) / 2))
 
 
 def best_share(trials: int) -> float:
@@ -49,8 +51,9 @@ def importance_facts(losses: Floats, choices: Choices) -> tuple[ImportanceFact, 
     factor = (size / (trials - size)) ** 0.5
     drawn = {name: np.std([part.get(name, 0.0) for part in parts], ddof=1) for name in found}
     return tuple(
-        ImportanceFact(decision=name, share=share, error=factor * float(drawn[name]))
+        ImportanceFact(decision=name, share=share, error=error, clear=share > _CRITICAL * error)
         for name, share in found.items()
+        for error in [factor * float(drawn[name])]
     )
 
 

@@ -23,6 +23,8 @@ from .run_facts import (
     TauFact,
 )
 
+_OPTIMIZER = "AdamW"  # hybridnas.train has no other; importing it would import torch
+
 
 def rung_facts(view: StudyView) -> tuple[RungFact, ...]:
     """The lowest rung first, task by task; the final retraining last."""
@@ -108,6 +110,7 @@ def calibration_facts(view: StudyView) -> tuple[CalibrationFact, ...]:
                 architectures=result["architectures"],
                 overall=_tau(tau["proxy"]["overall"]),
                 equal_macs=_tau(tau["proxy"]["equal_macs"]),
+                params=_tau(tau["params"]["overall"]),
                 macs=_tau(tau["macs"]["overall"]),
             )
         )
@@ -128,17 +131,21 @@ def protocol_facts(view: StudyView) -> tuple[ProtocolFact, ...]:
     for alike in runs.values():
         digests = dict.fromkeys(run.protocol_digest for run in alike)
         protocol = view.protocols[alike[0].protocol_digest]
-        metrics = (run.evaluation.metrics for run in alike if run.evaluation)
-        images = next((n for m in metrics if (n := m.get("num_images"))), None)
+        ended = [run.evaluation for run in alike if run.evaluation]
+        images = next((n for e in ended if (n := e.metrics.get("num_images"))), None)
         found.append(
             ProtocolFact(
                 task=alike[0].task,
                 kind=protocol.task.name,
                 data=protocol.task.data,
+                train=protocol.task.train,
+                val=protocol.task.val,
                 num_classes=len(protocol.class_names),
                 num_images=None if images is None else int(images),
+                train_images=next((n for e in ended if (n := _train_images(e))), None),
                 fidelity=fidelity_words(protocol.fidelity),
                 init=protocol.init,
+                optimizer=_OPTIMIZER,
                 recipe=protocol.recipe.model_dump(mode="json"),
                 seeds=tuple(sorted({view.protocols[digest].seed for digest in digests})),
                 digests=tuple(digests),
@@ -146,6 +153,12 @@ def protocol_facts(view: StudyView) -> tuple[ProtocolFact, ...]:
             )
         )
     return tuple(found)
+
+
+def _train_images(evaluation: Evaluation) -> int | None:
+    """Of an epoch: its time by its rate, for their number itself is not recorded."""
+    known = [(e.get("seconds"), e.get("images_per_second")) for e in evaluation.curve]
+    return max((round(s * rate) for s, rate in known if s and rate), default=None)
 
 
 def software_facts(view: StudyView) -> tuple[SoftwareFact, ...]:

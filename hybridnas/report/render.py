@@ -13,6 +13,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..ablate.effects import POWER
 from ..ablate.words import number as significant
 from ..counting import in_units
 from ..search.words import ENDED, export_command, objective_text, time_words
@@ -49,7 +50,8 @@ Marked = Callable[[float, str], str]
 def drawings_of(facts: ReportFacts) -> dict[str, str]:
     """The plots as SVG, by name; the front's members (`trial-N`) are not among them."""
     found = {}
-    if facts.moments:
+    last = facts.moments[-1] if facts.moments else None
+    if last and (last.trainings or last.hours):  # else all was known before, and no search ran
         found["hypervolume"] = hypervolume_chart(facts)
     if not facts.candidates:
         return found
@@ -117,6 +119,8 @@ def _render(
         sections=[s for s in _SECTIONS.items() if s[0] not in absent],
         commands=_commands(facts),
         twin_units=list(dict.fromkeys(twin.unit for twin in facts.twins)),
+        intervals=_intervals(facts),
+        power=POWER,
         ENDED=ENDED,
         fewest_trials=FEWEST_TRIALS,
         confidence=CONFIDENCE,
@@ -192,6 +196,22 @@ def _surest(each: DecisionFacts) -> list[EffectFact]:
         min((e for e in each.effects if e.decision == name), key=lambda e: e.p)
         for name in each.clear[:_SAID]
     ]
+
+
+def _intervals(facts: ReportFacts) -> list[str]:
+    """Kinds of intervals that the report has, in the order of its parts."""
+    leader, decisions = facts.leader, facts.decisions
+    fresh = leader.fresh if leader else None
+    between = leader is not None and leader.clear is not None and fresh is None
+    there = {
+        "other": between or (leader is not None and leader.thrifty is not None),
+        "fresh": fresh is not None and fresh.low is not None,
+        "effect": any(each.effects for each in decisions),
+        "importance": any(each.importances for each in decisions),
+        "twin": any(twin.low is not None for twin in facts.twins),
+        "tau": any(each.overall is not None for each in facts.calibrations),
+    }
+    return [kind for kind, has in there.items() if has]
 
 
 def _commands(facts: ReportFacts) -> str:

@@ -70,27 +70,41 @@ class TauFact(Fact):
 
 class CalibrationFact(Fact):
     """The search's own training against another: the rank correlation of their scores, overall and
-    at equal MACs, and that of MACs alone. None: all scores of one side were equal."""
+    at equal MACs, and those of parameters and of MACs alone. None: all scores of one side were
+    equal."""
 
     against: str
     longer: bool
     architectures: int
     overall: TauFact | None
     equal_macs: TauFact | None
+    params: TauFact | None
     macs: TauFact | None
+
+    @property
+    def counting_ranks_as_well(self) -> bool:
+        """The better of the two that need no training has a tau no lower than the training's."""
+        counted = [found.tau for found in (self.params, self.macs) if found]
+        return self.overall is not None and max(counted, default=-1.0) >= self.overall.tau
 
 
 class ProtocolFact(Fact):
-    """What evaluations were made under; those that differ in their seed alone are one. num_images:
-    that scores are of, None where no evaluation says."""
+    """What evaluations were made under; those that differ in their seed alone are one. train, val:
+    the splits trained on and scored on. num_images: that scores are of, None where no evaluation
+    says; train_images: that are trained on in an epoch, where a curve of losses says. optimizer: by
+    name; its settings are the recipe's."""
 
     task: str
     kind: str
     data: str
+    train: str
+    val: str
     num_classes: int
     num_images: int | None
+    train_images: int | None
     fidelity: str
     init: str
+    optimizer: str
     recipe: dict[str, Any]
     seeds: tuple[int, ...]
     digests: tuple[str, ...]
@@ -98,7 +112,8 @@ class ProtocolFact(Fact):
 
 
 class SoftwareFact(Fact):
-    """Versions and machine of so many evaluations."""
+    """Versions and machine of so many evaluations. git_commit: of the checkout that made them; None
+    where hybridnas was installed without one."""
 
     versions: dict[str, str]
     git_commit: str | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..ablate import Ablation
-from ..ablate.words import places_words, scale, sentence
+from ..ablate.words import places_words, scale, sentence, subject
 from ..search.words import fidelity_words
 from .facts import TwinFact
 
@@ -21,7 +21,7 @@ def twin_facts(ablations: Sequence[Ablation]) -> tuple[TwinFact, ...]:
             where = sorted({place.stage for place in comparison.places})
             found.append(
                 TwinFact(
-                    subject=_subject(ablation.label),
+                    subject=subject(ablation.label),
                     stages=ablation.original.architecture.short,
                     metric=ablation.metric,
                     fidelity=fidelity_words(ablation.protocol.fidelity),
@@ -42,11 +42,3 @@ def twin_facts(ablations: Sequence[Ablation]) -> tuple[TwinFact, ...]:
 
 def _scaled(value: float | None, factor: float) -> float | None:
     return None if value is None else factor * value
-
-
-def _subject(label: str) -> str:
-    """`trial 17` of the study, `trial 17 on ade20k`; another architecture by its label."""
-    number, _, task = label.partition(".")
-    if not number.isdecimal():
-        return label
-    return f"trial {number} on {task}" if task else f"trial {number}"

@@ -14,7 +14,7 @@ from ..cost import cost
 from ..errors import ConfigError
 from ..recipe import Fraction, Recipe, Seed, Value
 from ..reference import reference
-from ..resources import find
+from ..resources import find, told
 from ..strict_yaml import explain, override, read_yaml
 from ..train import check_recipe
 
@@ -123,7 +123,8 @@ def load_recipe(
     try:
         config = RunConfig.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {explain(error, RunConfig)}") from None
+        where = told("recipes", path)
+        raise ConfigError(f"{where}: {explain(error, RunConfig)}") from None
     check_recipe(config.recipe)
     for name in config.drop_paths:
         reference(name)

@@ -11,8 +11,7 @@ OUT/config.json, model.safetensors, README.md, ...    at its end: the export
 from __future__ import annotations
 
 import csv
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from ..errors import ConfigError, DataError
 from ..strict_yaml import read_yaml
+from ..whole_files import write_whole
 
 CONFIG, LOG, TENSORBOARD = "config.yaml", "log.csv", "tensorboard"
 
@@ -59,13 +59,13 @@ class RunFolder:
         try:
             self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
             text = yaml.safe_dump(dict(told), sort_keys=False, allow_unicode=True, width=100)
-            _write(file, lambda part: part.write_text(text, encoding="utf-8"))
+            write_whole(file, lambda part: part.write_text(text, encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"--out {self.path} cannot be written: {error.strerror}") from None
 
     def save(self, state: Mapping[str, Any]) -> None:
         """The checkpoint: whole, or still the one before."""
-        _write(self._checkpoint, lambda part: torch.save(dict(state), part))
+        write_whole(self._checkpoint, lambda part: torch.save(dict(state), part))
 
     def load(self) -> dict[str, Any] | None:
         """The checkpoint; None: there is none yet. DataError for one that is broken."""
@@ -83,7 +83,7 @@ class RunFolder:
     def save_best(self, weights: Mapping[str, Tensor]) -> None:
         named = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
         path = self._checkpoint.with_name("best.safetensors")
-        _write(path, lambda part: save_file(named, part, metadata={"format": "pt"}))
+        write_whole(path, lambda part: save_file(named, part, metadata={"format": "pt"}))
 
     def write_log(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """log.csv: all rows so far, a column for whatever any of them has."""
@@ -95,19 +95,7 @@ class RunFolder:
                 table.writeheader()
                 table.writerows(rows)
 
-        _write(self.path / LOG, write)
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """A file that is there as a whole or not at all, whenever this process ends."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        write_whole(self.path / LOG, write)
 
 
 def _in_use(path: Path) -> bool:

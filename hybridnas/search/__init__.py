@@ -32,12 +32,14 @@ def search(
     from ..store import Store
     from .cluster import check_reachable
     from .driver import run_study
+    from .machine import check_here
     from .plan import make_plan
     from .studies import read_study
     from .view import StudyView
 
     plan = make_plan(read_study(study, settings))
     check_reachable(ray_address)
+    check_here(plan.study, ray_address)
     with Store.open(storage) as store:
         run_study(plan, store, resume=resume, ray_address=ray_address, observer=observer)
         return StudyView(plan.study.name, store)

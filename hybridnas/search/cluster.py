@@ -9,7 +9,13 @@ from collections.abc import Iterable
 from ..errors import ConfigError
 from ..store import redact
 
+LOCAL = "local"
 _TIMEOUT_S = 5
+
+
+def address_of(given: str | None) -> str:
+    """Where Ray is: as given, else $RAY_ADDRESS, else started here (LOCAL)."""
+    return given or os.environ.get("RAY_ADDRESS") or LOCAL
 
 
 def check_reachable(address: str | None) -> None:
@@ -18,8 +24,8 @@ def check_reachable(address: str | None) -> None:
     Ray itself keeps trying for ten minutes and more. None stands for $RAY_ADDRESS, as it does for
     Ray; without that, and for the words that Ray knows (auto, local), nothing is looked at.
     """
-    address = address or os.environ.get("RAY_ADDRESS")
-    if not address or address in ("auto", "local"):
+    address = address_of(address)
+    if address in ("auto", LOCAL):
         return
     host, colon, port = address.rpartition(":")
     if "//" in host or not (colon and host and port.isdecimal() and int(port) < 2**16):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, meant
 from ..pareto import non_dominated
 from .bench.statistics import Interval, mean_curve
 from .progress import Moment, progress
@@ -33,6 +33,13 @@ class Compared:
     def volume(self) -> Interval:
         return mean_curve(np.array(self.volumes)[:, None])[0]
 
+    @property
+    def searched(self) -> Interval:
+        """Of what the search alone had at its end: more results than are trained anew, with the
+        luck of those that it chose by."""
+        found = [every[-1].hypervolume for every in self.moments]
+        return mean_curve(np.array(found)[:, None])[0]
+
     def volume_after(self, results: int) -> Interval:
         """Of what the search alone had after so many results."""
         found = [every[results - 1].hypervolume for every in self.moments]
@@ -56,7 +63,9 @@ def matching(pattern: str, names: Sequence[str]) -> list[str]:
     found = [name for name in names if name == pattern] or fnmatch.filter(names, pattern)
     if not found:
         known = ", ".join(names) or "none"
-        raise ConfigError(f"no study {pattern!r} in the database; it has: {known}")
+        raise ConfigError(
+            f"no study {pattern!r}{meant(pattern, names)} in the database; it has: {known}"
+        )
     return found
 
 

@@ -161,6 +161,7 @@ class SearchCore:
         left = [(number, runs) for number, runs in trials if runs is not None]
         first_is_left = sum(self._standing.is_first(runs) for _, runs in left)
         self.observer.began(len(trials) - first_is_left)
+        self._ledger.mark_left_retrainings()
         for number, runs in left:
             place: Place | None = self.problem.first
             for run in runs:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from .ray_session import LOCAL, address_of, environment, ray_session  # isort: skip # before Ray
+from .ray_session import environment, ray_session  # isort: skip # before Ray
 
 from ray import tune
 
@@ -22,11 +22,11 @@ from ..config import Resources
 from ..errors import StoreError
 from ..store import Store
 from .calibration import Calibration, Setting
-from .cluster import check_reach
+from .cluster import LOCAL, address_of, check_reach
 from .core import SearchCore
 from .heartbeat import Heartbeat
 from .ladder import problem_of
-from .machine import Share, share_of
+from .machine import Share, share_of, share_words
 from .nodes import Room, alive_hosts, alive_nodes, check_nodes, gone_nodes
 from .observer import Observer, Silent
 from .plan import Plan
@@ -173,7 +173,10 @@ def _work(
                 check_nodes(
                     [one.protocol for one in plan.tasks.values()], folder, work.store.url, share
                 )
-            work.observer.note(share.words)
+            words = share_words(plan.study, share)
+            work.observer.note(
+                f"{words}; trainings begin when their processes have started, in 10 s or more"
+            )
             reason = _tune(work, plan.study.resources, heart, share, folder, evaluate)
     return reason
 

@@ -7,12 +7,13 @@ import statistics
 from dataclasses import dataclass
 from functools import cache, partial
 
-from ..config import Fidelity
+from ..config import Fidelity, Study
 from ..cost import cost
 from ..space import Genome
 from ..store import Place
 from ..tasks import TASKS
 from .feasibility import Costs
+from .halving import quota
 from .plan import Plan, counted_costs, feasibility, fitting_references, run_protocol
 from .problem import Problem
 from .strata import feasible
@@ -57,6 +58,19 @@ def ladder(plan: Plan) -> list[Rung]:
             images = min(images, fidelity.iterations * study.recipe.batch_size)
         rungs.append(Rung(fidelity, images, macs))
     return rungs
+
+
+def candidates(study: Study, size: int | None = None) -> list[int | None]:
+    """How many candidates each rung sees, the lowest first, when the trials are what ends the
+    search; references left aside, which are trained at every rung. None: nobody can tell. size: how
+    many architectures there are to propose, if that is known."""
+    most = [number for number in (study.budget.trials, size) if number is not None]
+    if study.budget.trials is None and (size is None or study.sampler.name != "grid"):
+        return [None] * len(study.fidelities)
+    seen = [min(most)]
+    for rate in study.rates:
+        seen.append(quota(rate, seen[-1]))
+    return [*seen]
 
 
 def problem_of(plan: Plan) -> Problem:

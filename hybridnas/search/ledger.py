@@ -94,6 +94,13 @@ class Ledger:
         """Says in our tables what trials wait for, or why they ended."""
         self._store.mark(self._name, numbers, word)
 
+    def mark_left_retrainings(self) -> None:
+        """Of who was trained again when an earlier run died: now nobody does, until a new lease."""
+        records = self.records.values()
+        left = [record.number for record in records if (run := record.leased) and run.repeat]
+        if left:
+            self.mark(left, "waiting")
+
     def note(self, number: int, attributes: Mapping[str, Any]) -> None:
         """Shows something on the dashboard of a trial that goes on."""
         self._store.note_trial(self._ids[number], attributes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -12,6 +13,7 @@ import torch
 
 from ..config import Resources, Study
 from ..errors import ConfigError
+from .cluster import LOCAL, address_of
 
 # While one builds, captures or scores, others train: whole evaluations by one, two and three
 # processes made 1,480, 1,642 and 1,751 candidates an hour; more were not compared (studies/LOG.md).
@@ -57,15 +59,37 @@ def this_machine() -> dict[str, float]:
 def share_of(study: Study, nodes: Sequence[Node]) -> Share:
     """What a study's candidates get (`fit`).
 
-    Raises ConfigError, also where it asks for what only GPUs measure, and there are none.
+    Raises ConfigError, also where it asks for what only GPUs measure, and there are none, and where
+    its only budget is of GPU time, which then never ends.
     """
     share = fit(study.resources, nodes)
+    budget = study.budget
+    if not share.gpus and budget.trials is None and budget.hours is None:
+        raise ConfigError(
+            f"budget: candidates get no GPU here, so that gpu_hours {budget.gpu_hours:g} would "
+            f"never be spent: give budget.hours or budget.trials"
+        )
     if not share.gpus and "memory_mb" in {*study.objectives, *study.soft()}:
         raise ConfigError(
             "memory_mb is measured on GPUs, and candidates get none here: leave it out of "
             "objectives and constraints"
         )
     return share
+
+
+def check_here(study: Study, ray_address: str | None) -> None:
+    """Raises ConfigError for a study that cannot run here (`share_of`), before anything is written
+    of it. Of a Ray that is elsewhere, or is running already, its nodes will say it."""
+    ray = sys.modules.get("ray")
+    if address_of(ray_address) == LOCAL and not (ray and ray.is_initialized()):
+        share_of(study, [this_machine()])
+
+
+def share_words(study: Study, share: Share) -> str:
+    """`2 candidates at once, 1 CPU each`, and which budget does not count with that."""
+    if share.gpus or study.budget.gpu_hours is None:
+        return share.words
+    return f"{share.words}; without a GPU budget.gpu_hours does not count"
 
 
 def fit(resources: Resources, nodes: Sequence[Node]) -> Share:

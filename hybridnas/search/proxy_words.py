@@ -36,8 +36,8 @@ def interval(tau: Mapping[str, float] | None) -> str:
 def _words(result: Mapping[str, Any]) -> str:
     tau = result["tau"]
     return (
-        f"tau {interval(tau['proxy']['overall'])} over {result['architectures']} archs, at equal "
-        f"MACs {interval(tau['proxy']['equal_macs'])}; params "
+        f"tau {interval(tau['proxy']['overall'])} (95 %) over {result['architectures']} archs, at "
+        f"equal MACs {interval(tau['proxy']['equal_macs'])}; params "
         f"{interval(tau['params']['overall'])}, at equal MACs "
         f"{interval(tau['params']['equal_macs'])}; macs {interval(tau['macs']['overall'])}"
     )

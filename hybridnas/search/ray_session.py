@@ -21,17 +21,12 @@ import ray
 
 from ..environment import first_line
 from ..errors import ConfigError
+from .cluster import LOCAL, address_of
 
-LOCAL = "local"
 _TOKEN = (
     " (does it ask for a token? then set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here as on its "
     "head)"
 )
-
-
-def address_of(given: str | None) -> str:
-    """Where Ray is: as given, else $RAY_ADDRESS, else started here (LOCAL)."""
-    return given or os.environ.get("RAY_ADDRESS") or LOCAL
 
 
 @contextmanager

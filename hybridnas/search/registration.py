@@ -9,6 +9,7 @@ from ..config import parent_study, parse_study
 from ..errors import ConfigError
 from ..store import Store
 from .plan import Plan, run_protocol
+from .studies import has_trials
 
 # What a resumed study may change: when to stop, where to run, who proposes.
 _FREE = {
@@ -37,13 +38,8 @@ def check_registered(plan: Plan, store: Store, resume: bool) -> bool:
     """
     name = plan.study.name
     known = store.study_config(name)
-    if known is None or not store.trials(name):
+    if known is None or not has_trials(store, name, resume):
         return False
-    if not resume:
-        raise ConfigError(
-            f"study {name!r} is in the database already: go on with --resume, "
-            f"or give this one another name (--set name=...)"
-        )
     _check_same(plan, known, store)
     return True
 
@@ -61,7 +57,7 @@ def _check_same(plan: Plan, known: Mapping[str, Any], store: Store) -> None:
         changed = sorted({*changed, "also"})  # a trial between two tasks goes on in their order
     if changed:
         raise ConfigError(
-            f"study {plan.study.name!r} cannot be resumed with another {', '.join(changed)}: its "
+            f"study {plan.study.name!r} cannot be resumed with changed {', '.join(changed)}: its "
             f"trials would not be comparable; go on with what it began with by its name, "
             f"`hybridnas search {plan.study.name} --resume`, or start a new one (--set name=...)"
         )

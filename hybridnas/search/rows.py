@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -101,6 +101,16 @@ class Row:
     def _scores(self, name: str) -> list[float]:
         found = (figure_of(evaluations, name) for evaluations in self.fresh)
         return [value for value in found if value is not None]
+
+
+def has_seeds(rows: Iterable[Row]) -> bool:
+    """Whether the errors of scores are standard deviations between seeds, not standard errors."""
+    return any(row.seeds > 1 for row in rows)
+
+
+def error_words(rows: Iterable[Row]) -> str:
+    """What stands after +- of their scores."""
+    return "standard deviation between fresh seeds" if has_seeds(rows) else "standard error"
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -1,4 +1,4 @@
-"""Finds and reads a study's YAML."""
+"""Finds a study: its YAML, or what the database has of it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,40 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..config import Study, parse_study
-from ..resources import find
-from ..strict_yaml import override, read_yaml
+from pydantic import ValidationError
+
+from ..config import Protocol, Study, parse_study
+from ..errors import ConfigError
+from ..resources import find, told
+from ..store import Store
+from ..strict_yaml import explain, override, read_yaml
+
+
+def has_trials(store: Store, name: str, resume: bool) -> bool:
+    """Whether the database has trials of a study: one without any is as good as new.
+
+    Raises ConfigError where it has, and resume is not asked for.
+    """
+    if not store.has_trials(name):
+        return False
+    if not resume:
+        raise ConfigError(
+            f"study {name!r} is in the database already: go on with --resume, "
+            f"or give this one another name (--set name=...)"
+        )
+    return True
+
+
+def protocol_of(store: Store, digest: str) -> Protocol:
+    """The protocol of a run. Raises ConfigError for one of another version of hybridnas: what a
+    later one adds to protocols needs no other tables."""
+    text = store.protocol_json(digest)
+    assert text is not None, "a run's protocol is put before the run"
+    try:
+        return Protocol.from_json(text)
+    except ValidationError as error:
+        what = explain(error, Protocol)
+        raise ConfigError(f"protocol {digest}, of another version of hybridnas: {what}") from None
 
 
 def read_study(source: str | Path | Mapping[str, Any], settings: Iterable[str] = ()) -> Study:
@@ -27,5 +58,5 @@ def read_study(source: str | Path | Mapping[str, Any], settings: Iterable[str] =
         if isinstance(file, str) and file.endswith(endings):
             beside = path.parent / file
             raw[key] = str(beside if beside.is_file() else Path(file))
-    changed = [f"--set {setting}" for setting in settings]
-    return parse_study(raw, f"{path} with {' '.join(changed)}" if changed else str(path))
+    where = " ".join([told("studies", path), *(["with"] if settings else [])])
+    return parse_study(raw, " ".join([where, *(f"--set {setting}" for setting in settings)]))

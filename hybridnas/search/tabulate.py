@@ -91,7 +91,11 @@ def tabulate(views: Sequence[StudyView], name: str, metric: str | None = None) -
     complete = whole and combined and not lacking
     card = None
     if complete:
-        card = {"name": name, "genes": list(space.genes), **_card(views, metric, columns, whole)}
+        told = _card(views, metric, columns, whole)
+        most, least = (of(cost.macs for cost in costs) for of in (max, min))
+        if space.spec.equal_macs is None and most > 1.05 * least:
+            told["reference"]["macs"] = 1.05 * most
+        card = {"name": name, "genes": list(space.genes), **told}
     return Tabulated(columns, card, lacking, combined)
 
 
@@ -167,9 +171,6 @@ def _card(
     scores = {f: [f"{metric}_{label}" for label in found] for f, found in by_fidelity.items()}
     top = [columns[name] for name in list(scores.values())[-1]]
     means = [fmean(of_row) for of_row in zip(*top, strict=True)]
-    reference = {metric: median(means)}
-    if max(columns["macs"]) > 1.05 * min(columns["macs"]):
-        reference["macs"] = 1.05 * max(columns["macs"])
     return {
         "description": views[0].study.description,
         "source": _source(views),
@@ -181,7 +182,7 @@ def _card(
             {"scores": names, "cost": round(seconds[fidelity] / max(seconds.values()), 4)}
             for fidelity, names in scores.items()
         ],
-        "reference": reference,
+        "reference": {metric: median(means)},
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..config import Protocol, Study, parse_study
-from ..errors import ConfigError
+from ..errors import ConfigError, meant
 from ..objectives import STANDARD_ERRORS, is_cost, loss_sign, measured_first
 from ..pareto import Floats, non_dominated
 from ..store import (
@@ -28,6 +28,7 @@ from .finals import finalists
 from .problem import Evaluations, figures, figures_of, is_scored
 from .rows import Figures, Row, latest, state_of
 from .spending import gpu_seconds
+from .studies import protocol_of
 from .volume import reference_point, volume
 
 
@@ -38,8 +39,11 @@ class StudyView:
         """Raises ConfigError for a study that the database does not have, naming those it has."""
         config = store.study_config(name)
         if config is None:
-            known = ", ".join(store.study_names()) or "none"
-            raise ConfigError(f"no study {name!r} in the database; it has: {known}")
+            names = store.study_names()
+            raise ConfigError(
+                f"no study {name!r}{meant(name, names)} in the database; it has: "
+                f"{', '.join(names) or 'none'}"
+            )
         self.study: Study = parse_study(config, f"study {name!r}")
         self.sessions: list[SessionRecord] = store.sessions(name)
         live = any(is_alive(session, datetime.now(UTC)) for session in self.sessions)
@@ -50,9 +54,7 @@ class StudyView:
         top = len(self.study.fidelities) - 1
         for record in records:
             for protocol in {run.protocol_digest for run in record.runs} - self.protocols.keys():
-                text = store.protocol_json(protocol)
-                assert text is not None, "a run's protocol is put before the run"
-                self.protocols[protocol] = Protocol.from_json(text)
+                self.protocols[protocol] = protocol_of(store, protocol)
             json = json_of[record.architecture_digest]
             self.rows.append(_row(record, json, top, self._figures, live))
         self.finalists: set[int] = set()  # who is to be trained again, as it stands

@@ -10,6 +10,7 @@ import numpy as np
 from ..objectives import SHARES, best, loss_sign, parted
 from ..pareto import Floats as Floats
 from ..pareto import hypervolume
+from .words import point_words
 
 if TYPE_CHECKING:
     from .rows import Row
@@ -43,14 +44,29 @@ def reference_point(
     return found
 
 
+def ideal_point(names: Iterable[str]) -> dict[str, float]:
+    """The best that there can be of each objective: 1 of what is a share of 1, 0 of all else."""
+    return {name: 1.0 if parted(name)[1] in SHARES else 0.0 for name in names}
+
+
+def volume_words(value: float, reference: Mapping[str, float]) -> str:
+    """`0.5382 of the box from top1 0.0000, macs 40.0 M (worth nothing) to top1 1.0000, macs 0`"""
+    return f"{value:.4f} of the {box_words(reference)}"
+
+
+def box_words(reference: Mapping[str, float]) -> str:
+    """What hypervolumes are shares of."""
+    ideal = point_words(ideal_point(reference))
+    return f"box from {point_words(reference)} (worth nothing) to {ideal}"
+
+
 def volume(losses: Floats, reference: Mapping[str, float]) -> float:
-    """What rows dominate, as a share of the box between the reference point and the best there can
-    be: 1 of a share, 0 of everything else.
+    """What rows dominate, as a share of the box between the reference point and the ideal one.
 
     losses: (n, objectives) in the order of the reference, signs such that lower is better.
     """
     point = np.array([loss_sign(name) * value for name, value in reference.items()])
-    ideal = np.array([-1.0 if parted(name)[1] in SHARES else 0.0 for name in reference])
+    ideal = np.array([loss_sign(name) * v for name, v in ideal_point(reference).items()])
     box = float(np.prod(point - ideal))
     return hypervolume(losses, point) / box if box > 0 else 0.0
 

@@ -72,7 +72,18 @@ def time_unit(hours: float) -> TimeUnit:
 
 def export_command(study: str, trial: int) -> str:
     """What makes a timm model of a trial, in a folder that no other trial is exported to."""
-    return f"hybridnas export {study}:{trial} --out exported/{study}-{trial}"
+    return f"hybridnas export {study}:{trial} --out {export_folder(study, trial)}"
+
+
+def export_folder(study: str, trial: int) -> str:
+    return f"exported/{study}-{trial}"
+
+
+def unseen_command(folder: str, chosen_by: str) -> str:
+    """What scores an export on images that chose nothing. chosen_by: the split that did; the other
+    has a name of the user's own where that is `test`."""
+    split = "NAME" if chosen_by == "test" else "test"
+    return f"hybridnas evaluate {folder} --split {split}"
 
 
 def calibrate_command(study: Study) -> str:

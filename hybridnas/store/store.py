@@ -170,6 +170,10 @@ class Store(TrialMethods):
         """All studies, oldest first."""
         return self._database.read(studies.study_names)
 
+    def has_trials(self, study: str) -> bool:
+        """Whether a study has a trial; False for an unknown one."""
+        return self._database.read(partial(studies.has_trials, study=study))
+
     def begin_session(self, study: str) -> int:
         """A new session of the study, by this process, and its id.
 

@@ -41,6 +41,12 @@ def study_names(session: Session) -> list[str]:
     return list(session.scalars(select(StudyRow.name).order_by(StudyRow.created_at, StudyRow.name)))
 
 
+def has_trials(session: Session, study: str) -> bool:
+    return (
+        session.scalar(select(TrialRow.number).where(TrialRow.study == study).limit(1)) is not None
+    )
+
+
 def no_study(session: Session, name: str) -> StoreError:
     known = ", ".join(study_names(session)) or "none"
     return StoreError(f"no study {name!r} in the database; it holds: {known}")

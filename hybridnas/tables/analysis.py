@@ -62,6 +62,11 @@ class Analysis:
     terms: tuple[Term, ...]
     effects: tuple[Effect, ...]
 
+    @property
+    def mean_error(self) -> float | None:
+        """The standard error of an architecture's mean over seeds; None with one seed."""
+        return None if self.noise is None else self.noise / math.sqrt(self.seeds)
+
 
 @dataclass(frozen=True, slots=True)
 class _Noise:
@@ -113,17 +118,21 @@ def _grid(table: Table) -> Floats:
 
 
 def _components(means: Floats) -> dict[tuple[int, ...], Floats]:
-    """By axes the part of the means that they make beyond all fewer of them: the parts broadcast,
-    are orthogonal, and sum to the means."""
-    found: dict[tuple[int, ...], Floats] = {}
+    """By one axis and by two the part of the means that they make beyond all fewer of them: the
+    parts broadcast and are orthogonal.
+
+    Those of more axes would be 2^decisions; together they are what is left, which takes none.
+    """
     axes = range(means.ndim)
-    for chosen in (c for n in range(means.ndim + 1) for c in itertools.combinations(axes, n)):
+
+    def mean_along(*chosen: int) -> Floats:
         others = tuple(axis for axis in axes if axis not in chosen)
-        part = means.mean(axis=others, keepdims=True)
-        for fewer, known in found.items():
-            if set(fewer) < set(chosen):
-                part = part - known
-        found[chosen] = part
+        return np.asarray(means.mean(axis=others, keepdims=True))
+
+    mean = mean_along()
+    found: dict[tuple[int, ...], Floats] = {(axis,): mean_along(axis) - mean for axis in axes}
+    for one, two in itertools.combinations(axes, 2):
+        found[one, two] = mean_along(one, two) - found[one,] - found[two,] - mean
     return found
 
 
@@ -132,12 +141,13 @@ def _terms(table: Table, means: Floats, noise: _Noise, between: float) -> tuple[
     squares: dict[tuple[str, ...], float] = {}
     freedom: dict[tuple[str, ...], int] = {}
     for axes, part in _components(means).items():
-        if axes:
-            genes = tuple(names[axis] for axis in axes) if len(axes) < 3 else ()
-            of_part = float((part**2).mean()) * means.size
-            squares[genes] = squares.get(genes, 0.0) + of_part
-            own = math.prod(means.shape[axis] - 1 for axis in axes)
-            freedom[genes] = freedom.get(genes, 0) + own
+        genes = tuple(names[axis] for axis in axes)
+        squares[genes] = float((part**2).mean()) * means.size
+        freedom[genes] = math.prod(means.shape[axis] - 1 for axis in axes)
+    # Orthogonal parts: squares and degrees of freedom of all decisions together are sums.
+    rest = float(((means - means.mean()) ** 2).sum()) - sum(squares.values())
+    left = means.size - 1 - sum(freedom.values())
+    squares[()], freedom[()] = max(0.0, rest), left
 
     def term(genes: tuple[str, ...]) -> Term:
         chance = freedom[genes] * noise.error

@@ -19,6 +19,8 @@ from .table import Table, Trainings
 if TYPE_CHECKING:
     import pyarrow
 
+_FIGURES = (".csv", ".parquet")  # the endings of their files
+
 Columns = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
@@ -76,12 +78,14 @@ class Card(Value):
 
 
 def read_table(source: str | Path, data: Path | None = None) -> Table:
-    """The table of a card: a shipped one by name, or a YAML file.
+    """The table of a card: a shipped one by name, a YAML file, or the figures that it is beside.
 
     data: the file with the figures, where the card names none or another is meant. Raises
     ConfigError for a card that is wrong, DataError for a file that is missing or does not fit.
     """
     path = find("tables", source)
+    if path.suffix in _FIGURES:
+        path, data = _card_beside(path), data or path
     card = _parse(path)
     if data is None and card.file is None:
         raise ConfigError(
@@ -97,6 +101,16 @@ def read_table(source: str | Path, data: Path | None = None) -> Table:
     return _table(card, columns, file)
 
 
+def _card_beside(figures: Path) -> Path:
+    card = figures.with_suffix(".yaml")
+    if not card.is_file():
+        raise ConfigError(
+            f"{figures} has no card beside it ({card}), which says what its columns are: "
+            f"`hybridnas table export` writes one, not with --partial"
+        )
+    return card
+
+
 def _parse(path: Path) -> Card:
     try:
         return Card.model_validate(read_yaml(path))
@@ -108,11 +122,11 @@ def _read(file: Path) -> pyarrow.Table:
     import pyarrow.csv
     import pyarrow.parquet
 
-    readers = {".csv": pyarrow.csv.read_csv, ".parquet": pyarrow.parquet.read_table}
-    if file.suffix not in readers:
-        raise DataError(f"{file}: a table is a file in {', '.join(readers)}")
+    if file.suffix not in _FIGURES:
+        raise DataError(f"{file}: a table is a file in {', '.join(_FIGURES)}")
+    read = pyarrow.csv.read_csv if file.suffix == ".csv" else pyarrow.parquet.read_table
     try:
-        return readers[file.suffix](file)
+        return read(file)
     except (OSError, pyarrow.ArrowInvalid) as error:
         raise DataError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from None
 

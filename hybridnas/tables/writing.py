@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +11,34 @@ import yaml
 
 from ..errors import ConfigError
 from ..parts import Option
+from ..whole_files import write_whole
 
 
-def check_file(file: Path) -> None:
-    """Raises ConfigError for a name that no table has, or whose card would replace something else:
-    a study `grid` is often searched from grid.yaml."""
+def check_file(file: Path, force: bool = False) -> None:
+    """Raises ConfigError for a name that no table has, whose card would replace something else (a
+    study `grid` is often searched from grid.yaml), or that is taken, unless it is to be replaced.
+    """
     if file.suffix not in (".parquet", ".csv"):
         raise ConfigError(f"--out {file}: a table is a .parquet or a .csv file")
     if not file.parent.is_dir():
         raise ConfigError(f"--out {file}: there is no folder {file.parent}")
     card = card_of(file)
-    if card.exists() and not _is_card(card):
+    if card.exists() and _read_card(card) is None:
         raise ConfigError(
             f"--out {file}: its card would replace {card}, which is none; take another name"
         )
+    if file.is_file() and not force:
+        raise ConfigError(f"--out {file} is there already: name another file, or give --force")
 
 
-def _is_card(file: Path) -> bool:
+def _read_card(file: Path) -> dict[str, Any] | None:
+    """None: there is no card in the file."""
     try:
-        found = yaml.safe_load(file.read_text())
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return False
-    return isinstance(found, dict) and {"genes", "metric", "reference"} <= found.keys()
+        return None
+    known = isinstance(found, dict) and {"genes", "metric", "reference"} <= found.keys()
+    return found if known else None
 
 
 def card_of(file: Path) -> Path:
@@ -43,34 +48,30 @@ def card_of(file: Path) -> Path:
 
 def write_table(
     columns: Mapping[str, Sequence[Option]], card: Mapping[str, Any] | None, file: Path
-) -> None:
+) -> bool:
     """Writes the figures and, if there is one, the card (`card_of`); each whole or not at all.
 
-    Raises ConfigError for a file that cannot be written.
+    Returns whether the card of earlier figures in the same file was removed: without a card of
+    their own these would be read by that one. Raises ConfigError for a file that cannot be written.
     """
     import pyarrow
     import pyarrow.csv
     import pyarrow.parquet
 
-    check_file(file)
+    check_file(file, force=True)
     write = pyarrow.csv.write_csv if file.suffix == ".csv" else pyarrow.parquet.write_table
     table = pyarrow.table({name: list(values) for name, values in columns.items()})
     try:
-        _replace(file, lambda part: write(table, part))
+        write_whole(file, lambda part: write(table, part))
         if card is not None:
-            text = yaml.safe_dump({**card, "file": file.name}, sort_keys=False, width=100)
-            _replace(card_of(file), lambda part: part.write_text(text))
+            told = {**card, "file": file.name}
+            text = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=100)
+            write_whole(card_of(file), lambda part: part.write_text(text, encoding="utf-8"))
+            return False
+        outdated = (_read_card(card_of(file)) or {}).get("file") == file.name
+        if outdated:
+            card_of(file).unlink()
+        return outdated
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error
         raise ConfigError(f"--out: {file} cannot be written ({reason})") from None
-
-
-def _replace(file: Path, write: Callable[[Path], object]) -> None:
-    part = file.with_name(file.name + ".part")
-    try:
-        write(part)
-        part.replace(file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from ...tables import Table, read_table
 from .arms import Arm
-from .quality import Judge
+from .quality import BestJudge, FrontJudge, judge_of
 from .replay import replay
 from .results import Result, Results
 
@@ -32,7 +32,10 @@ class Source:
         """What the results say of the table."""
         table, judge = _loaded(self)
         bounds = {n: bound.model_dump(exclude_none=True) for n, bound in table.bounds.items()}
+        # Without it in tables of several objectives: files of earlier versions can be gone on with.
+        regret = {} if judge.regret_of is None else {"regret_of": judge.regret_of}
         return {
+            **regret,
             "name": table.name,
             "rows": table.size(),
             "feasible": judge.num_feasible,
@@ -81,7 +84,7 @@ def _one(source: Source, arm: Arm, seed: int, trainings: int) -> Result:
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it tells of every study it makes
     table, judge = _loaded(source)
     done = replay(table, arm, seed, trainings)
-    curve = np.round(judge.curve(done.rows, seed), 4).tolist()
+    curve = np.round(judge.curve(done.rows, seed), 4 if judge.regret_of is None else 6).tolist()
     curve += curve[-1:] * (trainings - len(curve))  # nothing was left to be trained
     return Result(
         arm.name, seed, curve, len(done.rows), done.redrawn, done.infeasible, done.proposal_s
@@ -89,6 +92,6 @@ def _one(source: Source, arm: Arm, seed: int, trainings: int) -> Result:
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(source: Source) -> tuple[Table, Judge]:
+def _loaded(source: Source) -> tuple[Table, FrontJudge | BestJudge]:
     table = read_table(source.card, source.data)
-    return table, Judge(table)
+    return table, judge_of(table)

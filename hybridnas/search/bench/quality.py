@@ -1,4 +1,8 @@
-"""What a search would hand over after each of its trainings, and what that is truly worth."""
+"""What a search would hand over after each of its trainings, and what that is truly worth.
+
+What it would hand over it chooses by the scores that it has seen, one run of each architecture;
+what that is worth the means over all runs say.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +19,23 @@ from .replay import Floats, feasibility_of, observed_scores
 _BLOCK = 500
 
 
-class Judge:
-    """Knows a table's true front. Raises ConfigError where the reference point leaves nothing of
-    it."""
+def judge_of(table: Table) -> FrontJudge | BestJudge:
+    """By the front where there are several objectives, by the best where there is one. Raises
+    ConfigError where nothing can be judged."""
+    return FrontJudge(table) if len(table.objectives) > 1 else BestJudge(table)
+
+
+class FrontJudge:
+    """Knows a table's true front: what is found is valued by its hypervolume, in % of that one's.
+
+    Raises ConfigError where the reference point leaves nothing of it.
+    """
+
+    regret_of = None
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        hard = feasibility_of(table)
-        self._feasible = np.array(
-            [hard.violation(table.cost_of(table.genome(row))) == 0 for row in range(table.size())]
-        )
+        self._feasible = _feasible(table)
         self._true = self._losses(table.truth)
         self._reference = np.array(
             [_loss(table, name, table.reference[name]) for name in table.objectives]
@@ -42,7 +53,7 @@ class Judge:
         """(len(rows),): after each training, the hypervolume of the front in % of the true front's.
 
         The front is chosen among what was trained and keeps the constraints, by the scores that
-        were seen with the seed; it is valued by the true ones.
+        were seen with the seed.
         """
         seen = self._losses(observed_scores(self._table, seed))
         front: list[int] = []
@@ -64,6 +75,48 @@ class Judge:
         table = self._table
         columns = {**table.costs, table.metric: scores}
         return np.stack([_loss(table, name, columns[name]) for name in table.objectives], axis=1)
+
+
+class BestJudge:
+    """Knows the best of a table with one objective: what is found is valued by its simple regret,
+    how much worse its true score is than the best one's, in units of the metric.
+
+    Raises ConfigError where nothing keeps the constraints.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self.regret_of = table.metric
+        self._feasible = _feasible(table)
+        self.num_feasible = int(self._feasible.sum())
+        if not self.num_feasible:
+            raise ConfigError(f"table {table.name!r}: nothing keeps its constraints")
+        losses = _loss(table, table.metric, table.truth)
+        self._regrets = losses - losses[self._feasible].min()
+        self._most = float(self._regrets[self._feasible].max())
+
+    def curve(self, rows: Sequence[int], seed: int) -> Floats:
+        """(len(rows),): after each training, the regret of what was seen best with the seed, among
+        what was trained and keeps the constraints; that of the worst where nothing does.
+
+        It may rise: whoever had luck in the run that is seen takes the place of a better one.
+        """
+        seen = _loss(self._table, self._table.metric, observed_scores(self._table, seed))
+        best: int | None = None
+        values = []
+        for row in rows:
+            if self._feasible[row] and (best is None or seen[row] < seen[best]):
+                best = row
+            values.append(self._most if best is None else float(self._regrets[best]))
+        return np.array(values)
+
+
+def _feasible(table: Table) -> NDArray[np.bool_]:
+    """(rows,): which keep the constraints."""
+    hard = feasibility_of(table)
+    return np.array(
+        [hard.violation(table.cost_of(table.genome(row))) == 0 for row in range(table.size())]
+    )
 
 
 def front_of(losses: Floats) -> Floats:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError, DataError
+from ...whole_files import write_whole
 from .statistics import (
     Floats,
     mean_curve,
@@ -22,7 +23,8 @@ from .statistics import (
 
 @dataclass(frozen=True)
 class Result:
-    """One replay. curve: hypervolume in % of the true front's, after each training.
+    """One replay. curve: hypervolume in % of the true front's, after each training; of a table with
+    one objective the regret (quality.BestJudge).
 
     trained: fewer than the curve is long where nothing was left to be trained. redrawn: proposals
     that broke a constraint and were repaired; infeasible: trained ones that did; proposal_s: CPU
@@ -45,6 +47,11 @@ class Results:
     table: Mapping[str, Any]
     trainings: int
     replays: list[Result] = field(default_factory=list)
+
+    @property
+    def measure(self) -> str:
+        """What curves are of: `hypervolume`, or `regret`, which is the better the smaller."""
+        return "regret" if "regret_of" in self.table else "hypervolume"
 
     def has(self, arm: str, seed: int) -> bool:
         return any((known.arm, known.seed) == (arm, seed) for known in self.replays)
@@ -72,14 +79,13 @@ class Results:
         return [name for name in dict.fromkeys(r.arm for r in self.replays) if self.of(name)]
 
     def write(self, path: Path, summary: Sequence[Mapping[str, Any]]) -> None:
-        """As JSON, at once: whoever reads finds the old file or the new one."""
+        """As JSON. Raises ConfigError where the file cannot be written."""
         replays = [asdict(result) for result in self.replays]
         whole = {"table": self.table, "trainings": self.trainings}
         whole = json_value({**whole, "summary": list(summary), "replays": replays})
-        part = path.with_name(f"{path.name}.part")
+        text = json.dumps(whole)
         try:
-            part.write_text(json.dumps(whole), encoding="utf-8")
-            part.replace(path)
+            write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"--out: {path} cannot be written ({error.strerror})") from None
 
@@ -97,22 +103,23 @@ class Results:
 def summarise(
     results: Results, trainings: Sequence[int], against: str, at: int
 ) -> list[dict[str, Any]]:
-    """A row a sampler: hypervolume after each number of trainings, as the mean over seeds with its
-    95 % interval; the paired difference from `against`; how many trainings it needs to equal
-    `against` after `at` of them (infinite: more than there were).
+    """A row a sampler: hypervolume, or regret, after each number of trainings, as the mean over
+    seeds with its 95 % interval; the paired difference from `against`; how many trainings it needs
+    to equal `against` after `at` of them (infinite: more than there were).
     """
     target = results.curves(against)
+    sign = -1 if results.measure == "regret" else 1
     rows = []
     for name in results.arms:
         replays, curves = results.of(name), results.curves(name)
         means = mean_curve(curves)
         row: dict[str, Any] = {"sampler": name, "seeds": len(replays)}
-        row["hypervolume"] = {n: asdict(means[n - 1]) for n in trainings}
+        row[results.measure] = {n: asdict(means[n - 1]) for n in trainings}
         if name != against and len(target):
             row["difference"] = {
                 n: asdict(paired_difference(curves[:, n - 1], target[:, n - 1])) for n in trainings
             }
-            row["to_equal"] = asdict(trainings_to_equal(curves, target[:, at - 1]))
+            row["to_equal"] = asdict(trainings_to_equal(sign * curves, sign * target[:, at - 1]))
         done = sum(result.trained for result in replays)
         row["redrawn_per_training"] = sum(r.redrawn for r in replays) / done
         row["infeasible_per_training"] = sum(r.infeasible for r in replays) / done

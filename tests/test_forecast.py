@@ -1,0 +1,267 @@
+"""How long a search will take, by what the database knows of trainings like its own."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import search_helpers as helpers
+import torch
+from cli_helpers import DATABASE, Cli, write_study
+
+from hybridnas.cli.dry_run import look_around, time_forecast
+from hybridnas.errors import ConfigError
+from hybridnas.provenance import machine
+from hybridnas.search.forecast import Forecast, Past, Step, _on_a_line, few_trials, forecast
+from hybridnas.search.ladder import candidates
+from hybridnas.search.plan import make_plan
+from hybridnas.search.studies import protocol_of, read_study
+from hybridnas.store import Store
+
+pytest_plugins = ["cli_helpers"]
+
+FIDELITY = helpers.plan().study.fidelity
+LADDER = [{"epochs": 1, "resolution": 32}, {"epochs": 4, "resolution": 32}]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{tmp_path / 'test.db'}") as opened:
+        yield opened
+
+
+def trained(store: Store, trials: int, device: str = "cpu", **changes: Any) -> None:
+    """So many candidates of a study, each as long as its epochs: 10 s, one more after the first."""
+    core = helpers.start(helpers.plan(**changes), store)
+    while (candidate := core.ask()) is not None and trials:
+        seconds = 10.0 * helpers.protocol(candidate).fidelity.epochs + (candidate.number > 0)
+        timing, machine = {"total_s": seconds, "gpu_s": 60.0}, {"device": device}
+        helpers.finish(core, candidate, timing=timing, machine=machine)
+        trials -= candidate.rung == 0
+
+
+def of(store: Store, at_once: int | None = 2, **changes: Any) -> Forecast:
+    return forecast(helpers.plan(**changes), at_once, Past(store, store.study_names()))
+
+
+def test_another_network_takes_what_its_macs_say() -> None:
+    assert _on_a_line([1e6, 2e6, 3e6], [5.0, 7.0, 9.0], 20e6) == pytest.approx(43)
+    assert _on_a_line([1e6, 2e6, 3e6], [9.0, 7.0, 5.0], 20e6) == pytest.approx(7)  # noise
+    assert _on_a_line([2e6, 3e6, 4e6], [5.0, 7.0, 9.0], 1e5) == 5.0  # what every training takes
+    assert _on_a_line([1e6, 1e6, 2e6], [5.0, 6.0, 9.0], 20e6) == 6.0  # too few to draw a line
+
+
+def test_a_new_study_takes_what_others_took_under_its_protocol(store: Store) -> None:
+    trained(store, 3)
+    other: dict[str, Any] = {"name": "other", "seed": 4, "budget": {"trials": 5}}
+    (step,) = of(store, **other).steps
+    assert (step.number, step.known, step.devices) == (5, 3, ("cpu",))
+    assert step.seconds == pytest.approx((10 + 11 + 11) / 3)
+    assert of(store, **other).hours == pytest.approx(3 * (32 / 3) / 3600)
+    (unlike,) = of(store, **other, fidelities=[{"epochs": 2, "resolution": 32}]).steps
+    assert (unlike.known, unlike.seconds) == (0, None)
+    assert of(store, **other, fidelities=[{"epochs": 2, "resolution": 32}]).hours is None
+    assert of(store, None, **other).hours is None
+
+
+def test_a_study_that_goes_on_has_less_to_train(store: Store) -> None:
+    trained(store, 4)
+    session = store.begin_session("shapes")
+    store.end_session(session, "interrupted")
+    found = of(store, budget={"trials": 6, "hours": 2})
+    assert found.steps[0].number == 2
+    assert found.hours_left == pytest.approx(2, abs=0.01)
+    assert of(store, budget={"hours": 2}).steps[0].number is None
+    assert of(store, budget={"hours": 2}).hours is None
+    assert found.gpu_hours_left is None
+    # Four minutes, for each of the four had a GPU of its own for one.
+    assert of(store, budget={"gpu_hours": 1}).gpu_hours_left == pytest.approx(1 - 4 / 60)
+    assert of(store, budget={"gpu_hours": 4 / 60}).gpu_hours_left == 0
+    assert of(store, name="new", budget={"gpu_hours": 1}).gpu_hours_left == 1
+
+
+def test_no_more_are_trained_than_the_space_holds_and_none_that_is_known(store: Store) -> None:
+    """Six architectures, of which another study knows four."""
+    trained(store, 4)
+    many: dict[str, Any] = {"name": "other", "budget": {"trials": 100}}
+    (step,) = of(store, **many).steps
+    assert (step.number, step.known_now, step.may_be_fewer) == (2, 4, False)
+    assert step.seconds is not None
+    assert of(store, **many).hours == pytest.approx(step.seconds / 3600)
+    (grid,) = of(store, name="other", sampler="grid", budget={"hours": 9}).steps
+    assert (grid.number, grid.known_now) == (2, 4)
+    (few,) = of(store, name="other", budget={"trials": 3}).steps
+    assert (few.number, few.known_now, few.may_be_fewer) == (2, 1, True)
+    (unlike,) = of(store, **many, seed=1).steps
+    assert (unlike.number, unlike.known_now) == (6, 0)
+    limit = {"macs": {"max": 1.0}}
+    assert of(store, **many, constraints=limit).steps[0].number == 0
+    (large,) = of(store, **many, space=helpers.LISTED).steps
+    assert (large.number, large.known_now) == (100, 0)
+
+
+def test_each_rung_and_the_final_retraining_count(store: Store) -> None:
+    study: dict[str, Any] = {"fidelities": LADDER, "final": {"retrain": 2, "seeds": 3}}
+    trained(store, 6, **study, budget={"trials": 6})
+    new = {**study, "name": "new", "budget": {"trials": 20}, "space": helpers.LISTED}
+    found = of(store, **new)
+    low, high = found.steps
+    seen = candidates(helpers.plan(**new).study)
+    assert seen[1] is not None
+    assert (low.number, high.number) == (20, seen[1] + 2 * 3)
+    assert low.seconds is not None
+    assert high.seconds is not None
+    assert low.seconds < 12 < 40 <= high.seconds
+    waves = 10 * low.seconds + math.ceil((seen[1] + 6) / 2) * high.seconds
+    assert found.hours == pytest.approx(waves / 3600)
+
+
+def test_the_wait_before_the_first_training_is_in_it() -> None:
+    step = Step("", FIDELITY, 9, 30, ("cpu",), 12.0)
+    assert Forecast((step,), 4, None, None).hours == pytest.approx(3 * 12 / 3600)
+    assert Forecast((step,), 4, 20.0, None).hours == pytest.approx((20 + 3 * 12) / 3600)
+
+
+def test_the_device_that_trains_says_it_where_it_has_trained(store: Store) -> None:
+    trained(store, 3, "EPYC")
+    trained(store, 2, "H200", name="elsewhere", seed=9)
+    past, new = Past(store, store.study_names()), helpers.plan(name="new", seed=4)
+    for device, known in {"H200": 2, "EPYC": 3, "none of them": 5}.items():
+        (step,) = forecast(new, 2, past, device).steps
+        assert step.known == known
+        assert step.devices == ((device,) if known < 5 else ("EPYC", "H200"))
+
+
+def test_a_study_of_a_later_version_beside_it_does_no_harm(store: Store) -> None:
+    trained(store, 2)
+    raw = json.loads(helpers.plan().protocol.to_json())
+    raw["recipe"]["of_tomorrow"] = 1
+    store.put_study("theirs", {})
+    store.put_protocol("later", json.dumps(raw))
+    store.lease("theirs", 0, store.trials("shapes")[0].architecture_digest, "later")
+    assert of(store, name="new").steps[0].known == 2
+    with pytest.raises(ConfigError, match=r"protocol later, of another version .* 'recipe\.of_tom"):
+        protocol_of(store, "later")
+
+
+@pytest.mark.parametrize("shares", [[0.3, 0.7], [0.9, 0.1]])
+def test_a_few_trials_reach_every_rung(shares: list[float]) -> None:
+    study: dict[str, Any] = {"fidelities": LADDER, "halving": {"shares": shares}}
+    few = few_trials(helpers.plan(**study).study)
+    assert few >= 2
+    assert all(candidates(helpers.plan(**study, budget={"trials": few}).study))
+    if few > 2:
+        fewer = helpers.plan(**study, budget={"trials": few - 1}).study
+        assert not all(candidates(fewer))
+
+
+@pytest.mark.parametrize(
+    ("step", "more", "words"),
+    [
+        (
+            Step("", FIDELITY, 24, 30, ("H200",), 12.3),
+            {"seconds_to_begin": 20.0},
+            "about 94 s with 4 at once, 20 s of it before the first begins\n"
+            "24 trainings of about 12 s (by 30 in the database, on H200)",
+        ),
+        (
+            Step("", FIDELITY, 24, 30, ("H200",), 1200),
+            {"hours_left": 0.5},
+            "about 2.0 hours with 4 at once, Ray's start left aside\n"
+            "at most 30 min, the budget of hours\n"
+            "24 trainings of about 20 min (by 30 in the database, on H200)",
+        ),
+        (
+            Step("", FIDELITY, None, 30, ("H200",), 12.3),
+            {"at_once": None, "hours_left": 0.5},
+            "at most 30 min, the budget of hours\n"
+            "trainings of about 12 s (by 30 in the database, on H200)\n"
+            "how many at once is up to the cluster",
+        ),
+        (
+            Step("", FIDELITY, 2400, 30, ("H200",), 12.3),
+            {"gpu_hours_left": 0.5},
+            "about 2.0 hours with 4 at once, Ray's start left aside\n"
+            "at most 30 min of GPU time, the budget of gpu_hours\n"
+            "2,400 trainings of about 12 s (by 30 in the database, on H200)",
+        ),
+        (
+            Step("", FIDELITY, 24, 0, (), None),
+            {},
+            "24 trainings of unknown length\n"
+            "the database has none of that kind; to find out, train a few: the same command with "
+            "--set name=try --set budget.trials=2 in the place of --dry-run; then ask again",
+        ),
+        (
+            Step("", FIDELITY, 9, 30, ("H200",), 12.3, 6),
+            {},
+            "about 37 s with 4 at once, Ray's start left aside\n"
+            "15 trainings, 6 known, the others of about 12 s (by 30 in the database, on H200)",
+        ),
+        (
+            Step("", FIDELITY, 9, 30, ("H200",), 12.3, may_be_fewer=True),
+            {"at_once": None},
+            "9 trainings of about 12 s (by 30 in the database, on H200); fewer where proposals are "
+            "known already, which are looked up\nhow many at once is up to the cluster",
+        ),
+        (
+            Step("", FIDELITY, 0, 30, ("H200",), 12.3, 15),
+            {},
+            "none: all that would be trained is known",
+        ),
+        (Step("", FIDELITY, 0, 30, ("H200",), 12.3), {}, "none: the budget is spent"),
+        (
+            Step("", FIDELITY, None, 3, ("H200",), 12.3),
+            {"hours_left": 0.0},
+            "none: the budget is spent",
+        ),
+        (
+            Step("", FIDELITY, None, 3, ("H200",), 12.3),
+            {"gpu_hours_left": 0.0},
+            "none: the budget is spent",
+        ),
+    ],
+)
+def test_in_words(step: Step, more: dict[str, Any], words: str) -> None:
+    given: dict[str, Any] = {"at_once": 4, "seconds_to_begin": None, "hours_left": None, **more}
+    settings = ["name=try", "budget.trials=2"]
+    assert time_forecast(Forecast((step,), **given), settings) == words
+
+
+def test_the_dry_run_asks_for_the_device_of_this_machine(cli: Cli) -> None:
+    file, device = write_study(), str(machine(torch.device("cpu"))["device"])
+    plan = make_plan(read_study(file))
+    found = [look_around(plan, f"sqlite:///{DATABASE}", False, None).forecast]
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        core = helpers.start(plan, store)
+        for name, seconds in ((device, 4.0), ("H200", 400.0)):
+            one = helpers.asked(core)
+            helpers.finish(core, one, timing={"total_s": seconds}, machine={"device": name})
+    found.append(look_around(plan, f"sqlite:///{DATABASE}", True, None).forecast)
+    assert [each.steps[0].devices for each in found] == [(), (device,)]
+    if not torch.cuda.is_available():
+        coming = "resources={nodes: elastic, concurrent: 2, cpus: 1, gpus: 1}"
+        plan = make_plan(read_study(file, [coming]))
+        (step,) = look_around(plan, f"sqlite:///{DATABASE}", True, None).forecast.steps
+        assert step.known == 2
+
+
+def test_the_dry_run_says_it(cli: Cli) -> None:
+    file = write_study()
+    shown = cli.shown("search", file, "--dry-run")
+    assert "time 6 trainings of unknown length\n" in shown
+    assert "--set name=try --set budget.trials=2 in the" in shown
+    again = ["--set", "final={retrain: 3, seeds: 2}"]  # which no forecast needs
+    shown = cli.shown("search", file, "--dry-run", *again)
+    assert "--set budget.trials=2 --set final=null in the" in " ".join(shown.split())
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        for taken in ("try", "try-2"):
+            store.put_study(taken, helpers.plan(name=taken).config)
+    assert "--set name=try-3 --set" in cli.shown("search", file, "--dry-run")
+    digits = cli.json("search", file, "--dry-run")
+    assert digits["forecast"]["hours"] is None
+    assert digits["forecast"]["steps"][0]["number"] == 6

@@ -1,0 +1,57 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hybridnas.whole_files import write_whole
+
+
+def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    file = tmp_path / "figures.csv"
+    file.write_text("old")
+
+    def write(part: Path) -> None:
+        part.write_text("new")
+        assert file.read_text() == "old"
+
+    write_whole(file, write)
+    assert file.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_error_on_the_way_leaves_all_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "figures.csv"
+    file.write_text("old")
+
+    def fail(part: Path) -> None:
+        part.write_text("half of")
+        raise ValueError("no more figures")
+
+    with pytest.raises(ValueError, match="no more figures"):
+        write_whole(file, fail)
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    link, file = tmp_path / "link.csv", tmp_path / "disk" / "figures.csv"
+    file.parent.mkdir()
+    link.symlink_to(file)
+    write_whole(link, lambda part: part.write_text("made"))
+    write_whole(link, lambda part: part.write_text("replaced"))
+    assert link.is_symlink()
+    assert file.read_text() == "replaced"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_errors_of_the_disk_are_passed_on(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_whole(folder, lambda part: part.write_text("text"))
+    with pytest.raises(FileNotFoundError):
+        write_whole(tmp_path / "none" / "file", lambda part: part.write_text("text"))
+    assert list(tmp_path.iterdir()) == [folder]
