@@ -51,7 +51,7 @@ def backward_kernel(
     table_ptr,  # (K, num_chunks T): positions in the order of each direction
     states_ptr,  # (B, K, num_chunks, N, C): the states before each chunk
     dx_ptr,  # (K, B, HW, C): out
-    d_dbc_ptr,  # (blocks, B, HW, K (R + 2 N)): out, a part from each block of channels
+    parts_ptr,  # (blocks, B, K, num_chunks, R + 2 N, T): out, of d_dbc from a block of channels
     d_parameters_ptr,  # (B / IMAGES, K, N + R + 2, C): out, of A, dt_weight, dt_bias and D
     carries_ptr,  # (B, K, N, C): room for the kernel, if GROUP < N
     num_images,
@@ -105,12 +105,13 @@ def backward_kernel(
     states_ptr += (image * K + k) * num_chunks * N * C
     carries_ptr += (image * K + k) * N * C
     dx_ptr += (k * num_images + image) * num_positions * C
-    width = K * (R + 2 * N)
-    d_dbc_ptr += (block * num_images + image) * num_positions * width + k * (R + 2 * N)
+    part = (R + 2 * N) * T  # what a chunk gives: a row for each number, positions beside each other
+    parts_ptr += ((block * num_images + image) * K + k) * num_chunks * part
     d_parameters_ptr += (pack * K + k) * (N + R + 2) * C
 
     ones = tl.full([STATES, E], 1.0, tl.float32).to(TYPE)
     state = tl.arange(0, STATES)[:, None]  # of c, N further, that many later
+    time = tl.arange(0, T)[None, :]
     spoilt = tl.full([1, E], 0.0, tl.float32)  # NaN once a lane's sum was not finite
     if IN_LANES:
         lane = lane_number(tl.arange(0, E)[None, :])
@@ -128,8 +129,7 @@ def backward_kernel(
     d_weight = tl.full([E, RANK], 0.0, tl.float32)
     d_bias = tl.full([1, E], 0.0, tl.float32)
     dD = tl.full([1, E], 0.0, tl.float32)
-    order_ptr = table_ptr + k * num_chunks * T
-    table_ptr = order_ptr + tl.arange(0, T)[:, None]
+    table_ptr += k * num_chunks * T + tl.arange(0, T)[:, None]
     place = tl.load(table_ptr + (num_chunks - 1) * T)
     if not AHEAD:
         dt, pairs = read_dt(dbc_ptr + place * dbc_row, place < num_positions, R, RANK, N, GROUP)
@@ -157,6 +157,7 @@ def backward_kernel(
             d_delta += (tl.full([1, E], 0.0, tl.float32),)
         x, dy = rows(x_tile), rows(dy_tile)
         d_bc = tl.full([STATES, T], 0.0, tl.float32)
+        part_ptr = parts_ptr + (img * K * num_chunks + chunk) * part
         before_ptr = states_ptr + (img * K * num_chunks + chunk) * N * C
         if GROUP == N:
             carries_above, dA_so_far = (), ()
@@ -170,10 +171,7 @@ def backward_kernel(
                 carries_above += (carry,)
                 dA_so_far += (dA_n,)
                 if IN_LANES:
-                    total = store_lane_sums(
-                        g_drive, dy_h, d_dbc_ptr + img * num_positions * width + R,
-                        order_ptr + chunk * T, num_positions, width, lane, quads,
-                    )  # fmt: skip
+                    total = store_lane_sums(g_drive, dy_h, part_ptr + R * T, lane, quads)
                     spoilt += total * 0.0
                 else:
                     d_bc = tl.where(state == n, row_sums(g_drive, ones, FAST), d_bc)
@@ -213,11 +211,9 @@ def backward_kernel(
         dv = opaque(upright(dv), FAST)
         d_weight = tl.dot(dv, dt, d_weight, input_precision="ieee")
         d_dt = tl.dot(weight, dv, input_precision="ieee")
-        d_row_ptr = d_dbc_ptr + (place + img * num_positions) * width
-        tl.store(d_row_ptr + rank[None, :], tl.trans(d_dt), mask=on_map & (rank < R)[None, :])
+        tl.store(part_ptr + rank[:, None] * T + time, d_dt, mask=(rank < R)[:, None])
         if not IN_LANES:
-            state_row = tl.trans(state)
-            tl.store(d_row_ptr + R + state_row, tl.trans(d_bc), mask=on_map & (state_row < 2 * N))
+            tl.store(part_ptr + (R + state) * T + time, d_bc, mask=state < 2 * N)
         img += (chunk == 0).to(tl.int32)
         chunk = next_chunk
         if not AHEAD:
@@ -240,7 +236,7 @@ def backward_kernel(
     if IN_LANES and tl.max((spoilt != 0.0).to(tl.int32)) != 0:
         tl.debug_barrier()  # the sums are written over
         sums_anew(
-            dy_ptr, x_ptr, dbc_ptr, table_ptr, states_ptr, d_dbc_ptr, weight, bias, As[0],
+            dy_ptr, x_ptr, dbc_ptr, table_ptr, states_ptr, parts_ptr, weight, bias, As[0],
             channel, inside, ones, num_positions, C, R, K, num_chunks, x_image, x_row, dbc_image,
-            dbc_row, width, T, RANK, STATES, IMAGES, FAST,
+            dbc_row, part, T, RANK, STATES, IMAGES, FAST,
         )  # fmt: skip

@@ -91,8 +91,9 @@ def run_backward(
     num_blocks = triton.cdiv(C, E)
     unit = _pairs_in(R, dbc)
     maps = x.new_empty(K, B, H, W, C)
-    parts = dbc.new_empty(num_blocks, *dbc.shape)
-    furthest = max(x.stride(0), dbc.stride(0), H * W * max(C, dbc.shape[3]), states.stride(0))
+    num_chunks = table.shape[1] // chunk
+    parts = dbc.new_empty(num_blocks, B, K, num_chunks, R + 2 * N, chunk)
+    furthest = max(x.stride(0), dbc.stride(0), H * W * C, parts.stride(1), states.stride(0))
     images = _images(B, K * num_blocks, furthest)
     d_parameters = x.new_empty(B // images, K, N + R + 2, C, dtype=torch.float32)
     group = _group_of(N, 2)
@@ -113,7 +114,7 @@ def run_backward(
         C,
         R // unit,
         K,
-        table.shape[1] // chunk,
+        num_chunks,
         x.stride(0),
         x.stride(2),
         dbc.stride(0) // unit,
@@ -131,13 +132,15 @@ def run_backward(
         UNIT=unit,
         num_warps=1,
     )
-    return _finished(maps, parts, d_parameters, dt_weight, A, D, dt_bias)
+    return _finished(maps, parts, d_parameters, table, dbc, dt_weight, A, D, dt_bias)
 
 
 def _finished(
     maps: Tensor,
     parts: Tensor,
     d_parameters: Tensor,
+    table: Tensor,
+    dbc: Tensor,
     dt_weight: Tensor,
     A: Tensor,
     D: Tensor,
@@ -145,13 +148,14 @@ def _finished(
 ) -> tuple[Tensor, ...]:
     """The sums of maps and parts over their first axis, and the parameters' gradients."""
     (K, C, R), N = dt_weight.shape, A.shape[2]
+    num_chunks, width, chunk = parts.shape[3:]
     d_weight, dA, dD, d_bias = (x.new_empty(x.shape) for x in (dt_weight, A, D, dt_bias))
-    block, columns = 2048, 64
-    # What is one map or one part is the sum already.
-    dx = torch.empty_like(maps[0]) if len(maps) > 1 else maps[0]
-    d_dbc = torch.empty_like(parts[0]) if len(parts) > 1 else parts[0]
+    d_dbc = dbc.new_empty(dbc.shape)
+    block, columns, padded = 2048, 64, triton.next_power_of_2(width)
+    dx = torch.empty_like(maps[0]) if len(maps) > 1 else maps[0]  # one map is the sum already
     map_programs = triton.cdiv(dx.numel(), block) if len(maps) > 1 else 0
-    part_programs = triton.cdiv(d_dbc.numel(), block) if len(parts) > 1 else 0
+    times = block // padded
+    part_programs = dbc.shape[0] * K * triton.cdiv(num_chunks * chunk, times)
     parameter_programs = triton.cdiv(K * (N + R + 2) * C, columns)
     finish_kernel[(map_programs + part_programs + parameter_programs,)](
         maps,
@@ -163,16 +167,21 @@ def _finished(
         d_weight,
         d_bias,
         dD,
+        table,
         dx.numel(),
-        d_dbc.numel(),
+        dbc.shape[0],
         len(parts),
         len(d_parameters),
         K,
         R,
         N,
         C,
+        dbc.shape[1] * dbc.shape[2],
+        num_chunks,
         map_programs,
         part_programs,
+        T=chunk,
+        WIDTH=padded,
         BLOCK=block,
         ROWS=16,
         COLUMNS=columns,

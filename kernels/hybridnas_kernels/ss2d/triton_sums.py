@@ -45,25 +45,24 @@ def row_sums(rows, ones, FAST: tl.constexpr):
 
 
 @triton.jit
-def store_lane_sums(g_drive, dy_h, d_b_ptr, order_ptr, num_positions, width, lane, quads):
+def store_lane_sums(g_drive, dy_h, d_bc_ptr, lane, quads):
     """d_b and d_c of 16 positions, sums over the 32 channels of a warp; returns what it stored.
 
-    d_b_ptr: of position 0, d_c lies beside it. order_ptr: the chunk's positions. Where one number
-    is not finite, the sums of all positions are not.
+    d_bc_ptr: 16 of d_b, then 16 of d_c. Where one number is not finite, the sums of all positions
+    are not.
     """
-    EXACT: tl.constexpr = d_b_ptr.dtype.element_ty == tl.float32
+    EXACT: tl.constexpr = d_bc_ptr.dtype.element_ty == tl.float32
     total = lane_sums(g_drive, dy_h, lane, quads, EXACT)
     is_c, step = place(lane)
-    position = tl.load(order_ptr + step)
-    at = d_b_ptr + position * width + is_c.to(tl.int32)
-    tl.store(at, total.to(d_b_ptr.dtype.element_ty), mask=position < num_positions)
+    at = d_bc_ptr + is_c.to(tl.int32) * 16 + step
+    tl.store(at, total.to(d_bc_ptr.dtype.element_ty))
     return total
 
 
 @triton.jit
 def sums_anew(
-    dy_ptr, x_ptr, dbc_ptr, table_ptr, states_ptr, d_dbc_ptr, weight, bias, A, channel, inside,
-    ones, num_positions, C, R, K, num_chunks, x_image, x_row, dbc_image, dbc_row, width,
+    dy_ptr, x_ptr, dbc_ptr, table_ptr, states_ptr, parts_ptr, weight, bias, A, channel, inside,
+    ones, num_positions, C, R, K, num_chunks, x_image, x_row, dbc_image, dbc_row, part,
     T: tl.constexpr, RANK: tl.constexpr, STATES: tl.constexpr, IMAGES: tl.constexpr,
     FAST: tl.constexpr,
 ):  # fmt: skip
@@ -98,6 +97,5 @@ def sums_anew(
             delta, x, dy, A, b, c, h, carry, zero, zeros, zeros, T, FAST
         )
         d_bc = tl.where(state == 0, row_sums(g_drive, ones, FAST), row_sums(dy_h, ones, FAST))
-        row = tl.trans(state)
-        d_row_ptr = d_dbc_ptr + (position + img * num_positions) * width + R
-        tl.store(d_row_ptr + row, tl.trans(d_bc), mask=on_map & (row < 2))
+        d_bc_ptr = parts_ptr + (img * K * num_chunks + chunk) * part + (R + state) * T
+        tl.store(d_bc_ptr + tl.arange(0, T)[None, :], d_bc, mask=state < 2)
