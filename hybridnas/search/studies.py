@@ -31,10 +31,15 @@ def has_trials(store: Store, name: str, resume: bool) -> bool:
 
 
 def protocol_of(store: Store, digest: str) -> Protocol:
-    """The protocol of a run. Raises ConfigError for one of another version of hybridnas: what a
-    later one adds to protocols needs no other tables."""
+    """The protocol of a run. Raises ConfigError as `parse_protocol` does."""
     text = store.protocol_json(digest)
     assert text is not None, "a run's protocol is put before the run"
+    return parse_protocol(digest, text)
+
+
+def parse_protocol(digest: str, text: str) -> Protocol:
+    """A protocol as the database has it. Raises ConfigError for one of another version of
+    hybridnas: what a later one adds to protocols needs no other tables."""
     try:
         return Protocol.from_json(text)
     except ValidationError as error:

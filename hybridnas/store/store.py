@@ -13,6 +13,7 @@ from . import calibrations, opening, studies
 from .engine import Database
 from .models import ArchitectureRow, ProtocolRow
 from .optuna_storage import close_storage, open_storage
+from .past_methods import PastMethods
 from .records import (
     CalibrationRecord,
     FrontRecord,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @final
-class Store(TrialMethods):
+class Store(TrialMethods, PastMethods):
     """An open database; close it, or use it in a `with`.
 
     Every method is one transaction, tried again a few times when the database was locked or
