@@ -241,7 +241,7 @@ class Merged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyContents:
-    """What a study holds. evaluations: that no other study has; shared_evaluations: that others
+    """What studies hold. evaluations: that no other study has; shared_evaluations: that others
     have, too. weights: of the former, where they are kept (path, sha256)."""
 
     trials: int
