@@ -13,6 +13,7 @@ from ..config import Fidelity, Study
 from ..cost import input_size
 from ..errors import ConfigError, NoDatabaseError
 from ..reference import REFERENCES
+from ..search.early import check_early
 from ..store import Store
 from .common import (
     DEFAULT_STORAGE,
@@ -212,7 +213,9 @@ def _study_of(
         raise ConfigError(
             f"--task: study {found.name!r} has no task {task!r} besides its own; it has: {known}"
         )
-    return found.alone(task or "")
+    found = found.alone(task or "")
+    check_early(found)
+    return found
 
 
 def _fidelity(study: Study, epochs: int | None, rung: int | None) -> Fidelity:

@@ -16,6 +16,7 @@ import typer
 from ..config import NAME
 from ..errors import ConfigError
 from ..resources import find
+from ..search.early import check_early
 from ..search.pace import alive_session
 from ..search.view import StudyView
 from ..store import Store, redact
@@ -76,6 +77,7 @@ def search(
     """
     wanted = study_to_run(study, storage, resume, settings or [])
     check_new(wanted.name, storage, resume)
+    check_early(wanted)
     from ..search.cluster import check_reachable
     from ..search.machine import check_here
     from ..search.plan import make_plan  # imports torch, which what was refused did not wait for
