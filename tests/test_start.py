@@ -68,6 +68,8 @@ REFUSED = [
     ["ablate", "mambaout_tiny", "--study", "segmentation", "--set", "task.data=missing"],
     ["ablate", "shapes:0", "--stages", "x"],
     ["ablate", "shapes:0", "--rung", "7"],
+    ["calibrate", "missing"],
+    ["calibrate", "quickstart", "--set", "task.data=missing"],
     ["export", "shapes:99", "--out", "here"],
     ["export", "shapes:2", "--out", "here"],
     ["export", "shapes:0", "--out", "here", "--num-classes", "3"],

@@ -11,7 +11,7 @@ import typer
 
 from ..config import Fidelity, Study
 from ..cost import input_size
-from ..errors import ConfigError, NoDatabaseError
+from ..errors import ConfigError
 from ..reference import REFERENCES
 from ..search.early import check_early
 from ..store import Store
@@ -257,14 +257,8 @@ def _forecast(setup: Setup, storage: str, ray: str | None) -> JobForecast:
     from ..ablate.setup import check_original, seconds_each
     from ..search.job_forecast import forecast_jobs
 
-    study, jobs = setup.plan.study, setup.jobs
-    try:
-        with Store.open(storage, create=False) as store:
-            check_original(setup, store)
-            each = partial(seconds_each, setup)
-            return forecast_jobs(study, jobs, store, ray, each)
-    except NoDatabaseError:  # there will be one
-        return forecast_jobs(study, jobs, None, ray)
+    each, check = partial(seconds_each, setup), partial(check_original, setup)
+    return forecast_jobs(setup.plan.study, setup.jobs, storage, ray, each, check)
 
 
 def _run(setup: Setup, forecast: JobForecast, storage: str, ray: str | None) -> Ablation:

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any, TypeAlias
 
 from ..config import Fidelity, Study
+from ..errors import NoDatabaseError
 from ..store import Store, Training
 from .cluster import check_reachable
 from .forecast import Past, devices_of, hours_of, seconds_at
@@ -21,7 +22,7 @@ SecondsOf: TypeAlias = Callable[[Sequence[Training], Sequence[Job]], float | Non
 @dataclass(frozen=True)
 class JobKind:
     """Jobs under protocols that differ in the seed alone. left: that are not known. seconds: that
-    one takes, by trainings on `devices`; None: nobody can tell."""
+    one of them takes, by trainings on `devices`; None: nobody can tell, or none is left."""
 
     fidelity: Fidelity
     trainings: int
@@ -71,15 +72,32 @@ class JobForecast:
 def forecast_jobs(
     study: Study,
     jobs: Sequence[Job],
-    store: Store | None,
+    storage: str,
     ray_address: str | None,
     seconds_of: SecondsOf | None = None,
+    check: Callable[[Store], None] | None = None,
 ) -> JobForecast:
-    """Of jobs that belong to a study. store: None: there is no database yet. seconds_of: None: by
-    the MACs of those that are left (`seconds_at`).
+    """Of jobs that belong to a study. storage: of a database that need not be there. seconds_of:
+    None: by the MACs of those that are left (`seconds_at`). check: of what the database has.
 
     What is all known needs no machine. Otherwise HybridnasError where nothing could be trained.
     """
+    try:
+        with Store.open(storage, create=False) as store:
+            if check is not None:
+                check(store)
+            return _forecast(study, jobs, store, ray_address, seconds_of or _by_macs)
+    except NoDatabaseError:  # there will be one
+        return _forecast(study, jobs, None, ray_address, _by_macs)
+
+
+def _forecast(
+    study: Study,
+    jobs: Sequence[Job],
+    store: Store | None,
+    ray_address: str | None,
+    seconds_of: SecondsOf,
+) -> JobForecast:
     found = {j.key for j in jobs if store and scored(store, j.key, study.measured) is not None}
     share = None
     if any(job.key not in found for job in jobs):
@@ -93,7 +111,7 @@ def forecast_jobs(
     for group in alike.values():
         timed = past.under(group[0].protocol, device) if past else []
         left = [job for job in group if job.key not in found]
-        each = (seconds_of or _by_macs)(timed, left)
+        each = seconds_of(timed, left)
         fidelity = group[0].protocol.fidelity
         kinds.append(JobKind(fidelity, len(group), len(left), each, devices_of(timed)))
     begin = past.seconds_to_begin() if past else None
