@@ -127,6 +127,19 @@ def test_a_study_is_registered_once(study_store: Store) -> None:
     assert study_store.study_names() == ["shapes", "new"]
 
 
+def test_a_study_that_runs_is_to_be_waited_for(study_store: Store) -> None:
+    asked(start(plan(), study_store))
+    session = study_store.begin_session("shapes")
+    wait = (
+        r"'shapes' is being searched now, by process \d+ on .*: wait until it ends \(`hybridnas st"
+    )
+    with pytest.raises(ConfigError, match=wait):
+        check_registered(plan(), study_store, resume=False)
+    study_store.end_session(session, "interrupted")
+    with pytest.raises(ConfigError, match="go on with --resume"):
+        check_registered(plan(), study_store, resume=False)
+
+
 CHANGES: dict[str, Any] = {
     "recipe": {"lr": 0.5},
     "space": LISTED,
