@@ -182,14 +182,15 @@ def _facts(plan: Plan, rungs: Rungs, found: Mapping[str, Any]) -> list[tuple[str
     limits, soft = bound_words(study.bounds()), bound_words(study.soft())
     kept = f"{100 * found['feasible_share']:.0f} % of random draws keep them"
     head = HEADS.get(study.task.name, "")
-    smallest, median = in_units(found["smallest_macs"]), in_units(found["median_macs"])
+    macs = {name: in_units(found[f"{name}_macs"]) for name in ("smallest", "median", "largest")}
+    of_macs = f"from {macs['smallest']} to {macs['largest']}, median {macs['median']}"
     size = f"{in_size(found['size'])} architectures, {found['genes']} decisions"
     numbers = [each["candidates"] for each in found["fidelities"]]
     own, *others = ((n, p, _training(study, p, rungs[n], numbers)) for n, p in plan.tasks.items())
     broken = f"{soft}; who breaks this is trained, and on no front"
     return [
         ("space", f"{plan.space.name}: {size}"),
-        ("MACs", f"from {smallest}, median {median}, at {pixels(counted_size(study))}{head}"),
+        ("MACs", f"{of_macs}, at {pixels(counted_size(study))}{head}"),
         ("constraints", f"{limits}; {kept}" if limits else "none"),
         *([("measured", broken)] if soft else []),
         ("objectives", ", ".join(f"{d} {name}" for name, d in study.objectives.items())),

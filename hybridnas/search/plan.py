@@ -257,4 +257,5 @@ def survey(plan: Plan, draws: int = 2000) -> dict[str, float]:
         "feasible_share": sum(hard.violation(c) == 0 for c in costs) / draws,
         "smallest_macs": hard.extreme("macs", rng, 1),
         "median_macs": macs[draws // 2],
+        "largest_macs": hard.extreme("macs", rng, -1),
     }
