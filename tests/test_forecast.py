@@ -17,11 +17,13 @@ from cli_helpers import DATABASE, Cli, write_study
 from hybridnas.cli.dry_run import look_around, time_forecast
 from hybridnas.errors import ConfigError
 from hybridnas.provenance import machine
+from hybridnas.search import job_forecast
 from hybridnas.search.forecast import Forecast, Past, Step, _on_a_line, few_trials, forecast
 from hybridnas.search.ladder import candidates
-from hybridnas.search.plan import make_plan
+from hybridnas.search.plan import counted_costs, make_plan, rung_protocol
 from hybridnas.search.registration import check_registered
 from hybridnas.search.studies import protocol_of, read_study
+from hybridnas.search.trainings import Job
 from hybridnas.store import Store
 from hybridnas.store.trial_methods import TrialMethods
 
@@ -162,6 +164,30 @@ def test_the_device_that_trains_says_it_where_it_has_trained(store: Store) -> No
         (step,) = forecast(new, 2, past, device).steps
         assert step.known == known
         assert step.devices == ((device,) if known < 5 else ("EPYC", "H200"))
+
+
+def test_given_trainings_take_what_others_took_on_this_device(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All six networks of the space, of which one is known under their protocol."""
+    trained(store, 3, "EPYC")
+    trained(store, 1, "H200", name="elsewhere", seed=9)
+    plan = helpers.plan(name="new", seed=9)
+    protocol = rung_protocol(plan, plan.study.fidelity)
+    found = [plan.space.decode(genome) for genome in helpers.genomes(plan.space)]
+    jobs = [Job(a, a.digest, protocol, counted_costs(plan, a, 32)) for a in found]
+    for device, seconds in (("H200", 10.0), ("EPYC", (10 + 11 + 11) / 3)):
+        monkeypatch.setattr(job_forecast, "device_here", lambda share, named=device: named)
+        told = job_forecast.forecast_jobs(plan.study, jobs, store.url, None)
+        (kind,) = told.kinds
+        assert (told.trainings, told.known, kind.left, kind.devices) == (6, 1, 5, (device,))
+        assert told.at_once is not None
+        assert kind.seconds is not None
+        assert kind.seconds == pytest.approx(seconds, abs=1)  # by the MACs of those that are left
+        assert told.hours == pytest.approx(math.ceil(5 / told.at_once) * kind.seconds / 3600)
+    assert job_forecast.forecast_jobs(plan.study, jobs[:0], store.url, None).hours == 0.0
+    nowhere = job_forecast.forecast_jobs(plan.study, jobs, "sqlite:///none.db", None)
+    assert (nowhere.known, nowhere.hours) == (0, None)
 
 
 def test_a_study_of_a_later_version_beside_it_does_no_harm(store: Store) -> None:

@@ -36,7 +36,7 @@ class Past:
         """Trainings that ended well under a protocol, whatever their seed, each once: those on a
         device where there are any, so that a CPU's seconds are never taken for a GPU's."""
         found = self._store.trained(self._digests.get(_kind(protocol), []))
-        return [training for training in found if training.device == device] or found
+        return [each for each in found if device and each.device == device] or found
 
     def scored(self, protocol: Protocol) -> set[str]:
         """Digests of the architectures that a search under the protocol looks up."""
