@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,10 @@ from torch import Tensor, nn
 from .config import Protocol
 from .environment import first_line
 from .errors import ExportError, HybridnasError
+from .exported import CONFIG, HEAD, WEIGHTS, read_config
 from .tasks import TASKS
 from .timm_entry import as_architecture
 from .train import network_of
-
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
-HEAD = "head.safetensors"  # of a model for a dense task
 
 
 def load_model(folder: str | Path) -> nn.Module:
@@ -53,21 +50,6 @@ def load_model(folder: str | Path) -> nn.Module:
     except (HybridnasError, KeyError) as error:
         raise ExportError(f"{folder / CONFIG} does not describe its model: {error}") from None
     return model.eval()
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """timm's config of an export; ExportError for a folder that is none."""
-    missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
-    if missing:
-        raise ExportError(f"{folder} is no exported model: {' and '.join(missing)} not found")
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:  # of the encoding, or of JSON
-        raise ExportError(f"{folder / CONFIG} is not valid JSON: {error}") from None
-    ours = isinstance(config, dict) and config.get("architecture") == "hybridnas"
-    if not ours or not {"num_classes", "model_args", "pretrained_cfg"} <= config.keys():
-        raise ExportError(f"{folder / CONFIG} is not of a model that hybridnas exported")
-    return dict(config)
 
 
 def protocol_of(folder: Path, config: Mapping[str, Any]) -> Protocol | None:

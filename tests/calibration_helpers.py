@@ -33,12 +33,12 @@ def planned(store: Store, archs: int = 8, seeds: int = 1) -> Calibration:
     setting = Setting(archs, seeds, SHORT, LONG)
     plan = calibration_plan(setting)
     store.put_study(plan.study.name, plan.config)
-    return Calibration(plan, store, setting)
+    return Calibration(plan, setting)
 
 
-def work(calibration: Calibration, observer: Observer | None = None) -> Trainings:
+def work(store: Store, calibration: Calibration, observer: Observer | None = None) -> Trainings:
     """Its trainings, as they are left."""
-    return Trainings(calibration.study, calibration.store, calibration.jobs, observer)
+    return Trainings(calibration.study, store, calibration.jobs, observer)
 
 
 def score(candidate: Candidate) -> float:

@@ -13,11 +13,12 @@ from scipy.stats import ttest_rel
 from search_helpers import FAILED
 
 from hybridnas.ablate import Ablation, read_ablations
-from hybridnas.ablate.setup import seconds_each
+from hybridnas.ablate.setup import Setup, seconds_each
 from hybridnas.ablate.twins import StageMixer
 from hybridnas.cost import cost
 from hybridnas.errors import ConfigError
 from hybridnas.search.forecast import Past
+from hybridnas.search.trainings import Trainings
 from hybridnas.search.view import StudyView
 from hybridnas.store import Store
 
@@ -185,19 +186,30 @@ def test_its_study_can_be_viewed(store: Store) -> None:
 
 def test_how_long_a_training_takes(store: Store) -> None:
     setup = set_up_of(seeds=2)
-    assert seconds_each(setup, Past(store, [NAME])) is None
+
+    def each(of: Setup, device: str | None = None) -> float | None:
+        return seconds_each(of, Past(store).under(of.plan.protocol, device))
+
+    assert each(setup) is None
     begun = begin(store, setup)
     times = {setup.original.digest: [5.0, 7.0]}
     for candidate in iter(begun.ask, None):
         taken = times.get(candidate.digest, [30.0, 30.0])[candidate.protocol.seed - 1]
-        store.record(candidate.token, evaluation(candidate, timing={"total_s": taken}))
+        made = evaluation(candidate, timing={"total_s": taken}, machine={"device": "EPYC"})
+        store.record(candidate.token, made)
         begun.settle(candidate.number)
         if candidate.number == 2:
             begun.release()
-    past = Past(store, [NAME])
-    assert seconds_each(setup, past) == 6.0
-    other = set_up_of(seeds=2, fidelities=[{"epochs": 9, "resolution": 32}])
-    assert seconds_each(other, past) is None
+    assert each(setup) == each(setup, "EPYC") == each(setup, "H200") == 6.0
+    assert each(set_up_of(seeds=2, fidelities=[{"epochs": 9, "resolution": 32}])) is None
+    (quick,) = (job for job in set_up_of(seeds=3).jobs if job.stage == "original, seed 3 of 3")
+    work = Trainings(setup.plan.study, store, [quick])
+    leased = work.ask()
+    assert leased is not None
+    made = evaluation(leased, timing={"total_s": 0.5}, machine={"device": "H200"})
+    store.record(leased.token, made)
+    assert each(setup, "H200") == 0.5  # a CPU's seconds are no GPU's
+    assert each(setup, "EPYC") == 6.0
 
 
 def test_what_has_no_twins_is_refused() -> None:

@@ -40,7 +40,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_every_architecture_is_trained_at_both_fidelities(store: Store) -> None:
     notes = Notes()
-    found = drive(work(planned(store, archs=9, seeds=2), notes))
+    found = drive(work(store, planned(store, archs=9, seeds=2), notes))
     trained = {(c.digest, protocol(c).fidelity.epochs, c.protocol.seed) for c in found}
     archs = {c.digest for c in found}
     assert len(archs) == 9
@@ -63,15 +63,15 @@ def test_its_trials_are_shown_after_another_one_with_fewer_rungs(store: Store) -
     for setting in (Setting(8, 1, LONG, longer), Setting(8, 1, SHORT, LONG)):
         plan = calibration_plan(setting)
         store.put_study(plan.study.name, plan.config)
-        drive(work(Calibration(plan, store, setting)))
+        drive(work(store, Calibration(plan, setting)))
     with TrialFiles(store, {1: plan.study.name}).open_reader("1-0-1") as picture:
         assert "9 epochs at 32 px" in picture.read().decode()
 
 
 def test_the_answer_against_scipy(store: Store) -> None:
     calibration = planned(store, archs=12)
-    members = {c.digest: c for c in drive(work(calibration))}
-    result = calibration.result()
+    members = {c.digest: c for c in drive(work(store, calibration))}
+    result = calibration.result(store)
     assert (result["architectures"], result["failed"], result["between_seeds"]) == (12, 0, None)
     assert result["seconds"] == {"proxy": 1.0, "judge": 4.0}
     judge = np.array([row["judge"] for row in result["scores"]])
@@ -98,8 +98,8 @@ def test_the_answer_against_scipy(store: Store) -> None:
 
 def test_several_seeds_give_the_mean_and_their_agreement(store: Store) -> None:
     calibration = planned(store, archs=9, seeds=2)
-    last = {(c.digest, protocol(c).fidelity): score(c) for c in drive(work(calibration))}
-    result = calibration.result()
+    last = {(c.digest, protocol(c).fidelity): score(c) for c in drive(work(store, calibration))}
+    result = calibration.result(store)
     assert result["between_seeds"]["tau"] == 1
     for row in result["scores"]:
         for side, fidelity in (("proxy", SHORT), ("judge", LONG)):
@@ -109,7 +109,7 @@ def test_several_seeds_give_the_mean_and_their_agreement(store: Store) -> None:
 
 def test_it_goes_on_where_it_was_interrupted(store: Store) -> None:
     calibration = planned(store, archs=9)
-    begun = work(calibration)
+    begun = work(store, calibration)
     done = [asked(begun) for _ in range(3)]
     for candidate in done:
         finish(begun, candidate)
@@ -120,40 +120,42 @@ def test_it_goes_on_where_it_was_interrupted(store: Store) -> None:
     assert trial.reason == "waiting"
 
     notes = Notes()
-    later = work(calibration, notes)
+    later = work(store, calibration, notes)
     assert notes.done_before == 3
     found = drive(later)
     assert len(found) == 15
     assert (found[0].number, found[0].digest) == (orphan.number, orphan.digest)
     assert store.record(orphan.token, evaluation(orphan)) is None  # its lease is void
-    assert calibration.result()["architectures"] == 9
-    assert work(planned(store, archs=9)).stop_reason == "done"
-    assert planned(store, archs=9).result() == calibration.result()
+    assert calibration.result(store)["architectures"] == 9
+    assert work(store, planned(store, archs=9)).stop_reason == "done"
+    assert planned(store, archs=9).result(store) == calibration.result(store)
 
 
 def test_a_failed_architecture_is_left_out_and_not_tried_again(store: Store) -> None:
     calibration = planned(store, archs=9)
-    begun = work(calibration)
+    begun = work(store, calibration)
     broken, lost, *_ = candidates = list(iter(begun.ask, None))
     assert finish(begun, broken, **FAILED) == "out_of_memory"
     assert begun.settle(lost.number) == "node_lost"
     for candidate in candidates[2:]:
         finish(begun, candidate)
     assert broken.digest == lost.digest
-    result = calibration.result()
+    result = calibration.result(store)
     assert (result["architectures"], result["failed"]) == (8, 1)
-    assert [c.number for c in drive(work(calibration))] == [lost.number]  # a node may do better
+    assert [c.number for c in drive(work(store, calibration))] == [
+        lost.number
+    ]  # a node may do better
 
 
 def test_too_few_for_an_order(store: Store) -> None:
     calibration = planned(store, archs=8)
-    begun = work(calibration)
+    begun = work(store, calibration)
     first, *others = list(iter(begun.ask, None))
     finish(begun, first, **FAILED)
     for candidate in others:
         finish(begun, candidate)
     with pytest.raises(ConfigError, match=r"1 of 8 architectures failed .* too few"):
-        calibration.result()
+        calibration.result(store)
 
 
 def test_limits_hold_at_the_study_s_top_and_costs_are_those_of_each_fidelity(store: Store) -> None:
@@ -163,7 +165,7 @@ def test_limits_hold_at_the_study_s_top_and_costs_are_those_of_each_fidelity(sto
     setting, limit = Setting(12, 1, low, middle), 3e6
     plan = calibration_plan(setting, fidelities=ladder, constraints={"macs": {"max": limit}})
     store.put_study(plan.study.name, plan.config)
-    candidates = drive(work(Calibration(plan, store, setting)))
+    candidates = drive(work(store, Calibration(plan, setting)))
     assert {protocol(c).fidelity for c in candidates} == {low, middle}
     for candidate in candidates:
         own, counted = (
@@ -178,7 +180,7 @@ def test_limits_hold_at_the_study_s_top_and_costs_are_those_of_each_fidelity(sto
 
 def test_a_search_looks_up_what_a_calibration_trained(store: Store) -> None:
     calibration = planned(store, archs=9)
-    drive(work(calibration))
+    drive(work(store, calibration))
     raw = {"space": search_helpers.LISTED, "fidelities": [SHORT.model_dump(), LONG.model_dump()]}
     core = search_helpers.start(search_helpers.plan(**raw), store)
     terms = [core.problem.terms(Place(rung)).digest for rung in (0, 1)]
@@ -192,14 +194,14 @@ def test_a_view_knows_the_calibrations_of_its_fidelity(store: Store) -> None:
     search_helpers.drive(search_helpers.start(search_helpers.plan(**raw), store))
     assert StudyView("shapes", store).calibrations == []
     calibration = planned(store, archs=9)
-    drive(work(calibration))
+    drive(work(store, calibration))
     digests = calibration.proxies[0].digest, calibration.judges[0].digest
     asked = calibration.setting.as_json("top1")
     store.begin_calibration(calibration.study.name, *digests, asked)
     assert StudyView("shapes", store).calibrations == []  # not finished
     for _ in range(2):
         number = store.begin_calibration(calibration.study.name, *digests, asked)
-        store.end_calibration(number, calibration.result())
+        store.end_calibration(number, calibration.result(store))
     (known,) = StudyView("shapes", store).calibrations
     assert (known.id, known.proxy_digest) == (number, digests[0])
     # The calibration's own trials at the lower rung are no part of its front.

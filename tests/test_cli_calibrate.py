@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
 from calibration_helpers import LONG, SHORT, evaluation
-from cli_helpers import DATABASE, Cli, write_study
+from cli_helpers import DATABASE, Cli, files, write_study
 from search_helpers import LISTED, RAW, drive, start
 from trainings_helpers import Made, make_up
 
@@ -88,6 +89,34 @@ def test_an_interrupted_calibration_goes_on(cli: Cli, trainings: Made) -> None:
     assert record.result["tau"] == found["tau"]
     message = cli.refused("calibrate", "shapes", "--resume")
     assert message == "no calibration of 'shapes' waits to be finished: leave --resume out"
+
+
+def test_a_dry_run_says_what_there_is_and_writes_nothing(cli: Cli, trainings: Made) -> None:
+    name = write_study(space=LISTED, fidelities=LADDER)
+    words = ("calibrate", name, "--archs", "8")
+    before = files()
+    found = cli.json(*words, "--dry-run")
+    assert (found["trainings"], found["known"], found["hours"]) == (16, 0, None)
+    assert len({network["arch"] for network in found["networks"]}) == 8
+    shown = cli.shown(*words, "--dry-run")
+    assert shown.startswith("shapes.calibration would train (nothing was written)\nMACs from ")
+    assert "8 trainings of 1 epoch at 32 px" in shown
+    assert "time 16 trainings, 0 known; how long one takes is not known yet" in shown
+    assert (files(), trainings.done) == (before, 0)
+    trainings.left = 5
+    cli(*words)
+    again = cli.json("calibrate", "shapes", "--resume", "--dry-run")
+    assert (again["networks"], again["known"]) == (found["networks"], 5)
+    trainings.left = 1000
+    cli.shown(*words)
+    assert "16 trainings, all known" in cli.shown(*words, "--dry-run")
+    found = cli.json(*words, "--dry-run", "--seeds", "2")
+    assert (found["trainings"], found["known"]) == (32, 16)
+    assert {kind["fidelity"]["epochs"]: kind["seconds"] for kind in found["kinds"]} == {1: 1, 4: 4}
+    waves = math.ceil(8 / found["at_once"])
+    assert found["hours"] == pytest.approx(waves * (1 + 4) / 3600)
+    done = cli(*words, "--seeds", "2")
+    assert "one takes about 4 s at 4 epochs at 32 px (on cpu), about 1 s at 1 epoch" in done.err
 
 
 def test_with_another_recipe_it_begins_anew(cli: Cli, trainings: Made) -> None:

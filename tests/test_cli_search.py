@@ -105,7 +105,7 @@ def test_dry_run_says_what_would_run_and_writes_nothing(cli: Cli, tmp_path: Path
     assert found["size"] > 1e9
     assert found["classes"] == 10
     assert found["budget"] == {"trials": 24}
-    assert 0 < found["smallest_macs"] < found["median_macs"]
+    assert 0 < found["smallest_macs"] < found["median_macs"] < found["largest_macs"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -182,7 +182,7 @@ def test_broken_json_is_named(root: Path, text: str) -> None:
 
 
 def test_missing_folders_are_named(root: Path) -> None:
-    with pytest.raises(DataError, match="nowhere is no folder"):
+    with pytest.raises(DataError, match="nowhere does not exist; allowed is a folder in COCO"):
         open_coco(root / "nowhere", "train")
     with pytest.raises(DataError, match="its splits are train, val, and files of other names"):
         open_coco(root, "test")

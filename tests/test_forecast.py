@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,15 @@ from cli_helpers import DATABASE, Cli, write_study
 from hybridnas.cli.dry_run import look_around, time_forecast
 from hybridnas.errors import ConfigError
 from hybridnas.provenance import machine
+from hybridnas.search import job_forecast
 from hybridnas.search.forecast import Forecast, Past, Step, _on_a_line, few_trials, forecast
 from hybridnas.search.ladder import candidates
-from hybridnas.search.plan import make_plan
+from hybridnas.search.plan import counted_costs, make_plan, rung_protocol
+from hybridnas.search.registration import check_registered
 from hybridnas.search.studies import protocol_of, read_study
+from hybridnas.search.trainings import Job
 from hybridnas.store import Store
+from hybridnas.store.trial_methods import TrialMethods
 
 pytest_plugins = ["cli_helpers"]
 
@@ -45,7 +50,7 @@ def trained(store: Store, trials: int, device: str = "cpu", **changes: Any) -> N
 
 
 def of(store: Store, at_once: int | None = 2, **changes: Any) -> Forecast:
-    return forecast(helpers.plan(**changes), at_once, Past(store, store.study_names()))
+    return forecast(helpers.plan(**changes), at_once, Past(store))
 
 
 def test_another_network_takes_what_its_macs_say() -> None:
@@ -104,6 +109,31 @@ def test_no_more_are_trained_than_the_space_holds_and_none_that_is_known(store: 
     assert (large.number, large.known_now) == (100, 0)
 
 
+def test_references_are_trained_at_every_rung(store: Store) -> None:
+    study: dict[str, Any] = {
+        "space": "hybrid",
+        "fidelities": [{"epochs": epochs, "resolution": 64} for epochs in (1, 2, 6)],
+        "references": ["mambaout_femto", "mambaout_kobe", "mambaout_tiny"],
+        "budget": {"trials": 13},
+    }
+    told = [step.number for step in of(store, **study).steps]
+    driven = Counter(c.rung for c in helpers.drive(helpers.start(helpers.plan(**study), store)))
+    assert told == [driven[rung] for rung in range(3)]
+    assert [step.number for step in of(store, **study).steps] == [0, 0, 0]
+    few = helpers.plan(**{**study, "budget": {"trials": 2}}).study
+    assert candidates(few, references=3) == [2, 2, 2]
+    assert candidates(helpers.plan(**study).study, size=5, references=3)[0] == 5
+
+
+def test_a_forecast_reads_no_trials(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of them, with their curves, would have to be read before a dry run says a word."""
+    trained(store, 3)
+    monkeypatch.delattr(TrialMethods, "trials")
+    found = of(store, budget={"trials": 5, "gpu_hours": 2})
+    assert [step.number for step in found.steps] == [2]
+    assert check_registered(helpers.plan(), store, resume=True)
+
+
 def test_each_rung_and_the_final_retraining_count(store: Store) -> None:
     study: dict[str, Any] = {"fidelities": LADDER, "final": {"retrain": 2, "seeds": 3}}
     trained(store, 6, **study, budget={"trials": 6})
@@ -129,11 +159,35 @@ def test_the_wait_before_the_first_training_is_in_it() -> None:
 def test_the_device_that_trains_says_it_where_it_has_trained(store: Store) -> None:
     trained(store, 3, "EPYC")
     trained(store, 2, "H200", name="elsewhere", seed=9)
-    past, new = Past(store, store.study_names()), helpers.plan(name="new", seed=4)
+    past, new = Past(store), helpers.plan(name="new", seed=4)
     for device, known in {"H200": 2, "EPYC": 3, "none of them": 5}.items():
         (step,) = forecast(new, 2, past, device).steps
         assert step.known == known
         assert step.devices == ((device,) if known < 5 else ("EPYC", "H200"))
+
+
+def test_given_trainings_take_what_others_took_on_this_device(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All six networks of the space, of which one is known under their protocol."""
+    trained(store, 3, "EPYC")
+    trained(store, 1, "H200", name="elsewhere", seed=9)
+    plan = helpers.plan(name="new", seed=9)
+    protocol = rung_protocol(plan, plan.study.fidelity)
+    found = [plan.space.decode(genome) for genome in helpers.genomes(plan.space)]
+    jobs = [Job(a, a.digest, protocol, counted_costs(plan, a, 32)) for a in found]
+    for device, seconds in (("H200", 10.0), ("EPYC", (10 + 11 + 11) / 3)):
+        monkeypatch.setattr(job_forecast, "device_here", lambda share, named=device: named)
+        told = job_forecast.forecast_jobs(plan.study, jobs, store.url, None)
+        (kind,) = told.kinds
+        assert (told.trainings, told.known, kind.left, kind.devices) == (6, 1, 5, (device,))
+        assert told.at_once is not None
+        assert kind.seconds is not None
+        assert kind.seconds == pytest.approx(seconds, abs=1)  # by the MACs of those that are left
+        assert told.hours == pytest.approx(math.ceil(5 / told.at_once) * kind.seconds / 3600)
+    assert job_forecast.forecast_jobs(plan.study, jobs[:0], store.url, None).hours == 0.0
+    nowhere = job_forecast.forecast_jobs(plan.study, jobs, "sqlite:///none.db", None)
+    assert (nowhere.known, nowhere.hours) == (0, None)
 
 
 def test_a_study_of_a_later_version_beside_it_does_no_harm(store: Store) -> None:

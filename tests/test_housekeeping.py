@@ -65,15 +65,15 @@ def test_a_deleted_study_takes_only_its_own_along(url: str) -> None:
     with Store.open(url) as store:
         fill(store)  # the second study reuses four of the first one's five evaluations
         mine, theirs = essence(store, "second"), of_optuna(store, "second")
-        found = store.study_contents("shapes")
+        found = store.study_contents(["shapes"])
         assert (found.trials, found.evaluations, found.shared_evaluations) == (5, 1, 4)
-        assert store.delete_study("shapes") == found
+        assert store.delete_studies(["shapes"]) == found
         assert (essence(store, "second"), of_optuna(store, "second")) == (mine, theirs)
         assert store.study_names() == ["second"]
         with pytest.raises(KeyError):
             optuna.load_study(study_name="shapes", storage=store.optuna_storage())
         assert rows(store)["nas_evaluation"] == 4
-        store.delete_study("second")
+        store.delete_studies(["second"])
         left = {name: number for name, number in rows(store).items() if number}
         assert left.keys() <= KEPT - {"nas_evaluation"}
         drive(start(plan(**WIDE), store))
@@ -87,7 +87,7 @@ def test_scores_can_be_kept_for_look_ups(url: str) -> None:
         assert number
         assert number.id
         store.set_weights(number.id, {"path": "/nowhere/a", "sha256": "0"})
-        gone = store.delete_study("shapes", keep_evaluations=True)
+        gone = store.delete_studies(["shapes"], keep_evaluations=True)
         assert gone == StudyContents(
             trials=5,
             evaluations=5,
@@ -105,7 +105,7 @@ def test_what_is_searched_stays(url: str) -> None:
         before = essence(store, "shapes")
         for work in (
             lambda: store.rename_studies({"shapes": "x"}),
-            lambda: store.delete_study("shapes"),
+            lambda: store.delete_studies(["shapes"]),
         ):
             with pytest.raises(
                 StoreError, match=r"'shapes' is being searched by process .* stop it"
@@ -113,7 +113,7 @@ def test_what_is_searched_stays(url: str) -> None:
                 work()
         assert essence(store, "shapes") == before
         store.end_session(session, "interrupted")
-        store.delete_study("shapes")
+        store.delete_studies(["shapes"])
 
 
 def test_the_commands_ask_first(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_the_commands_ask_first(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_p
     shown = cli.shown("db", "rename", "shapes", "forms")
     assert shown == "shapes is forms now"
     shown = cli.shown("db", "delete", "forms")
-    assert "5 trials; of its evaluations 1 that no other study has go with it, 4" in shown
+    assert "5 trials; evaluations: 1 that no other study has go, 4 that others have stay" in shown
     assert "1 file of weights" in shown
     assert not Path(file["path"]).exists()
     assert cli.json("db", "info")["studies"] == ["second"]
@@ -159,4 +159,41 @@ def test_the_commands_ask_first(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_p
         "second.v2",
     ]
     shown = cli.shown("db", "delete", "first", "--yes")
-    assert "; first.calibration, first.twins-3 stay" in shown
+    assert shown.startswith("first with first.calibration, first.twins-3 is deleted: 5 trials; ")
+    assert cli.json("db", "info")["studies"] == ["second.v2"]
+
+
+def test_twin_tests_and_calibrations_go_with_their_study(url: str) -> None:
+    """With what they alone trained, and what they share only among them."""
+    with Store.open(url) as store:
+        drive(start(plan(**WIDE), store))
+        drive(start(plan(name="shapes.twins-3", **WIDE), store))  # which looks all of it up
+        drive(start(plan(name="shapes.calibration", **{**WIDE, "seed": 7}), store))
+        family = ["shapes", "shapes.twins-3", "shapes.calibration"]
+        found = store.study_contents(family)
+        assert (found.trials, found.evaluations, found.shared_evaluations) == (15, 10, 0)
+        session = store.begin_session("shapes.calibration")
+        with pytest.raises(StoreError, match=r"'shapes\.calibration' is being searched"):
+            store.delete_studies(family)
+        assert store.study_contents(family) == found, "all or none"
+        store.end_session(session, "done")
+        assert store.delete_studies(family) == found
+        left = {name for name, number in rows(store).items() if number}
+        assert left <= KEPT - {"nas_evaluation"}
+
+
+def test_a_calibration_that_judges_trainings_of_another_study_stays(cli: Cli) -> None:
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        fill(store)
+        (digest,) = {trial.protocol_digest for trial in store.trials("shapes")}
+        for name in ("shapes.calibration", "shapes.twins-3"):
+            store.put_study(name, {"name": name})
+        begun = store.begin_calibration("shapes.calibration", digest, digest, {})
+        store.end_calibration(begun, {"tau": 1})
+    shown = cli.shown("db", "delete", "shapes", "--yes")
+    assert shown.startswith("shapes with shapes.twins-3 is deleted: 5 trials; ")
+    assert shown.endswith("; shapes.calibration stays: it judges trainings of second, too")
+    assert cli.json("db", "info")["studies"] == ["second", "shapes.calibration"]
+    cli.shown("db", "delete", "second", "--yes")
+    assert cli.shown("db", "delete", "shapes.calibration", "--yes").startswith("shapes.calib")
+    assert cli.json("db", "info")["studies"] == []

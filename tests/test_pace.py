@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,8 @@ import pytest
 import search_helpers as helpers
 from cli_helpers import Cli
 
-from hybridnas.search.pace import alive_session, candidates_per_hour, hours_left
+from hybridnas.cli.summary import _pace, status_json
+from hybridnas.search.pace import alive_session, candidates_per_hour, hours_left, looked_up
 from hybridnas.search.view import StudyView
 from hybridnas.store import Store
 
@@ -50,6 +52,28 @@ def test_the_pace_is_that_of_the_last_run(half_done: Store) -> None:
     view = view_of(half_done)
     assert candidates_per_hour(view) == pytest.approx(2 / 1.5, rel=0.01)
     assert hours_left(view) == pytest.approx(3 / (2 / 1.5), rel=0.01)
+
+
+def test_what_is_looked_up_is_told_beside_it(half_done: Store) -> None:
+    """The second study has three of its trials from the first: they take no time."""
+    core = helpers.start(helpers.plan(name="second"), half_done)
+    half_done.end_session(half_done.begin_session("second"), "interrupted")
+    assert _pace_of(half_done) == "-"
+    session = half_done.begin_session("second")
+    left = helpers.asked(core)
+    assert looked_up(StudyView("second", half_done)) == 3
+    assert _pace_of(half_done).startswith("none trained, 3 looked up, ")
+    helpers.finish(core, left, ended_at=datetime.now(UTC))
+    half_done.heartbeat(session, 4, 0)
+    view = StudyView("second", half_done)
+    assert status_json(view)["looked_up"] == 3
+    words = r"[\d,]+ candidates an hour trained, 3 more looked up, about \d+ s left"
+    assert re.fullmatch(words, _pace_of(half_done))
+
+
+def _pace_of(store: Store) -> str:
+    view = StudyView("second", store)
+    return _pace(view, status_json(view))
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_a_survey_tells_what_is_left() -> None:
     assert 0.1 < left < 0.3
     found = survey(plan(space=LISTED, constraints=limits))
     assert found["feasible_share"] == pytest.approx(left, abs=4 * (left * (1 - left) / 2000) ** 0.5)
-    assert found["smallest_macs"] == macs[0]
+    assert (found["smallest_macs"], found["largest_macs"]) == (macs[0], macs[-1])
     assert macs[int(0.45 * len(macs))] < found["median_macs"] < macs[int(0.55 * len(macs))]
     assert survey(plan(space=LISTED))["feasible_share"] == 1
 
@@ -125,6 +125,19 @@ def test_a_study_is_registered_once(study_store: Store) -> None:
     register(plan(), study_store, resume=True)
     register(plan(name="new"), study_store, resume=True)
     assert study_store.study_names() == ["shapes", "new"]
+
+
+def test_a_study_that_runs_is_to_be_waited_for(study_store: Store) -> None:
+    asked(start(plan(), study_store))
+    session = study_store.begin_session("shapes")
+    wait = (
+        r"'shapes' is being searched now, by process \d+ on .*: wait until it ends \(`hybridnas st"
+    )
+    with pytest.raises(ConfigError, match=wait):
+        check_registered(plan(), study_store, resume=False)
+    study_store.end_session(session, "interrupted")
+    with pytest.raises(ConfigError, match="go on with --resume"):
+        check_registered(plan(), study_store, resume=False)
 
 
 CHANGES: dict[str, Any] = {

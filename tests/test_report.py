@@ -111,6 +111,8 @@ def test_what_is_left_out_of_the_yaml_is_the_default(name: str) -> None:
     text = study_yaml(study)
     assert parse_study(yaml.safe_load(text), "page") == study
     assert "null" not in text.replace("expansion: null", "")
+    # Who proposes is said in any case: another version may have another default.
+    assert f"sampler: {{name: {study.sampler.name}" in text
 
 
 def test_what_is_no_default_of_its_task_stays_in_the_yaml() -> None:

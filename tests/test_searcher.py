@@ -186,7 +186,7 @@ def test_a_lost_retraining_is_made_again(study_store: Store) -> None:
 
 
 def test_a_lost_training_of_a_calibration_is_made_again(study_store: Store) -> None:
-    search = Tune(work(planned(study_store)), retries=1)
+    search = Tune(work(study_store, planned(study_store)), retries=1)
     assert (search.ask(), search.ask()) == (0, 1)
     lost = search.core.running[0]
     search.lose(0)

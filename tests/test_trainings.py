@@ -11,6 +11,7 @@ from search_helpers import FAILED, Notes, plan
 
 from hybridnas.search.plan import Plan, counted_costs, rung_protocol
 from hybridnas.search.trainings import Job, Trainings
+from hybridnas.search.view import StudyView
 from hybridnas.store import Store
 
 
@@ -108,3 +109,24 @@ def test_what_is_lost_comes_first_under_a_new_lease(store: Store) -> None:
     assert (again.number, again.digest) == (lost.number, lost.digest)
     assert store.record(lost.token, evaluation(lost)) is None
     assert finish(begun, again) is None
+
+
+def test_what_a_driver_that_died_left_does_not_run(store: Store) -> None:
+    """When another one goes on, until it has a lease of its own."""
+    of, name = plan(), plan().study.name
+    dead = work(store, of, jobs(of))
+    left = [asked(dead) for _ in range(3)]
+    assert finish(dead, left.pop(0)) is None
+    for candidate in left:
+        assert store.take_up(candidate.token, "node7, GPU 3")
+    store.begin_session(name)
+    assert [row.number for row in StudyView(name, store).rows if row.running] == [1, 2]
+    begun = work(store, of, jobs(of))
+    view = StudyView(name, store)
+    assert not any(row.running or row.worker for row in view.rows)
+    assert view.counts() == {"ok": 1, "queued": 2}
+    again = asked(begun)
+    running = [row for row in StudyView(name, store).rows if row.running]
+    assert [(row.number, row.worker) for row in running] == [(again.number, None)] == [(1, None)]
+    assert work(store, of, jobs(of, (16,))).stop_reason is None
+    assert not any(row.running for row in StudyView(name, store).rows)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from hybridnas.whole_files import write_whole
 
@@ -34,6 +38,31 @@ def test_an_error_on_the_way_leaves_all_as_it_was(tmp_path: Path) -> None:
         write_whole(file, fail)
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
+def test_who_may_read_it_is_for_the_user_to_say(tmp_path: Path) -> None:
+    """Not for what writes it."""
+    file = tmp_path / "best.safetensors"
+
+    def write(part: Path) -> None:
+        save_file({"weight": torch.zeros(1)}, part)
+        assert part.stat().st_mode & 0o777 == 0o600
+
+    write_whole(file, write)
+    assert file.stat().st_mode & 0o777 == 0o640
+    file.chmod(0o604)
+    write_whole(file, write)
+    assert file.stat().st_mode & 0o777 == 0o604
+    write_whole(file, lambda part: part.write_text("text"))
+    assert file.stat().st_mode & 0o777 == 0o604
 
 
 def test_a_link_stays_one(tmp_path: Path) -> None:

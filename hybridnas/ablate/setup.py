@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 import torch
 
@@ -12,10 +11,10 @@ from ..architecture import Architecture
 from ..config import LONGEST_NAME, TWINS, Fidelity, Study
 from ..errors import ConfigError
 from ..objectives import BEST
-from ..search.forecast import Past, seconds_at, seconds_of
+from ..search.forecast import mean_seconds, seconds_at
 from ..search.plan import Plan, counted_costs, make_plan, rung_protocol
 from ..search.trainings import Job
-from ..store import Store
+from ..store import Store, Training
 from ..tasks import TASKS
 from ..train import FRESH
 from .twins import Twin
@@ -125,13 +124,12 @@ def check_original(setup: Setup, store: Store) -> None:
         )
 
 
-def seconds_each(setup: Setup, past: Past) -> float | None:
-    """How long a training takes, by what the database has under this protocol: the mean of the
-    original's own, else what others say of its MACs (`seconds_at`); None without any."""
-    timed = past.under(setup.plan.protocol)
-    own = [e for e in timed if e.architecture_digest == setup.original.digest]
+def seconds_each(setup: Setup, timed: Sequence[Training], _: Sequence[Job] = ()) -> float | None:
+    """How long one of its jobs takes, by trainings under its protocol: the mean of the original's
+    own, else what others say of its MACs (`seconds_at`); None without any."""
+    own = [each for each in timed if each.architecture_digest == setup.original.digest]
     if own or not timed:
-        return fmean(seconds_of(own)) if own else None
+        return mean_seconds(own)
     resolution = setup.plan.study.fidelity.resolution
     return seconds_at(timed, counted_costs(setup.plan, setup.original, resolution)["macs"])
 

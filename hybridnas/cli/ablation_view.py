@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import typer
 
@@ -16,31 +15,13 @@ from ..ablate.words import POWER_WORDS, criterion, number, places_words, scale, 
 from ..cost import Cost
 from ..counting import pixels
 from ..search.counted import counted_size
-from ..search.forecast import course_words
+from ..search.job_forecast import JobForecast
 from ..search.plan import counted_costs
 from .common import fidelity_words, in_units, print_json, print_table
+from .forecast_view import forecast_words
 
 
-def all_known(forecast: Mapping[str, Any]) -> bool:
-    return bool(forecast["known"] == forecast["trainings"])
-
-
-def forecast_words(forecast: Mapping[str, Any]) -> str:
-    """`20 trainings, 3 known; one takes about 12 s: 2 min with 2 at once, 20 s of it before the
-    first begins`"""
-    if all_known(forecast):
-        return f"{forecast['trainings']} trainings, all known"
-    words = f"{forecast['trainings']} trainings, {forecast['known']} known"
-    each, hours, begin = (forecast[k] for k in ("seconds_each", "hours", "seconds_to_begin"))
-    if each is None:
-        return f"{words}; how long one takes is not known yet"
-    words += f"; one takes about {each:.0f} s"
-    if hours is None:
-        return words
-    return f"{words}: {course_words(hours, forecast['at_once'], begin)}"
-
-
-def print_setup(setup: Setup, forecast: Mapping[str, Any], as_json: bool) -> None:
+def print_setup(setup: Setup, forecast: JobForecast, as_json: bool) -> None:
     """What `--dry-run` says."""
     study = setup.plan.study
     networks = [setup.original, *(twin.architecture for twin in setup.twins)]
@@ -55,7 +36,9 @@ def print_setup(setup: Setup, forecast: Mapping[str, Any], as_json: bool) -> Non
             for twin, known in zip(setup.twins, described[1:], strict=True)
         ]
         about = {"study": study.name, "metric": study.measured, "seeds": setup.seeds}
-        print_json({**about, "original": described[0], "twins": twins, **forecast})
+        (kind,) = forecast.kinds
+        timed = {"seconds_each": kind.seconds, "devices": kind.devices, **forecast.as_json()}
+        print_json({**about, "original": described[0], "twins": twins, **timed})
         return
     replaced = ["nothing", *(places_words(twin.places) for twin in setup.twins)]
     differences = ["", *(f"{100 * twin.macs_difference:+.2f} %" for twin in setup.twins)]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ..config import Fidelity, Study
 from ..cost import input_size
-from ..errors import ConfigError, NoDatabaseError
+from ..errors import ConfigError
 from ..reference import REFERENCES
+from ..search.early import check_early
 from ..store import Store
 from .common import (
     DEFAULT_STORAGE,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ..ablate import Ablation
     from ..ablate.setup import Setup
     from ..ablate.twins import Twin
+    from ..search.job_forecast import JobForecast
 
 _FEWEST = 2  # seeds: with fewer there is no interval
 
@@ -157,7 +160,7 @@ def ablate(
     from .ablation_view import print_setup
 
     setup = set_up(base, label, fidelity, named.architecture, twins, seeds)
-    forecast = _forecast(setup, base, storage, ray)
+    forecast = _forecast(setup, storage, ray)
     if dry_run:
         print_setup(setup, forecast, as_json)
     else:
@@ -210,7 +213,9 @@ def _study_of(
         raise ConfigError(
             f"--task: study {found.name!r} has no task {task!r} besides its own; it has: {known}"
         )
-    return found.alone(task or "")
+    found = found.alone(task or "")
+    check_early(found)
+    return found
 
 
 def _fidelity(study: Study, epochs: int | None, rung: int | None) -> Fidelity:
@@ -247,42 +252,21 @@ def _label(named: Named, text: str, study: Study, task: str | None) -> str:
     return f"{label}.{task}" if task else label
 
 
-def _forecast(setup: Setup, base: Study, storage: str, ray: str | None) -> dict[str, Any]:
-    """How much there is to train, and how long it takes; None: nobody can tell. What is all known
-    needs no machine."""
+def _forecast(setup: Setup, storage: str, ray: str | None) -> JobForecast:
+    """How much there is to train, and how long it takes."""
     from ..ablate.setup import check_original, seconds_each
-    from ..search.cluster import check_reachable
-    from ..search.forecast import Past, hours_of
-    from ..search.machine import share_of, this_machine
-    from ..search.trainings import scored
+    from ..search.job_forecast import forecast_jobs
 
-    study = setup.plan.study
-    known, each, begin = 0, None, None
-    try:
-        with Store.open(storage, create=False) as store:
-            check_original(setup, store)
-            known = sum(scored(store, job.key, study.measured) is not None for job in setup.jobs)
-            past = Past(store, (base.name, study.name))
-            each, begin = seconds_each(setup, past), past.seconds_to_begin()
-    except NoDatabaseError:
-        pass  # there will be one
-    left, at_once = len(setup.jobs) - known, None
-    if left:
-        check_reachable(ray)
-        at_once = None if ray else share_of(study, [this_machine()]).concurrent
-    found = {"trainings": len(setup.jobs), "known": known, "seconds_each": each}
-    found |= {"seconds_to_begin": begin, "at_once": at_once}
-    if each is None or at_once is None:
-        return {**found, "hours": None if left else 0.0}
-    return {**found, "hours": hours_of([(left, each)], at_once, begin)}
+    each, check = partial(seconds_each, setup), partial(check_original, setup)
+    return forecast_jobs(setup.plan.study, setup.jobs, storage, ray, each, check)
 
 
-def _run(setup: Setup, forecast: dict[str, Any], storage: str, ray: str | None) -> Ablation:
+def _run(setup: Setup, forecast: JobForecast, storage: str, ray: str | None) -> Ablation:
     """Trains what is not known, and reads what there is then."""
     from ..ablate.results import ablations_in
     from ..search.driver import run_trainings
     from ..search.observer import Silent
-    from .ablation_view import all_known, forecast_words
+    from .forecast_view import all_known, forecast_words
     from .live import Lines, LiveView
 
     plan, out = setup.plan, console(stderr=True)

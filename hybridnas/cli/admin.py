@@ -118,7 +118,7 @@ def rename(
     Example: `hybridnas db rename shapes shapes_v1`
     """
     with Store.open(storage, create=False) as store:
-        store.study_contents(study)  # refuses one that is not there
+        store.study_contents([study])  # refuses one that is not there
         beside = _beside(study, store.study_names())
         names = {old: new + old.removeprefix(study) for old in (study, *beside)}
         for name in names.values():
@@ -144,30 +144,43 @@ def delete(
 ) -> None:
     """Delete a study: its trials, and the evaluations and weights that no other study has.
 
-    There is no way back. Says what there is, and asks. Its calibration and its twin tests are
-    studies of their own, and stay.
+    Its twin tests go with it, and its calibration, unless that judges trainings of another study,
+    too. There is no way back. Says what there is and what stays, and asks.
 
     Example: `hybridnas db delete shapes_v1 --keep-evaluations`
     """
     from ..search.weight_files import remove_files
 
     with Store.open(storage, create=False) as store:
-        found = store.study_contents(study)
-        facts = (
-            f"{_number(found.trials, 'trial')}; of its evaluations {found.evaluations} that no "
-            f"other study has {'stay' if keep_evaluations else 'go with it'}, "
-            f"{found.shared_evaluations} that others have stay; "
-            f"{_number(len(found.weights), 'file')} of weights"
-        )
+        store.study_contents([study])  # refuses one that is not there
         beside = _beside(study, store.study_names())
-        if beside:
-            facts += f"; {', '.join(beside)} {'stays' if len(beside) == 1 else 'stay'}"
-        _ask(f"Delete study {study} of {redact(storage)}? It has {facts}.", yes)
-        gone = store.delete_study(study, keep_evaluations=keep_evaluations)
+        staying = {name: users for name in beside if (users := _users(store, name, study))}
+        names = [study, *(name for name in beside if name not in staying)]
+        found = store.study_contents(names)
+        kept = "stay" if keep_evaluations else "go"
+        facts = [
+            _number(found.trials, "trial"),
+            f"evaluations: {found.evaluations} that no other study has {kept}, "
+            f"{found.shared_evaluations} that others have stay",
+            _number(len(found.weights), "file") + " of weights",
+            *(f"{n} stays: it judges trainings of {', '.join(u)}, too" for n, u in staying.items()),
+        ]
+        words = study + (f" with {', '.join(names[1:])}" if names[1:] else "")
+        _ask(f"Delete study {words} of {redact(storage)}? It has {'; '.join(facts)}.", yes)
+        gone = store.delete_studies(names, keep_evaluations=keep_evaluations)
     left = remove_files(gone.weights)
-    typer.echo(f"{study} is deleted: {facts}")
-    for words in left:
-        typer.echo(f"weights {words}", err=True)
+    typer.echo(f"{words} is deleted: {'; '.join(facts)}")
+    for each in left:
+        typer.echo(f"weights {each}", err=True)
+
+
+def _users(store: Store, name: str, study: str) -> list[str]:
+    """Whose trainings calibrations judge besides: studies that train as one side of them does."""
+    records = [record for record in store.calibrations(study=name) if record.result is not None]
+    digests = {digest for each in records for digest in (each.proxy_digest, each.judge_digest)}
+    names = store.study_names()
+    others = [n for n in names if n not in {study, *_beside(study, names)}]
+    return [n for n in others if any(digest in digests for digest, _ in store.terms(n))]
 
 
 def _beside(study: str, names: Iterable[str]) -> list[str]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..config import CALIBRATION, Fidelity, Study, parse_study
+from ..counting import pixels
 from ..errors import ConfigError
 from ..rank_correlation import FEWEST
+from ..search.counted import counted_size
+from ..search.early import check_early
 from ..search.proxy_words import interval
 from ..store import Store
 from .common import (
@@ -22,13 +26,15 @@ from .common import (
     console,
     fidelity_words,
     in_units,
+    print_facts,
     print_json,
     print_table,
 )
 from .resolve import known_study, study_to_run
 
 if TYPE_CHECKING:
-    from ..search.calibration import Setting
+    from ..search.calibration import Calibration, Setting
+    from ..search.job_forecast import JobForecast
     from ..search.plan import Plan
 
 _USUAL_ARCHS = 24
@@ -72,6 +78,12 @@ Resume = Annotated[
     bool,
     typer.Option("--resume", help="Go on with the one that was interrupted, as it was begun."),
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Say what would be trained and how long it takes; write nothing."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -88,6 +100,7 @@ def calibrate(
     storage: Storage = DEFAULT_STORAGE,
     ray: Ray = None,
     settings: Settings = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell how well a study's cheap training ranks architectures as a longer one does.
@@ -98,26 +111,33 @@ def calibrate(
     The figure is kept and stands under every front that used the fidelity. What is known already
     is not trained again, here or in a later search; weights are not kept.
     Examples: `hybridnas calibrate images64 --archs 24 --epochs 60`, `hybridnas calibrate study.yaml
-    --rungs 1,2`, `hybridnas calibrate images64 --resume`
+    --rungs 1,2 --dry-run`, `hybridnas calibrate images64 --resume`
     """
-    from ..search.calibration import calibration_study
-    from ..search.cluster import check_reachable
-    from ..search.plan import make_plan
-
     if resume:
         asked = {"archs": archs, "seeds": seeds, "epochs": epochs, "rungs": rungs, "set": settings}
         _check_nothing_is_asked(asked)
         found, setting = _begun(known_study(study), storage)
     else:
         found = study_to_run(study, storage, True, settings or [])
+        check_early(found)
         setting = _setting(found, archs or _USUAL_ARCHS, seeds or 1, epochs, rungs)
+    from ..search.calibration import Calibration, calibration_study
+    from ..search.job_forecast import forecast_jobs
+    from ..search.plan import make_plan
+
     plan = make_plan(calibration_study(found, setting))
-    check_reachable(ray)
+    calibration = Calibration(plan, setting)
+    forecast = forecast_jobs(plan.study, calibration.jobs, storage, ray)
+    if dry_run:
+        _print_plan(plan, calibration, forecast, as_json)
+        return
     from ..search.driver import run_calibration
+    from .forecast_view import forecast_words
     from .live import Lines, LiveView
 
     out = console(stderr=True)
     out.print(_cost_words(plan, setting))
+    out.print(forecast_words(forecast))
     watch = LiveView(plan.study, out) if out.is_terminal else Lines(plan.study, out)
     with Store.open(storage) as store, watch:
         result = run_calibration(plan, store, setting, ray_address=ray, observer=watch)
@@ -196,6 +216,29 @@ def _cost_words(plan: Plan, setting: Setting) -> str:
         f"{setting.archs} architectures x {setting.seeds} seed(s): {each} trainings of "
         f"{fidelity_words(low.fidelity)}, {in_units(low.image_macs)} MACs each (images x MACs of "
         f"the median), and {each} of {fidelity_words(high.fidelity)}, {in_units(high.image_macs)}"
+    )
+
+
+def _print_plan(plan: Plan, calibration: Calibration, forecast: JobForecast, as_json: bool) -> None:
+    """What `--dry-run` says."""
+    from .forecast_view import forecast_words
+
+    study, setting, members = plan.study, calibration.setting, calibration.members
+    if as_json:
+        archs = [{"arch": a.digest, "stages": a.short, **costs} for a, costs in members]
+        kinds = [{**asdict(k), "fidelity": k.fidelity.model_dump()} for k in forecast.kinds]
+        asked = {**setting.as_json(study.measured), "networks": archs, "kinds": kinds}
+        print_json({"study": study.name, **asked, **forecast.as_json()})
+        return
+    macs = [costs["macs"] for _, costs in members]
+    size = pixels(counted_size(study))
+    print_facts(
+        f"{study.name} would train (nothing was written)",
+        [
+            ("MACs", f"from {in_units(min(macs))} to {in_units(max(macs))} at {size}"),
+            ("training", _cost_words(plan, setting)),
+            ("time", forecast_words(forecast)),
+        ],
     )
 
 

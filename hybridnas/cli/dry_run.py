@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from ..config import Final, Study
 from ..counting import in_size, pixels
 from ..errors import NoDatabaseError
-from ..provenance import machine
 from ..search.cluster import LOCAL, address_of
 from ..search.words import time_words
 from ..store import Store
@@ -38,29 +37,24 @@ class Here:
 
 def look_around(plan: Plan, storage: str, resume: bool, ray: str | None) -> Here:
     """Of a cluster nothing is known. HybridnasError where the study could not run."""
-    import torch
-
     from ..search.forecast import Past, forecast
-    from ..search.machine import share_of, share_words, this_machine
+    from ..search.machine import device_here, share_of, share_words, this_machine
     from ..search.registration import check_registered
 
     share = share_of(plan.study, [this_machine()]) if address_of(ray) == LOCAL else None
-    place, past, names = "", None, list[str]()
+    at_once, device = (share.concurrent, device_here(share)) if share else (None, None)
+    names = list[str]()
     try:
         with Store.open(storage, create=False) as store:
             known = check_registered(plan, store, resume)
             place = "goes on with what is there" if known else "a new study"
             names = store.study_names()
-            past = Past(store, names)
+            found = forecast(plan, at_once, Past(store), device)
     except NoDatabaseError as error:
-        place = f"a new database ({error})"
+        place, found = f"a new database ({error})", forecast(plan, at_once, None)
     trial = free_name("try", {*names, plan.study.name})
     if share is None:
-        return Here("that of the cluster", place, forecast(plan, None, past), trial)
-    device = None  # of nodes that are still to come
-    if not share.gpus or torch.cuda.is_available():
-        device = str(machine(torch.device("cuda" if share.gpus else "cpu"))["device"])
-    found = forecast(plan, share.concurrent, past, device)
+        return Here("that of the cluster", place, found, trial)
     if not share.gpus:
         found = replace(found, gpu_hours_left=None)
     return Here(share_words(plan.study, share), place, found, trial)
@@ -140,20 +134,18 @@ def _trainings(step: Step) -> str:
 
 def _as_json(plan: Plan, rungs: Rungs) -> dict[str, Any]:
     from ..search.ladder import candidates
-    from ..search.plan import survey
+    from ..search.plan import fitting_references, survey
 
     study: Study = plan.study
+    numbers = candidates(study, references=len(fitting_references(plan)))
     return {
         "study": study.name,
         "space": plan.space.name,
         "size": plan.space.size(),
         "genes": len(plan.space.genes),
         **survey(plan),
-        **_task_as_json(plan, rungs[""], candidates(study)),
-        "also": {
-            name: _task_as_json(one, rungs[name], candidates(study))
-            for name, one in plan.also.items()
-        },
+        **_task_as_json(plan, rungs[""], numbers),
+        "also": {name: _task_as_json(one, rungs[name], numbers) for name, one in plan.also.items()},
         "rates": list(study.rates),
         "final": study.final and study.final.model_dump(),
         "latency": study.latency and study.latency.model_dump(),
@@ -190,19 +182,21 @@ def _facts(plan: Plan, rungs: Rungs, found: Mapping[str, Any]) -> list[tuple[str
     limits, soft = bound_words(study.bounds()), bound_words(study.soft())
     kept = f"{100 * found['feasible_share']:.0f} % of random draws keep them"
     head = HEADS.get(study.task.name, "")
-    smallest, median = in_units(found["smallest_macs"]), in_units(found["median_macs"])
+    macs = {name: in_units(found[f"{name}_macs"]) for name in ("smallest", "median", "largest")}
+    of_macs = f"from {macs['smallest']} to {macs['largest']}, median {macs['median']}"
     size = f"{in_size(found['size'])} architectures, {found['genes']} decisions"
-    also = plan.also.items()
+    numbers = [each["candidates"] for each in found["fidelities"]]
+    own, *others = ((n, p, _training(study, p, rungs[n], numbers)) for n, p in plan.tasks.items())
     broken = f"{soft}; who breaks this is trained, and on no front"
     return [
         ("space", f"{plan.space.name}: {size}"),
-        ("MACs", f"from {smallest}, median {median}, at {pixels(counted_size(study))}{head}"),
+        ("MACs", f"{of_macs}, at {pixels(counted_size(study))}{head}"),
         ("constraints", f"{limits}; {kept}" if limits else "none"),
         *([("measured", broken)] if soft else []),
         ("objectives", ", ".join(f"{d} {name}" for name, d in study.objectives.items())),
         ("task", _task(plan)),
-        ("training", _training(study, plan, rungs[""])),
-        *((f"also {name}", f"{_task(p)}\n{_training(study, p, rungs[name])}") for name, p in also),
+        ("training", own[2]),
+        *((f"also {name}", f"{_task(one)}\n{training}") for name, one, training in others),
         *([("at the end", _retraining(study.final))] if study.final else []),
         *([("latency", study.latency.setting)] if study.latency else []),
         ("sampler", study.sampler.name),
@@ -213,12 +207,14 @@ def _facts(plan: Plan, rungs: Rungs, found: Mapping[str, Any]) -> list[tuple[str
     ]
 
 
-def _training(study: Study, plan: Plan, rungs: Sequence[Rung]) -> str:
+def _training(
+    study: Study, plan: Plan, rungs: Sequence[Rung], numbers: Sequence[int | None]
+) -> str:
     """A line a rung, and how many candidates it sees. plan: of one of the study's tasks."""
     lines = [
         f"{fidelity_words(rung.fidelity)}, batches of {plan.study.recipe.batch_size}: "
         f"{rung.images:,} images x {in_units(rung.macs)} MACs (median) = "
-        f"{in_units(rung.image_macs)}{_goes_on(study, place)}"
+        f"{in_units(rung.image_macs)}{_goes_on(study, place, numbers[place])}"
         for place, rung in enumerate(rungs)
     ]
     return "\n".join(lines)
@@ -236,12 +232,9 @@ def _retraining(final: Final) -> str:
     )
 
 
-def _goes_on(study: Study, rung: int) -> str:
+def _goes_on(study: Study, rung: int, number: int | None) -> str:
     if len(study.fidelities) == 1:
         return ""
-    from ..search.ladder import candidates
-
-    number = candidates(study)[rung]
     words = [] if number is None else [f"{number} candidate{'s' * (number != 1)}"]
     last = rung == len(study.rates)
     words.append("whose scores count" if last else f"{100 * study.rates[rung]:.0f} % go on")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigError, ExportError
+from ..exported import HEAD, check_new, read_config
+from ..task_defaults import TASK_DEFAULTS
 from .common import DEFAULT_STORAGE, AsJson, Storage, console, print_facts, print_json
 from .costs import ArchArgument
 from .resolve import Named, architecture_of
@@ -122,8 +124,8 @@ def export(
             f"{arch} has no trained weights ({_why_untrained(named)}); say --untrained to "
             f"export fresh ones, or give --weights FILE"
         )
+    check_new(out)
     from ..export import Extras, Source  # import torch, which what was refused did not wait for
-    from ..loading import HEAD
 
     extras = Extras(standalone=standalone, onnx=onnx, program=torch_export)
     with console(stderr=True).status(f"writing {out} ..."):
@@ -236,11 +238,11 @@ def evaluate(
     `hybridnas evaluate roads --data DIR --scales 0.5,0.75,1,1.25,1.5,1.75 --flip`,
     `hybridnas evaluate roads --window 512 --stride 341`
     """
-    from ..export import score_export
-    from ..tasks import TASKS
+    if task is not None and task not in TASK_DEFAULTS:
+        raise ConfigError(f"unknown task {task!r}; allowed: {', '.join(TASK_DEFAULTS)}")
+    read_config(folder)
+    from ..export import score_export  # imports torch, which what was refused did not wait for
 
-    if task is not None and task not in TASKS:
-        raise ConfigError(f"unknown task {task!r}; allowed: {', '.join(TASKS)}")
     found = score_export(
         folder,
         task=task,

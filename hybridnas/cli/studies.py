@@ -13,9 +13,10 @@ from urllib.parse import quote
 
 import typer
 
-from ..config import NAME
+from ..config import NAME, Study
 from ..errors import ConfigError
 from ..resources import find
+from ..search.early import check_early
 from ..search.pace import alive_session
 from ..search.view import StudyView
 from ..store import Store, redact
@@ -74,8 +75,7 @@ def search(
     the peak of a training on its GPU, train_hours its wall-clock. `hybridnas init` explains
     objectives and constraints.
     """
-    wanted = study_to_run(study, storage, resume, settings or [])
-    check_new(wanted.name, storage, resume)
+    wanted = _wanted(study, storage, resume, settings or [])
     from ..search.cluster import check_reachable
     from ..search.machine import check_here
     from ..search.plan import make_plan  # imports torch, which what was refused did not wait for
@@ -103,6 +103,14 @@ def search(
         print_end(view, reason, storage)
     if reason == "interrupted":
         raise typer.Exit(130)
+
+
+def _wanted(text: str, storage: str, resume: bool, settings: list[str]) -> Study:
+    """What is to run, once all was refused that can be at once."""
+    wanted = study_to_run(text, storage, resume, settings)
+    check_new(wanted.name, storage, resume)
+    check_early(wanted)
+    return wanted
 
 
 def _say_if_new(name: str, store: Store, storage: str) -> None:

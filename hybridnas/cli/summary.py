@@ -12,7 +12,7 @@ import typer
 from ..counting import pixels
 from ..objectives import STANDARD_ERRORS, is_cost
 from ..search.counted import counted_size
-from ..search.pace import alive_session, candidates_per_hour, hours_left
+from ..search.pace import alive_session, candidates_per_hour, hours_left, looked_up
 from ..search.proxy_words import proxy_lines
 from ..search.rows import Row
 from ..search.view import StudyView
@@ -61,6 +61,7 @@ def status_json(view: StudyView) -> dict[str, Any]:
         "front_size": len(view.front()),
         "hypervolume": view.hypervolume(),
         "candidates_per_hour": candidates_per_hour(view),
+        "looked_up": looked_up(view),
         "hours_left": hours_left(view),
         "running": [row.number for row in view.rows if row.running],
         "workers": {row.number: row.worker for row in view.rows if row.worker},
@@ -244,9 +245,12 @@ def _numbers(trials: Sequence[int | str]) -> str:
 
 
 def _pace(view: StudyView, found: Mapping[str, Any]) -> str:
-    """`12 candidates an hour, about 1.5 hours left`."""
-    rate, left = found["candidates_per_hour"], found["hours_left"]
+    """`12 candidates an hour trained, 3 more looked up, about 1.5 hours left`."""
+    rate, left, known = (found[k] for k in ("candidates_per_hour", "hours_left", "looked_up"))
     words = "-" if rate is None else f"{rate:,.{rate < 100:d}f} candidates an hour"
+    if known:
+        words = f"{words} trained, {known} more" if rate else f"none trained, {known}"
+        words += " looked up"
     if alive_session(view) is None:
         return words
     return f"{words}, " + (

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ..data_folder import check_folder
 from ..errors import DataError
 from .coco_json import Contents, Instances, clipped, read_annotations, rle
 from .images import as_rgb
@@ -122,8 +123,7 @@ def open_coco(root: str | Path, split: str) -> CocoSplit:
     """A split in COCO's layout by its name (`train2017`), or by its files (`FILE.json:FOLDER`,
     both relative to root). DataError says what is missing, and what there is instead."""
     root = Path(root).expanduser()
-    if not root.is_dir():
-        raise DataError(f"task.data: {root} is no folder; allowed is one in COCO's layout")
+    check_folder("detection", root)
     if ".json:" in split:
         file, _, folder = split.rpartition(":")
         return open_coco_files(root / file, root / folder)

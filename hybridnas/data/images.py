@@ -17,6 +17,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from ..config import Task
+from ..data_folder import DIGITS as DIGITS
+from ..data_folder import check_folder
 from ..errors import DataError
 from .digits import SPLITS, digits
 from .readers import open_with_reader
@@ -24,9 +26,6 @@ from .split import Split as Split
 from .split import as_rgb as as_rgb
 from .split import some as some
 from .subsets import chosen
-
-# As `task.data`; a folder of that name is reached as ./digits.
-DIGITS = "digits"
 
 
 def open_split(task: Task, split: str) -> Split:
@@ -104,13 +103,7 @@ def _open_folder(root: Path, split: str) -> Split:
 
 
 def _check_folders(root: Path, folder: Path) -> None:
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise DataError(
-            f"task.data: {root} {what}; allowed is {DIGITS!r} or a folder "
-            "that holds one folder a split, with one folder a class (--set task.data=DIR), or "
-            "FILE.tar, wds/DIR, hfds/NAME, torch/NAME:DIR"
-        )
+    check_folder("classification", root)
     if not folder.is_dir():
         raise DataError(
             f"task.data: {root} has no folder {folder.name}; {root} holds {some(subfolders(root))}"

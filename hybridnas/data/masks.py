@@ -25,6 +25,7 @@ from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from ..config import Task
+from ..data_folder import check_folder
 from ..errors import DataError
 from .class_lists import listed_classes
 from .images import as_rgb, some, subfolders
@@ -147,12 +148,7 @@ def _pairs(root: Path, split: str) -> tuple[list[str], list[str]]:
 
 
 def _check_folders(root: Path, images: Path, annotations: Path) -> None:
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise DataError(
-            f"task.data: {root} {what}; allowed is a folder with images/<split> and "
-            "annotations/<split>"
-        )
+    check_folder("segmentation", root)
     for folder in (images, annotations):
         if not folder.is_dir():
             holder = folder.parent if folder.parent.is_dir() else root

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from ..config import Task
+from ..data_folder import HUGGING_FACE, TORCHVISION, WEBDATASET
 from ..errors import DataError
 from .class_lists import listed_classes
 from .hub_sets import open_hugging_face, open_torchvision
@@ -48,12 +49,12 @@ def full_path(data: str) -> str:
     """The same data, named so that it is found from any folder."""
     prefix, slash, rest = data.partition("/")
     kind = prefix.lower() if slash else ""
-    if kind == "torch":
+    if kind == TORCHVISION:
         name, _, folder = rest.partition(":")
         return f"{prefix}/{name}:{_full(folder)}"
-    if kind == "wds" or (kind == "hfds" and Path(rest).expanduser().is_dir()):
+    if kind == WEBDATASET or (kind == HUGGING_FACE and Path(rest).expanduser().is_dir()):
         return f"{prefix}/{_full(rest)}"
-    return data if kind == "hfds" else _full(data)
+    return data if kind == HUGGING_FACE else _full(data)
 
 
 def _full(path: str) -> str:
@@ -167,7 +168,7 @@ def _shards(folder: Path, split: str) -> list[Path]:
 
 
 _BY_PREFIX: Mapping[str, Callable[[str, str, Task], Split]] = {
-    "wds": _open_shards,
-    "hfds": open_hugging_face,
-    "torch": open_torchvision,
+    WEBDATASET: _open_shards,
+    HUGGING_FACE: open_hugging_face,
+    TORCHVISION: open_torchvision,
 }

@@ -13,7 +13,8 @@ from torch import Tensor
 from ..architecture import Architecture
 from ..cost import cost, input_size
 from ..errors import ExportError
-from ..loading import CONFIG, HEAD, WEIGHTS, head_weights, load_weights
+from ..exported import CONFIG, HEAD, WEIGHTS, check_new
+from ..loading import head_weights, load_weights
 from ..pictures import draw
 from ..tasks import TASKS
 from ..timm_entry import build
@@ -22,7 +23,6 @@ from .card import DRAWING, Origin, model_card
 from .files import (
     CARD,
     Extras,
-    check_new,
     new_folder,
     timm_config,
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..architecture import Architecture
 from ..errors import ExportError
+from ..exported import check_new
 from ..timm_entry import pretrained_cfg
 from .card import Origin, Source
 
@@ -27,12 +28,6 @@ class Extras:
     standalone: bool = False
     onnx: bool = False
     program: bool = False
-
-
-def check_new(out: Path) -> None:
-    """Raises ExportError where something is in the way of a new folder."""
-    if out.exists():
-        raise ExportError(f"{out} is there already: name a new folder, or remove it first")
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..architecture import Architecture
 from ..cost import cost
-from ..loading import CONFIG, WEIGHTS, load_weights
+from ..exported import CONFIG, WEIGHTS, check_new
+from ..loading import load_weights
 from ..network import HybridNet
 from ..pictures import draw
 from ..timm_entry import build
@@ -22,7 +23,6 @@ from .dense import export_dense
 from .files import (
     CARD,
     Extras,
-    check_new,
     new_folder,
     timm_config,
 )

@@ -12,7 +12,8 @@ import torch
 from ..config import Fidelity, Protocol, Recipe, Task
 from ..environment import pick_device
 from ..errors import ConfigError, DataError, listed
-from ..loading import load_model, protocol_of, read_config
+from ..exported import read_config
+from ..loading import load_model, protocol_of
 from ..tasks import TASKS, Score
 from ..tasks.inference import Inference
 from ..tasks.segmentation import score as score_segmentation

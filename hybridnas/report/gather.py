@@ -121,8 +121,10 @@ def _others(
 
 
 def study_yaml(study: Study) -> str:
-    """What makes the study, defaults left out; short lists and mappings have a line each."""
+    """What makes the study, defaults left out but the sampler's, which another version may change;
+    short lists and mappings have a line each."""
     said = {"name": study.name, **study.model_dump(mode="json", exclude_defaults=True)}
+    said["sampler"] = study.sampler.model_dump(mode="json", exclude_none=True)
     for name, task in study.tasks.items():
         # Of these the default is the task's: classification's would be taken for none.
         known = TASK_DEFAULTS[task.task.name]

@@ -64,9 +64,9 @@ def calibration_study(study: Study, setting: Setting) -> Study:
 class Calibration:
     """What a calibration trains, and what came of it."""
 
-    def __init__(self, plan: Plan, store: Store, setting: Setting) -> None:
+    def __init__(self, plan: Plan, setting: Setting) -> None:
         """plan: of the calibration's study (`calibration_study`)."""
-        self.study, self.store, self.setting = plan.study, store, setting
+        self.study, self.setting = plan.study, setting
         hard = feasibility(plan)
         genomes = stratified(hard, setting.archs, plan.study.seed)
         self.members = [(plan.space.decode(genome), hard.cost_of(genome)) for genome in genomes]
@@ -85,15 +85,15 @@ class Calibration:
             for protocol in protocols
         ]
 
-    def result(self) -> dict[str, Any]:
+    def result(self, store: Store) -> dict[str, Any]:
         """What `agreement` finds, and how many architectures failed.
 
         Raises ConfigError where too few architectures have scores on both sides.
         """
         found = []
         for architecture, costs in self.members:
-            proxy = self._evaluations(architecture, self.proxies)
-            judge = self._evaluations(architecture, self.judges)
+            proxy = self._evaluations(store, architecture, self.proxies)
+            judge = self._evaluations(store, architecture, self.judges)
             if proxy is not None and judge is not None:
                 found.append(Judged(architecture, costs, proxy, judge))
         failed = len(self.members) - len(found)
@@ -105,10 +105,10 @@ class Calibration:
         return {"failed": failed, **agreement(found, self.study.measured)}
 
     def _evaluations(
-        self, architecture: Architecture, protocols: list[Protocol]
+        self, store: Store, architecture: Architecture, protocols: list[Protocol]
     ) -> list[Evaluation] | None:
         """An architecture's, one a seed; None where one has no score."""
         keys = [(architecture.digest, protocol.digest) for protocol in protocols]
-        found = [scored(self.store, key, self.study.measured) for key in keys]
+        found = [scored(store, key, self.study.measured) for key in keys]
         good = [evaluation for evaluation in found if evaluation is not None]
         return good if len(good) == len(protocols) else None

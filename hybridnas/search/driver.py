@@ -92,7 +92,7 @@ def run_calibration(
     """
     study = plan.study
     with _session(plan, store) as (heart, ended):
-        calibration = Calibration(plan, store, setting)
+        calibration = Calibration(plan, setting)
         work = Trainings(study, store, calibration.jobs, observer)
         asked = setting.as_json(study.measured)
         digests = calibration.proxies[0].digest, calibration.judges[0].digest
@@ -106,7 +106,7 @@ def run_calibration(
         ended.reason = _work(work, plan, heart, None, ray_address)
         if ended.reason == "interrupted":
             return None
-        result = calibration.result()
+        result = calibration.result(store)
         store.end_calibration(number, result)
     return result
 

@@ -5,84 +5,59 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from statistics import fmean, linear_regression, median
 
 from ..config import Fidelity, Protocol, Study
 from ..errors import ConfigError
-from ..store import Evaluation, Place, Store
+from ..store import Place, Store, Training
 from .ladder import candidates
-from .plan import Plan, feasibility, run_protocol
-from .spending import gpu_seconds
-from .studies import protocol_of
+from .plan import Plan, feasibility, fitting_references, run_protocol
+from .studies import parse_protocol
 from .words import time_words
 
 _LISTED = 10_000  # combinations of choices that are gone through, which takes about half a second
 
 
 class Past:
-    """What studies of a database trained."""
+    """What a database knows of trainings. It is asked for what is needed: it has thousands."""
 
-    def __init__(self, store: Store, studies: Sequence[str]) -> None:
-        self._runs = {n: [run for t in store.trials(n) for run in t.runs] for n in studies}
-        self._sessions = {name: store.sessions(name) for name in studies}
-        digests = {run.protocol_digest for runs in self._runs.values() for run in runs}
-        self._kinds: dict[str, str] = {}
-        for digest in digests:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._digests: dict[str, list[str]] = {}  # of protocols, by kind
+        for digest, text in store.protocols().items():
             with suppress(ConfigError):  # what this version does not know, it does not train
-                self._kinds[digest] = _kind(protocol_of(store, digest))
+                kind = _kind(parse_protocol(digest, text))
+                self._digests.setdefault(kind, []).append(digest)
 
-    def under(self, protocol: Protocol) -> list[Evaluation]:
-        """Trainings that ended well under a protocol, whatever their seed, each once."""
-        kind = _kind(protocol)
-        found = {
-            run.evaluation.id: run.evaluation
-            for runs in self._runs.values()
-            for run in runs
-            if run.evaluation and not run.evaluation.reason
-            if self._kinds.get(run.protocol_digest) == kind and run.evaluation.timing.get("total_s")
-        }
-        return [*found.values()]
+    def under(self, protocol: Protocol, device: str | None = None) -> list[Training]:
+        """Trainings that ended well under a protocol, whatever their seed, each once: those on a
+        device where there are any, so that a CPU's seconds are never taken for a GPU's."""
+        found = self._store.trained(self._digests.get(_kind(protocol), []))
+        return [each for each in found if device and each.device == device] or found
 
     def scored(self, protocol: Protocol) -> set[str]:
         """Digests of the architectures that a search under the protocol looks up."""
-        return {
-            run.evaluation.architecture_digest
-            for runs in self._runs.values()
-            for run in runs
-            if run.protocol_digest == protocol.digest
-            if run.evaluation is not None and run.evaluation.status == "ok"
-        }
+        return self._store.scored(protocol.digest)
 
     def ended(self, study: str) -> Counter[tuple[str, int, bool]]:
         """Trainings of a study, by task, rung, and whether they are of its final retraining."""
-        return Counter(
-            (run.task, run.rung, run.repeat > 0)
-            for run in self._runs.get(study, [])
-            if run.evaluation
-        )
+        return Counter({(e.task, e.rung, e.retraining): e.number for e in self._store.ended(study)})
 
     def hours(self, study: str) -> float:
         """Of wall-clock that a study's searches took."""
-        return sum(session.duration_s for session in self._sessions.get(study, [])) / 3600
+        return sum(session.duration_s for session in self._store.sessions(study)) / 3600
 
     def gpu_hours(self, study: str) -> float:
         """Of GPU time that a study's trainings took."""
-        own = (run for run in self._runs.get(study, []) if not run.reused)
-        return sum(gpu_seconds(run.evaluation) for run in own) / 3600
+        return self._store.gpu_seconds(study) / 3600
 
     def seconds_to_begin(self) -> float | None:
         """How long it takes until the first training begins, Ray's start and that of its workers:
         the median over the sessions that trained something; None without any."""
-        found = []
-        for name, runs in self._runs.items():
-            began = [run.evaluation.started_at for run in runs if run.evaluation and not run.reused]
-            for session in self._sessions[name]:
-                own = [at for at in began if session.started_at <= at <= session.last_seen_at]
-                if own:
-                    found.append((min(own) - session.started_at).total_seconds())
+        found = self._store.waits()
         return median(found) if found else None
 
 
@@ -90,15 +65,20 @@ def _kind(protocol: Protocol) -> str:
     return protocol.seedless().digest
 
 
-def seconds_of(trainings: Sequence[Evaluation]) -> list[float]:
-    """What each of them took (`Past.under`)."""
-    return [evaluation.timing["total_s"] or 0.0 for evaluation in trainings]
+def devices_of(trainings: Iterable[Training]) -> tuple[str, ...]:
+    """Their names."""
+    return tuple(sorted({training.device or "an unknown device" for training in trainings}))
 
 
-def seconds_at(trainings: Sequence[Evaluation], macs: float) -> float:
+def mean_seconds(trainings: Sequence[Training]) -> float | None:
+    """What one takes on average; None without any."""
+    return fmean(training.seconds for training in trainings) if trainings else None
+
+
+def seconds_at(trainings: Sequence[Training], macs: float) -> float:
     """What a training of a network of these MACs would take, by a line through those of others."""
-    known = [evaluation.metrics.get("macs") or 0.0 for evaluation in trainings]
-    return _on_a_line(known, seconds_of(trainings), macs)
+    known = [training.macs or 0.0 for training in trainings]
+    return _on_a_line(known, [training.seconds for training in trainings], macs)
 
 
 def _on_a_line(macs: Sequence[float], seconds: Sequence[float], wanted: float) -> float:
@@ -152,14 +132,15 @@ def forecast(
     plan: Plan, at_once: int | None, past: Past | None, device: str | None = None
 ) -> Forecast:
     """Of a search that is to begin or to go on. past: of all studies of the database; None: there
-    is none yet. device: that trains; trainings of others are looked at only where it has none.
-    References, which are trained at every rung, are counted as other candidates."""
+    is none yet. device: that trains; trainings of others are looked at only where it has none."""
     listed = _listed(plan)
     size = None if listed is None else len(listed)
+    numbers = candidates(plan.study, size, len(fitting_references(plan)))
+    ended = past.ended(plan.study.name) if past else Counter[tuple[str, int, bool]]()
     steps = tuple(
-        _step(plan, Place(rung, 0, task), whole, past, device, listed)
+        _step(plan, Place(rung, 0, task), whole, past, device, listed, ended)
         for task in plan.tasks
-        for rung, whole in enumerate(candidates(plan.study, size))
+        for rung, whole in enumerate(numbers)
     )
     begin = past.seconds_to_begin() if past else None
     budget, name = plan.study.budget, plan.study.name
@@ -195,10 +176,11 @@ def _step(
     past: Past | None,
     device: str | None,
     listed: Set[str] | None,
+    ended: Counter[tuple[str, int, bool]],
 ) -> Step:
     study, fidelity = plan.study, plan.study.tasks[place.task].fidelities[place.rung]
-    ended = past.ended(study.name) if past else Counter[tuple[str, int, bool]]()
-    scored = past.scored(run_protocol(plan, place)) if past else set()
+    protocol = run_protocol(plan, place)
+    scored = past.scored(protocol) if past else set()
     number, known_now, sure = candidates, 0, False
     if number is not None:
         number = max(0, number - ended[place.task, place.rung, False])
@@ -209,18 +191,15 @@ def _step(
         if study.final is not None and place.rung == len(study.rates):
             again = study.final.retrain * study.final.seeds
             number += max(0, again - ended[place.task, place.rung, True])
-    known = past.under(run_protocol(plan, place)) if past else []
-    known = [each for each in known if each.machine.get("device") == device] or known
-    devices = sorted({str(evaluation.machine.get("device")) for evaluation in known})
-    mean = fmean(seconds_of(known)) if known else None
+    known = past.under(protocol, device) if past else []
     fewer = bool(scored) and not sure and number != 0
     return Step(
         place.task,
         fidelity,
         number,
         len(known),
-        tuple(devices),
-        mean,
+        devices_of(known),
+        mean_seconds(known),
         known_now,
         may_be_fewer=fewer,
     )

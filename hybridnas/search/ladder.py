@@ -60,17 +60,18 @@ def ladder(plan: Plan) -> list[Rung]:
     return rungs
 
 
-def candidates(study: Study, size: int | None = None) -> list[int | None]:
+def candidates(study: Study, size: int | None = None, references: int = 0) -> list[int | None]:
     """How many candidates each rung sees, the lowest first, when the trials are what ends the
-    search; references left aside, which are trained at every rung. None: nobody can tell. size: how
-    many architectures there are to propose, if that is known."""
+    search. None: nobody can tell. size: how many architectures there are to propose, if that is
+    known. references: how many of them are references, which are trained at every rung."""
     most = [number for number in (study.budget.trials, size) if number is not None]
     if study.budget.trials is None and (size is None or study.sampler.name != "grid"):
         return [None] * len(study.fidelities)
-    seen = [min(most)]
+    references = min(references, *most)
+    others = [min(most) - references]
     for rate in study.rates:
-        seen.append(quota(rate, seen[-1]))
-    return [*seen]
+        others.append(quota(rate, others[-1]))
+    return [references + number for number in others]
 
 
 def problem_of(plan: Plan) -> Problem:

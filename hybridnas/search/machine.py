@@ -13,6 +13,7 @@ import torch
 
 from ..config import Resources, Study
 from ..errors import ConfigError
+from ..provenance import machine
 from .cluster import LOCAL, address_of
 
 # While one builds, captures or scores, others train: whole evaluations by one, two and three
@@ -54,6 +55,13 @@ class Share:
 def this_machine() -> dict[str, float]:
     """What Ray would find here."""
     return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+
+
+def device_here(share: Share) -> str | None:
+    """What candidates with such a share train on here; None: on nodes that are still to come."""
+    if share.gpus and not torch.cuda.is_available():
+        return None
+    return str(machine(torch.device("cuda" if share.gpus else "cpu"))["device"])
 
 
 def share_of(study: Study, nodes: Sequence[Node]) -> Share:

@@ -30,6 +30,16 @@ def candidates_per_hour(view: StudyView) -> float | None:
     return number / session.duration_s * 3600 if number else None
 
 
+def looked_up(view: StudyView) -> int:
+    """Trials of the last run of the search that were known already: `candidates_per_hour` leaves
+    them aside, since they take no time."""
+    if not view.sessions:
+        return 0
+    began = view.sessions[-1].started_at
+    new = (row.runs for row in view.rows if row.created_at >= began)
+    return sum(bool(runs) and all(run.reused for run in runs) for runs in new)
+
+
 def hours_left(view: StudyView) -> float | None:
     """Of a search that runs, by the budget that ends first, at the pace of its last run.
 

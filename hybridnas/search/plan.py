@@ -32,6 +32,7 @@ from ..train import (
     read_weights,
 )
 from .counted import counted_size
+from .early import about
 from .feasibility import CostOf, Feasibility
 from .genome_cost import GenomeCost
 from .samplers import make_sampler
@@ -118,7 +119,7 @@ def _plan_other(study: Study, name: str, space: SearchSpace) -> Plan:
     try:
         return _plan_task(study.alone(name), space)
     except HybridnasError as error:
-        raise type(error)(f"also.{name}: {error}") from None
+        raise about(name, error) from None
 
 
 def _with_full_paths(study: Study) -> Study:
@@ -256,4 +257,5 @@ def survey(plan: Plan, draws: int = 2000) -> dict[str, float]:
         "feasible_share": sum(hard.violation(c) == 0 for c in costs) / draws,
         "smallest_macs": hard.extreme("macs", rng, 1),
         "median_macs": macs[draws // 2],
+        "largest_macs": hard.extreme("macs", rng, -1),
     }

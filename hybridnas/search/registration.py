@@ -61,14 +61,14 @@ def _check_same(plan: Plan, known: Mapping[str, Any], store: Store) -> None:
             f"trials would not be comparable; go on with what it began with by its name, "
             f"`hybridnas search {plan.study.name} --resume`, or start a new one (--set name=...)"
         )
-    runs = [run for record in store.trials(plan.study.name) for run in record.runs]
-    digests = {run.protocol_digest for run in runs}
     if parent_study(plan.study.name) is not None:
         raise ConfigError(
             f"study {plan.study.name!r} holds the trainings of a twin test or a calibration: the "
             f"command that began it (`hybridnas ablate`, `hybridnas calibrate`) goes on with them"
         )
-    if digests - {run_protocol(plan, place).digest for place in {run.place for run in runs}}:
+    terms = store.terms(plan.study.name)
+    digests = {digest for digest, _ in terms}
+    if digests - {run_protocol(plan, place).digest for _, place in terms}:
         raise ConfigError(
             f"study {plan.study.name!r} cannot be resumed: its data set or task has changed since "
             f"(protocol {plan.protocol.digest}, its trials have {', '.join(sorted(digests))})"

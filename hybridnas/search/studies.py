@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from ..config import Protocol, Study, parse_study
 from ..errors import ConfigError
 from ..resources import find, told
-from ..store import Store
+from ..store import Store, is_alive
 from ..strict_yaml import explain, override, read_yaml
 
 
@@ -23,6 +24,14 @@ def has_trials(store: Store, name: str, resume: bool) -> bool:
     if not store.has_trials(name):
         return False
     if not resume:
+        now = datetime.now(UTC)
+        runs = next((run for run in store.sessions(name) if is_alive(run, now)), None)
+        if runs is not None:
+            raise ConfigError(
+                f"study {name!r} is being searched now, by process {runs.pid} on {runs.host}: wait "
+                f"until it ends (`hybridnas status {name} --watch`), or give this one another name "
+                f"(--set name=...)"
+            )
         raise ConfigError(
             f"study {name!r} is in the database already: go on with --resume, "
             f"or give this one another name (--set name=...)"
@@ -31,10 +40,15 @@ def has_trials(store: Store, name: str, resume: bool) -> bool:
 
 
 def protocol_of(store: Store, digest: str) -> Protocol:
-    """The protocol of a run. Raises ConfigError for one of another version of hybridnas: what a
-    later one adds to protocols needs no other tables."""
+    """The protocol of a run. Raises ConfigError as `parse_protocol` does."""
     text = store.protocol_json(digest)
     assert text is not None, "a run's protocol is put before the run"
+    return parse_protocol(digest, text)
+
+
+def parse_protocol(digest: str, text: str) -> Protocol:
+    """A protocol as the database has it. Raises ConfigError for one of another version of
+    hybridnas: what a later one adds to protocols needs no other tables."""
     try:
         return Protocol.from_json(text)
     except ValidationError as error:

@@ -56,6 +56,9 @@ class Trainings:
         for digest, text in {job.protocol.digest: job.protocol.to_json() for job in jobs}.items():
             store.put_protocol(digest, text)
         trials = store.trials(study.name)
+        left = [trial.number for trial in trials if trial.leased]
+        if left:  # by a run that died: now nobody trains them, until a new lease
+            store.mark(study.name, left, "waiting")
         self._numbers = {(t.architecture_digest, t.protocol_digest): t.number for t in trials}
         over = {
             (t.architecture_digest, t.protocol_digest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import delete, func, insert, select, update
@@ -52,11 +52,12 @@ def rename(session: Session, name: str, new: str) -> None:
     optuna_studies.rename_study(session, name, new)
 
 
-def contents(session: Session, name: str) -> StudyContents:
-    _existing(session, name)
-    trials = session.scalar(select(func.count()).where(TrialRow.study == name)) or 0
-    used = select(func.count(RunRow.evaluation_id.distinct())).where(RunRow.study == name)
-    own = _only_its(session, name)
+def contents(session: Session, names: Collection[str]) -> StudyContents:
+    for name in names:
+        _existing(session, name)
+    trials = session.scalar(select(func.count()).where(TrialRow.study.in_(names))) or 0
+    used = select(func.count(RunRow.evaluation_id.distinct())).where(RunRow.study.in_(names))
+    own = _only_theirs(session, names)
     return StudyContents(
         trials=trials,
         evaluations=len(own),
@@ -65,20 +66,21 @@ def contents(session: Session, name: str) -> StudyContents:
     )
 
 
-def remove(session: Session, name: str, keep_evaluations: bool) -> StudyContents:
-    row = _at_rest(session, name)
-    found = contents(session, name)
-    ids = [evaluation.id for evaluation in _only_its(session, name)]
+def remove_all(session: Session, names: Collection[str], keep_evaluations: bool) -> StudyContents:
+    rows = [_at_rest(session, name) for name in names]
+    found = contents(session, names)
+    ids = [evaluation.id for evaluation in _only_theirs(session, names)]
     for table in (RunRow, TrialRow, *_OWNED):
-        session.execute(delete(table).where(table.study == name))
+        session.execute(delete(table).where(table.study.in_(names)))
     for start in range(0, len(ids), _CHUNK):
         some = EvaluationRow.id.in_(ids[start : start + _CHUNK])
         if keep_evaluations:
             session.execute(update(EvaluationRow).where(some).values(weights=None))
         else:
             session.execute(delete(EvaluationRow).where(some))
-    session.delete(row)
-    optuna_studies.delete_study(session, name)
+    for row in rows:
+        session.delete(row)
+        optuna_studies.delete_study(session, row.name)
     return found
 
 
@@ -103,11 +105,11 @@ def _at_rest(session: Session, name: str) -> StudyRow:
     return row
 
 
-def _only_its(session: Session, name: str) -> Sequence[EvaluationRow]:
+def _only_theirs(session: Session, names: Collection[str]) -> Sequence[EvaluationRow]:
     """The evaluations that no other study has."""
-    here = select(RunRow.evaluation_id).where(RunRow.study == name)
+    here = select(RunRow.evaluation_id).where(RunRow.study.in_(names))
     elsewhere = select(RunRow.evaluation_id).where(
-        RunRow.study != name, RunRow.evaluation_id.is_not(None)
+        RunRow.study.not_in(names), RunRow.evaluation_id.is_not(None)
     )
     wanted = EvaluationRow.id.in_(here), EvaluationRow.id.not_in(elsewhere)
     return session.scalars(select(EvaluationRow).where(*wanted)).all()

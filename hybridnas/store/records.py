@@ -181,6 +181,26 @@ class SessionRecord:
         return ((self.ended_at or self.last_seen_at) - self.started_at).total_seconds()
 
 
+class Training(NamedTuple):
+    """A training that ended well. seconds: that it took. macs: of its network; device: its name;
+    None where nobody recorded them."""
+
+    architecture_digest: str
+    seconds: float
+    macs: float | None
+    device: str | None
+
+
+class Ended(NamedTuple):
+    """How many runs of a study have ended on a task, at a rung, of the search (retraining False)
+    or of its final retraining."""
+
+    task: str
+    rung: int
+    retraining: bool
+    number: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontRecord:
     """A study's front at one moment, and what it had cost to get there."""
@@ -221,7 +241,7 @@ class Merged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyContents:
-    """What a study holds. evaluations: that no other study has; shared_evaluations: that others
+    """What studies hold. evaluations: that no other study has; shared_evaluations: that others
     have, too. weights: of the former, where they are kept (path, sha256)."""
 
     trials: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
@@ -13,6 +13,7 @@ from . import calibrations, opening, studies
 from .engine import Database
 from .models import ArchitectureRow, ProtocolRow
 from .optuna_storage import close_storage, open_storage
+from .past_methods import PastMethods
 from .records import (
     CalibrationRecord,
     FrontRecord,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @final
-class Store(TrialMethods):
+class Store(TrialMethods, PastMethods):
     """An open database; close it, or use it in a `with`.
 
     Every method is one transaction, tried again a few times when the database was locked or
@@ -139,23 +140,25 @@ class Store(TrialMethods):
         self.optuna_storage()  # makes its tables
         self._database.write(partial(housekeeping.rename_all, names=names))
 
-    def study_contents(self, name: str) -> StudyContents:
-        """What `delete_study` would delete. Raises StoreError for an unknown study."""
+    def study_contents(self, names: Collection[str]) -> StudyContents:
+        """What `delete_studies` would delete. Raises StoreError for an unknown study."""
         from . import housekeeping
 
-        return self._database.read(partial(housekeeping.contents, name=name))
+        return self._database.read(partial(housekeeping.contents, names=names))
 
-    def delete_study(self, name: str, *, keep_evaluations: bool = False) -> StudyContents:
-        """Deletes a study with its trials, in Optuna's tables too, and the evaluations that no
-        other study has, unless they are to be kept for look-ups. What was deleted: files of weights
-        are the caller's to remove.
+    def delete_studies(
+        self, names: Collection[str], *, keep_evaluations: bool = False
+    ) -> StudyContents:
+        """Deletes studies with their trials, all or none, in Optuna's tables too, and the
+        evaluations that no other study has, unless they are to be kept for look-ups. What was
+        deleted: files of weights are the caller's to remove.
 
         Raises StoreError for an unknown study, and one that is being searched.
         """
         from . import housekeeping
 
         self.optuna_storage()  # makes its tables
-        work = partial(housekeeping.remove, name=name, keep_evaluations=keep_evaluations)
+        work = partial(housekeeping.remove_all, names=names, keep_evaluations=keep_evaluations)
         return self._database.write(work)
 
     def put_study(self, name: str, config: Mapping[str, object]) -> None:

@@ -1,0 +1,122 @@
+"""How long given trainings will take, by those of their kind that the database has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, TypeAlias
+
+from ..config import Fidelity, Study
+from ..errors import NoDatabaseError
+from ..store import Store, Training
+from .cluster import check_reachable
+from .forecast import Past, devices_of, hours_of, seconds_at
+from .machine import device_here, share_of, this_machine
+from .trainings import Job, scored
+
+SecondsOf: TypeAlias = Callable[[Sequence[Training], Sequence[Job]], float | None]
+"""Of one of these jobs, by trainings of their kind; None: nobody can tell."""
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """Jobs under protocols that differ in the seed alone. left: that are not known. seconds: that
+    one of them takes, by trainings on `devices`; None: nobody can tell, or none is left."""
+
+    fidelity: Fidelity
+    trainings: int
+    left: int
+    seconds: float | None
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class JobForecast:
+    """kinds: in the order of the jobs. at_once: trainings; None: nobody has looked at the cluster,
+    or nothing is left. seconds_to_begin: until the first one begins."""
+
+    kinds: tuple[JobKind, ...]
+    at_once: int | None
+    seconds_to_begin: float | None
+
+    @property
+    def trainings(self) -> int:
+        return sum(kind.trainings for kind in self.kinds)
+
+    @property
+    def known(self) -> int:
+        return self.trainings - sum(kind.left for kind in self.kinds)
+
+    @property
+    def hours(self) -> float | None:
+        """Until all have ended; None: nobody can tell."""
+        left = [(kind.left, kind.seconds) for kind in self.kinds if kind.left]
+        told = [(number, each) for number, each in left if each is not None]
+        if not left:
+            return 0.0
+        if self.at_once is None or len(told) < len(left):
+            return None
+        return hours_of(told, self.at_once, self.seconds_to_begin)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "trainings": self.trainings,
+            "known": self.known,
+            "seconds_to_begin": self.seconds_to_begin,
+            "at_once": self.at_once,
+            "hours": self.hours,
+        }
+
+
+def forecast_jobs(
+    study: Study,
+    jobs: Sequence[Job],
+    storage: str,
+    ray_address: str | None,
+    seconds_of: SecondsOf | None = None,
+    check: Callable[[Store], None] | None = None,
+) -> JobForecast:
+    """Of jobs that belong to a study. storage: of a database that need not be there. seconds_of:
+    None: by the MACs of those that are left (`seconds_at`). check: of what the database has.
+
+    What is all known needs no machine. Otherwise HybridnasError where nothing could be trained.
+    """
+    try:
+        with Store.open(storage, create=False) as store:
+            if check is not None:
+                check(store)
+            return _forecast(study, jobs, store, ray_address, seconds_of or _by_macs)
+    except NoDatabaseError:  # there will be one
+        return _forecast(study, jobs, None, ray_address, _by_macs)
+
+
+def _forecast(
+    study: Study,
+    jobs: Sequence[Job],
+    store: Store | None,
+    ray_address: str | None,
+    seconds_of: SecondsOf,
+) -> JobForecast:
+    found = {j.key for j in jobs if store and scored(store, j.key, study.measured) is not None}
+    share = None
+    if any(job.key not in found for job in jobs):
+        check_reachable(ray_address)
+        share = None if ray_address else share_of(study, [this_machine()])
+    past, device = Past(store) if store else None, device_here(share) if share else None
+    alike: dict[str, list[Job]] = {}
+    for job in jobs:
+        alike.setdefault(job.protocol.seedless().digest, []).append(job)
+    kinds = []
+    for group in alike.values():
+        timed = past.under(group[0].protocol, device) if past else []
+        left = [job for job in group if job.key not in found]
+        each = seconds_of(timed, left)
+        fidelity = group[0].protocol.fidelity
+        kinds.append(JobKind(fidelity, len(group), len(left), each, devices_of(timed)))
+    begin = past.seconds_to_begin() if past else None
+    return JobForecast(tuple(kinds), share.concurrent if share else None, begin)
+
+
+def _by_macs(timed: Sequence[Training], jobs: Sequence[Job]) -> float | None:
+    return fmean(seconds_at(timed, job.costs["macs"]) for job in jobs) if timed and jobs else None
