@@ -69,8 +69,8 @@ def _by_name() -> dict[str, Architecture]:
 
 ARCHITECTURES = _by_name()
 DISTINCT = [*ARCHITECTURES] if ALL else distinct(ARCHITECTURES)
-# Those that are compiled, exported and scripted, each of which takes seconds: shallow, twelve random
-# ones, and of LocalVMamba the size that walks in all of its directions.
+# Those that are compiled, exported and scripted, each of which takes seconds: shallow, twelve
+# random ones, and of LocalVMamba the size that walks in all of its directions.
 LEFT_OUT = ("localvmamba_small", *[*RANDOM][12:])
 COMPILED = (
     [*ARCHITECTURES]
