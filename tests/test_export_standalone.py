@@ -64,6 +64,7 @@ def torch_and_timm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_they_need_torch_and_timm_alone(torch_and_timm: Path, tmp_path: Path) -> None:
     """In one process, which takes most of its time to start."""
     names = ("localvmamba_tiny", "vim_tiny", "mambavision_tiny")

@@ -102,6 +102,7 @@ for order in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 def test_timm_knows_our_models_in_whichever_order_both_are_imported() -> None:
     orders = json.dumps([*IMPORTS.values()])
     subprocess.run([sys.executable, "-c", IN_EACH_ORDER, orders], check=True)
