@@ -23,8 +23,6 @@ from hybridnas.search.trainings import Job
 from hybridnas.store import Store
 from hybridnas.store.trial_methods import TrialMethods
 
-pytest_plugins = ["cli_helpers"]
-
 FIDELITY = helpers.plan().study.fidelity
 LADDER = [{"epochs": 1, "resolution": 32}, {"epochs": 4, "resolution": 32}]
 
