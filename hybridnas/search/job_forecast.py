@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from ..config import Fidelity, Study
 from ..errors import NoDatabaseError
 from ..store import Store, Training
-from .cluster import check_reachable
+from .cluster import LOCAL, address_of, check_reachable
 from .forecast import Past, devices_of, hours_of, seconds_at
 from .machine import device_here, share_of, this_machine
 from .trainings import Job, scored
@@ -102,7 +102,8 @@ def _forecast(
     share = None
     if any(job.key not in found for job in jobs):
         check_reachable(ray_address)
-        share = None if ray_address else share_of(study, [this_machine()])
+        if address_of(ray_address) == LOCAL:  # of a cluster nothing is known
+            share = share_of(study, [this_machine()])
     past, device = Past(store) if store else None, device_here(share) if share else None
     alike: dict[str, list[Job]] = {}
     for job in jobs:
