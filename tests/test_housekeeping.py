@@ -151,9 +151,7 @@ def test_the_commands_ask_first(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_p
         for name in (*(f"second{end}" for end in ends), "second.v2"):
             store.put_study(name, {"name": name})
     shown = cli.shown("db", "rename", "second", "first", "--yes")
-    assert shown.splitlines() == [
-        f"second{end} is first{end} now" for end in ("", *ends)
-    ]
+    assert shown.splitlines() == [f"second{end} is first{end} now" for end in ("", *ends)]
     assert cli.json("db", "info")["studies"] == [
         "first",
         *(f"first{end}" for end in ends),

@@ -131,8 +131,8 @@ class Feasibility:
     def extreme(self, name: str, rng: random.Random, sign: int, starts: int = 16) -> float:
         """The least (sign 1) or largest (-1) cost, by descent over single genes.
 
-        They have their turns in an order of chance: the best of all neighbours at each step would
-        take as many looks again for every gene, and end in poor optima more often.
+        They have their turns in an order of chance, by which starts end in different optima: the
+        best of all neighbours at each step would take as many looks again for every gene.
         """
 
         def signed(genome: Genome) -> float:
