@@ -187,6 +187,21 @@ def test_bounds_that_exclude_each_other_are_both_named(
         hard.check()
 
 
+def test_an_extreme_of_many_choices_takes_a_few_looks_at_each() -> None:
+    space = SearchSpace.load("local_scan")
+    looks = 0
+
+    def cost_of(genome: Genome) -> Mapping[str, float]:
+        nonlocal looks
+        looks += 1
+        return {"sum": sum(space.categories(genome))}
+
+    largest = sum(len(choices) - 1 for choices in space.genes.values())
+    found = Feasibility(space, {}, cost_of).extreme("sum", random.Random(0), -1, starts=1)
+    assert found == largest
+    assert looks < 5 * sum(map(len, space.genes.values()))
+
+
 def test_the_reachable_extremes_are_the_true_ones(
     listed: SearchSpace, all_costs: list[Mapping[str, float]]
 ) -> None:

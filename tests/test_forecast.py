@@ -184,6 +184,24 @@ def test_given_trainings_take_what_others_took_on_this_device(
     assert (nowhere.known, nowhere.hours) == (0, None)
 
 
+def test_of_a_cluster_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the environment names it: this machine need not have what a candidate asks for."""
+    plan = helpers.plan(resources={"gpus": 64})
+    architecture = plan.space.decode({})
+    job = Job(architecture, architecture.digest, plan.protocol, {"macs": 1.0})
+
+    def at_once(given: str | None) -> int | None:
+        return job_forecast.forecast_jobs(plan.study, [job], "sqlite:///none.db", given).at_once
+
+    for given, named in ((None, "auto"), ("auto", "local"), ("auto", "")):
+        monkeypatch.setenv("RAY_ADDRESS", named)
+        assert at_once(given) is None
+    for given, named in ((None, ""), ("local", "auto")):
+        monkeypatch.setenv("RAY_ADDRESS", named)
+        with pytest.raises(ConfigError, match="a candidate asks for 1 CPUs and 64 GPUs"):
+            at_once(given)
+
+
 def test_a_study_of_a_later_version_beside_it_does_no_harm(store: Store) -> None:
     trained(store, 2)
     raw = json.loads(helpers.plan().protocol.to_json())
