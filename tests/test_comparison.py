@@ -221,6 +221,11 @@ def test_fronts_that_were_trained_anew(cli: Cli) -> None:
     assert plain["hypervolume"] == plain["hypervolume_of_search"]
     assert "of the few that were trained anew, by fresh seeds" in cli.shown("compare", "anew")
     assert "anew" not in cli.shown("compare", "plain")
+    both = (
+        "fronts of anew are means over fresh seeds, those of plain the scores that the search "
+        "chose by, which flatter: hypervolume and joint front favour them"
+    )
+    assert both in cli.shown("compare", "anew", "plain")
 
 
 def test_what_cannot_be_compared(study_store: Store, two: tuple[StudyView, StudyView]) -> None:
