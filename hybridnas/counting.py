@@ -38,10 +38,10 @@ def pixels(size: Size) -> str:
 
 
 def in_units(value: float | None) -> str:
-    """MACs or parameters with three significant digits: 4.49 G, 28.1 M."""
+    """MACs or parameters with three significant digits: 7.12 T, 4.49 G, 28.1 M."""
     if value is None:
         return "-"
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
         scaled = value / size
         if abs(scaled) >= 0.9995:
             decimals = sum(abs(scaled) < edge for edge in (9.995, 99.95))

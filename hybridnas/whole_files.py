@@ -18,6 +18,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     path = Path(os.path.realpath(path))  # else a link to another disk would become a file here
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        part.unlink(missing_ok=True)  # of a process that was killed, with the mode of its writer
         part.touch()
         mode = _mode(path if path.exists() else part)
         write(part)

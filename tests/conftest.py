@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,18 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 from hybridnas.store import Store
+
+
+@pytest.hookimpl(trylast=True)  # after those that are not asked for have been taken out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, so that no process has one before it when the others are done.
+
+    Each test counts as a second, a slow one as a minute.
+    """
+    seconds: Counter[Path] = Counter()
+    for item in items:
+        seconds[item.path] += 60 if item.get_closest_marker("slow") else 1
+    items.sort(key=lambda item: -seconds[item.path])  # tests of a file stay in their order
 
 
 @pytest.fixture(scope="session", autouse=True)

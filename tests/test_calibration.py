@@ -203,7 +203,14 @@ def test_a_view_knows_the_calibrations_of_its_fidelity(store: Store) -> None:
         number = store.begin_calibration(calibration.study.name, *digests, asked)
         store.end_calibration(number, calibration.result(store))
     (known,) = StudyView("shapes", store).calibrations
-    assert (known.id, known.proxy_digest) == (number, digests[0])
+    assert (known.record.id, known.record.proxy_digest) == (number, digests[0])
+    assert known.as_proxy
+    # A study with another seed trains alike; one of another space has other architectures.
+    for name, other in (("seed", {"seed": 9}), ("space", {"space": search_helpers.SIX})):
+        core = search_helpers.start(search_helpers.plan(**{**raw, "name": name, **other}), store)
+        search_helpers.drive(core)
+    assert StudyView("seed", store).calibrations == [known]
+    assert StudyView("space", store).calibrations == []
     # The calibration's own trials at the lower rung are no part of its front.
     own = StudyView(calibration.study.name, store)
     assert len(own.rows) == 18

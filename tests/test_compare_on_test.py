@@ -150,6 +150,7 @@ def test_a_training_that_fails_costs_no_other_one(
     assert sorted(found) == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_a_whole_comparison_on_digits(
     paired: ModuleType,
     tmp_path: Path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,11 +17,13 @@ from search_helpers import finish, plan, start
 from hybridnas.counting import in_units
 from hybridnas.errors import ConfigError
 from hybridnas.pareto import hypervolume, non_dominated
+from hybridnas.search import volume as volumes
 from hybridnas.search.comparison import compare, matching
 from hybridnas.search.core import SearchCore
 from hybridnas.search.progress import progress
 from hybridnas.search.view import StudyView
 from hybridnas.search.volume import (
+    FIRST,
     Floats,
     attainment,
     ideal_point,
@@ -81,12 +84,33 @@ def test_the_box_in_words() -> None:
     )
 
 
+def beyond(views: Sequence[StudyView]) -> float:
+    scores = [row.value("top1") for view in views for row in view.finished[:FIRST]]
+    return min(scores) - 0.1 * (max(scores) - min(scores))
+
+
+def test_later_results_do_not_move_the_point(
+    study_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volumes, "FIRST", 2)
+    early = reference_point([searched(study_store, "early", budget={"trials": 2})])
+    late = searched(study_store, "late", budget={"trials": 6})
+    scores = [row.value("top1") for row in late.finished]
+    assert min(scores) < early["top1"]
+    assert (
+        reference_point([late])["top1"]
+        == early["top1"]
+        == pytest.approx(min(scores[:2]) - 0.1 * (max(scores[:2]) - min(scores[:2])))
+    )
+
+
 def test_one_reference_point_for_all(study_store: Store, two: tuple[StudyView, StudyView]) -> None:
     largest = max(row.value("macs") for view in two for row in view.finished)
-    assert reference_point(two) == {"top1": 0.0, "macs": largest}
+    assert reference_point(two) == {"top1": beyond(two), "macs": largest}
     limited = searched(study_store, "limited", constraints={"macs": {"max": 2e7}})
     assert reference_point([limited])["macs"] == 2e7
-    assert limited.hypervolume() == volume(limited.losses(), {"top1": 0.0, "macs": 2e7})
+    point = {"top1": beyond([limited]), "macs": 2e7}
+    assert limited.hypervolume() == volume(limited.losses(), point)
     assert reference_point([limited, two[0]])["macs"] < 2e7, "not all of them are limited"
 
 
@@ -99,10 +123,11 @@ def test_the_front_grows_as_a_brute_force_says(two: tuple[StudyView, StudyView])
     moments = progress(view, point)
     rows = sorted(view.finished, key=lambda row: row.number)
     assert [m.trial for m in moments] == [row.number for row in rows]
-    signs, edge = np.array([-1.0, 1.0]), np.array([0.0, point["macs"]])
+    signs, edge = np.array([-1.0, 1.0]), np.array([-point["top1"], point["macs"]])
+    box = (1 - point["top1"]) * point["macs"]
     for number, moment in enumerate(moments, 1):
         seen = np.array([[r.value("top1"), r.value("macs")] for r in rows[:number]]) * signs
-        assert moment.hypervolume == pytest.approx(hypervolume(seen, edge) / point["macs"])
+        assert moment.hypervolume == pytest.approx(hypervolume(seen, edge) / box)
     assert [m.trainings for m in moments] == list(range(1, len(rows) + 1))
     assert [m.results for m in moments] == [m.trainings for m in moments]
     assert moments[-1].hypervolume == pytest.approx(volume(view.losses(), point))
@@ -196,6 +221,11 @@ def test_fronts_that_were_trained_anew(cli: Cli) -> None:
     assert plain["hypervolume"] == plain["hypervolume_of_search"]
     assert "of the few that were trained anew, by fresh seeds" in cli.shown("compare", "anew")
     assert "anew" not in cli.shown("compare", "plain")
+    both = (
+        "fronts of anew are means over fresh seeds, those of plain the scores that the search "
+        "chose by, which flatter: hypervolume and joint front favour them"
+    )
+    assert both in cli.shown("compare", "anew", "plain")
 
 
 def test_what_cannot_be_compared(study_store: Store, two: tuple[StudyView, StudyView]) -> None:
@@ -253,7 +283,8 @@ def test_the_command(cli: Cli) -> None:
         dearest = max(row.value("macs") for row in StudyView("b", store).finished)
     far = cli.shown("compare", "b", "--reference", "top1=0", "--reference", "macs=1e9")
     assert "status and report have another hypervolume" in far
-    assert f"of its own: b macs {in_units(dearest)}" in far
+    assert "of its own: b top1 0." in far
+    assert f", macs {in_units(dearest)}" in far
     for words, message in (
         (["c"], "no study 'c' in the database; it has: a-1, a-2, b"),
         (["b", "--reference", "top1=x"], "--reference takes NAME=VALUE, got 'top1=x'"),

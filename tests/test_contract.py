@@ -1,5 +1,5 @@
-"""timm's model contract, for every reference architecture and 50 random ones of `hybrid`, in the
-spirit of timm's own tests/test_models.py."""
+"""timm's model contract, for every reference architecture (once for sizes that differ in widths
+only) and 50 random ones of `hybrid`, in the spirit of timm's own tests/test_models.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from contract_helpers import ARCHITECTURES, IMAGES, network
+from contract_helpers import ARCHITECTURES, DISTINCT, IMAGES, network
 from timm.layers import DropPath
 from timm.models import FeatureInfo
 from timm.models._features import FeatureGetterNet
@@ -25,7 +25,7 @@ from hybridnas.reference import REFERENCES
 from hybridnas.timm_entry import build
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=DISTINCT)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -200,6 +200,7 @@ def test_groups_of_parameters(made: Any) -> None:
     assert scales[made.stem.conv1.weight] == pytest.approx(0.5 ** (depth + 1))
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES, scope="module")
 def test_default_cfg(name: str, architecture: Architecture) -> None:
     known = name in REFERENCES
     model: Any = (

@@ -1,5 +1,6 @@
-"""What compiles, exports and scripts timm's models takes ours: every reference and random
-architectures of `hybrid`, at the depth of a block or two a stage."""
+"""What compiles, exports and scripts timm's models takes ours: references (once for sizes that
+differ in widths only) and random architectures of `hybrid`, at the depth of a block or two a
+stage."""
 
 from __future__ import annotations
 

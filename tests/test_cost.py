@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from contract_helpers import shallow
+from contract_helpers import distinct, shallow
 from torch import Tensor, nn
 
 from hybridnas.architecture import Architecture, Block, Stage
@@ -121,9 +121,12 @@ def said(architecture: Architecture, size: tuple[int, int], classes: int) -> dic
     return {"stem": c.stem, **stages, "head": c.head, "": Count(c.params, c.macs)}
 
 
-@pytest.mark.parametrize("name", REFERENCES)
+SHALLOW = {name: shallow(known.architecture) for name, known in REFERENCES.items()}
+
+
+@pytest.mark.parametrize("name", distinct(SHALLOW))  # random architectures below vary widths
 def test_references_cost_what_fvcore_counts(name: str, scans: Scans) -> None:
-    architecture = shallow(reference(name))
+    architecture = SHALLOW[name]
     net = build(architecture, num_classes=10)
     for size in SIZES:
         assert said(architecture, size, 10) == counted(net, size, scans)
@@ -140,7 +143,7 @@ def test_windows_cost_what_fvcore_counts(window: int, scans: Scans) -> None:
     assert cost(architecture, 64).stages[0].tokens == window * window
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("space", [*shipped("search_spaces")])
 def test_random_architectures_cost_what_fvcore_counts(space: str, seed: int, scans: Scans) -> None:
     architecture = shallow(SearchSpace.load(space).sample(random.Random(seed)))
@@ -254,12 +257,12 @@ def test_an_unknown_task_is_refused() -> None:
 def test_thousands_of_architectures_a_second() -> None:
     """Guards the order of magnitude on any machine; scripts/bench_cost.py measures the rate."""
     space, rng = SearchSpace.load("hybrid"), random.Random(0)
-    distinct = {a.digest: a for a in (space.sample(rng) for _ in range(5000))}
-    assert len(distinct) == 5000
+    drawn = {a.digest: a for a in (space.sample(rng) for _ in range(2000))}
+    assert len(drawn) == 2000
     best = math.inf
     for _ in range(3):  # the best of three: a shared core slows some of them
-        fresh = [Architecture.from_dict(a.to_dict()) for a in distinct.values()]  # nothing shared
+        fresh = [Architecture.from_dict(a.to_dict()) for a in drawn.values()]  # nothing shared
         start = time.process_time()
         assert sum(cost(architecture).macs for architecture in fresh) > 0
         best = min(best, time.process_time() - start)
-    assert best < 3.0
+    assert best < 1.2

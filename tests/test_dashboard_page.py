@@ -25,6 +25,7 @@ from hybridnas.dashboard.guard import Guard
 from hybridnas.dashboard.server import Page
 from hybridnas.search.core import SearchCore
 from hybridnas.search.view import StudyView
+from hybridnas.search.volume import reference_point
 from hybridnas.store import Store
 
 OPEN = {"budget": {"trials": 40}}
@@ -83,10 +84,11 @@ def test_the_note_has_the_front_with_links(shown: Shown) -> None:
     counts = shown.view.counts()
     assert f"**trials**: 30 ({', '.join(f'{n} {state}' for state, n in counts.items())})" in note
     assert f"top1 at least {LEAST:.4f}" in note
-    found = (
-        f"hypervolume** of the front: {shown.view.hypervolume():.4f} of the box from top1 0.0000"
-    )
-    assert f"{found}, macs 10.0 M (worth nothing) to top1 1.0000, macs 0\n" in note
+    low = reference_point([shown.view])["top1"]
+    assert (
+        f"hypervolume** of the front: {shown.view.hypervolume():.4f} of the box from top1 "
+        f"{low:.4f}, macs 10.0 M (worth nothing) to top1 1.0000, macs 0\n"
+    ) in note
     assert "- out_of_memory: 1" in note
     assert f"hybridnas export shapes:{shown.view.best(1)[0].number} --out" in note
 

@@ -106,6 +106,7 @@ def fit(detector: Detector, loader: CocoLoader, steps: int) -> list[float]:
     return losses
 
 
+@pytest.mark.slow
 def test_drawn_objects_are_learned(tmp_path: Path) -> None:
     draw(tmp_path, "train", 9)
     draw(tmp_path, "val", 3, seed=1)

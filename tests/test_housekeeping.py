@@ -146,20 +146,20 @@ def test_the_commands_ask_first(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_p
     assert cli.json("db", "info")["studies"] == ["second"]
     assert asked_for[1] == f"Rename study shapes of sqlite:///{DATABASE} to forms?"
     assert asked_for[2].startswith(f"Delete study forms of sqlite:///{DATABASE}? It has 5 trials;")
+    ends = (".calibration", ".calibration.twins-0", ".twins-3")
     with Store.open(f"sqlite:///{DATABASE}") as store:
-        for name in ("second.calibration", "second.twins-3", "second.v2"):
+        for name in (*(f"second{end}" for end in ends), "second.v2"):
             store.put_study(name, {"name": name})
     shown = cli.shown("db", "rename", "second", "first", "--yes")
-    assert shown.splitlines() == [
-        f"second{end} is first{end} now" for end in ("", ".calibration", ".twins-3")
-    ]
+    assert shown.splitlines() == [f"second{end} is first{end} now" for end in ("", *ends)]
     assert cli.json("db", "info")["studies"] == [
         "first",
-        *(f"first{e}" for e in (".calibration", ".twins-3")),
+        *(f"first{end}" for end in ends),
         "second.v2",
     ]
     shown = cli.shown("db", "delete", "first", "--yes")
-    assert shown.startswith("first with first.calibration, first.twins-3 is deleted: 5 trials; ")
+    family = ", ".join(f"first{end}" for end in ends)
+    assert shown.startswith(f"first with {family} is deleted: 5 trials; ")
     assert cli.json("db", "info")["studies"] == ["second.v2"]
 
 

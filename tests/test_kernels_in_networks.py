@@ -43,7 +43,7 @@ def outputs(
     """Logits, and the gradients of all parameters."""
     monkeypatch.setenv(VARIABLE, backend)
     torch.manual_seed(1)
-    images = torch.rand(2, 3, 20, 28, device=DEVICE)
+    images = torch.rand(2, 3, 12, 20, device=DEVICE)
     model.zero_grad()
     with torch.autocast(DEVICE, dtype, enabled=dtype != torch.float32):
         logits = model(images)
@@ -59,7 +59,7 @@ def assert_near(got: list[Tensor], want: list[Tensor], error: float) -> None:
     assert (got[0] - want[0]).norm() / want[0].norm() < error
 
 
-@pytest.mark.parametrize("blocks", [(GATED,), (SSM,), (GATED, SSM)], ids=["gated", "ssm", "both"])
+@pytest.mark.parametrize("blocks", [(GATED,), (GATED, SSM)], ids=["gated", "both"])
 def test_float32(blocks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = network(*blocks)
     want = outputs(model, "torch", monkeypatch, torch.float32)
@@ -148,7 +148,7 @@ def test_copies_and_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     want = outputs(model, "torch", monkeypatch, torch.float32)[0]
     monkeypatch.setenv(VARIABLE, "triton")
     torch.manual_seed(1)
-    images = torch.rand(2, 3, 20, 28, device=DEVICE)
+    images = torch.rand(2, 3, 12, 20, device=DEVICE)
     with torch.no_grad():
         got = copy.deepcopy(model).half()(images.half())
     assert got.dtype == torch.float16
@@ -172,7 +172,7 @@ def test_torch_compile_sees_operators(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.extend(str(node.target) for node in graph.graph.nodes)
         return graph.forward
 
-    images = torch.rand(2, 3, 20, 28, device=DEVICE)
+    images = torch.rand(2, 3, 12, 20, device=DEVICE)
     torch._dynamo.reset()
     with torch.no_grad():
         want = model(images)

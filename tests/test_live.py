@@ -260,6 +260,17 @@ def test_lines_of_a_resumed_search_count_on(clock: Clock) -> None:
     ]
 
 
+def test_lines_say_once_that_the_best_are_trained_again(clock: Clock) -> None:
+    out = console()
+    lines = Lines(study(final={"retrain": 2, "seeds": 3}), out)
+    for number, repeat in ((4, 0), (1, 1), (1, 2)):
+        lines.started(replace(candidate(number), place=Place(0, repeat)))
+    told = [line.removeprefix("[0:00] ") for line in out.export_text().splitlines()]
+    started = "started: S2, 1.23 M MACs"
+    again = "the best 2 are trained again, 3 fresh seeds each"
+    assert told == [f"trial 4 {started}", again, f"trial 1 {started}", f"trial 1 {started}"]
+
+
 def test_the_score_is_that_of_the_study_s_task(clock: Clock) -> None:
     dense = study(task={"name": "segmentation", "data": "roads"})
     out = console()

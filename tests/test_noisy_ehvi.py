@@ -32,6 +32,13 @@ def test_without_botorch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch
 noisy_ehvi = pytest.importorskip("hybridnas.search.samplers.noisy_ehvi", reason="needs BoTorch")
 
 
+@pytest.fixture(autouse=True)
+def _no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BoTorch compiles a part of it where it finds a compiler, which takes longer than the tests
+    and computes the same."""
+    monkeypatch.setenv("CXX", "no-compiler")
+
+
 def inputs(number: int, seed: int) -> Inputs:
     rng = np.random.default_rng(seed)
     return Inputs(rng.integers(CHOICES, size=(number, 3)), rng.normal(size=(number, 1)))

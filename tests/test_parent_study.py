@@ -33,6 +33,8 @@ def test_whose_trainings_a_study_holds(name: str, parent: str | None) -> None:
 def test_it_has_no_report_and_no_resumption_of_its_own(cli: Cli, name: str) -> None:
     plan = helpers.plan(name=name)
     with Store.open(f"sqlite:///{DATABASE}") as store:
+        with pytest.raises(ConfigError, match="a search takes another name"):
+            check_registered(plan, store, resume=False)  # it would go when `shapes` is deleted
         helpers.drive(helpers.start(plan, store))
         with pytest.raises(ConfigError, match="the command that began it"):
             check_registered(plan, store, resume=True)

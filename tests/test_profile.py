@@ -20,16 +20,20 @@ pytest_plugins = ["cli_helpers"]
 
 CPU = torch.device("cpu")
 QUICK = Effort(warmup=1, rounds=2, runs=1, seconds=0.1)
-TINY = {
-    "stages": [{"width": 8, "blocks": [{"form": "gated", "mixer": "ssm"}]}],
-    "head": "linear",
-}
+
+
+def of_one(mixer: str) -> hybridnas.Architecture:
+    """A block of it."""
+    stages = [{"width": 8, "blocks": [{"form": "gated", "mixer": mixer}]}]
+    return hybridnas.Architecture.from_dict({"stages": stages, "head": "linear"})
+
+
+TINY = of_one("gated_conv")  # a scan takes seconds to trace on a CPU
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = hybridnas.Architecture.from_dict(TINY)
-    monkeypatch.setattr(measure, "reference", lambda name: tiny)
+    monkeypatch.setattr(measure, "reference", lambda name: TINY)
     monkeypatch.setattr(measure, "Effort", lambda: QUICK)
 
 
@@ -47,9 +51,9 @@ def test_peak_memory_is_that_of_the_tensors() -> None:
     assert peak_mib(make, CPU) == 7.0
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_network_is_measured(dtype: str) -> None:
-    tiny = hybridnas.Architecture.from_dict(TINY)
+@pytest.mark.parametrize(("mixer", "dtype"), [("ssm", "float32"), ("gated_conv", "bfloat16")])
+def test_a_network_is_measured(mixer: str, dtype: str) -> None:
+    tiny = of_one(mixer)
     found = profile(tiny, setting_for(CPU, (32, 32), 2, dtype), 10)
     for figures in (found.inference, found.training):
         assert 0 < figures.low_ms <= figures.latency_ms <= figures.high_ms
@@ -73,7 +77,7 @@ def test_memory_that_runs_out_is_said(monkeypatch: pytest.MonkeyPatch, on_cuda: 
 
     monkeypatch.setattr(measure, "training_step", full)
     with pytest.raises(hybridnas.errors.ConfigError, match=r"batch of 2 does not fit .* --batch"):
-        profile(hybridnas.Architecture.from_dict(TINY), setting_for(CPU, (32, 32), 2), 10)
+        profile(TINY, setting_for(CPU, (32, 32), 2), 10)
 
 
 def test_other_errors_are_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,16 +86,15 @@ def test_other_errors_are_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(measure, "training_step", wrong)
     with pytest.raises(RuntimeError, match="shapes do not fit"):
-        profile(hybridnas.Architecture.from_dict(TINY), setting_for(CPU, (32, 32), 2), 10)
+        profile(TINY, setting_for(CPU, (32, 32), 2), 10)
 
 
 def test_the_command(cli: Cli) -> None:
-    tiny = hybridnas.Architecture.from_dict(TINY)
-    Path("tiny.json").write_text(tiny.to_json())
+    Path("tiny.json").write_text(TINY.to_json())
     asked = ("profile", "tiny.json", "--input-size", "32x64", "--batch", "1", "--batch", "2")
     found = cli.json(*asked)
-    assert (found["digest"], found["num_classes"]) == (tiny.digest, 1000)
-    assert found["macs"] == hybridnas.cost(tiny, (32, 64)).macs
+    assert (found["digest"], found["num_classes"]) == (TINY.digest, 1000)
+    assert found["macs"] == hybridnas.cost(TINY, (32, 64)).macs
     assert [one["batch"] for one in found["profiles"]] == [1, 2]
     first = found["profiles"][0]
     assert (first["mode"], first["dtype"], first["input_size"]) == ("eager", "float32", [32, 64])
@@ -112,7 +115,6 @@ def test_what_cannot_be_measured_is_refused(cli: Cli) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_captured_on_cuda() -> None:
-    tiny = hybridnas.Architecture.from_dict(TINY)
-    found = profile(tiny, setting_for(torch.device("cuda"), (64, 64), 8), 10)
+    found = profile(TINY, setting_for(torch.device("cuda"), (64, 64), 8), 10)
     assert found.setting.mode == "captured"
     assert found.inference.latency_ms < found.training.latency_ms

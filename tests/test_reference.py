@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from contract_helpers import network, randomised
+from contract_helpers import randomised
 from torch import Tensor
 
 from hybridnas.checkpoint import checkpoint_filter_fn
@@ -107,26 +107,27 @@ def test_dense_macs_are_as_printed(name: str, task: str) -> None:
 
 @pytest.mark.parametrize("name", IN_TIMM)
 def test_it_computes_what_timms_computes(name: str) -> None:
-    """With timm's weights under our names, at 224 px and at a size that is not square."""
+    """With timm's weights under our names: at 224 px, and with every stage's features at a size
+    that is not square."""
     own_args: dict[str, Any] = {"dynamic_img_size": True} if name.startswith("deit") else {}
     theirs: Any = timm.create_model(IN_TIMM[name], device="meta", **own_args)
     theirs = randomised(theirs.to_empty(device="cpu")).eval()
-    ours = network(reference(name), seed=1, num_classes=1000)
+    ours: Any = build(reference(name), num_classes=1000, device="meta").eval()
     state = checkpoint_filter_fn(theirs.state_dict(), ours)
-    ours.load_state_dict(state)
+    ours.load_state_dict(state, assign=True)  # all of it is theirs, or stays without values
     count = sum(p.numel() for p in theirs.parameters())
     assert sum(p.numel() for p in ours.parameters()) == count
     generator = torch.Generator().manual_seed(0)
-    for size in ((224, 224), (64, 160)):
-        image = torch.rand(1, 3, *size, generator=generator)
-        with torch.no_grad():
+    square, oblong = (torch.rand(1, 3, *s, generator=generator) for s in ((224, 224), (64, 160)))
+    with torch.no_grad():
+        for image in (square, oblong):
             want, got = theirs(image), ours(image)
-            _, maps = theirs.forward_intermediates(image)
-            _, own = ours.forward_intermediates(image)
-        assert want.std() > 0.1
-        assert relative_error(got, want) < 1e-5
-        for mine, other in zip(own, maps, strict=True):
-            assert relative_error(mine, other) < 1e-5
+            assert want.std() > 0.1
+            assert relative_error(got, want) < 1e-5
+        _, maps = theirs.forward_intermediates(oblong)
+        _, own = ours.forward_intermediates(oblong)
+    for mine, other in zip(own, maps, strict=True):
+        assert relative_error(mine, other) < 1e-5
 
 
 def relative_error(got: Tensor, want: Tensor) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,15 @@ from cli_helpers import DATABASE, Cli
 
 from hybridnas.architecture import Architecture
 from hybridnas.cost import cost
+from hybridnas.errors import ConfigError
 from hybridnas.search.bench.replay import observed_scores
 from hybridnas.search.tabulate import tabulate
 from hybridnas.search.view import StudyView
 from hybridnas.space import Genome, SearchSpace
 from hybridnas.store import Store
-from hybridnas.tables import read_table
+from hybridnas.tables import read_table, writing
+from hybridnas.tables.writing import card_of, write_table
+from hybridnas.whole_files import write_whole
 
 pytest_plugins = ["cli_helpers"]
 
@@ -155,6 +160,31 @@ def test_a_table_without_a_card_takes_its_older_card_away_and_no_other(cli: Cli)
     assert {path.name for path in Path().glob("six*")} == {"six.csv", "six.parquet"}
 
 
+@pytest.mark.parametrize("with_card", [True, False])
+def test_figures_never_stand_under_the_card_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_card: bool
+) -> None:
+    """Also where the writing ends at any moment; what a full disk hinders leaves all as it was."""
+    file, card = tmp_path / "six.csv", {"genes": [], "metric": "top1", "reference": {}}
+    write_table({"top1": [0.1]}, card, file)
+    before = file.read_text()
+
+    def full(path: Path, write: Callable[[Path], object]) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    def killed(path: Path, write: Callable[[Path], object]) -> None:
+        write_whole(path, write)
+        assert path == file
+        raise KeyboardInterrupt
+
+    for ends, error in ((full, ConfigError), (killed, KeyboardInterrupt)):
+        monkeypatch.setattr(writing, "write_whole", ends)
+        with pytest.raises(error):
+            write_table({"top1": [0.9]}, {**card, "name": "new"} if with_card else None, file)
+        assert card_of(file).exists() == (file.read_text() == before)
+    assert file.read_text() != before
+
+
 def test_a_file_that_cannot_be_written_is_one_line(cli: Cli) -> None:
     searched("six")
     Path("table.csv").mkdir()
@@ -247,9 +277,8 @@ def test_show_says_what_the_exported_table_says(cli: Cli) -> None:
     words = ",".join(map(str, best.values()))
     found = cli.json("table", "show", "six.yaml", "--rank", words, "--top", "2")
     assert found["noise"] == pytest.approx(0.01)  # seeds cost 0, 0.01 and 0.02
-    assert found["mean"] == pytest.approx(
-        sum(truth(genome, 1) for genome in SPACE.all_genomes()) / 6
-    )
+    mean = sum(truth(genome, 1) for genome in SPACE.all_genomes()) / 6
+    assert found["mean"] == pytest.approx(mean)
     assert [place["rank"] for place in found["places"]] == [1, 2]
     assert found["places"][0]["choices"] == best
     assert found["places"][0]["score"] == pytest.approx(truth(best, 1))

@@ -126,6 +126,7 @@ def test_a_fault_of_the_second_task_names_it(tmp_path: Path) -> None:
         make_plan(read_study(raw(tmp_path / "nowhere")))
 
 
+@pytest.mark.slow
 def test_a_search_on_both(masks: Path, cli: Cli) -> None:
     Path("both.yaml").write_text(yaml.safe_dump(raw(masks)), encoding="utf-8")
     assert "also masks" in cli.shown("search", "both.yaml", "--dry-run")

@@ -9,6 +9,7 @@ import pytest
 from calibration_helpers import asked, drive, evaluation, finish
 from search_helpers import FAILED, Notes, plan
 
+from hybridnas.search.job_forecast import forecast_jobs
 from hybridnas.search.plan import Plan, counted_costs, rung_protocol
 from hybridnas.search.trainings import Job, Trainings
 from hybridnas.search.view import StudyView
@@ -130,3 +131,18 @@ def test_what_a_driver_that_died_left_does_not_run(store: Store) -> None:
     assert [(row.number, row.worker) for row in running] == [(again.number, None)] == [(1, None)]
     assert work(store, of, jobs(of, (16,))).stop_reason is None
     assert not any(row.running for row in StudyView(name, store).rows)
+
+
+def test_a_forecast_has_what_would_be_begun(store: Store) -> None:
+    """A failure is not, but in another study; what a lost node took along is."""
+    of, other = plan(), plan(name="other")
+    begun = work(store, of, jobs(of))
+    for changes in ({}, FAILED, FAILED | {"reason": "node_lost"}):
+        finish(begun, asked(begun), **changes)
+
+    def known(each: Plan) -> int:
+        return forecast_jobs(each.study, jobs(each), store.url, None).known
+
+    assert (known(of), known(other)) == (2, 1)
+    assert len(drive(work(store, of, jobs(of)))) == 2
+    assert (known(of), known(other)) == (4, 3)

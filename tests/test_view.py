@@ -127,20 +127,22 @@ def test_the_best_few_by_the_measured_objective(study_store: Store) -> None:
 
 
 def test_hypervolume_up_to_the_largest_cost(view: StudyView) -> None:
-    """The edge is at 4e5 MACs, where trial 0 is: half of the box times 0.8 is left."""
-    assert view.hypervolume() == pytest.approx(0.8 * 0.5)
+    """The edge is at 4e5 MACs, where trial 0 is: half of the box is left, and 0.8 of a top1 from
+    0.68, a tenth of 0.9 - 0.7 below the worst."""
+    assert view.hypervolume() == pytest.approx(0.5 * 0.12 / 0.32)
 
 
 def test_hypervolume_up_to_the_constraint(study_store: Store) -> None:
-    """0.9 wide at 4e5 of 1e6 MACs, and 0.8 wide from 2e5 to 4e5; the third adds nothing."""
+    """0.9 - 0.68 wide at 4e5 of 1e6 MACs, 0.8 - 0.68 from 2e5 to 4e5; the third adds nothing."""
     limits = {"macs": {"max": 1e6}}
     view = searched(study_store, constraints=limits)
-    assert view.hypervolume() == pytest.approx(0.9 * 0.6 + 0.8 * 0.2)
+    assert view.hypervolume() == pytest.approx((0.22 * 0.6 + 0.12 * 0.2) / 0.32)
 
 
 def test_hypervolume_of_accuracies(study_store: Store) -> None:
     view = searched(study_store, objectives={"top5": "maximize", "top1": "maximize"})
-    assert view.hypervolume() == pytest.approx(0.9 * 0.91 + 0.8 * (0.99 - 0.91))
+    area = 0.22 * 0.008 + 0.12 * (0.088 - 0.008)  # from 0.68 and 0.91 - 0.1 (0.99 - 0.91)
+    assert view.hypervolume() == pytest.approx(area / (0.32 * 0.098))
 
 
 def test_the_json_of_a_front(view: StudyView) -> None:

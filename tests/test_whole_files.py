@@ -65,6 +65,16 @@ def test_who_may_read_it_is_for_the_user_to_say(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o604
 
 
+@pytest.mark.usefixtures("umask")
+def test_what_a_killed_process_of_the_same_number_left_says_nothing(tmp_path: Path) -> None:
+    """In containers numbers come again."""
+    file = tmp_path / "best.safetensors"
+    (tmp_path / f".{file.name}.{os.getpid()}.part").touch(0o600)
+    write_whole(file, lambda part: part.write_text("text"))
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_a_link_stays_one(tmp_path: Path) -> None:
     link, file = tmp_path / "link.csv", tmp_path / "disk" / "figures.csv"
     file.parent.mkdir()

@@ -184,8 +184,11 @@ def _users(store: Store, name: str, study: str) -> list[str]:
 
 
 def _beside(study: str, names: Iterable[str]) -> list[str]:
-    """The studies that a study's calibration and twin tests were trained under."""
-    return [n for n in names if n == study + CALIBRATION or n.startswith(study + TWINS)]
+    """The studies that a study's calibration and twin tests, the calibration's too, were trained
+    under."""
+    calibration = study + CALIBRATION
+    begins = (study + TWINS, calibration + TWINS)
+    return [n for n in names if n == calibration or n.startswith(begins)]
 
 
 def _ask(question: str, yes: bool) -> None:

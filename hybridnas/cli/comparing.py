@@ -32,8 +32,8 @@ Reference = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=VALUE",
-        help="What counts as nothing, for each objective. Default: 0 of a score, the limit or the "
-        "largest value of a cost.",
+        help="What counts as nothing, for each objective. Default: of a score a tenth beyond the "
+        "worst of each study's first ten results, of a cost the limit or the largest value.",
     ),
 ]
 Plot = Annotated[
@@ -62,13 +62,13 @@ def compare_studies(
 ) -> None:
     """Put the fronts of studies side by side: hypervolume with a common reference point.
 
-    Hypervolume is a share of the box from the reference point, which is worth nothing (a score of
-    0, the limit or the largest value of a cost), to the best there can be (1, 0). Beside
-    the fronts as they are it is given after as many results as each study has, trained or known
-    before, since a front grows with what was seen, and, where the best were trained anew, of all
-    that the search had (five dominate less than twenty). Several studies in a row give their mean
-    and its 95 % interval (Student's t over the studies). `joint front` counts the members that a
-    row has on the front of all studies together.
+    Hypervolume is a share of the box from the reference point, which is worth nothing (a score
+    just beyond the worst of the first results, the limit or the largest value of a cost), to the
+    best there can be (1, 0). Beside the fronts as they are it is given after as many results as
+    each study has, trained or known before, since a front grows with what was seen, and, where the
+    best were trained anew, of all that the search had (five dominate less than twenty). Several
+    studies in a row give their mean and its 95 % interval (Student's t over the studies). `joint
+    front` counts the members that a row has on the front of all studies together.
 
     Examples: `hybridnas compare before after`; `hybridnas compare 'ehvi-*' 'random-*' --plot
     samplers.svg`

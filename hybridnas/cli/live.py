@@ -36,6 +36,7 @@ class Lines:
     def __init__(self, study: Study, console: Console) -> None:
         self._study, self._console = study, console
         self._done = 0
+        self._again = False  # whether the best are trained again
         self._began = time.monotonic()
 
     def __enter__(self) -> Lines:
@@ -49,6 +50,12 @@ class Lines:
             self._print(f"{done}{_of(self._study)} trials were done before")
 
     def started(self, candidate: Candidate) -> None:
+        final = self._study.final
+        if final is not None and candidate.place.repeat and not self._again:
+            self._again = True
+            self._print(
+                f"the best {final.retrain} are trained again, {final.seeds} fresh seeds each"
+            )
         short, macs = candidate.architecture.short, in_units(candidate.costs["macs"])
         stage = f" ({candidate.stage})" if candidate.stage else ""
         self._print(f"trial {candidate.number} started: {short}, {macs} MACs{stage}")

@@ -46,13 +46,13 @@ def status_json(view: StudyView) -> dict[str, Any]:
         "latency": view.study.latency and view.study.latency.model_dump(),
         "calibrations": [
             {
-                "study": record.study,
-                "proxy_protocol": record.proxy_digest,
-                "judge_protocol": record.judge_digest,
-                **record.settings,
-                **(record.result or {}),
+                "study": known.record.study,
+                "proxy_protocol": known.record.proxy_digest,
+                "judge_protocol": known.record.judge_digest,
+                **known.record.settings,
+                **(known.record.result or {}),
             }
-            for record in view.calibrations
+            for known in view.calibrations
         ],
         "rungs": view.rungs(),
         "retraining": view.retraining(),

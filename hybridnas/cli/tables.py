@@ -120,8 +120,8 @@ def show(
         str,
         typer.Argument(
             metavar="TABLE",
-            help="digits or layouts81 (shipped), nas_bench_macro (with --data), a card's YAML, or the "
-            "figures that it stands beside (.parquet, .csv).",
+            help="digits or layouts81 (shipped), nas_bench_macro (with --data), a card's YAML, or "
+            "the figures that it stands beside (.parquet, .csv).",
         ),
     ] = "digits",
     data: Annotated[

@@ -98,8 +98,8 @@ def session_facts(view: StudyView) -> tuple[SessionFact, ...]:
 
 def calibration_facts(view: StudyView) -> tuple[CalibrationFact, ...]:
     found = []
-    for record in view.calibrations:
-        longer = record.proxy_digest in view.top_protocols
+    for known in view.calibrations:
+        record, longer = known.record, known.as_proxy
         against = record.settings["judge" if longer else "proxy"]
         result: Mapping[str, Any] = record.result or {}
         tau = result["tau"]

@@ -120,16 +120,24 @@ def _notes(views: Sequence[StudyView]) -> list[str]:
     if len({frozenset(_trainings_of(view)) for view in views}) > 1:
         words = ", ".join(f"{v.study.name} {'+'.join(_trainings_of(v))}" for v in views)
         notes.append(f"their protocols differ, so scores are not of the same training: {words}")
+    anew = [view.study.name for view in views if view.retrained]
+    if 0 < len(anew) < len(views):
+        notes.append(
+            f"fronts of {_named(anew)} are means over fresh seeds, those of "
+            f"{_named([v.study.name for v in views if not v.retrained])} the scores that the "
+            f"search chose by, which flatter: hypervolume and joint front favour them"
+        )
     limits: dict[str, list[str]] = {}
     for view in views:
         limits.setdefault(bound_words(view.study.bounds()) or "none", []).append(view.study.name)
     if len(limits) > 1:
-        words = "; ".join(
-            f"{limit} ({names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)})"
-            for limit, names in limits.items()
-        )
+        words = "; ".join(f"{limit} ({_named(names)})" for limit, names in limits.items())
         notes.append(f"their limits on costs differ: {words}")
     return notes
+
+
+def _named(names: Sequence[str]) -> str:
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def _trainings_of(view: StudyView) -> list[str]:

@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 from ..config import Fidelity, Study
 from ..errors import NoDatabaseError
 from ..store import Store, Training
-from .cluster import check_reachable
+from .cluster import LOCAL, address_of, check_reachable
 from .forecast import Past, devices_of, hours_of, seconds_at
 from .machine import device_here, share_of, this_machine
-from .trainings import Job, scored
+from .trainings import Job, over, scored
 
 SecondsOf: TypeAlias = Callable[[Sequence[Training], Sequence[Job]], float | None]
 """Of one of these jobs, by trainings of their kind; None: nobody can tell."""
@@ -21,8 +21,9 @@ SecondsOf: TypeAlias = Callable[[Sequence[Training], Sequence[Job]], float | Non
 
 @dataclass(frozen=True)
 class JobKind:
-    """Jobs under protocols that differ in the seed alone. left: that are not known. seconds: that
-    one of them takes, by trainings on `devices`; None: nobody can tell, or none is left."""
+    """Jobs under protocols that differ in the seed alone. left: that are not known, as a failure
+    is, too. seconds: that one of them takes, by trainings on `devices`; None: nobody can tell, or
+    none is left."""
 
     fidelity: Fidelity
     trainings: int
@@ -98,11 +99,13 @@ def _forecast(
     ray_address: str | None,
     seconds_of: SecondsOf,
 ) -> JobForecast:
-    found = {j.key for j in jobs if store and scored(store, j.key, study.measured) is not None}
+    found = over(store.trials(study.name)) if store else set()
+    found |= {j.key for j in jobs if store and scored(store, j.key, study.measured) is not None}
     share = None
     if any(job.key not in found for job in jobs):
         check_reachable(ray_address)
-        share = None if ray_address else share_of(study, [this_machine()])
+        if address_of(ray_address) == LOCAL:  # of a cluster nothing is known
+            share = share_of(study, [this_machine()])
     past, device = Past(store) if store else None, device_here(share) if share else None
     alike: dict[str, list[Job]] = {}
     for job in jobs:

@@ -14,16 +14,15 @@ from .words import calibrate_command, fidelity_words
 def proxy_lines(view: StudyView) -> list[str]:
     """A line for each fidelity that the study's top one was compared with; or that none was."""
     lines = []
-    calibrated = False
-    for record in view.calibrations:
+    for known in view.calibrations:
+        record = known.record
         assert record.result is not None, "a view has finished calibrations only"
-        if record.proxy_digest in view.top_protocols:
-            calibrated = True
+        if known.as_proxy:
             against = f"against {_fidelity(record, 'judge')}: "
         else:
             against = f"{_fidelity(record, 'proxy')} against this fidelity: "
         lines.append(f"proxy: {against}{_words(record.result)}")
-    if not calibrated:
+    if not any(known.as_proxy for known in view.calibrations):
         lines.insert(0, f"proxy: not calibrated ({calibrate_command(view.study)})")
     return lines
 

@@ -33,10 +33,16 @@ def check_registered(plan: Plan, store: Store, resume: bool) -> bool:
     """Whether the database has the study; nothing is written.
 
     A study without a trial yet (Ray could not be started, say) is as good as new. Raises
-    ConfigError where it exists and resume is not asked for, or where something was changed that
-    would make old and new trials incomparable.
+    ConfigError where it exists and resume is not asked for, where something was changed that would
+    make old and new trials incomparable, and for the name of a twin test's or a calibration's.
     """
     name = plan.study.name
+    if parent_study(name) is not None:
+        raise ConfigError(
+            f"study {name!r}: what is called so holds the trainings of a twin test or a "
+            f"calibration, and the command that began it (`hybridnas ablate`, `hybridnas "
+            f"calibrate`) goes on with them; a search takes another name (--set name=...)"
+        )
     known = store.study_config(name)
     if known is None or not has_trials(store, name, resume):
         return False
@@ -60,11 +66,6 @@ def _check_same(plan: Plan, known: Mapping[str, Any], store: Store) -> None:
             f"study {plan.study.name!r} cannot be resumed with changed {', '.join(changed)}: its "
             f"trials would not be comparable; go on with what it began with by its name, "
             f"`hybridnas search {plan.study.name} --resume`, or start a new one (--set name=...)"
-        )
-    if parent_study(plan.study.name) is not None:
-        raise ConfigError(
-            f"study {plan.study.name!r} holds the trainings of a twin test or a calibration: the "
-            f"command that began it (`hybridnas ablate`, `hybridnas calibrate`) goes on with them"
         )
     terms = store.terms(plan.study.name)
     digests = {digest for digest, _ in terms}

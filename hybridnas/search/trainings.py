@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..architecture import Architecture
 from ..config import Protocol, Study
 from ..objectives import OF_THE_STUDY
-from ..store import Evaluation, Place, Store
+from ..store import Evaluation, Place, Store, TrialRecord
 from .feasibility import Costs
 from .leases import evaluation_of
 from .observer import Candidate, Finished, Observer, Silent
@@ -60,18 +60,14 @@ class Trainings:
         if left:  # by a run that died: now nobody trains them, until a new lease
             store.mark(study.name, left, "waiting")
         self._numbers = {(t.architecture_digest, t.protocol_digest): t.number for t in trials}
-        over = {
-            (t.architecture_digest, t.protocol_digest)
-            for t in trials
-            if t.evaluation and t.evaluation.reason != "node_lost"
-        }
+        ended = over(trials)
         self._jobs = {job.key: job for job in jobs}
         taken = set(self._numbers.values())
         free = (number for number in itertools.count() if number not in taken)
         for job in jobs:
             if job.key not in self._numbers:
                 self._numbers[job.key] = next(free)
-        self._queue = deque(job for job in jobs if job.key not in over and not self._reuse(job))
+        self._queue = deque(job for job in jobs if job.key not in ended and not self._reuse(job))
         self.observer.began(len(jobs) - len(self._queue))
 
     @property
@@ -146,6 +142,15 @@ class Trainings:
         number = self._numbers[job.key]
         self.store.reuse(self.name, number, *job.key, known.id, place=self._place)
         return True
+
+
+def over(trials: Iterable[TrialRecord]) -> set[Key]:
+    """What ended well or badly, and is not begun again: what a lost node took along is."""
+    return {
+        (t.architecture_digest, t.protocol_digest)
+        for t in trials
+        if t.evaluation and t.evaluation.reason != "node_lost"
+    }
 
 
 def scored(store: Store, key: Key, metric: str) -> Evaluation | None:

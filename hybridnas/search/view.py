@@ -16,7 +16,6 @@ from ..errors import ConfigError, meant
 from ..objectives import STANDARD_ERRORS, is_cost, loss_sign, measured_first
 from ..pareto import Floats, non_dominated
 from ..store import (
-    CalibrationRecord,
     Evaluation,
     RunRecord,
     SessionRecord,
@@ -24,6 +23,7 @@ from ..store import (
     TrialRecord,
     is_alive,
 )
+from .calibrated import calibrated
 from .finals import finalists
 from .problem import Evaluations, figures, figures_of, is_scored
 from .rows import Figures, Row, latest, state_of
@@ -59,7 +59,8 @@ class StudyView:
             self.rows.append(_row(record, json, top, self._figures, live))
         self.finalists: set[int] = set()  # who is to be trained again, as it stands
         self.retrained = self._retrain()
-        self.calibrations = _calibrations(store, self.top_protocols)
+        own = [self.protocols[digest] for digest in self.top_protocols]
+        self.calibrations = calibrated(store, name, own)
 
     @cached_property
     def _figures(self) -> Figures:
@@ -251,16 +252,6 @@ def _tally(runs: Sequence[RunRecord]) -> dict[str, float]:
         "reused": sum(run.reused for run in runs),
         "gpu_hours": sum(map(gpu_seconds, trained)) / 3600,
     }
-
-
-def _calibrations(store: Store, digests: set[str]) -> list[CalibrationRecord]:
-    """The latest finished one of each pair of protocols of which one is among the digests."""
-    found: dict[tuple[str, str], CalibrationRecord] = {}
-    for digest in digests:
-        for record in store.calibrations(protocol_digest=digest):
-            if record.result is not None:
-                found[record.proxy_digest, record.judge_digest] = record
-    return sorted(found.values(), key=lambda record: record.id)
 
 
 def _fresh(runs: Sequence[RunRecord], figures: Figures) -> list[dict[str, Evaluation]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..objectives import SHARES, best, loss_sign, parted
+from ..objectives import SHARES, is_cost, loss_sign, parted
 from ..pareto import Floats as Floats
 from ..pareto import hypervolume
 from .words import point_words
@@ -15,6 +16,8 @@ from .words import point_words
 if TYPE_CHECKING:
     from .rows import Row
     from .view import StudyView
+
+FIRST = 10  # results of a study; those that samplers draw at random before they have learned
 
 
 def judged(view: StudyView) -> Sequence[Row]:
@@ -26,21 +29,26 @@ def reference_point(
 ) -> dict[str, float]:
     """A value for each objective that counts as nothing, the same for all of these studies.
 
-    0 of what is a share of 1. Of a cost, where all of them limit it, the largest limit, else the
-    largest value that any of their rows has; by default of those that the front is drawn among.
-    Their objectives must be the same.
+    Of what is measured a tenth beyond the worst of their first results, FIRST of each, by the
+    range of these (after Ishibuchi et al., Evolutionary Computation 2018): from a score of 0 the
+    smallest network alone would be worth nearly all (studies/LOG.md). Of a cost, where all of them
+    limit it, the largest limit, else the largest value that any of their rows has; by default of
+    those that the front is drawn among. Their objectives must be the same.
     """
     every = list(views)
+    first = [replace(row, fresh=()) for view in every for row in view.finished[:FIRST]]
     found = {}
     for name in every[0].objectives:
         bounds = [(view.study.bounds() | view.study.soft()).get(name) for view in every]
         limits = [bound.max for bound in bounds if bound is not None and bound.max is not None]
-        if best(name) == "maximize":
-            found[name] = 0.0
-        elif len(limits) == len(every):
+        if len(limits) == len(every):
             found[name] = max(limits)
-        else:
+        elif is_cost(name):
             found[name] = max((r.value(name) for v in every for r in rows_of(v)), default=0.0)
+        else:
+            losses = [loss_sign(name) * row.value(name) for row in first] or [0.0]
+            beyond = max(losses) + 0.1 * (max(losses) - min(losses))
+            found[name] = loss_sign(name) * beyond
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..errors import StoreError
@@ -39,15 +39,10 @@ def end(session: Session, calibration_id: int, result: Mapping[str, object]) -> 
     row.result, row.ended_at = dict(result), datetime.now(UTC)
 
 
-def find(
-    session: Session, study: str | None, protocol_digest: str | None
-) -> list[CalibrationRecord]:
+def find(session: Session, study: str | None) -> list[CalibrationRecord]:
     wanted = select(CalibrationRow).order_by(CalibrationRow.id)
     if study is not None:
         wanted = wanted.where(CalibrationRow.study == study)
-    if protocol_digest is not None:
-        either = (CalibrationRow.proxy_digest, CalibrationRow.judge_digest)
-        wanted = wanted.where(or_(*(column == protocol_digest for column in either)))
     return [
         CalibrationRecord(
             id=row.id,

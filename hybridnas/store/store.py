@@ -261,10 +261,6 @@ class Store(TrialMethods, PastMethods):
             partial(calibrations.end, calibration_id=calibration_id, result=result)
         )
 
-    def calibrations(
-        self, *, study: str | None = None, protocol_digest: str | None = None
-    ) -> list[CalibrationRecord]:
-        """Those of a study, or with a protocol as proxy or as judge; oldest first."""
-        return self._database.read(
-            partial(calibrations.find, study=study, protocol_digest=protocol_digest)
-        )
+    def calibrations(self, *, study: str | None = None) -> list[CalibrationRecord]:
+        """All, or those of a study; oldest first."""
+        return self._database.read(partial(calibrations.find, study=study))

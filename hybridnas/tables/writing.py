@@ -51,8 +51,9 @@ def write_table(
 ) -> bool:
     """Writes the figures and, if there is one, the card (`card_of`); each whole or not at all.
 
-    Returns whether the card of earlier figures in the same file was removed: without a card of
-    their own these would be read by that one. Raises ConfigError for a file that cannot be written.
+    The card of earlier figures in the same file goes before these are replaced: what is interrupted
+    leaves figures without a card, which nobody reads, not under one that tells of others. Returns
+    whether that card is gone for good. Raises ConfigError for a file that cannot be written.
     """
     import pyarrow
     import pyarrow.csv
@@ -61,17 +62,20 @@ def write_table(
     check_file(file, force=True)
     write = pyarrow.csv.write_csv if file.suffix == ".csv" else pyarrow.parquet.write_table
     table = pyarrow.table({name: list(values) for name, values in columns.items()})
+    outdated = (_read_card(card_of(file)) or {}).get("file") == file.name
+
+    def put(part: Path) -> None:
+        write(table, part)
+        if outdated:  # and a full disk, say, has not hindered the new figures
+            card_of(file).unlink()
+
     try:
-        write_whole(file, lambda part: write(table, part))
+        write_whole(file, put)
         if card is not None:
             told = {**card, "file": file.name}
             text = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=100)
             write_whole(card_of(file), lambda part: part.write_text(text, encoding="utf-8"))
-            return False
-        outdated = (_read_card(card_of(file)) or {}).get("file") == file.name
-        if outdated:
-            card_of(file).unlink()
-        return outdated
+        return outdated and card is None
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error
         raise ConfigError(f"--out: {file} cannot be written ({reason})") from None
