@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from cli_helpers import Cli
 
 from hybridnas.cli import bench
 from hybridnas.cli.bench_kernels import measured
+from hybridnas_kernels import selective_scan
 
 pytest_plugins = ["cli_helpers"]
 
@@ -96,3 +99,26 @@ def test_what_was_measured_stays_when_the_command_stops(
         ("A GPU", 7, "bwd"),
     ]
     assert "fake 8 x 5 ..." in done.err
+
+
+def scan_benchmark() -> dict[str, Any]:
+    return runpy.run_path(str(Path(__file__).parents[1] / "kernels/bench/selective_scan.py"))
+
+
+def test_the_scan_s_benchmark_runs_what_autograd_runs() -> None:
+    pytest.importorskip("triton")
+    script = scan_benchmark()
+    given = script["arguments"](4, 5, 2, 1, "cuda" if torch.cuda.is_available() else "cpu")
+    runs = script["our_runs"](given)
+    out = selective_scan(**given, delta_softplus=True, backend="triton")
+    torch.testing.assert_close(runs["fwd"]()[0], out)
+    found = [gradient for gradient in runs["bwd"]() if gradient.numel()]
+    assert [x.shape for x in found] == [x.shape for x in given.values()]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="graphs are CUDA's")
+def test_the_scan_s_benchmark_times_graphs() -> None:
+    forward, backward = scan_benchmark()["rows"](2, [(32, 64, 2)])
+    assert (forward["pass"], backward["pass"]) == ("fwd", "bwd")
+    assert 0 < forward["ours_us"] < backward["ours_us"] < 1000

@@ -23,24 +23,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import hybridnas_kernels  # noqa: F401  (registers the operators)
+from hybridnas_kernels.timing import replay_us
 
 SHAPES = ((56, 96), (28, 192), (14, 384), (7, 576))  # side, channels: mambaout_tiny at 224
 BANDWIDTH = 3.0e12  # bytes a second
-
-
-def microseconds(run: Callable[[], object]) -> float:
-    """Of one replay of a graph of `run` on the device."""
-    from triton.testing import do_bench
-
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        run()
-        stream.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=stream):
-            run()
-    torch.cuda.synchronize()
-    return 1e3 * float(do_bench(graph.replay, warmup=10, rep=40, return_mode="median"))
 
 
 def times(x: Tensor, weight: Tensor, bias: Tensor, dy: Tensor) -> dict[tuple[str, str], float]:
@@ -57,7 +43,7 @@ def times(x: Tensor, weight: Tensor, bias: Tensor, dy: Tensor) -> dict[tuple[str
         ("ours", "fwd"): lambda: ours.depthwise_conv2d(x, weight, bias),
         ("ours", "bwd"): lambda: ours.depthwise_conv2d_backward(dy, x, weight, True, True, True),
     }
-    return {name: microseconds(run) for name, run in runs.items()}
+    return {name: replay_us(run) for name, run in runs.items()}
 
 
 def rows(

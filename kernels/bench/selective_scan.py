@@ -3,8 +3,9 @@
     PYTHONPATH=kernels python kernels/bench/selective_scan.py --json scan.json
 
 On a GPU: bf16, batch 128, four directions of E channels as groups, D, delta_bias and softplus;
-forward as in training (what the backward needs is kept) and backward alone; medians in us. The
-floor is the bytes that must be moved at 3.0 TB/s, or exp2 at 4.1e12/s where that takes longer.
+forward as in training (what the backward needs is kept) and backward alone, both sides as CUDA
+graphs; medians in us. The floor is the bytes that must be moved at 3.0 TB/s, or exp2 at 4.1e12/s
+where that takes longer.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hybridnas_kernels import selective_scan
+from hybridnas_kernels.timing import replay_us
 
 Row = dict[str, str | float]
 GROUPS = 4
@@ -55,29 +57,36 @@ def naive(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, **rest: Ten
     return (torch.stack(steps, dim=-1) + rest["D"][:, None] * u).to(u.dtype)
 
 
-def mamba(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, **rest: Tensor) -> Tensor:
-    """mamba-ssm's extension, whose package imports more than the scan needs."""
-    return _Mamba.apply(u, delta, A, B, C, rest["D"], rest["delta_bias"])  # type: ignore[no-any-return]
+def our_runs(given: dict[str, Tensor]) -> dict[str, Callable[[], object]]:
+    """Forward, which keeps what the backward needs, and backward, as operators."""
+    operators, tensors = torch.ops.hybridnas, _tensors(given)
+    out, _, states = operators.selective_scan(*tensors, True, True, False)
+    backward = operators.selective_scan_backward
+    return {
+        "fwd": partial(operators.selective_scan, *tensors, True, True, False),
+        "bwd": partial(backward, torch.randn_like(out), None, *tensors, states, True),
+    }
 
 
-class _Mamba(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, *given):  # type: ignore[no-untyped-def]
-        import selective_scan_cuda  # type: ignore[import-not-found]
+def mamba_runs(given: dict[str, Tensor]) -> dict[str, Callable[[], object]]:
+    """The same of mamba-ssm's extension, whose package imports more than the scan needs."""
+    import selective_scan_cuda  # type: ignore[import-not-found]
 
-        out, states, *_ = selective_scan_cuda.fwd(*given[:6], None, given[6], True)
-        ctx.save_for_backward(*given, states)
-        return out
+    tensors = _tensors(given)
+    out, states, *_ = selective_scan_cuda.fwd(*tensors, True)
+    rest = torch.randn_like(out), states, None, None, True, False
 
-    @staticmethod
-    def backward(ctx, dout):  # type: ignore[no-untyped-def]
-        import selective_scan_cuda
+    def backward() -> list[Tensor]:
+        found = selective_scan_cuda.bwd(*tensors, *rest)
+        return [each.to(x.dtype) for each, x in zip(found, given.values(), strict=False)]
 
-        *given, states = ctx.saved_tensors
-        grads = selective_scan_cuda.bwd(
-            *given[:6], None, given[6], dout, states, None, None, True, False
-        )
-        return tuple(gradient.to(x.dtype) for gradient, x in zip(grads, given, strict=False))
+    return {"fwd": partial(selective_scan_cuda.fwd, *tensors, True), "bwd": backward}
+
+
+def _tensors(given: dict[str, Tensor]) -> list[Tensor | None]:
+    """As both want them: u, delta, A, B, C, D, no gate, delta_bias."""
+    first = [given[name].detach() for name in ("u", "delta", "A", "B", "C", "D")]
+    return [*first, None, given["delta_bias"].detach()]
 
 
 def arguments(
@@ -104,17 +113,14 @@ def floors(channels: int, length: int, states: int, batch: int) -> dict[str, flo
 
 def rows(batch: int = 128, shapes: Sequence[tuple[int, int, int]] | None = None) -> Iterator[Row]:
     """One row for a shape and a pass, times in us."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    peer_name, peer = ("mamba-ssm", mamba) if device == "cuda" else ("naive loop", naive)
-    if device == "cuda" and importlib.util.find_spec("selective_scan_cuda") is None:
+    on_gpu = torch.cuda.is_available()
+    peer_name = "mamba-ssm" if on_gpu else "naive loop"
+    if on_gpu and importlib.util.find_spec("selective_scan_cuda") is None:
         peer_name = "-"
-    for shape in shapes or (SHAPES if device == "cuda" else CPU_SHAPES):
-        given = arguments(*shape, batch, device)
-        ours = partial(selective_scan, **given, delta_softplus=True)
+    for shape in shapes or (SHAPES if on_gpu else CPU_SHAPES):
+        given = arguments(*shape, batch, "cuda" if on_gpu else "cpu")
         floor = floors(*shape, batch)
-        times = {"ours": _both_passes(ours, list(given.values()), device)}
-        if peer_name != "-":
-            times["peer"] = _both_passes(partial(peer, **given), list(given.values()), device)
+        times = _gpu_times(given, peer_name) if on_gpu else _cpu_times(given)
         for which in ("fwd", "bwd"):
             ours_us = times["ours"][which]
             peer_us = times["peer"][which] if "peer" in times else None
@@ -125,24 +131,32 @@ def rows(batch: int = 128, shapes: Sequence[tuple[int, int, int]] | None = None)
                 "peer": peer_name,
                 "peer_us": peer_us,
                 "ours_us": ours_us,
-                "floor_us": floor[which] if device == "cuda" else 0.0,
+                "floor_us": floor[which] if on_gpu else 0.0,
                 "ratio": peer_us / ours_us if peer_us else None,
-                "fraction_of_floor": floor[which] / ours_us if device == "cuda" else 0.0,
+                "fraction_of_floor": floor[which] / ours_us if on_gpu else 0.0,
             }
 
 
-def _both_passes(scan: Callable[[], Tensor], leaves: list[Tensor], device: str) -> dict[str, float]:
-    out = scan()
-    weight = torch.randn_like(out)
-    back = partial(torch.autograd.grad, out, leaves, weight, retain_graph=True)
-    return {"fwd": _microseconds(scan, device), "bwd": _microseconds(back, device)}
+def _gpu_times(given: dict[str, Tensor], peer_name: str) -> dict[str, dict[str, float]]:
+    sides = {"ours": our_runs, **({} if peer_name == "-" else {"peer": mamba_runs})}
+    return {
+        side: {which: replay_us(run) for which, run in runs(given).items()}
+        for side, runs in sides.items()
+    }
 
 
-def _microseconds(run: Callable[[], object], device: str) -> float:
-    if device == "cuda":
-        from triton.testing import do_bench
+def _cpu_times(given: dict[str, Tensor]) -> dict[str, dict[str, float]]:
+    found = {}
+    for side, scan in (("ours", partial(selective_scan, delta_softplus=True)), ("peer", naive)):
+        out = scan(**given)
+        back = partial(
+            torch.autograd.grad, out, [*given.values()], torch.randn_like(out), retain_graph=True
+        )
+        found[side] = {"fwd": _median_us(partial(scan, **given)), "bwd": _median_us(back)}
+    return found
 
-        return 1e3 * float(do_bench(run, warmup=10, rep=40, return_mode="median"))
+
+def _median_us(run: Callable[[], object]) -> float:
     taken = []
     for _ in range(5):
         start = time.perf_counter()

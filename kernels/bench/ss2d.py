@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from hybridnas_kernels import ss2d
+from hybridnas_kernels.timing import replay_us
 
 # channels, side of the map, states: the rows of the selective scan's table
 SHAPES = ("96,56,1", "192,56,1", "192,28,1", "384,28,1", "384,14,1", "768,14,1", "768,7,1")
@@ -127,39 +128,27 @@ def peers() -> dict[str, Callable[[Inputs], Tensor]]:
     }
 
 
-def microseconds(run: Callable[[], object], as_graph: bool = True) -> float:
+def peer_times(run: Callable[[Inputs], Tensor], given: Inputs) -> dict[str, float]:
     from triton.testing import do_bench
 
-    for _ in range(3):
-        run()
-    torch.cuda.synchronize()
-    if as_graph:
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            run()
-        run = graph.replay
-    median: float = do_bench(run, warmup=10, rep=40, return_mode="median")
-    return 1e3 * median
-
-
-def peer_times(run: Callable[[Inputs], Tensor], given: Inputs) -> dict[str, float]:
     with torch.no_grad():
-        forward_us = microseconds(partial(run, given))
+        forward_us = replay_us(partial(run, given))
     leaves = {name: t.detach().clone().requires_grad_() for name, t in given.items()}
     y = run(leaves)
     dy = torch.randn_like(y)
     gradient = partial(torch.autograd.grad, y, list(leaves.values()), dy, retain_graph=True)
-    return {"fwd": forward_us, "bwd": microseconds(gradient, as_graph=False)}
+    backward_us = 1e3 * float(do_bench(gradient, warmup=10, rep=40, return_mode="median"))
+    return {"fwd": forward_us, "bwd": backward_us}
 
 
 def our_times(given: Inputs) -> dict[str, float]:
     tensors = tuple(given.values())
     with torch.no_grad():
-        forward_us = microseconds(partial(ss2d, *tensors, CROSS, backend="triton"))
+        forward_us = replay_us(partial(ss2d, *tensors, CROSS, backend="triton"))
     y, states = torch.ops.hybridnas.ss2d(*tensors, WINDOWS, FLIPS, True)
     backward = torch.ops.hybridnas.ss2d_backward
     run = partial(backward, torch.randn_like(y), *tensors, states, WINDOWS, FLIPS)
-    return {"fwd": forward_us, "bwd": microseconds(run)}
+    return {"fwd": forward_us, "bwd": replay_us(run)}
 
 
 def rows(
