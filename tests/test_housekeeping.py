@@ -9,7 +9,7 @@ import optuna
 import pytest
 import torch
 from cli_helpers import DATABASE, Cli
-from search_helpers import asked, drive, optuna_trials, plan, start
+from search_helpers import LISTED, asked, drive, optuna_trials, plan, start
 from store_studies import WIDE, essence, fill, of_optuna, rows
 
 from hybridnas.errors import StoreError
@@ -149,7 +149,7 @@ def test_the_commands_ask_first(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_p
     ends = (".calibration", ".calibration.twins-0", ".twins-3")
     with Store.open(f"sqlite:///{DATABASE}") as store:
         for name in (*(f"second{end}" for end in ends), "second.v2"):
-            store.put_study(name, {"name": name})
+            store.put_study(name, {"name": name, "space": LISTED})
     shown = cli.shown("db", "rename", "second", "first", "--yes")
     assert shown.splitlines() == [f"second{end} is first{end} now" for end in ("", *ends)]
     assert cli.json("db", "info")["studies"] == [
@@ -187,13 +187,17 @@ def test_a_calibration_that_judges_trainings_of_another_study_stays(cli: Cli) ->
         fill(store)
         (digest,) = {trial.protocol_digest for trial in store.trials("shapes")}
         for name in ("shapes.calibration", "shapes.twins-3"):
-            store.put_study(name, {"name": name})
+            store.put_study(name, {"name": name, "space": LISTED})
+        # Another seed is another digest of the same training; of another space it tells nothing.
+        for name, other in (("seed", {**WIDE, "seed": 9}), ("other", {})):
+            drive(start(plan(name=name, **other), store))
         begun = store.begin_calibration("shapes.calibration", digest, digest, {})
         store.end_calibration(begun, {"tau": 1})
     shown = cli.shown("db", "delete", "shapes", "--yes")
     assert shown.startswith("shapes with shapes.twins-3 is deleted: 5 trials; ")
-    assert shown.endswith("; shapes.calibration stays: it judges trainings of second, too")
-    assert cli.json("db", "info")["studies"] == ["second", "shapes.calibration"]
-    cli.shown("db", "delete", "second", "--yes")
+    assert shown.endswith("; shapes.calibration stays: it judges trainings of second, seed, too")
+    assert cli.json("db", "info")["studies"] == ["second", "shapes.calibration", "seed", "other"]
+    for name in ("second", "seed", "other"):
+        cli.shown("db", "delete", name, "--yes")
     assert cli.shown("db", "delete", "shapes.calibration", "--yes").startswith("shapes.calib")
     assert cli.json("db", "info")["studies"] == []

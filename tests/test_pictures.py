@@ -19,6 +19,7 @@ from hybridnas.mixers.gated_conv import GatedConv
 from hybridnas.mixers.ssm import SSM
 from hybridnas.pictures import MIXER_COLOURS, draw, mixer_colours
 from hybridnas.pictures.palette import SPARE_COLOURS
+from hybridnas.pictures.scale import log_ticks
 from hybridnas.reference import REFERENCES, reference
 from hybridnas.resources import shipped
 from hybridnas.space import SearchSpace
@@ -191,3 +192,26 @@ def test_colours_of_mixers_differ_for_everybody(who: str) -> None:
     seen = [lab(colour, DEFICIENCIES[who]) for colour in (*MIXER_COLOURS.values(), *SPARE_COLOURS)]
     # 2.3 is a just noticeable difference.
     assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 10
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "marks"),
+    [
+        (1.06e6, 2.28e6, [1e6, 1.5e6, 2e6, 2.5e6]),
+        (3e7, 3e7, [2e7, 3e7, 4e7]),
+        (3e6, 3e7, [2e6, 5e6, 1e7, 2e7, 5e7]),
+        (3e6, 4e9, [1e6, 1e7, 1e8, 1e9, 1e10]),
+    ],
+)
+def test_marks_of_costs_go_around_them(low: float, high: float, marks: list[float]) -> None:
+    assert log_ticks(low, high) == marks
+
+
+def test_marks_of_costs_are_positive() -> None:
+    rng = random.Random(0)
+    for _ in range(2000):
+        low = 10 ** rng.uniform(3, 12)
+        high = low * 10 ** rng.uniform(0, 4)
+        marks = log_ticks(low, high)
+        assert 0 < marks[0] <= low * (1 + 1e-9)
+        assert high * (1 - 1e-9) <= marks[-1]

@@ -12,6 +12,7 @@ import typer
 
 from ..config import CALIBRATION, LONGEST_NAME, NAME, TWINS
 from ..errors import ConfigError
+from ..search.calibrated import calibrated_study
 from ..store import Store, redact
 from ..task_defaults import TASK_DEFAULTS
 from .common import DEFAULT_STORAGE, AsJson, Storage, print_facts, print_json, print_table
@@ -175,12 +176,14 @@ def delete(
 
 
 def _users(store: Store, name: str, study: str) -> list[str]:
-    """Whose trainings calibrations judge besides: studies that train as one side of them does."""
-    records = [record for record in store.calibrations(study=name) if record.result is not None]
-    digests = {digest for each in records for digest in (each.proxy_digest, each.judge_digest)}
+    """Whose trainings calibrations judge besides: studies under which they are shown."""
     names = store.study_names()
     others = [n for n in names if n not in {study, *_beside(study, names)}]
-    return [n for n in others if any(digest in digests for digest, _ in store.terms(n))]
+    return [
+        other
+        for other in others
+        if any(known.record.study == name for known in calibrated_study(store, other))
+    ]
 
 
 def _beside(study: str, names: Iterable[str]) -> list[str]:

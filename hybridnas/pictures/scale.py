@@ -22,10 +22,11 @@ def round_ticks(low: float, high: float) -> list[float]:
 
 def log_ticks(low: float, high: float) -> list[float]:
     """1, 2 and 5 times powers of ten around a range of positive numbers; of more than two powers
-    the powers alone, of less than half of one all digits."""
+    the powers alone. Of a short range `round_ticks`, of which up to a ratio of 2.5 none is 0."""
+    if high <= 2.5 * low:
+        return round_ticks(low, high)
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    decades = math.log10(high / low)
-    steps = range(1, 10) if decades <= 0.5 else (1, 2, 5) if decades <= 2 else (1,)
+    steps = (1, 2, 5) if math.log10(high / low) <= 2 else (1,)
     marks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
     below = max((mark for mark in marks if mark <= low), default=marks[0])
     above = min((mark for mark in marks if mark >= high), default=marks[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..config import Protocol
@@ -20,15 +21,13 @@ class Calibrated:
     as_proxy: bool
 
 
-def calibrated(store: Store, study: str, protocols: Iterable[Protocol]) -> list[Calibrated]:
-    """The latest of each pair of trainings of which one is among the study's, whatever the seeds.
+def calibrated(store: Store, space: object, protocols: Iterable[Protocol]) -> list[Calibrated]:
+    """The latest of each pair of trainings of which one is among these, whatever the seeds.
 
-    Only those whose architectures are of the study's space: a training may rank the architectures
-    of one space well and of another badly.
+    space: of a study, as its config has it; only calibrations with architectures of it count: a
+    training may rank those of one space well and of another badly.
     """
     own = {protocol.seedless().digest for protocol in protocols}
-    config = store.study_config(study)
-    space = None if config is None else config["space"]
     found: dict[tuple[str, str], Calibrated] = {}
     for record in store.calibrations() if own else ():
         theirs = store.study_config(record.study)
@@ -44,3 +43,13 @@ def calibrated(store: Store, study: str, protocols: Iterable[Protocol]) -> list[
         if own & {proxy, judge}:
             found[proxy, judge] = Calibrated(record, proxy in own)
     return sorted(found.values(), key=lambda known: known.record.id)
+
+
+def calibrated_study(store: Store, study: str) -> list[Calibrated]:
+    """Those that speak of any training of a study, at its lower rungs, too. None for an unknown
+    study."""
+    config, protocols = store.study_config(study), []
+    for digest in {digest for digest, _ in store.terms(study)}:
+        with suppress(ConfigError):  # of a later version of hybridnas
+            protocols.append(protocol_of(store, digest))
+    return [] if config is None else calibrated(store, config["space"], protocols)

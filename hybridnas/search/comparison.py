@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ConfigError, meant
+from ..errors import ConfigError
 from ..pareto import non_dominated
 from .bench.statistics import Interval, mean_curve
 from .progress import Moment, progress
+from .studies import no_study
 from .view import StudyView
 from .volume import reference_point, volume
 from .words import bound_words
@@ -31,19 +32,21 @@ class Compared:
 
     @property
     def volume(self) -> Interval:
-        return mean_curve(np.array(self.volumes)[:, None])[0]
+        return _mean(self.volumes)
 
     @property
     def searched(self) -> Interval:
         """Of what the search alone had at its end: more results than are trained anew, with the
         luck of those that it chose by."""
-        found = [every[-1].hypervolume for every in self.moments]
-        return mean_curve(np.array(found)[:, None])[0]
+        return _mean([every[-1].hypervolume for every in self.moments])
 
     def volume_after(self, results: int) -> Interval:
         """Of what the search alone had after so many results."""
-        found = [every[results - 1].hypervolume for every in self.moments]
-        return mean_curve(np.array(found)[:, None])[0]
+        return _mean([every[results - 1].hypervolume for every in self.moments])
+
+
+def _mean(volumes: Sequence[float]) -> Interval:
+    return mean_curve(np.array(volumes)[:, None])[0]
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,7 @@ def matching(pattern: str, names: Sequence[str]) -> list[str]:
     """The studies that a name, or a pattern such as `ehvi-*`, means. Raises ConfigError."""
     found = [name for name in names if name == pattern] or fnmatch.filter(names, pattern)
     if not found:
-        known = ", ".join(names) or "none"
-        raise ConfigError(
-            f"no study {pattern!r}{meant(pattern, names)} in the database; it has: {known}"
-        )
+        raise no_study(pattern, names)
     return found
 
 

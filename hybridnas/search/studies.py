@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..config import Protocol, Study, parse_study
-from ..errors import ConfigError
+from ..errors import ConfigError, meant
 from ..resources import find, told
 from ..store import Store, is_alive
 from ..strict_yaml import explain, override, read_yaml
@@ -37,6 +37,12 @@ def has_trials(store: Store, name: str, resume: bool) -> bool:
             f"or give this one another name (--set name=...)"
         )
     return True
+
+
+def no_study(name: str, names: Sequence[str]) -> ConfigError:
+    """names: of those that there are."""
+    known = ", ".join(names) or "none"
+    return ConfigError(f"no study {name!r}{meant(name, names)} in the database; it has: {known}")
 
 
 def protocol_of(store: Store, digest: str) -> Protocol:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..config import Protocol, Study, parse_study
-from ..errors import ConfigError, meant
+from ..errors import ConfigError
 from ..objectives import STANDARD_ERRORS, is_cost, loss_sign, measured_first
 from ..pareto import Floats, non_dominated
 from ..store import (
@@ -28,7 +28,7 @@ from .finals import finalists
 from .problem import Evaluations, figures, figures_of, is_scored
 from .rows import Figures, Row, latest, state_of
 from .spending import gpu_seconds
-from .studies import protocol_of
+from .studies import no_study, protocol_of
 from .volume import reference_point, volume
 
 
@@ -39,11 +39,7 @@ class StudyView:
         """Raises ConfigError for a study that the database does not have, naming those it has."""
         config = store.study_config(name)
         if config is None:
-            names = store.study_names()
-            raise ConfigError(
-                f"no study {name!r}{meant(name, names)} in the database; it has: "
-                f"{', '.join(names) or 'none'}"
-            )
+            raise no_study(name, store.study_names())
         self.study: Study = parse_study(config, f"study {name!r}")
         self.sessions: list[SessionRecord] = store.sessions(name)
         live = any(is_alive(session, datetime.now(UTC)) for session in self.sessions)
@@ -60,7 +56,7 @@ class StudyView:
         self.finalists: set[int] = set()  # who is to be trained again, as it stands
         self.retrained = self._retrain()
         own = [self.protocols[digest] for digest in self.top_protocols]
-        self.calibrations = calibrated(store, name, own)
+        self.calibrations = calibrated(store, config["space"], own)
 
     @cached_property
     def _figures(self) -> Figures:
