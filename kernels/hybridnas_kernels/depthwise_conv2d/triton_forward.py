@@ -70,37 +70,26 @@ def load_row(row, stride, c, col0, strip, num_strips, W, P: tl.constexpr, TW: tl
 
 @triton.jit
 def with_row(acc, row, taps, K: tl.constexpr, TW: tl.constexpr, FLIP: tl.constexpr,
-             REORDER: tl.constexpr):  # fmt: skip
+             BACKWARDS: tl.constexpr):  # fmt: skip
     """The K * TW sums acc with all products of a row of pixels and of the K * K taps added.
 
     The order of the products decides which operands ptxas keeps from one instruction to the next,
-    and the ports of the register file are what limits the kernel. REORDER: the best orders of three
-    loops for 7 x 7 taps and strips of 7 columns that fill the rows, instead of all ascending.
+    and the ports of the register file are what limits the kernel. BACKWARDS: all three loops
+    descend, which is better for 7 x 7 taps and strips of 7 columns that fill the rows.
     """
-    LAST_ROW_FIRST: tl.constexpr = REORDER and FLIP
-    LAST_COLUMN_FIRST: tl.constexpr = REORDER and not FLIP
+    STEP: tl.constexpr = -1 if BACKWARDS else 1
     sums = ()
-    for i in tl.static_range(
-        K - 1 if LAST_ROW_FIRST else 0, -1 if LAST_ROW_FIRST else K, -1 if LAST_ROW_FIRST else 1
-    ):
+    for i in tl.static_range(K - 1 if BACKWARDS else 0, -1 if BACKWARDS else K, STEP):
         line = ()
-        for t in tl.static_range(
-            TW - 1 if LAST_COLUMN_FIRST else 0,
-            -1 if LAST_COLUMN_FIRST else TW,
-            -1 if LAST_COLUMN_FIRST else 1,
-        ):
+        for t in tl.static_range(TW - 1 if BACKWARDS else 0, -1 if BACKWARDS else TW, STEP):
             total = acc[i * TW + t]
-            for kx in tl.static_range(
-                K - 1 if REORDER else 0,
-                -1 if REORDER else K,
-                -1 if REORDER else 1,
-            ):
+            for kx in tl.static_range(K - 1 if BACKWARDS else 0, -1 if BACKWARDS else K, STEP):
                 if FLIP:
                     total += row[t + kx] * taps[i * K + (K - 1 - kx)]
                 else:
                     total += row[t + kx] * taps[(K - 1 - i) * K + kx]
-            line = (total,) + line if LAST_COLUMN_FIRST else line + (total,)
-        sums = line + sums if LAST_ROW_FIRST else sums + line
+            line = (total,) + line if BACKWARDS else line + (total,)
+        sums = line + sums if BACKWARDS else sums + line
     return sums
 
 
@@ -149,7 +138,7 @@ def conv_kernel(
     # For strips of 8, strips that do not fill the rows, 5 x 5 taps, and the gradient of x in other
     # types, the order that is better for these is worse.
     BFLOAT16: tl.constexpr = x.dtype.element_ty == tl.bfloat16
-    REORDER: tl.constexpr = K == 7 and TW == 7 and EVEN and (BFLOAT16 or not FLIP)
+    BACKWARDS: tl.constexpr = K == 7 and TW == 7 and EVEN and (BFLOAT16 or not FLIP)
     per_image = tl.cdiv(num_strips * C, LANES)
     num_segments = tl.cdiv(H, segment)
     pid = tl.program_id(0)
@@ -185,7 +174,7 @@ def conv_kernel(
     for r in range(lo, hi):
         x += tl.where(r + 1 < hi, xh, 0)
         ahead = load_row(x, xw, c, col0, strip, num_strips, W, P, TW, EVEN)
-        sums = with_row(acc, row, taps, K, TW, FLIP, REORDER)
+        sums = with_row(acc, row, taps, K, TW, FLIP, BACKWARDS)
         store_strip(y, yw, c, col0, live & (r - P >= h0), W, sums[:TW], TW, EVEN)
         y += yh
         acc = sums[TW:]

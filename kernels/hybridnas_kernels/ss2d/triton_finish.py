@@ -11,6 +11,7 @@ from .triton_kernel import sum_block
 
 @triton.jit(
     do_not_specialize=[
+        "num_images",
         "num_parts",
         "num_packs",
         "K",
