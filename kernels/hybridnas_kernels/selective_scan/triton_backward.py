@@ -8,6 +8,7 @@ import triton.language as tl
 from ..triton_lanes import lane_number, selectors
 from .triton_states import LOG2_E, one_state, store_lane_sums, store_sums, store_sums_anew
 from .triton_tiles import (
+    bring,
     columns,
     load_tile,
     products,
@@ -160,6 +161,10 @@ def scan_backward(
                 dA = tl.load(dconst_ptr + channel, kept, 0.0)
                 B = read_projection(B_ptr, start, L, B_CONSTANT, PAIRS, UNIT, STEPS)
                 C = read_projection(C_ptr, start, L, C_CONSTANT, PAIRS, UNIT, STEPS)
+                if IN_LANES:  # memory is further away than one state takes: a lane asks for one
+                    state = tl.arange(0, CHANNELS)[:, None]
+                    earlier = states_before - slot + (group * E + block * CHANNELS)
+                    bring(earlier + state * dim, (state < N) & (number > 1))
             u = some(us, tile * STEPS, STEPS)
             dy = some(douts, tile * STEPS, STEPS)
             y = ()
