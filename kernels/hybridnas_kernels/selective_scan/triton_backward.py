@@ -8,7 +8,6 @@ import triton.language as tl
 from ..triton_lanes import lane_number, selectors
 from .triton_states import LOG2_E, one_state, store_lane_sums, store_sums, store_sums_anew
 from .triton_tiles import (
-    bring,
     columns,
     load_tile,
     products,
@@ -43,7 +42,7 @@ def scan_backward(
     HAS_DLAST: tl.constexpr, CHANNELS_LAST: tl.constexpr, VECTOR: tl.constexpr,
     B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr, UNIT: tl.constexpr,
     PRECISION: tl.constexpr, CHANNELS: tl.constexpr, STEPS: tl.constexpr, TILES: tl.constexpr,
-    HELD: tl.constexpr, UNROLL: tl.constexpr, STAGES: tl.constexpr, IN_LANES: tl.constexpr,
+    HELD: tl.constexpr, STAGES: tl.constexpr, IN_LANES: tl.constexpr,
 ):  # fmt: skip
     """A program: CHANNELS channels of one group of one batch entry, all times from the last.
 
@@ -161,10 +160,6 @@ def scan_backward(
                 dA = tl.load(dconst_ptr + channel, kept, 0.0)
                 B = read_projection(B_ptr, start, L, B_CONSTANT, PAIRS, UNIT, STEPS)
                 C = read_projection(C_ptr, start, L, C_CONSTANT, PAIRS, UNIT, STEPS)
-                if IN_LANES:  # memory is further away than one state takes: a lane asks for one
-                    state = tl.arange(0, CHANNELS)[:, None]
-                    earlier = states_before - slot + (group * E + block * CHANNELS)
-                    bring(earlier + state * dim, (state < N) & (number > 1))
             u = some(us, tile * STEPS, STEPS)
             dy = some(douts, tile * STEPS, STEPS)
             y = ()
@@ -200,41 +195,39 @@ def scan_backward(
                 dAs = dA_so_far
             else:
                 spoilt = zero  # NaN once a sum was not finite
-                for first in range(0, tl.where(start < L, N, 0), UNROLL):
-                    for i in tl.static_range(UNROLL):
-                        n = first + i
-                        later = tl.minimum(n + 1, N - 1)
-                        at = later * dim + channel
-                        next_A = tl.load(A_ptr + at, is_channel, 0.0)
-                        next_h = tl.load(states_before + at, is_later, 0.0)
-                        next_g = tl.load(carry_in + at, entered, 0.0)
-                        next_dA = tl.load(dconst_ptr + at, kept, 0.0)
-                        B_at = B_ptr + later * B_state
-                        C_at = C_ptr + later * C_state
-                        next_B = read_projection(B_at, start, L, B_CONSTANT, PAIRS, UNIT, STEPS)
-                        next_C = read_projection(C_at, start, L, C_CONSTANT, PAIRS, UNIT, STEPS)
-                        B_now = unpacked(B, PAIRS)
-                        C_now = unpacked(C, PAIRS)
-                        g, dA, gB, dexponent, y, dB, dC = one_state(
-                            delta, drive, dy, A * LOG2_E, B_now, C_now, h, g, dA, gB, dexponent, y
+                for n in range(0, tl.where(start < L, N, 0)):
+                    later = tl.minimum(n + 1, N - 1)
+                    at = later * dim + channel
+                    next_A = tl.load(A_ptr + at, is_channel, 0.0)
+                    next_h = tl.load(states_before + at, is_later, 0.0)
+                    next_g = tl.load(carry_in + at, entered, 0.0)
+                    next_dA = tl.load(dconst_ptr + at, kept, 0.0)
+                    B_at = B_ptr + later * B_state
+                    C_at = C_ptr + later * C_state
+                    next_B = read_projection(B_at, start, L, B_CONSTANT, PAIRS, UNIT, STEPS)
+                    next_C = read_projection(C_at, start, L, C_CONSTANT, PAIRS, UNIT, STEPS)
+                    B_now = unpacked(B, PAIRS)
+                    C_now = unpacked(C, PAIRS)
+                    g, dA, gB, dexponent, y, dB, dC = one_state(
+                        delta, drive, dy, A * LOG2_E, B_now, C_now, h, g, dA, gB, dexponent, y
+                    )
+                    tl.store(carry_out + n * dim + channel, g, is_channel)
+                    tl.store(dconst_ptr + n * dim + channel, dA, is_channel)
+                    dB_at = dB_ptr + n * L
+                    dC_at = dC_ptr + n * L
+                    if IN_LANES:
+                        total = store_lane_sums(
+                            dB, dC, dB_at, dC_at, start, L, warp_lane, quads, PRECISION
                         )
-                        tl.store(carry_out + n * dim + channel, g, is_channel)
-                        tl.store(dconst_ptr + n * dim + channel, dA, is_channel)
-                        dB_at = dB_ptr + n * L
-                        dC_at = dC_ptr + n * L
-                        if IN_LANES:
-                            total = store_lane_sums(
-                                dB, dC, dB_at, dC_at, start, L, warp_lane, quads, PRECISION
-                            )
-                            spoilt += total * 0.0
-                        else:
-                            store_sums(dB, dC, dB_at, dC_at, start, L, PRECISION)
-                        A = next_A
-                        h = next_h
-                        g = next_g
-                        dA = next_dA
-                        B = next_B
-                        C = next_C
+                        spoilt += total * 0.0
+                    else:
+                        store_sums(dB, dC, dB_at, dC_at, start, L, PRECISION)
+                    A = next_A
+                    h = next_h
+                    g = next_g
+                    dA = next_dA
+                    B = next_B
+                    C = next_C
                 if IN_LANES and tl.max((spoilt != 0.0).to(tl.int32)) != 0:
                     tl.debug_barrier()  # the sums are written over
                     store_sums_anew(

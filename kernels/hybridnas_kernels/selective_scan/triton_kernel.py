@@ -146,13 +146,14 @@ def forward_options(channels: int, num_states: int) -> dict[str, int]:
 
     Of one or two states the scan waits for memory: they are kept in registers, and maps are read
     64 bytes of a channel at once and well ahead. Of more it computes: a thread has two channels,
-    which share what is read of B and C.
+    which share what is read of B and C. num_stages is what loops have that are not asked for their
+    own: nothing runs ahead.
     """
     if num_states <= 2:
         ways = {"HELD": num_states, "TILES": 2, "STAGES": 3, **_block(channels)}
     else:
         ways = {"HELD": 0, "TILES": 1, "STAGES": 1, **_block(channels), "num_warps": 1}
-    return ways | _turns(num_states)
+    return ways | {"UNROLL": 2 if num_states % 2 == 0 else 1, "num_stages": 1}
 
 
 def backward_options(channels: int, num_states: int) -> dict[str, int]:
@@ -166,18 +167,13 @@ def backward_options(channels: int, num_states: int) -> dict[str, int]:
     else:
         ways = {"HELD": 0, "TILES": 1, "STAGES": 1, "IN_LANES": not interpreted()}
         ways |= {"CHANNELS": 32, "num_warps": 1}
-    return ways | _turns(num_states)
+    return ways | {"num_stages": 1}
 
 
 def _block(channels: int) -> dict[str, int]:
     """32 or 64 channels a program, whatever leaves fewer lanes idle, one a thread."""
     block = 64 if -channels % 64 <= -channels % 32 else 32
     return {"CHANNELS": block, "num_warps": block // 32}
-
-
-def _turns(num_states: int) -> dict[str, int]:
-    """num_stages is what loops have that are not asked for their own: nothing runs ahead."""
-    return {"UNROLL": 2 if num_states % 2 == 0 else 1, "num_stages": 1}
 
 
 def _projections(B: Tensor, C: Tensor) -> tuple[Tensor, Tensor, tl.dtype | None, int]:

@@ -76,16 +76,6 @@ def read_projection(
 
 
 @triton.jit
-def bring(pointer, wanted):
-    """Has what the pointers point to brought into the L2 cache, without waiting for it."""
-    tl.inline_asm_elementwise(
-        "{ .reg .pred p; setp.ne.s32 p, $2, 0; @p prefetch.global.L2 [$1]; mov.s32 $0, 0; }",
-        "=r,l,r", [pointer.to(tl.int64), wanted.to(tl.int32)], dtype=tl.int32, is_pure=False,
-        pack=1,
-    )  # fmt: skip
-
-
-@triton.jit
 def unpacked(words, PAIRS: tl.constexpr):
     """What read_projection returned, one a time, float32."""
     times = ()
