@@ -195,7 +195,7 @@ def scan_backward(
                 dAs = dA_so_far
             else:
                 spoilt = zero  # NaN once a sum was not finite
-                for n in range(0, tl.where(start < L, N, 0)):
+                for n in range(tl.where(start < L, N, 0)):
                     later = tl.minimum(n + 1, N - 1)
                     at = later * dim + channel
                     next_A = tl.load(A_ptr + at, is_channel, 0.0)
