@@ -11,6 +11,7 @@ from coco_helpers import draw
 from mask_sets import write_set
 from PIL import Image
 
+from hybridnas.architecture import Architecture
 from hybridnas.cost import cost
 from hybridnas.resources import shipped
 from hybridnas.search.studies import read_study
@@ -124,3 +125,17 @@ def test_layouts_for_masks_have_equal_macs_at_the_crop(cli: Cli, tmp_path: Path)
         for genome in space.all_genomes()
     ]
     assert max(macs) < 1.015 * min(macs)
+
+
+def test_what_was_found_keeps_the_limit_of_its_search() -> None:
+    study = read_study("live", ())
+    assert study.constraints.macs is not None
+    limit = study.constraints.macs.max
+    assert limit is not None and isinstance(study.space, str)
+    space = SearchSpace.load(study.space)
+    found = sorted(Path("studies/found").glob("*.yaml"))
+    assert [file.stem for file in found] == ["ehvi1", "one1", "tpe1", "tpe2"]
+    for file in found:
+        architecture = Architecture.load(file)
+        assert space.contains(architecture), file
+        assert cost(architecture, study.fidelity.resolution, num_classes=20).macs <= limit
