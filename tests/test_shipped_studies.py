@@ -131,7 +131,8 @@ def test_what_was_found_keeps_the_limit_of_its_search() -> None:
     study = read_study("live", ())
     assert study.constraints.macs is not None
     limit = study.constraints.macs.max
-    assert limit is not None and isinstance(study.space, str)
+    assert limit is not None
+    assert isinstance(study.space, str)
     space = SearchSpace.load(study.space)
     found = sorted(Path("studies/found").glob("*.yaml"))
     assert [file.stem for file in found] == ["ehvi1", "one1", "tpe1", "tpe2"]
