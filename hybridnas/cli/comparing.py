@@ -188,7 +188,9 @@ def _explained(found: Comparison) -> list[str]:
     numbers = sorted({len(row.views) for row in found.rows} - {1})
     if numbers:
         told = " to ".join(map(str, sorted({numbers[0], numbers[-1]})))
-        notes.append(f"intervals: Student's t, 95 %, of the mean over {told} studies")
+        notes.append(
+            f"intervals: Student's t, 95 %, of the mean over {told} studies, none where all agree"
+        )
     return notes
 
 

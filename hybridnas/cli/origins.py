@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..export import Origin
 from ..export.card import PATH
-from ..search.rows import Row
+from ..search.rows import Row, error_words
 from ..search.view import StudyView
 from ..search.words import unseen_command
 
@@ -34,7 +34,7 @@ def _again(view: StudyView, row: Row) -> str:
     if not row.fresh:
         return ""
     name = view.study.measured
-    spread = row.spread(name)
-    around = "" if spread is None else f" (standard deviation {spread:.4f})"
+    error = row.error(name)
+    around = "" if error is None else f" ({error_words([row], [name])} {error:.4f})"
     seeds = f"{row.seeds} fresh seed{'s' * (row.seeds > 1)}"
     return f" Trained again with {seeds}, it had {name} {row.value(name):.4f}{around}."

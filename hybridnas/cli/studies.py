@@ -162,7 +162,8 @@ def pareto(
 ) -> None:
     """Show the Pareto front of a study: the trials that no other beats in every objective.
 
-    +- is a standard error; after a final retraining, the standard deviation between its seeds.
+    +- is a standard error; after a final retraining, the standard deviation between its seeds
+    where they differ.
     Stages read G3-S9: three Gated CNN blocks, then nine SSM
     blocks (A: attention). Example: `hybridnas pareto quickstart --plot front.svg`
     """

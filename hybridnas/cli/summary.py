@@ -14,7 +14,7 @@ from ..objectives import STANDARD_ERRORS, is_cost
 from ..search.counted import counted_size
 from ..search.pace import alive_session, candidates_per_hour, hours_left, looked_up
 from ..search.proxy_words import proxy_lines
-from ..search.rows import Row
+from ..search.rows import Row, error_words
 from ..search.view import StudyView
 from ..search.volume import reference_point, volume_words
 from ..search.words import run_words, spent_words, time_words
@@ -165,8 +165,7 @@ def print_front(view: StudyView) -> None:
         for key, value in member["values"].items():
             values.append(objective_text(key, value))
             if key in STANDARD_ERRORS:
-                spread = member["spread"][key]
-                values.append(_spread(member[STANDARD_ERRORS[key]] if spread is None else spread))
+                values.append(_error(row.error(key)))
         seeds = [row.seeds] if view.retrained else []
         tail = [in_units(member["params"]), member["stages"], *bars.values()]
         rows.append([row.number, *values, *seeds, *tail])
@@ -178,12 +177,11 @@ def print_front(view: StudyView) -> None:
         of = f"of {len(view.retrained)} retrained ({of})"
     title = f"Pareto front of {name}: {len(rows)} {of}"
     print_table(f"{title}, MACs at {pixels(counted_size(view.study))}", columns, rows)
+    erring = [name for name in view.objectives if name in STANDARD_ERRORS]
     if view.retrained:
-        typer.echo(
-            "scores: means over fresh seeds, +- the standard deviation between them (of one seed: "
-            "the standard error of its score)"
-        )
-    elif any(name in STANDARD_ERRORS for name in view.objectives):
+        around = f", +- the {error_words(front, erring)}" if erring else ""
+        typer.echo(f"scores: means over fresh seeds{around}")
+    elif erring:
         typer.echo("scores: +- the standard error that comes from the number of validation images")
     if soft:
         judged = len(view.retrained or view.finished)
@@ -229,7 +227,7 @@ def _headings(objective: str) -> list[str]:
     return [name, "+-"] if objective in STANDARD_ERRORS else [name]
 
 
-def _spread(error: float | None) -> str:
+def _error(error: float | None) -> str:
     return "" if error is None else f"{error:.4f}"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
+from ..search.rows import ErrorKind
 from .run_facts import (
     CalibrationFact,
     CostFact,
@@ -21,7 +22,6 @@ from .run_facts import (
 )
 
 Kind = Literal["front", "dominated", "infeasible"]
-ErrorKind = Literal["standard_error", "standard_deviation"]
 
 
 class StageFact(Fact):

@@ -15,7 +15,6 @@ from ..search.view import StudyView
 from ..search.words import export_folder, unseen_command
 from .effects import CONFIDENCE
 from .facts import FreshFact, LeaderFact
-from .results import error_of
 
 
 def leader_fact(
@@ -63,13 +62,13 @@ def _half_width(view: StudyView, one: Row, other: Row) -> float | None:
     (Biometrika 34, 1947) over fresh seeds, the normal distribution for standard errors that came
     with a score; None where nothing is known of a score's error. Where both err on the same images
     it is too wide, but a paired test needs answers image by image, which are not kept."""
-    variances, spent = 0.0, 0.0
+    variances, spent, score = 0.0, 0.0, view.study.measured
     for row in (one, other):
-        error = error_of(row, view.study.measured, of_mean=True)
+        error = row.error_of_mean(score)
         if error is None:
             return None
         variances += error**2
-        spent += error**4 / (row.seeds - 1) if row.seeds > 1 else 0.0
+        spent += error**4 / (row.seeds - 1) if row.spread(score) else 0.0
     freedom = variances**2 / spent if spent else math.inf
     return _critical(freedom) * math.sqrt(variances)
 

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from ..ablate.effects import POWER
 from ..ablate.words import number as significant
 from ..counting import in_units
+from ..search.rows import ERROR_WORDS
 from ..search.words import ENDED, export_command, objective_text, time_words
 from .charts import (
     effects_chart,
@@ -122,6 +123,7 @@ def _render(
         intervals=_intervals(facts),
         power=POWER,
         ENDED=ENDED,
+        ERROR_WORDS=ERROR_WORDS,
         fewest_trials=FEWEST_TRIALS,
         confidence=CONFIDENCE,
         **more,
