@@ -12,6 +12,7 @@ from ..counting import in_size, pixels
 from ..errors import NoDatabaseError
 from ..search.cluster import LOCAL, address_of
 from ..search.words import time_words
+from ..space_idle import idle_decisions, idle_words
 from ..store import Store
 from .common import bound_words, fidelity_words, in_units, print_facts, print_json
 from .costs import HEADS
@@ -143,6 +144,7 @@ def _as_json(plan: Plan, rungs: Rungs) -> dict[str, Any]:
         "space": plan.space.name,
         "size": plan.space.size(),
         "genes": len(plan.space.genes),
+        "idle": idle_decisions(plan.space.spec),
         **survey(plan),
         **_task_as_json(plan, rungs[""], numbers),
         "also": {name: _task_as_json(one, rungs[name], numbers) for name, one in plan.also.items()},
@@ -189,7 +191,7 @@ def _facts(plan: Plan, rungs: Rungs, found: Mapping[str, Any]) -> list[tuple[str
     own, *others = ((n, p, _training(study, p, rungs[n], numbers)) for n, p in plan.tasks.items())
     broken = f"{soft}; who breaks this is trained, and on no front"
     return [
-        ("space", f"{plan.space.name}: {size}"),
+        ("space", "\n".join([f"{plan.space.name}: {size}", *idle_words(plan.space.spec)])),
         ("MACs", f"{of_macs}, at {pixels(counted_size(study))}{head}"),
         ("constraints", f"{limits}; {kept}" if limits else "none"),
         *([("measured", broken)] if soft else []),
