@@ -44,8 +44,8 @@ def _applying(reader: LayoutReader) -> Iterator[str]:
     """Decisions that apply to some network."""
     for i, stage in enumerate(reader.spec.stages, 1):
         for depth, mixer, half in itertools.product(stage.depth, stage.mixer, stage.second_half):
-            genome = {f"stage{i}.depth": depth, f"stage{i}.mixer": mixer}
-            yield from reader.applying({**genome, f"stage{i}.second_half": half})
+            genome = {"depth": depth, "mixer": mixer, "second_half": half}
+            yield from reader.applying({f"stage{i}.{name}": v for name, v in genome.items()})
 
 
 def _second_half(stage: StageChoices) -> str:

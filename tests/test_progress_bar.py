@@ -13,7 +13,7 @@ from rich.console import Console
 from hybridnas.architecture import Architecture, Block, Stage
 from hybridnas.cli import bar as bars
 from hybridnas.cli.bar import Bar
-from hybridnas.layers import Gated
+from hybridnas.layers.blocks import Gated
 from hybridnas.mixers.gated_conv import GatedConv
 from hybridnas.profiling import profile, setting_for
 from hybridnas.profiling.timing import Effort, time_in_turn

@@ -35,7 +35,7 @@ class Bar:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._bar_id = self._bar.add_task("", total=None)
+        self._bar_id = self._bar.add_task("starting", total=None)
         self._said = time.monotonic()
 
     def __enter__(self) -> Bar:

@@ -34,7 +34,7 @@ from .resolve import known_study, study_to_run
 
 if TYPE_CHECKING:
     from ..search.calibration import Calibration, Setting
-    from ..search.job_forecast import JobForecast
+    from ..search.job_forecast import JobForecast, JobKind
     from ..search.plan import Plan
 
 _USUAL_ARCHS = 24
@@ -226,7 +226,7 @@ def _print_plan(plan: Plan, calibration: Calibration, forecast: JobForecast, as_
     study, setting, members = plan.study, calibration.setting, calibration.members
     if as_json:
         archs = [{"arch": a.digest, "stages": a.short, **costs} for a, costs in members]
-        kinds = [{**asdict(k), "fidelity": k.fidelity.model_dump()} for k in forecast.kinds]
+        kinds = [_kind_json(kind) for kind in forecast.kinds]
         asked = {**setting.as_json(study.measured), "networks": archs, "kinds": kinds}
         print_json({"study": study.name, **asked, **forecast.as_json()})
         return
@@ -240,6 +240,11 @@ def _print_plan(plan: Plan, calibration: Calibration, forecast: JobForecast, as_
             ("time", forecast_words(forecast)),
         ],
     )
+
+
+def _kind_json(kind: JobKind) -> dict[str, Any]:
+    scaled = kind.scaled and kind.scaled.model_dump()
+    return {**asdict(kind), "fidelity": kind.fidelity.model_dump(), "scaled": scaled}
 
 
 def _print(name: str, setting: Setting, metric: str, result: dict[str, Any]) -> None:
