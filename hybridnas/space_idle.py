@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 
+from .parts import Option
 from .space_layout import LayoutReader
 from .space_spec import SAME, SpaceSpec, StageChoices
 
@@ -44,7 +45,7 @@ def _applying(reader: LayoutReader) -> Iterator[str]:
     """Decisions that apply to some network."""
     for i, stage in enumerate(reader.spec.stages, 1):
         for depth, mixer, half in itertools.product(stage.depth, stage.mixer, stage.second_half):
-            genome = {"depth": depth, "mixer": mixer, "second_half": half}
+            genome: dict[str, Option] = {"depth": depth, "mixer": mixer, "second_half": half}
             yield from reader.applying({f"stage{i}.{name}": v for name, v in genome.items()})
 
 
