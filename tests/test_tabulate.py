@@ -283,7 +283,7 @@ def test_show_says_what_the_exported_table_says(cli: Cli) -> None:
     assert found["places"][0]["choices"] == best
     assert found["places"][0]["score"] == pytest.approx(truth(best, 1))
     told = cli.shown("table", "show", "six.yaml")
-    assert "6 architectures x 3 seed(s)" in told
+    assert "6 architectures x 3 seeds" in told
     assert "stage1.width and stage1.mixer" in told
     assert "(seeds' noise taken off), between seeds 0.0100" in told
     assert "│ +- │" in told.replace("┃", "│")

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ..config import CALIBRATION, LONGEST_NAME, NAME, TWINS
+from ..counting import number_of
 from ..errors import ConfigError
 from ..search.calibrated import calibrated_study
 from ..store import Store, redact
@@ -160,10 +161,10 @@ def delete(
         found = store.study_contents(names)
         kept = "stay" if keep_evaluations else "go"
         facts = [
-            _number(found.trials, "trial"),
+            number_of(found.trials, "trial"),
             f"evaluations: {found.evaluations} that no other study has {kept}, "
             f"{found.shared_evaluations} that others have stay",
-            _number(len(found.weights), "file") + " of weights",
+            number_of(len(found.weights), "file") + " of weights",
             *(f"{n} stays: it judges trainings of {', '.join(u)}, too" for n, u in staying.items()),
         ]
         words = study + (f" with {', '.join(names[1:])}" if names[1:] else "")
@@ -203,10 +204,6 @@ def _ask(question: str, yes: bool) -> None:
     if not typer.confirm(question):
         typer.echo("Nothing was changed.")
         raise typer.Exit
-
-
-def _number(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _check_name(name: str, what: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..config import CALIBRATION, Fidelity, Study, parse_study
-from ..counting import pixels
+from ..counting import number_of, pixels
 from ..errors import ConfigError
 from ..rank_correlation import FEWEST
 from ..search.counted import counted_size
@@ -213,7 +213,8 @@ def _cost_words(plan: Plan, setting: Setting) -> str:
     low, high = rungs[setting.proxy], rungs[setting.judge]
     each = setting.archs * setting.seeds
     return (
-        f"{setting.archs} architectures x {setting.seeds} seed(s): {each} trainings of "
+        f"{number_of(setting.archs, 'architecture')} x {number_of(setting.seeds, 'seed')}: "
+        f"{number_of(each, 'training')} of "
         f"{fidelity_words(low.fidelity)}, {in_units(low.image_macs)} MACs each (images x MACs of "
         f"the median), and {each} of {fidelity_words(high.fidelity)}, {in_units(high.image_macs)}"
     )
@@ -268,4 +269,6 @@ def _print(name: str, setting: Setting, metric: str, result: dict[str, Any]) -> 
     if setting.seeds > 1:
         typer.echo(f"two seeds of the judge: tau {interval(result['between_seeds'])}")
     if result["failed"]:
-        typer.echo(f"{result['failed']} architectures failed to train and are left out")
+        typer.echo(
+            f"{number_of(result['failed'], 'architecture')} failed to train and are left out"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..counting import number_of
 from ..search.forecast import course_words
 from ..search.job_forecast import JobForecast, JobKind
 from ..search.words import time_words
@@ -16,8 +17,8 @@ def forecast_words(forecast: JobForecast) -> str:
     """`20 trainings, 3 known; one takes about 12 s (on NVIDIA H200): in all 2 min with 2 at once,
     20 s of it before the first begins`"""
     if all_known(forecast):
-        return f"{forecast.trainings} trainings, all known"
-    words = f"{forecast.trainings} trainings, {forecast.known} known"
+        return f"{number_of(forecast.trainings, 'training')}, all known"
+    words = f"{number_of(forecast.trainings, 'training')}, {forecast.known} known"
     kinds = [kind for kind in forecast.kinds if kind.left]
     if all(kind.seconds is None for kind in kinds):
         return f"{words}; how long one takes is not known yet"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..counting import number_of
 from ..export import Origin
 from ..export.card import PATH
 from ..search.rows import Row, error_words
@@ -36,5 +37,5 @@ def _again(view: StudyView, row: Row) -> str:
     name = view.study.measured
     error = row.error(name)
     around = "" if error is None else f" ({error_words([row], [name])} {error:.4f})"
-    seeds = f"{row.seeds} fresh seed{'s' * (row.seeds > 1)}"
+    seeds = number_of(row.seeds, "fresh seed")
     return f" Trained again with {seeds}, it had {name} {row.value(name):.4f}{around}."

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..counting import number_of
 from ..errors import ConfigError
 from ..search.tabulate import Tabulated, tabulate
 from ..search.view import StudyView
@@ -92,13 +93,13 @@ def _write(found: Tabulated, out: Path) -> None:
     rows = len(found.columns["macs"])
     if found.card is None:
         typer.echo(
-            f"written: {out} ({rows} architectures), without a card, so that `table show` and "
-            f"`bench search` cannot read it: {_lack(found)}"
+            f"written: {out} ({number_of(rows, 'architecture')}), without a card, so that `table "
+            f"show` and `bench search` cannot read it: {_lack(found)}"
         )
         if removed:
             typer.echo(f"removed: {card_of(out)}, the card of what {out.name} held before")
     else:
-        typer.echo(f"written: {out} ({rows} architectures) and {card_of(out)}")
+        typer.echo(f"written: {out} ({number_of(rows, 'architecture')}) and {card_of(out)}")
 
 
 def _lack(found: Tabulated) -> str:
@@ -166,7 +167,8 @@ def _print_places(
 ) -> None:
     error = found.mean_error
     print_table(
-        f"Best by the mean of {found.seeds} seed(s)" + (", and those asked for" if asked else ""),
+        f"Best by the mean of {number_of(found.seeds, 'seed')}"
+        + (", and those asked for" if asked else ""),
         ("rank", *table.genes, table.metric, *([] if error is None else ["+-"]), *table.costs),
         [
             [
@@ -180,7 +182,9 @@ def _print_places(
         ],
     )
     if error is not None:
-        typer.echo(f"+-: the standard error of a mean of {found.seeds} seeds, of all alike")
+        typer.echo(
+            f"+-: the standard error of a mean of {number_of(found.seeds, 'seed')}, of all alike"
+        )
     typer.echo(
         f"chosen among {found.architectures}, the best were lucky, too: their scores flatter, "
         f"other seeds would judge them"
@@ -189,7 +193,8 @@ def _print_places(
 
 def _print_analysis(table: Table, found: Analysis) -> None:
     typer.echo(
-        f"{table.name}: {found.architectures} architectures x {found.seeds} seed(s)\n"
+        f"{table.name}: {number_of(found.architectures, 'architecture')} x "
+        f"{number_of(found.seeds, 'seed')}\n"
         f"{table.metric} {found.low:.4f} to {found.high:.4f}, mean {found.mean:.4f}\n"
         f"{_spread_words(found)}"
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..counting import pixels
+from ..counting import number_of, pixels
 from ..objectives import best, is_cost
 from ..pictures.palette import DOMINATED, ERRORS, FRONT, INFEASIBLE, REFERENCE
 from ..pictures.scale import log_ticks, mark_words
@@ -61,7 +61,11 @@ def front(view: StudyView) -> Figure | None:
     last = _front_trace(view, members, cost)
     traces.append(last)
     bars = f" (bars: {error_words(members, [score])})" * any(last["error_y"]["array"])
-    of = f"{len(view.retrained)} retrained" if view.retrained else f"{len(view.finished)} results"
+    of = (
+        f"{len(view.retrained)} retrained"
+        if view.retrained
+        else number_of(len(view.finished), "result")
+    )
     return {
         "data": [trace for trace in traces if trace["x"]],
         "layout": layout(

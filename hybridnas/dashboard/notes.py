@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..ablate import Ablation
+from ..counting import number_of
 from ..objectives import is_cost
 from ..search.problem import figure_of
 from ..search.proxy_words import proxy_lines
@@ -68,7 +69,7 @@ def _facts(view: StudyView) -> Iterator[str]:
         of = (
             f"{len(view.retrained)} retrained"
             if view.retrained
-            else f"{len(view.finished)} results"
+            else number_of(len(view.finished), "result")
         )
         yield f"**soft constraints**, kept by {len(view.judged)} of {of}: {bound_words(soft)}"
     volume = view.hypervolume()
