@@ -91,8 +91,8 @@ class Architecture:
         if self.stem.token_place != "none" and (len(self.stages) > 1 or self.stages[0].window):
             raise ArchitectureError(
                 f"{self.stem.label}: a class token makes the map a sequence, so the architecture "
-                f"must have one stage and no windows, got {number_of(len(self.stages), 'stage')}, windows of "
-                f"{self.stages[0].window}"
+                f"must have one stage and no windows, got {number_of(len(self.stages), 'stage')}, "
+                f"windows of {self.stages[0].window}"
             )
         if self.stem.token_place != "none" and self.head.norm == "batch":
             raise ArchitectureError(

@@ -215,8 +215,8 @@ def _how_found(origin: Origin | Source) -> str:
         f"{_maker(origin)}. Scored "
         f"{', '.join(scores)}{counted} of the split `{protocol.task.val}` (data "
         f"`{protocol.data_digest}`), in fp32 on {origin.machine.get('device')} with batch size "
-        f"{origin.machine.get('eval_batch_size')}, after {number_of(protocol.fidelity.epochs, 'epoch')} at "
-        f"{protocol.fidelity.resolution} px, seed {protocol.seed}.{origin.again}"
-        f"{_chosen(origin)}\n\n"
+        f"{origin.machine.get('eval_batch_size')}, after "
+        f"{number_of(protocol.fidelity.epochs, 'epoch')} at {protocol.fidelity.resolution} px, "
+        f"seed {protocol.seed}.{origin.again}{_chosen(origin)}\n\n"
         f"Protocol `{protocol.digest}`, recipe `{recipe}`"
     )
