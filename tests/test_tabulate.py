@@ -135,6 +135,18 @@ def test_a_card_replaces_a_card_and_nothing_else(cli: Cli) -> None:
     assert cli("table", "export", "six", "--out", "table.csv", "--force").code == 0
 
 
+def test_the_card_of_another_table_stays(cli: Cli) -> None:
+    searched("six")
+    assert cli("table", "export", "six", "--out", "table.csv").code == 0
+    words = cli.refused("table", "export", "six", "--out", "table.parquet")
+    assert words == (
+        "--out table.parquet: its card would replace table.yaml, that of table.csv; name another "
+        "file, or give --force"
+    )
+    assert cli("table", "export", "six", "--out", "table.parquet", "--force").code == 0
+    assert read_table("table.yaml").size() == 6
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
 def test_the_figures_stand_for_their_card(cli: Cli, suffix: str) -> None:
     searched("six")

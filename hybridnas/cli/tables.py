@@ -16,7 +16,7 @@ from ..search.view import StudyView
 from ..store import Store
 from ..tables import Table, read_table
 from ..tables.analysis import Analysis, Effect, analyse, rank_of
-from ..tables.writing import card_of, check_file, write_table
+from ..tables.writing import card_of, check_card, check_file, write_table
 from .common import DEFAULT_STORAGE, AsJson, Storage, in_units, print_json, print_table
 from .resolve import known_study
 
@@ -61,7 +61,11 @@ def export(
         ),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace FILE and its card, if they are there.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Replace FILE and its card, or that of another table, if they are there.",
+        ),
     ] = False,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
@@ -85,6 +89,8 @@ def export(
             f"{_lack(found)}; {more} the figures alone, which `table show` and `bench search` "
             f"cannot read (--partial)"
         )
+    if found.card is not None:
+        check_card(out, force)
     _write(found, out)
 
 
