@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -201,3 +202,31 @@ def test_a_calibration_that_judges_trainings_of_another_study_stays(cli: Cli) ->
         cli.shown("db", "delete", name, "--yes")
     assert cli.shown("db", "delete", "shapes.calibration", "--yes").startswith("shapes.calib")
     assert cli.json("db", "info")["studies"] == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("second", "x.calibration", r"'x\.calibration' would be the name of a calibration's or a"),
+        (
+            "second",
+            "x.twins-1",
+            r"twin test's trainings \(\.twins-\), which 'second' does not hold",
+        ),
+        ("second.calibration", "x", r"'second\.calibration' holds the trainings of a calibration"),
+        ("second.calibration", "x.twins-1", r"\(\.twins-\), which 'second\.calibration' does not"),
+    ],
+)
+def test_names_say_what_a_study_holds(
+    old: str, new: str, message: str, cli: Cli, tmp_path: Path
+) -> None:
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    for url in (f"sqlite:///{DATABASE}", other):
+        with Store.open(url) as store:
+            for name in ("second", "second.calibration"):
+                store.put_study(name, {"name": name, "space": LISTED})
+    assert re.search(f"^NEW: .*{message}", cli.refused("db", "rename", old, new, "--yes"))
+    said = cli.refused("db", "merge", other, "--rename", f"{old}={new}")
+    assert re.search(f"^--rename takes OLD=NEW: .*{message}", said)
+    shown = cli.shown("db", "rename", "second.calibration", "x.calibration", "--yes")
+    assert shown == "second.calibration is x.calibration now"
