@@ -10,7 +10,7 @@ import optuna
 import pytest
 import torch
 from cli_helpers import DATABASE, Cli
-from search_helpers import LISTED, asked, drive, optuna_trials, plan, start
+from search_helpers import FAILED, LISTED, asked, drive, optuna_trials, plan, start
 from store_studies import WIDE, essence, fill, of_optuna, rows
 
 from hybridnas.errors import StoreError
@@ -79,6 +79,43 @@ def test_a_deleted_study_takes_only_its_own_along(url: str) -> None:
         assert left.keys() <= KEPT - {"nas_evaluation"}
         drive(start(plan(**WIDE), store))
         assert len(optuna_trials(store, "shapes")) == 5, "a new one of that name begins anew"
+
+
+def give_up(store: Store, study: str) -> int:
+    """The study's first trial is told as failed, its node was lost, and it ends well elsewhere; the
+    id of the evaluation that no run refers to."""
+    trial = store.trials(study)[0]
+    again = study, trial.number, trial.architecture_digest, trial.protocol_digest
+    known = trial.evaluation
+    assert known is not None
+    first = store.record(store.lease(*again), replace(known, **FAILED))
+    store.record(store.lease(*again), known)
+    assert first is not None
+    return first
+
+
+def test_attempts_that_were_given_up_go_with_their_study(url: str) -> None:
+    with Store.open(url) as store:
+        drive(start(plan(**WIDE), store))
+        drive(start(plan(name="apart", **{**WIDE, "seed": 5}), store))
+        first, other = give_up(store, "shapes"), give_up(store, "apart")
+        found = store.study_contents(["shapes"])
+        assert (found.evaluations, found.shared_evaluations) == (5 + 2, 0)
+        assert store.delete_studies(["shapes"]) == found
+        assert (store.evaluation(first), rows(store)["nas_evaluation"]) == (None, 5 + 2)
+        assert store.evaluation(other) is not None
+        store.delete_studies(["apart"])
+        assert rows(store)["nas_evaluation"] == 0
+
+
+def test_attempts_at_what_another_study_has_trained_too_stay(url: str) -> None:
+    with Store.open(url) as store:
+        fill(store)
+        first = give_up(store, "shapes")
+        store.delete_studies(["shapes"])
+        kept = store.evaluation(first)
+        assert kept is not None
+        assert kept.architecture_digest in {t.architecture_digest for t in store.trials("second")}
 
 
 def test_scores_can_be_kept_for_look_ups(url: str) -> None:
