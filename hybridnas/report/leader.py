@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 from scipy.stats import t
 
 from ..ablate import Ablation
+from ..ablate.fresh import fresh_scores
 from ..objectives import loss_sign, parted
 from ..search.rows import Row
 from ..search.view import StudyView
@@ -85,26 +86,22 @@ def _fresh(
 ) -> FreshFact | None:
     """By a twin test under the training that the trial was chosen by, the latest there is."""
     score = view.study.measured
-    sign = loss_sign(score)
-    trainings = {view.protocols[digest].seedless().digest for digest in view.top_protocols}
-    for found in reversed(ablations):
-        scores = [*found.original.scores.values()]
-        same = found.original.architecture.digest == row.digest and found.metric == score
-        if same and found.protocol.digest in trainings and scores:
-            mean, seeds = fmean(scores), len(scores)
-            spread = stdev(scores) if seeds > 1 else None
-            half = spread and _critical(seeds - 1) * spread / seeds**0.5
-            return FreshFact(
-                mean=mean,
-                low=mean - half if half else None,
-                high=mean + half if half else None,
-                spread=spread,
-                seeds=seeds,
-                gap=sign * (mean - row.value(score)),
-                apart=None if second is None else abs(mean - second.value(score)),
-                leads=None if second is None else sign * mean < sign * second.value(score),
-            )
-    return None
+    scores = fresh_scores(view, row, ablations)
+    if not scores:
+        return None
+    sign, mean, seeds = loss_sign(score), fmean(scores), len(scores)
+    spread = stdev(scores) if seeds > 1 else None
+    half = spread and _critical(seeds - 1) * spread / seeds**0.5
+    return FreshFact(
+        mean=mean,
+        low=mean - half if half else None,
+        high=mean + half if half else None,
+        spread=spread,
+        seeds=seeds,
+        gap=sign * (mean - row.value(score)),
+        apart=None if second is None else abs(mean - second.value(score)),
+        leads=None if second is None else sign * mean < sign * second.value(score),
+    )
 
 
 def _critical(freedom: float) -> float:

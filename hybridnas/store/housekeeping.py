@@ -133,14 +133,14 @@ def _only_theirs(session: Session, names: Collection[str]) -> Sequence[Evaluatio
     return session.scalars(select(EvaluationRow).where(or_(and_(*linked), and_(*given_up)))).all()
 
 
-def _elsewhere(names: Collection[str]) -> Select[tuple[int | None]]:
+def _elsewhere(names: Collection[str]) -> Select[int | None]:
     """The evaluations that other studies have."""
     return select(RunRow.evaluation_id).where(
         RunRow.study.not_in(names), RunRow.evaluation_id.is_not(None)
     )
 
 
-def _trained(where: ColumnElement[bool]) -> Select[tuple[str, str]]:
+def _trained(where: ColumnElement[bool]) -> Select[str, str]:
     """Architecture and protocol of runs."""
     return (
         select(TrialRow.architecture_digest, RunRow.protocol_digest)
