@@ -111,19 +111,6 @@ def test_a_search_starts_from_a_file_only_where_it_fits_everywhere(
 
 
 @pytest.mark.parametrize("task", DENSE)
-@pytest.mark.parametrize("batch_size", [2, 3])
-def test_the_images_of_a_training_are_those_that_it_goes_through(
-    task: str, batch_size: int, tmp_path: Path
-) -> None:
-    """Of four with something to see on them."""
-    data = write_data(task, tmp_path / "data")
-    plan = make_plan(read_study(raw(task, data, recipe={"batch_size": batch_size})))
-    train = TASKS[task].loaders(plan.protocol, torch.device("cpu"), 0).train
-    (rung,) = ladder(plan)
-    assert rung.images == len(train) * train.batch_size == {2: 4, 3: 3}[batch_size]
-
-
-@pytest.mark.parametrize("task", DENSE)
 def test_doctor_looks_at_its_data(task: str, cli: Cli, tmp_path: Path) -> None:
     data = write_data(task, tmp_path / "data")
     found = {each["what"]: each for each in cli.json("doctor", "--data", str(data))}
