@@ -200,6 +200,8 @@ def test_side_by_side(two: tuple[StudyView, StudyView]) -> None:
     t = stats.ttest_1samp(both.volumes, 0.0).confidence_interval(0.95)
     assert [both.volume.low, both.volume.high] == pytest.approx([t.low, t.high])
     assert (first.volume.low, first.volume.high) == (None, None), "one study has no interval"
+    (alike,) = compare({"alike": [few, few]}).rows
+    assert (alike.volume.low, alike.volume.high) == (None, None), "nor have two that agree"
     after = max(m.hypervolume for m in second.moments[0] if m.results <= 4)
     assert second.volume_after(4).value == pytest.approx(after)
     assert first.volume_after(4).value == pytest.approx(first.volume.value)

@@ -269,6 +269,4 @@ def _print(name: str, setting: Setting, metric: str, result: dict[str, Any]) -> 
     if setting.seeds > 1:
         typer.echo(f"two seeds of the judge: tau {interval(result['between_seeds'])}")
     if result["failed"]:
-        typer.echo(
-            f"{number_of(result['failed'], 'architecture')} failed to train and are left out"
-        )
+        typer.echo(f"left out: {number_of(result['failed'], 'architecture')} that failed to train")
