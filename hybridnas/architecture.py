@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .counting import number_of
 from .errors import ArchitectureError
 from .layers import DOWNSAMPLES, FORMS, HEADS, STEMS, Downsample, Form, Head, Stem
 from .layers.blocks import Gated
@@ -90,8 +91,8 @@ class Architecture:
         if self.stem.token_place != "none" and (len(self.stages) > 1 or self.stages[0].window):
             raise ArchitectureError(
                 f"{self.stem.label}: a class token makes the map a sequence, so the architecture "
-                f"must have one stage and no windows, got {len(self.stages)} stage(s), windows of "
-                f"{self.stages[0].window}"
+                f"must have one stage and no windows, got {number_of(len(self.stages), 'stage')}, "
+                f"windows of {self.stages[0].window}"
             )
         if self.stem.token_place != "none" and self.head.norm == "batch":
             raise ArchitectureError(

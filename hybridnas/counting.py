@@ -54,6 +54,11 @@ def in_size(number: int) -> str:
     return f"{number:,}" if number < 1_000_000 else f"{number:.2e}"
 
 
+def number_of(number: int, what: str) -> str:
+    """`1 training`, `1,024 trainings`."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
 def square(side: int) -> Size:
     return side, side
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import DataError
+from .user_paths import expanded
 
 # As `task.data`; a folder of that name is reached as ./digits.
 DIGITS = "digits"
@@ -30,7 +31,7 @@ def check_folder(task: str, root: Path) -> None:
 def check_data(task: str, data: str) -> None:
     """The same of any data; those of classification in other forms are left to their readers."""
     prefix, slash, _ = data.partition("/")
-    root = Path(data).expanduser().absolute()
+    root = expanded(data).absolute()
     other = (
         data == DIGITS
         or (slash and prefix.lower() in (WEBDATASET, HUGGING_FACE, TORCHVISION))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from .errors import ConfigError, meant
+from .user_paths import expanded
 
 Kind = Literal["search_spaces", "studies", "recipes", "tables", "bench", "bench_training"]
 
@@ -38,7 +39,7 @@ def find(kind: Kind, name_or_path: str | Path) -> Path:
     names = shipped(kind)
     if text in names:
         return names[text]
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_file():
         return path
     what = {"search_spaces": "search space", "studies": "study"}.get(kind, kind.rstrip("s"))

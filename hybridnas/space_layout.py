@@ -139,7 +139,10 @@ class LayoutReader:
             same = late == first and SAME in spec.second_half
             found[f"stage{i}.depth"], found[f"stage{i}.width"] = depth, width
             found[f"stage{i}.window"], found[f"stage{i}.mixer"] = window, first
-            found[f"stage{i}.second_half"] = SAME if same else late
+            if (
+                depth > 1 or late in spec.second_half or same
+            ):  # else it has no say, and no such word
+                found[f"stage{i}.second_half"] = SAME if same else late
             early = depth - depth // 2
             blocks = range(depth) if self.scoped["block"] else {0, early} - {depth}
             for j in blocks:

@@ -140,6 +140,25 @@ def test_less_regret_equals_more() -> None:
     assert (b["to_equal"]["value"], c["to_equal"]["value"]) == (3, np.inf)
 
 
+@pytest.mark.parametrize(
+    ("table", "measure", "ends"),
+    [({"regret_of": "top1"}, "regret", (0, None)), ({}, "hypervolume", (None, 100))],
+)
+def test_intervals_hold_no_impossible_regret_and_no_more_than_the_whole(
+    table: dict[str, str], measure: str, ends: tuple[float | None, float | None]
+) -> None:
+    last = 0.0 if table else 100.0
+    found = [
+        Result("a", seed, [1.0, end], 2, redrawn=0, infeasible=0, proposal_s=0.1)
+        for seed, end in enumerate((last, last, 50.0))
+    ]
+    (row,) = summarise(Results(table, 2, found), [1, 2], "a", 2)
+    assert row[measure][1] == {"value": 1, "low": None, "high": None}, "all seeds agree"
+    given = row[measure][2]
+    for name, end in zip(("low", "high"), ends, strict=True):
+        assert given[name] == end if end is not None else 0 < given[name] < 200
+
+
 def test_a_reference_that_leaves_nothing_is_refused() -> None:
     table = made_up_table()
     table.reference["top1"] = 100.0

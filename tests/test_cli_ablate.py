@@ -82,6 +82,21 @@ def test_it_prints_and_keeps_the_verdicts(searched: Cli, made_up: Made) -> None:
     assert {str(seed): v for seed, v in kept.original.scores.items()} == found["original"]["scores"]
 
 
+def test_the_front_says_what_a_twin_test_found(searched: Cli) -> None:
+    member = searched.json("pareto", "shapes")[0]
+    trial, score = member["trial"], member["values"]["top1"]
+    assert "trained anew" not in searched.shown("pareto", "shapes")
+    found = searched.json("ablate", f"shapes:{trial}", "--seeds", "2", "--stages", "1")
+    mean = sum(found["original"]["scores"].values()) / 2
+    shown = searched.shown("pareto", "shapes")
+    said = f"trial {trial}, trained anew for its twin test with 2 seeds, has top1 {mean:.4f} on "
+    flatters = ": the score above, which it was chosen by, flatters" * (mean < score)
+    assert shown.splitlines()[-1] == f"{said}average{flatters}"
+    longer = ("--seeds", "2", "--stages", "1", "--epochs", "7")
+    searched.json("ablate", f"shapes:{trial}", *longer)
+    assert searched.shown("pareto", "shapes") == shown, "of another training than it was chosen by"
+
+
 def width_of(network: dict[str, Any]) -> int:
     """Of the first stage of what was compared."""
     with Store.open(f"sqlite:///{DATABASE}") as store:

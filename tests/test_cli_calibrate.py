@@ -119,6 +119,23 @@ def test_a_dry_run_says_what_there_is_and_writes_nothing(cli: Cli, trainings: Ma
     assert "one takes about 4 s at 4 epochs at 32 px (on cpu), about 1 s at 1 epoch" in done.err
 
 
+def test_the_longer_is_forecast_by_the_shorter(cli: Cli) -> None:
+    """The search's own trainings took a minute each, and nothing was trained for longer."""
+    name = write_study(space=LISTED, fidelities=LADDER[:1])
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        drive(start(planned(LADDER[:1]), store))
+    words = ("calibrate", name, "--archs", "8", "--epochs", "4", "--dry-run")
+    found = cli.json(*words)
+    told = {kind["fidelity"]["epochs"]: kind for kind in found["kinds"]}
+    assert {epochs: kind["seconds"] for epochs, kind in told.items()} == {1: 60, 4: 240}
+    assert (told[1]["scaled"], told[4]["scaled"]) == (None, SHORT.model_dump())
+    waves = sum(math.ceil(k["left"] / found["at_once"]) * k["seconds"] for k in told.values())
+    assert found["hours"] == pytest.approx(waves / 3600)
+    shown = cli.shown(*words)
+    assert "about 4 min at 4 epochs at 32 px (on cpu, by those of 1 epoch at 32 px)" in shown
+    assert ": in all " in shown
+
+
 def test_with_another_recipe_it_begins_anew(cli: Cli, trainings: Made) -> None:
     words = ("calibrate", write_study(space=LISTED, fidelities=LADDER), "--archs", "8")
     trainings.left = 5

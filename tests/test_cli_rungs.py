@@ -114,7 +114,7 @@ def test_the_front_has_means_and_spreads(searched: Cli) -> None:
     shown = searched.shown("pareto", "shapes")
     assert f"Pareto front of shapes: {len(found)} of 2 retrained (of 3 results)" in shown
     assert f"│ {found[0]['values']['top1']:.4f} │ 0.0071 │ " in shown
-    assert "scores: means over fresh seeds, +- the standard deviation between them" in shown
+    assert "means over fresh seeds, +- the standard deviation between fresh seeds\n" in shown
 
 
 def test_finalists_that_break_a_limit_when_they_are_trained_again(searched: Cli) -> None:

@@ -200,6 +200,8 @@ def test_side_by_side(two: tuple[StudyView, StudyView]) -> None:
     t = stats.ttest_1samp(both.volumes, 0.0).confidence_interval(0.95)
     assert [both.volume.low, both.volume.high] == pytest.approx([t.low, t.high])
     assert (first.volume.low, first.volume.high) == (None, None), "one study has no interval"
+    (alike,) = compare({"alike": [few, few]}).rows
+    assert (alike.volume.low, alike.volume.high) == (None, None), "nor have two that agree"
     after = max(m.hypervolume for m in second.moments[0] if m.results <= 4)
     assert second.volume_after(4).value == pytest.approx(after)
     assert first.volume_after(4).value == pytest.approx(first.volume.value)
@@ -260,7 +262,7 @@ def test_the_command(cli: Cli) -> None:
     pytest.importorskip("matplotlib")
     with Store.open(f"sqlite:///{DATABASE}") as store:
         for seed in (1, 2):
-            searched(store, f"a-{seed}", seed=seed, budget={"trials": 4})
+            searched(store, f"a-{seed}", seed=seed, budget={"trials": 2 * seed + 2})
         searched(store, "b", seed=5, budget={"trials": 6})
     found = cli.json("compare", "a-*", "b")
     assert [row["studies"] for row in found["rows"]] == [["a-1", "a-2"], ["b"]]
@@ -273,7 +275,9 @@ def test_the_command(cli: Cli) -> None:
     assert "hypervolume, mean [95 %]" in shown
     assert "after 4 results, mean [95 %]" in shown
     assert "after 4 results: what each study had after as many as all of them have" in shown
-    assert "intervals: Student's t, 95 %, of the mean over 2 studies\n" in shown
+    assert (
+        "intervals: Student's t, 95 %, of the mean over 2 studies, none where all agree\n" in shown
+    )
     assert "intervals" not in cli.shown("compare", "a-1", "b")
     assert "another hypervolume" not in shown, "up to the dearest network, which all have"
     assert "<svg" in Path("compared.svg").read_text(encoding="utf-8")

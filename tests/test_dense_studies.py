@@ -158,6 +158,8 @@ def test_an_export_scores_what_the_database_says(trained: Trained, cli: Cli) -> 
     assert {name: found[name] for name in measured} == pytest.approx(measured, abs=1e-6)
     assert TASK_DEFAULTS[trained.task].measures[0] in measured
     assert (found["task"], found["num_images"], found["device"]) == (trained.task, 3, "cpu")
+    assert found["inference"] == {"window": None, "stride": None, "scales": [1.0], "flip": False}
+    assert found["resolution"] == trained.view.study.fidelity.resolution
     other = "train2017" if trained.task == "detection" else "training"
     again = score_export(trained.folder, data=str(trained.data), split=other)
     assert (again["split"], again["num_images"]) == (other, 5 if trained.task == "detection" else 4)
@@ -228,6 +230,10 @@ def test_segmentation_can_look_in_other_ways(trained: Trained, cli: Cli) -> None
     whole = cli.json("evaluate", folder)
     slid = cli.json("evaluate", folder, "--window", "24", "--stride", "12")
     many = cli.json("evaluate", folder, "--scales", "0.5,1", "--flip")
+    assert slid["inference"] == {"window": 24, "stride": 12, "scales": [1.0], "flip": False}
+    assert many["inference"] == {"window": None, "stride": None, "scales": [0.5, 1], "flip": True}
+    shown = cli.shown("evaluate", folder, "--window", "24", "--flip")
+    assert "inference each image by windows of 24 px, 16 px apart, mirrored, too\n" in shown
     assert len({found["miou"] for found in (whole, slid, many)}) == 3
     assert cli.json("evaluate", folder, "--window", "64")["miou"] == pytest.approx(whole["miou"])
 

@@ -124,7 +124,7 @@ def test_the_card_holds_the_numbers(storage: str, exported: Path) -> None:
         f"- architecture `{row.architecture.digest}`, 10 classes",
         f"{known.params:,} parameters, {known.macs / 1e6:,.2f} M MACs at 32 px (fvcore's rules",
         f"| 1 | {row.architecture.describe()[0]} | ",
-        "after 2 epoch(s) at 32 px, seed 0. The search chose by the split `val`, so the scor",
+        "after 2 epochs at 32 px, seed 0. The search chose by the split `val`, so the scor",
         "`hybridnas evaluate PATH_OF_THIS_FOLDER --split test` scores images that chose nothing",
         "`hybridnas evaluate PATH_OF_THIS_FOLDER` counts the score again",
     ):

@@ -184,8 +184,8 @@ def test_means_over_fresh_seeds_are_the_front(study_store: Store) -> None:
     assert row.evaluation is not None
     assert row.evaluation.metrics["top1"] == helpers.score(row.architecture), "what is exported"
     mean, spread = fmean(scores[row.number]), stdev(scores[row.number])
-    words = f"again with 3 fresh seeds, it had top1 {mean:.4f} (standard deviation {spread:.4f})."
-    assert words in card(view, row)
+    words = f"again with 3 fresh seeds, it had top1 {mean:.4f} (standard deviation between"
+    assert f"{words} fresh seeds {spread:.4f})." in card(view, row)
     other = next(row for row in view.finished if not row.fresh)
     assert "Trained again" not in card(view, other)
 

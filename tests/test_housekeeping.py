@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import optuna
 import pytest
 import torch
 from cli_helpers import DATABASE, Cli
-from search_helpers import LISTED, asked, drive, optuna_trials, plan, start
+from search_helpers import FAILED, LISTED, asked, drive, optuna_trials, plan, start
 from store_studies import WIDE, essence, fill, of_optuna, rows
 
 from hybridnas.errors import StoreError
@@ -78,6 +79,43 @@ def test_a_deleted_study_takes_only_its_own_along(url: str) -> None:
         assert left.keys() <= KEPT - {"nas_evaluation"}
         drive(start(plan(**WIDE), store))
         assert len(optuna_trials(store, "shapes")) == 5, "a new one of that name begins anew"
+
+
+def give_up(store: Store, study: str) -> int:
+    """The study's first trial is told as failed, its node was lost, and it ends well elsewhere; the
+    id of the evaluation that no run refers to."""
+    trial = store.trials(study)[0]
+    again = study, trial.number, trial.architecture_digest, trial.protocol_digest
+    known = trial.evaluation
+    assert known is not None
+    first = store.record(store.lease(*again), replace(known, **FAILED))
+    store.record(store.lease(*again), known)
+    assert first is not None
+    return first
+
+
+def test_attempts_that_were_given_up_go_with_their_study(url: str) -> None:
+    with Store.open(url) as store:
+        drive(start(plan(**WIDE), store))
+        drive(start(plan(name="apart", **{**WIDE, "seed": 5}), store))
+        first, other = give_up(store, "shapes"), give_up(store, "apart")
+        found = store.study_contents(["shapes"])
+        assert (found.evaluations, found.shared_evaluations) == (5 + 2, 0)
+        assert store.delete_studies(["shapes"]) == found
+        assert (store.evaluation(first), rows(store)["nas_evaluation"]) == (None, 5 + 2)
+        assert store.evaluation(other) is not None
+        store.delete_studies(["apart"])
+        assert rows(store)["nas_evaluation"] == 0
+
+
+def test_attempts_at_what_another_study_has_trained_too_stay(url: str) -> None:
+    with Store.open(url) as store:
+        fill(store)
+        first = give_up(store, "shapes")
+        store.delete_studies(["shapes"])
+        kept = store.evaluation(first)
+        assert kept is not None
+        assert kept.architecture_digest in {t.architecture_digest for t in store.trials("second")}
 
 
 def test_scores_can_be_kept_for_look_ups(url: str) -> None:
@@ -201,3 +239,31 @@ def test_a_calibration_that_judges_trainings_of_another_study_stays(cli: Cli) ->
         cli.shown("db", "delete", name, "--yes")
     assert cli.shown("db", "delete", "shapes.calibration", "--yes").startswith("shapes.calib")
     assert cli.json("db", "info")["studies"] == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("second", "x.calibration", r"'x\.calibration' would be the name of a calibration's or a"),
+        (
+            "second",
+            "x.twins-1",
+            r"twin test's trainings \(\.twins-\), which 'second' does not hold",
+        ),
+        ("second.calibration", "x", r"'second\.calibration' holds the trainings of a calibration"),
+        ("second.calibration", "x.twins-1", r"\(\.twins-\), which 'second\.calibration' does not"),
+    ],
+)
+def test_names_say_what_a_study_holds(
+    old: str, new: str, message: str, cli: Cli, tmp_path: Path
+) -> None:
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    for url in (f"sqlite:///{DATABASE}", other):
+        with Store.open(url) as store:
+            for name in ("second", "second.calibration"):
+                store.put_study(name, {"name": name, "space": LISTED})
+    assert re.search(f"^NEW: .*{message}", cli.refused("db", "rename", old, new, "--yes"))
+    said = cli.refused("db", "merge", other, "--rename", f"{old}={new}")
+    assert re.search(f"^--rename takes OLD=NEW: .*{message}", said)
+    shown = cli.shown("db", "rename", "second.calibration", "x.calibration", "--yes")
+    assert shown == "second.calibration is x.calibration now"

@@ -17,6 +17,7 @@ from scipy.stats import ttest_1samp
 
 from hybridnas.ablate import Ablation, read_ablations
 from hybridnas.ablate.effects import POWER
+from hybridnas.ablate.fresh import fresh_words
 from hybridnas.config import parse_study
 from hybridnas.report import ReportFacts, facts_of
 from hybridnas.report.effects import CONFIDENCE
@@ -215,6 +216,11 @@ def test_fresh_seeds_of_the_leader(reported: Store, ablation: Ablation) -> None:
     facts, html = page_of(reported, "plain", [own])
     assert_facts(facts, html)
     assert facts.leader is not None
+    (line,) = fresh_words(view, [own])
+    assert line.startswith(f"trial {best.number}, trained anew for its twin test with 2 seeds, has")
+    assert line.endswith(
+        "has top1 0.5100 on average: the score above, which it was chosen by, flatters"
+    )
     fresh = facts.leader.fresh
     assert fresh is not None
     assert fresh.mean == pytest.approx(0.51)
@@ -235,6 +241,8 @@ def test_fresh_seeds_of_the_leader(reported: Store, ablation: Ablation) -> None:
     assert "do not tell the two apart" not in said
     assert "By the scores that the search chose by, the cheapest that" in said
     lucky = replace(trained, scores={1: 1.5})
+    (line,) = fresh_words(view, [replace(own, original=lucky)])
+    assert line.endswith("with 1 seed, has top1 1.5000 on average")
     facts, html = page_of(reported, "plain", [replace(own, original=lucky)])
     assert facts.leader is not None
     assert facts.leader.fresh is not None

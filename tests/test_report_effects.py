@@ -194,7 +194,7 @@ def test_every_choice_has_an_effect_or_a_reason() -> None:
     assert [(e.decision, e.choice) for e in found.effects] == [
         ("first", choice) for choice in ("c0", "c1", "c2")
     ]
-    assert (found.judged, found.clear) == (1, ("first",))
+    assert (found.judged, found.unjudged, found.clear) == (1, 1, ("first",))
     left = [(c.decision, c.choice, c.trials) for c in found.rare]
     assert left == [("first", "c3", 0), ("second", "r1", 2)]
     assert [(c.choice, c.trials) for c in found.untold] == [("r0", 58)]

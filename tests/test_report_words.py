@@ -92,3 +92,24 @@ def test_importances_that_may_be_nothing_are_grey(reported: Store, study: str) -
     assert [svg.count(f'fill="{colour}"') for colour in (FRONT, DOMINATED)] == [
         sum(each.clear == clear for each in drawn) for clear in (True, False)
     ]
+
+
+@pytest.mark.parametrize(
+    ("judged", "unjudged", "said"),
+    [
+        (8, 0, "of 8 decisions move"),
+        (7, 1, "of 7 decisions (the space's 8, less 1 that cannot be judged) move"),
+        (7, 0, "of 7 decisions (the space's 8, a stage's two mixers taken as one) move"),
+        (5, 1, "a stage's two mixers taken as one, less 1 that cannot be judged) move"),
+    ],
+)
+def test_other_numbers_of_decisions_are_explained(
+    judged: int, unjudged: int, said: str, reported: Store
+) -> None:
+    facts, _ = page_of(reported, "plain")
+    assert facts.num_decisions == 8
+    (found,) = facts.decisions
+    known = found.model_copy(update={"judged": judged, "unjudged": unjudged})
+    facts = facts.model_copy(update={"decisions": (known,)})
+    drawings = dict.fromkeys([*drawings_of(facts), *members(facts)], "x")
+    assert said in to_markdown(facts, drawings)

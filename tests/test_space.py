@@ -53,6 +53,7 @@ TINY: dict[str, tuple[dict[str, Any], int]] = {
     "no second half at depth 1": (space(stage([C, S], depth=1, second_half=["same", C, S])), 2),
     "depth 1 or 2": (space(stage([C, S], [1, 2], second_half=["same", C, S])), 2 + 4),
     "second half never same": (space(stage([C, S], [1, 3], second_half=S)), 2 + 2),
+    "second half never the first's": (space(stage([C, S], [1, 2], second_half=[S, A])), 2 + 4),
     "second half alone": (space(stage(C, second_half=["same", C, S, A])), 3),
     "per stage": (space(stage(C), stage(C, width=[8, 16]), kernel=[3, 5]), 2 * 4),
     "per network": (space(stage(C), stage(C, width=[8, 16]), kernel={3, 5}), 2 * 2),

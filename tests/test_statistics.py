@@ -31,6 +31,24 @@ def test_one_seed_has_no_interval() -> None:
     assert trainings_to_equal(np.array([[3.0, 4.0]]), np.array([4.0])) == Interval(2, None, None)
 
 
+def test_seeds_that_agree_tell_nothing_of_their_luck() -> None:
+    assert mean_curve(np.array([[3.0, 4.0], [3.0, 5.0]]))[0] == Interval(3, None, None)
+    assert mean_curve(np.array([[0.1 + 0.2], [0.3]]))[0].high is None, "to the last digits"
+    assert paired_difference(np.array([5.0, 7.0]), np.array([4.0, 6.0])).low is None
+
+
+def test_intervals_end_where_a_mean_can_be() -> None:
+    """Of regrets, most of them 0, and of shares near the whole."""
+    curves = np.array([[0.0, 99.0], [0.0, 100.0], [0.02, 100.0]])
+    free, cut = mean_curve(curves), mean_curve(curves, within=(0, 100))
+    assert free[0].low is not None
+    assert free[0].low < 0
+    assert (cut[0].low, cut[0].high) == (0, free[0].high)
+    assert free[1].high is not None
+    assert free[1].high > 100
+    assert (cut[1].low, cut[1].high) == (free[1].low, 100)
+
+
 def test_differences_are_paired() -> None:
     rng = np.random.default_rng(0)
     luck = rng.normal(0, 100, 40)

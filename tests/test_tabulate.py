@@ -123,18 +123,6 @@ def test_decisions_that_do_not_always_apply_make_no_card(cli: Cli) -> None:
     assert not Path("table.yaml").exists()
 
 
-def test_a_card_replaces_a_card_and_nothing_else(cli: Cli) -> None:
-    searched("six")
-    Path("six.yaml").write_text("name: six\nbudget: {trials: 6}\n")  # the study's own file
-    words = cli.refused("table", "export", "six", "--out", "six.csv")
-    assert "its card would replace six.yaml" in words
-    assert "budget" in Path("six.yaml").read_text()
-    assert cli("table", "export", "six", "--out", "table.csv").code == 0
-    words = cli.refused("table", "export", "six", "--out", "table.csv")
-    assert words == "--out table.csv is there already: name another file, or give --force"
-    assert cli("table", "export", "six", "--out", "table.csv", "--force").code == 0
-
-
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
 def test_the_figures_stand_for_their_card(cli: Cli, suffix: str) -> None:
     searched("six")
@@ -146,18 +134,6 @@ def test_the_figures_stand_for_their_card(cli: Cli, suffix: str) -> None:
     Path("table.yaml").unlink()
     words = cli.refused("table", "show", f"table{suffix}")
     assert f"table{suffix} has no card beside it (table.yaml)" in words
-
-
-def test_a_table_without_a_card_takes_its_older_card_away_and_no_other(cli: Cli) -> None:
-    searched("whole")
-    searched("some", trials=4)
-    assert cli("table", "export", "whole", "--out", "six.csv").code == 0
-    done = cli("table", "export", "some", "--out", "six.parquet", "--partial")
-    assert "removed" not in done.out
-    assert read_table("six.yaml").size() == 6, "the card is of six.csv"
-    done = cli("table", "export", "some", "--out", "six.csv", "--partial", "--force")
-    assert "removed: six.yaml, the card of what six.csv held before" in done.out
-    assert {path.name for path in Path().glob("six*")} == {"six.csv", "six.parquet"}
 
 
 @pytest.mark.parametrize("with_card", [True, False])
@@ -283,7 +259,7 @@ def test_show_says_what_the_exported_table_says(cli: Cli) -> None:
     assert found["places"][0]["choices"] == best
     assert found["places"][0]["score"] == pytest.approx(truth(best, 1))
     told = cli.shown("table", "show", "six.yaml")
-    assert "6 architectures x 3 seed(s)" in told
+    assert "6 architectures x 3 seeds" in told
     assert "stage1.width and stage1.mixer" in told
     assert "(seeds' noise taken off), between seeds 0.0100" in told
     assert "│ +- │" in told.replace("┃", "│")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hybridnas.counting import number_of
 from hybridnas.search.words import export_folder, spent_words, time_words, unseen_command
 
 
@@ -19,6 +20,13 @@ from hybridnas.search.words import export_folder, spent_words, time_words, unsee
 )
 def test_time(hours: float, words: str) -> None:
     assert time_words(hours) == words
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(0, "0 trainings"), (1, "1 training"), (1024, "1,024 trainings")]
+)
+def test_one_is_singular(number: int, words: str) -> None:
+    assert number_of(number, "training") == words
 
 
 def test_what_was_spent() -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..cost import Cost, StageCost
+from ..counting import number_of
 from ..objectives import BEST, SHARES
 from .effects import CONFIDENCE, MOST_SEEDS, POWER, Effect
 from .results import Ablation, Comparison, Trained
@@ -115,14 +116,14 @@ def _told(places: Sequence[StageMixer], found: Effect, metric: str) -> str:
         gain = f"Gated CNN is better by {_amount(found, metric, -1)} {scale(metric)[1]}"
     else:
         gain = f"Gated CNN lowers {metric} by {_amount(found, metric, -1)}"
-    return f"{gain}, with {found.seeds} seeds"
+    return f"{gain}, with {number_of(found.seeds, 'seed')}"
 
 
 def _cannot_tell(places: Sequence[StageMixer], found: Effect | None, metric: str) -> str | None:
     """Why, and what would help; None where one can tell."""
     if found is None:
         return "cannot tell, no seed of both ended well"
-    words = f"cannot tell with {found.seeds} seed{'s' * (found.seeds != 1)}"
+    words = f"cannot tell with {number_of(found.seeds, 'seed')}"
     if found.low is None or found.high is None:
         alike = ", whose differences are all equal and show no noise"
         return words + alike * (found.seeds > 1)

@@ -13,7 +13,7 @@ from ..ablate.setup import Setup
 from ..ablate.twins import StageMixer, Twin
 from ..ablate.words import POWER_WORDS, criterion, number, places_words, scale, sentence
 from ..cost import Cost
-from ..counting import pixels
+from ..counting import number_of, pixels
 from ..search.counted import counted_size
 from ..search.job_forecast import JobForecast
 from ..search.plan import counted_costs
@@ -79,7 +79,7 @@ def print_ablation(ablation: Ablation) -> None:
     for comparison in ablation.comparisons:
         typer.echo(sentence(comparison, ablation.metric))
     if original.failed:
-        typer.echo(f"{original.failed} trainings of the original failed")
+        typer.echo(f"{number_of(original.failed, 'training')} of the original failed")
     together = f" for all {family} together (Bonferroni)" if family > 1 else ""
     typer.echo(
         f"intervals: paired t over seeds, {100 * CONFIDENCE:g} %{together}; L/6D above 1: a long "

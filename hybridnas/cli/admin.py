@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from ..config import CALIBRATION, LONGEST_NAME, NAME, TWINS
+from ..config import CALIBRATION, LONGEST_NAME, NAME, TWINS, parent_study
+from ..counting import number_of
 from ..errors import ConfigError
 from ..search.calibrated import calibrated_study
 from ..store import Store, redact
@@ -122,8 +123,8 @@ def rename(
         store.study_contents([study])  # refuses one that is not there
         beside = _beside(study, store.study_names())
         names = {old: new + old.removeprefix(study) for old in (study, *beside)}
-        for name in names.values():
-            _check_name(name, "NEW")
+        for old, name in names.items():
+            _check_name(old, name, "NEW")
         also = f" (and {', '.join(beside)} likewise)" if beside else ""
         _ask(f"Rename study {study} of {redact(storage)} to {new}{also}?", yes)
         store.rename_studies(names)
@@ -160,10 +161,10 @@ def delete(
         found = store.study_contents(names)
         kept = "stay" if keep_evaluations else "go"
         facts = [
-            _number(found.trials, "trial"),
+            number_of(found.trials, "trial"),
             f"evaluations: {found.evaluations} that no other study has {kept}, "
             f"{found.shared_evaluations} that others have stay",
-            _number(len(found.weights), "file") + " of weights",
+            number_of(len(found.weights), "file") + " of weights",
             *(f"{n} stays: it judges trainings of {', '.join(u)}, too" for n, u in staying.items()),
         ]
         words = study + (f" with {', '.join(names[1:])}" if names[1:] else "")
@@ -205,22 +206,39 @@ def _ask(question: str, yes: bool) -> None:
         raise typer.Exit
 
 
-def _number(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
-
-
-def _check_name(name: str, what: str) -> None:
+def _check_name(old: str, name: str, what: str) -> None:
+    """Raises ConfigError for no name, and where one of a calibration or a twin test becomes that of
+    a study that is searched, or the other way round: commands go by these names."""
     if not (re.fullmatch(NAME, name) and len(name) <= LONGEST_NAME):
         raise ConfigError(
             f"{what}: a study's name has letters, digits, '.', '_' and '-', and at most "
             f"{LONGEST_NAME} of them; got {name!r}"
         )
+    before, after = map(_mark, (old, name))
+    if after and after != before:
+        raise ConfigError(
+            f"{what}: {name!r} would be the name of a calibration's or a twin test's trainings "
+            f"({after}), which {old!r} does not hold"
+        )
+    if before and not after:
+        raise ConfigError(
+            f"{what}: {old!r} holds the trainings of a calibration or a twin test, whose name has "
+            f"{before!r} after that of its study; got {name!r}"
+        )
+
+
+def _mark(name: str) -> str:
+    """What tells that a name is of a calibration or a twin test; nothing for a study of its own."""
+    parent = parent_study(name)
+    rest = "" if parent is None else name.removeprefix(parent)
+    return TWINS if rest.startswith(TWINS) else rest
 
 
 def _renaming(text: str) -> tuple[str, str]:
     old, equals, new = text.partition("=")
-    if not (old and equals and re.fullmatch(NAME, new) and len(new) <= LONGEST_NAME):
-        raise ConfigError(f"--rename takes OLD=NEW, NEW a name of a study; got {text!r}")
+    if not (old and equals):
+        raise ConfigError(f"--rename takes OLD=NEW, got {text!r}")
+    _check_name(old, new, "--rename takes OLD=NEW")
     return old, new
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..config import CALIBRATION, Fidelity, Study, parse_study
-from ..counting import pixels
+from ..counting import number_of, pixels
 from ..errors import ConfigError
 from ..rank_correlation import FEWEST
 from ..search.counted import counted_size
@@ -34,7 +34,7 @@ from .resolve import known_study, study_to_run
 
 if TYPE_CHECKING:
     from ..search.calibration import Calibration, Setting
-    from ..search.job_forecast import JobForecast
+    from ..search.job_forecast import JobForecast, JobKind
     from ..search.plan import Plan
 
 _USUAL_ARCHS = 24
@@ -213,7 +213,8 @@ def _cost_words(plan: Plan, setting: Setting) -> str:
     low, high = rungs[setting.proxy], rungs[setting.judge]
     each = setting.archs * setting.seeds
     return (
-        f"{setting.archs} architectures x {setting.seeds} seed(s): {each} trainings of "
+        f"{number_of(setting.archs, 'architecture')} x {number_of(setting.seeds, 'seed')}: "
+        f"{number_of(each, 'training')} of "
         f"{fidelity_words(low.fidelity)}, {in_units(low.image_macs)} MACs each (images x MACs of "
         f"the median), and {each} of {fidelity_words(high.fidelity)}, {in_units(high.image_macs)}"
     )
@@ -226,7 +227,7 @@ def _print_plan(plan: Plan, calibration: Calibration, forecast: JobForecast, as_
     study, setting, members = plan.study, calibration.setting, calibration.members
     if as_json:
         archs = [{"arch": a.digest, "stages": a.short, **costs} for a, costs in members]
-        kinds = [{**asdict(k), "fidelity": k.fidelity.model_dump()} for k in forecast.kinds]
+        kinds = [_kind_json(kind) for kind in forecast.kinds]
         asked = {**setting.as_json(study.measured), "networks": archs, "kinds": kinds}
         print_json({"study": study.name, **asked, **forecast.as_json()})
         return
@@ -240,6 +241,11 @@ def _print_plan(plan: Plan, calibration: Calibration, forecast: JobForecast, as_
             ("time", forecast_words(forecast)),
         ],
     )
+
+
+def _kind_json(kind: JobKind) -> dict[str, Any]:
+    scaled = kind.scaled and kind.scaled.model_dump()
+    return {**asdict(kind), "fidelity": kind.fidelity.model_dump(), "scaled": scaled}
 
 
 def _print(name: str, setting: Setting, metric: str, result: dict[str, Any]) -> None:
@@ -263,4 +269,4 @@ def _print(name: str, setting: Setting, metric: str, result: dict[str, Any]) -> 
     if setting.seeds > 1:
         typer.echo(f"two seeds of the judge: tau {interval(result['between_seeds'])}")
     if result["failed"]:
-        typer.echo(f"{result['failed']} architectures failed to train and are left out")
+        typer.echo(f"left out: {number_of(result['failed'], 'architecture')} that failed to train")

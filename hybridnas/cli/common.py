@@ -14,7 +14,6 @@ from rich.table import Table
 from ..counting import in_units as in_units
 from ..search import DEFAULT_STORAGE as DEFAULT_STORAGE
 from ..search.words import bound_words as bound_words
-from ..search.words import epochs as epochs
 from ..search.words import fidelity_words as fidelity_words
 from ..search.words import objective_text as objective_text
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from ..counting import number_of
 from ..errors import ConfigError
 from ..search.bench.statistics import Interval
 from ..search.comparison import Comparison, compare, matching
@@ -162,7 +163,7 @@ def _print(found: Comparison) -> None:
         *(["studies"] if several else []),
         *("results", "trainings", *(["GPU time"] if gpu else []), "front", f"hypervolume{mean}"),
         *([f"of the search{mean}"] if anew else []),
-        f"after {found.common} results{mean}",
+        f"after {number_of(found.common, 'result')}{mean}",
         "joint front",
     ]
     print_table(f"Hypervolume: shares of the {box_words(found.reference)}", headings, rows)
@@ -177,8 +178,8 @@ def _trained_anew(found: Comparison) -> bool:
 def _explained(found: Comparison) -> list[str]:
     """How the columns are to be read."""
     notes = [
-        f"after {found.common} results: what each study had after as many as all of them have; "
-        f"joint front: how many of the front of all studies together are of this row"
+        f"after {number_of(found.common, 'result')}: what each study had after as many as all of "
+        f"them have; joint front: how many of the front of all studies together are of this row"
     ]
     if _trained_anew(found):
         notes.append(
@@ -188,7 +189,9 @@ def _explained(found: Comparison) -> list[str]:
     numbers = sorted({len(row.views) for row in found.rows} - {1})
     if numbers:
         told = " to ".join(map(str, sorted({numbers[0], numbers[-1]})))
-        notes.append(f"intervals: Student's t, 95 %, of the mean over {told} studies")
+        notes.append(
+            f"intervals: Student's t, 95 %, of the mean over {told} studies, none where all agree"
+        )
     return notes
 
 

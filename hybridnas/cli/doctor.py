@@ -16,6 +16,7 @@ from ..errors import HybridnasError
 from ..kernels import BACKENDS, VARIABLE, choose
 from ..store import Store, redact
 from ..tasks import TASKS
+from ..user_paths import expanded
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def examine(storage: str, data: str | None, task: str | None = None) -> list[Fin
         _data(Task()),
     ]
     if data is not None:
-        raw = {"name": task or _task_laid_out(Path(data).expanduser()), "data": data}
+        raw = {"name": task or _task_laid_out(expanded(data)), "data": data}
         findings.append(_data(Task.model_validate(raw)))
     return findings
 

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..config import Final, Study
-from ..counting import in_size, pixels
+from ..counting import in_size, number_of, pixels
 from ..errors import NoDatabaseError
 from ..search.cluster import LOCAL, address_of
 from ..search.words import time_words
+from ..space_idle import idle_decisions, idle_words
 from ..store import Store
 from .common import bound_words, fidelity_words, in_units, print_facts, print_json
 from .costs import HEADS
@@ -123,7 +124,7 @@ def _trainings(step: Step) -> str:
     """`24 trainings of about 12 s (by 30 in the database, on NVIDIA H200)`"""
     number = "trainings"
     if step.number is not None:
-        number = f"{step.number + step.known_now:,} trainings"
+        number = number_of(step.number + step.known_now, "training")
         number += f", {step.known_now:,} known, the others" * (step.known_now > 0)
     fewer = "; fewer where proposals are known already, which are looked up" * step.may_be_fewer
     if step.seconds is None:
@@ -143,6 +144,7 @@ def _as_json(plan: Plan, rungs: Rungs) -> dict[str, Any]:
         "space": plan.space.name,
         "size": plan.space.size(),
         "genes": len(plan.space.genes),
+        "idle": idle_decisions(plan.space.spec),
         **survey(plan),
         **_task_as_json(plan, rungs[""], numbers),
         "also": {name: _task_as_json(one, rungs[name], numbers) for name, one in plan.also.items()},
@@ -184,12 +186,12 @@ def _facts(plan: Plan, rungs: Rungs, found: Mapping[str, Any]) -> list[tuple[str
     head = HEADS.get(study.task.name, "")
     macs = {name: in_units(found[f"{name}_macs"]) for name in ("smallest", "median", "largest")}
     of_macs = f"from {macs['smallest']} to {macs['largest']}, median {macs['median']}"
-    size = f"{in_size(found['size'])} architectures, {found['genes']} decisions"
+    size = f"{in_size(found['size'])} architectures, {number_of(found['genes'], 'decision')}"
     numbers = [each["candidates"] for each in found["fidelities"]]
     own, *others = ((n, p, _training(study, p, rungs[n], numbers)) for n, p in plan.tasks.items())
     broken = f"{soft}; who breaks this is trained, and on no front"
     return [
-        ("space", f"{plan.space.name}: {size}"),
+        ("space", "\n".join([f"{plan.space.name}: {size}", *idle_words(plan.space.spec)])),
         ("MACs", f"{of_macs}, at {pixels(counted_size(study))}{head}"),
         ("constraints", f"{limits}; {kept}" if limits else "none"),
         *([("measured", broken)] if soft else []),
@@ -213,7 +215,7 @@ def _training(
     """A line a rung, and how many candidates it sees. plan: of one of the study's tasks."""
     lines = [
         f"{fidelity_words(rung.fidelity)}, batches of {plan.study.recipe.batch_size}: "
-        f"{rung.images:,} images x {in_units(rung.macs)} MACs (median) = "
+        f"{number_of(rung.images, 'image')} x {in_units(rung.macs)} MACs (median) = "
         f"{in_units(rung.image_macs)}{_goes_on(study, place, numbers[place])}"
         for place, rung in enumerate(rungs)
     ]
@@ -227,15 +229,15 @@ def _task(plan: Plan) -> str:
 
 def _retraining(final: Final) -> str:
     return (
-        f"the best {final.retrain} again with {final.seeds} fresh seeds each, on top of the "
-        f"trials, within hours and gpu_hours"
+        f"the best {final.retrain} again with {number_of(final.seeds, 'fresh seed')} each, on top "
+        f"of the trials, within hours and gpu_hours"
     )
 
 
 def _goes_on(study: Study, rung: int, number: int | None) -> str:
     if len(study.fidelities) == 1:
         return ""
-    words = [] if number is None else [f"{number} candidate{'s' * (number != 1)}"]
+    words = [] if number is None else [number_of(number, "candidate")]
     last = rung == len(study.rates)
     words.append("whose scores count" if last else f"{100 * study.rates[rung]:.0f} % go on")
     return f"; {', '.join(words)}"

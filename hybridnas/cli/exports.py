@@ -242,7 +242,9 @@ def evaluate(
         raise ConfigError(f"unknown task {task!r}; allowed: {', '.join(TASK_DEFAULTS)}")
     read_config(folder)
     from ..export import score_export  # imports torch, which what was refused did not wait for
+    from ..tasks.inference import WHOLE
 
+    seen = _inference(window, stride, scales, flip)
     found = score_export(
         folder,
         task=task,
@@ -250,12 +252,14 @@ def evaluate(
         split=split,
         batch_size=batch_size,
         device=device,
-        inference=_inference(window, stride, scales, flip),
+        inference=seen,
     )
     if as_json:
         print_json(found)
     else:
         facts = {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in found.items()}
+        if "inference" in facts:
+            facts["inference"] = f"each image {(seen or WHOLE).words}"
         print_facts(f"{folder}", facts.items())
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..config import Protocol, Study
+from ..counting import number_of
 from ..objectives import STANDARD_ERRORS, loss_sign
 from ..search.observer import Candidate, Finished
 from .common import in_units
@@ -54,7 +55,8 @@ class Lines:
         if final is not None and candidate.place.repeat and not self._again:
             self._again = True
             self._print(
-                f"the best {final.retrain} are trained again, {final.seeds} fresh seeds each"
+                f"the best {final.retrain} are trained again, "
+                f"{number_of(final.seeds, 'fresh seed')} each"
             )
         short, macs = candidate.architecture.short, in_units(candidate.costs["macs"])
         stage = f" ({candidate.stage})" if candidate.stage else ""

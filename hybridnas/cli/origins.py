@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ..counting import number_of
 from ..export import Origin
 from ..export.card import PATH
-from ..search.rows import Row
+from ..search.rows import Row, error_words
 from ..search.view import StudyView
 from ..search.words import unseen_command
 
@@ -34,7 +35,7 @@ def _again(view: StudyView, row: Row) -> str:
     if not row.fresh:
         return ""
     name = view.study.measured
-    spread = row.spread(name)
-    around = "" if spread is None else f" (standard deviation {spread:.4f})"
-    seeds = f"{row.seeds} fresh seed{'s' * (row.seeds > 1)}"
+    error = row.error(name)
+    around = "" if error is None else f" ({error_words([row], [name])} {error:.4f})"
+    seeds = number_of(row.seeds, "fresh seed")
     return f" Trained again with {seeds}, it had {name} {row.value(name):.4f}{around}."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..counting import pixels
 from ..errors import ConfigError
-from ..objectives import STANDARD_ERRORS, best, is_cost
+from ..objectives import best, is_cost
 from ..pictures.palette import DOMINATED, ERRORS, FRONT, INFEASIBLE, REFERENCE
 from ..pictures.scale import log_ticks, round_words
 from ..reference import PUBLISHED
@@ -69,7 +69,7 @@ def plot_front(view: StudyView, path: Path) -> None:
         labels["latency_ms"] = f"latency_ms ({view.study.latency.setting})"
     axes.set(
         xlabel=labels.get(cost, cost),
-        ylabel=f"{score} (bars: {error_words(view.front())})" if bars else score,
+        ylabel=f"{score} (bars: {error_words(view.front(), [score])})" if bars else score,
         xscale="log" if is_cost(cost) else "linear",
         title=f"Pareto front of {view.study.name}",
     )
@@ -134,8 +134,7 @@ def _draw_members(
     """Their names, on the side of the front where nothing is, and their error bars."""
     front = sorted(view.front(), key=lambda row: row.value(cost))
     xs, ys = [row.value(cost) for row in front], [row.value(score) for row in front]
-    error = STANDARD_ERRORS.get(score, "")
-    errors = [r.spread(score) or r.metrics.get(error) or 0.0 for r in front]
+    errors = [row.error(score) or 0.0 for row in front]
     # A member attains its score from its own place on where x is to be low, else up to it.
     steps = "steps-post" if best(cost) == "minimize" else "steps-pre"
     axes.plot(xs, ys, "o-", c=FRONT, ms=5, lw=1.5, drawstyle=steps, label="front", zorder=3)

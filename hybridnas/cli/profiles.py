@@ -12,6 +12,7 @@ import typer
 
 from ..cost import cost as cost_of
 from ..errors import ConfigError
+from .bar import Bar
 from .common import (
     DEFAULT_STORAGE,
     AsJson,
@@ -110,10 +111,11 @@ def profile(
     where = pick_device(device)
     sizes = batch or ([1, 128] if where.type == "cuda" else [1])
     settings = [setting_for(where, (size[0], size[-1]), number, dtype, mode) for number in sizes]
-    found = []
+    found, lines = [], console(stderr=True)
     for setting in settings:
-        console(stderr=True).print(f"measuring {arch}: {setting.words} ...")
-        found.append(measure(named.architecture, setting, named.num_classes))
+        lines.print(f"measuring {arch}: {setting.words} ...")
+        with Bar(lines) as bar:
+            found.append(measure(named.architecture, setting, named.num_classes, told=bar.tell))
     if as_json:
         head = {"arch": arch, "digest": named.architecture.digest}
         counts = {"params": known.params, "macs": known.macs, "num_classes": known.num_classes}
@@ -208,13 +210,14 @@ def latency(
     setting = setting_for(pick_device(device), (size[0], size[-1]), batch, dtype, mode)
     _check_writable(out)
     began, lines = time.monotonic(), console(stderr=True)
-    with fitting(setting):
+    with fitting(setting), Bar(lines) as bar:
         table = make_table(
             loaded,
             Stopwatch(setting, num_classes),
             max_blocks=blocks,
             networks=networks,
             note=lines.print,
+            told=bar.tell,
         )
     table.save(out)
     document = table.model_dump(mode="json", exclude={"pieces"})

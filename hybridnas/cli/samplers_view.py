@@ -10,7 +10,6 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..search.bench.results import Results
-from ..search.bench.statistics import mean_curve
 from .common import objective_text, print_table
 
 Row = Mapping[str, Any]
@@ -34,9 +33,11 @@ def print_summary(
     ]
     kept = f", {table['feasible']:,} keep {' and '.join(limits)}" if limits else ""
     words, digits = _measure_words(results)
+    ends = " and ".join(f"{end:g}" for end in results.within if math.isfinite(end))
     print_table(
         f"{table['name']}: {table['rows']:,} architectures{kept}. {words[0].upper()}{words[1:]} "
-        f"after so many trainings, mean [95 % interval, Student's t over seeds]",
+        f"after so many trainings, mean [95 % interval, Student's t over seeds, cut at {ends}; "
+        f"none where all seeds agree]",
         ("sampler", "seeds", *map(str, looks)),
         [
             [
@@ -125,12 +126,11 @@ def plot_curves(results: Results, path: Path) -> None:
     axes = figure.subplots()
     trainings = range(1, results.trainings + 1)
     for name in results.arms:
-        means = mean_curve(results.curves(name))
+        means = results.means(name)
         axes.plot(trainings, [mean.value for mean in means], label=name)
-        low = [mean.low for mean in means if mean.low is not None]
-        high = [mean.high for mean in means if mean.high is not None]
-        if low:
-            axes.fill_between(trainings, low, high, alpha=0.2)
+        low = [math.nan if mean.low is None else mean.low for mean in means]
+        high = [math.nan if mean.high is None else mean.high for mean in means]
+        axes.fill_between(trainings, low, high, alpha=0.2)
     axes.set(xlabel="trainings", ylabel=_measure_words(results)[0].partition(":")[0])
     axes.set_title(str(results.table["name"]))
     axes.grid(alpha=0.3)

@@ -13,6 +13,7 @@ from ..counting import in_size
 from ..errors import ConfigError
 from ..resources import find, shipped
 from ..space import SearchSpace
+from ..space_idle import idle_decisions, idle_words
 from .common import AsJson, in_units, print_json, print_table
 
 spaces = typer.Typer(
@@ -60,7 +61,7 @@ def show(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show every decision of a space with its choices.
+    """Show every decision of a space with its choices, and those that change nothing.
 
     Examples: `hybridnas spaces show hybrid_small`,
     `hybridnas spaces show hybrid_small --yaml > my_space.yaml` (edit it, and let your study say
@@ -79,12 +80,15 @@ def show(
                 "size": space.size(),
                 "input_size": space.spec.input_size,
                 "genes": {gene: list(values) for gene, values in space.genes.items()},
+                "idle": idle_decisions(space.spec),
             }
         )
         return
     rows = [[gene, _choices(values)] for gene, values in space.genes.items()]
     title = f"{space.name}: {space.spec.description} ({in_size(space.size())} architectures)"
     print_table(title, ("decision", "choices"), rows)
+    for line in idle_words(space.spec):
+        typer.echo(line)
 
 
 @spaces.command("sample")

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import typer
 
-from ..config import NAME, Study
+from ..config import NAME, TWINS, Study
 from ..errors import ConfigError
 from ..resources import find
 from ..search.early import check_early
@@ -162,14 +162,16 @@ def pareto(
 ) -> None:
     """Show the Pareto front of a study: the trials that no other beats in every objective.
 
-    +- is a standard error; after a final retraining, the standard deviation between its seeds.
-    Stages read G3-S9: three Gated CNN blocks, then nine SSM
-    blocks (A: attention). Example: `hybridnas pareto quickstart --plot front.svg`
+    +- is a standard error; after a final retraining, the standard deviation between its seeds
+    where they differ. What a twin test (`hybridnas ablate`) found of a member with other seeds
+    stands below. Stages read G3-S9: three Gated CNN blocks, then nine SSM blocks (A: attention).
+    Example: `hybridnas pareto quickstart --plot front.svg`
     """
     if as_json and as_csv:
         raise ConfigError("give --json or --csv, not both")
     with Store.open(storage, create=False) as store:
         view = StudyView(known_study(study), store)
+        anew = _trained_anew(view, store)
     if plot is not None:
         from .plot import plot_front
 
@@ -181,6 +183,18 @@ def pareto(
         write_csv(view)
     else:
         print_front(view)
+        for line in anew:
+            typer.echo(line)
+
+
+def _trained_anew(view: StudyView, store: Store) -> list[str]:
+    """What twin tests say of the front's scores."""
+    if not any(name.startswith(view.study.name + TWINS) for name in store.study_names()):
+        return []
+    from ..ablate import read_ablations  # takes scipy along
+    from ..ablate.fresh import fresh_words
+
+    return fresh_words(view, read_ablations(store, view.study.name))
 
 
 def dashboard(

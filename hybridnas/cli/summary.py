@@ -9,12 +9,12 @@ from typing import Any
 
 import typer
 
-from ..counting import pixels
+from ..counting import number_of, pixels
 from ..objectives import STANDARD_ERRORS, is_cost
 from ..search.counted import counted_size
 from ..search.pace import alive_session, candidates_per_hour, hours_left, looked_up
 from ..search.proxy_words import proxy_lines
-from ..search.rows import Row
+from ..search.rows import Row, error_words
 from ..search.view import StudyView
 from ..search.volume import reference_point, volume_words
 from ..search.words import run_words, spent_words, time_words
@@ -101,7 +101,7 @@ def print_status(view: StudyView) -> None:
             ("proxy", "\n".join(line.removeprefix("proxy: ") for line in proxy_lines(view))),
             *_rungs(view, found),
             ("best", _one_line(view, best[0]) if best else "no result yet"),
-            ("front", f"{found['front_size']} trials"),
+            ("front", number_of(found["front_size"], "trial")),
             ("hypervolume", "-" if volume is None else volume_words(volume, point)),
             ("pace", _pace(view, found)),
             ("running", _running(view)),
@@ -111,7 +111,8 @@ def print_status(view: StudyView) -> None:
             (
                 "spent",
                 f"{spent_words(cost['wall_hours'], cost['gpu_hours'])}, "
-                f"{cost['evaluations']:.0f} trainings; {found['reused']} more were known before",
+                f"{number_of(round(cost['evaluations']), 'training')}; "
+                f"{found['reused']} more were known before",
             ),
             ("runs", "\n".join(map(_session, found["sessions"])) or "none"),
         ],
@@ -131,7 +132,7 @@ def _rungs(view: StudyView, found: Mapping[str, Any]) -> list[tuple[str, str]]:
         ]
         lines.append(("rungs", "\n".join(rows)))
     if (final := found["retraining"]) is not None:
-        wanted = f"the best {final['retrain']}, {final['seeds']} seeds each"
+        wanted = f"the best {final['retrain']}, {number_of(final['seeds'], 'seed')} each"
         lines.append(("retraining", f"{wanted}: {_tally(final)}"))
     return lines
 
@@ -151,7 +152,7 @@ def print_front(view: StudyView) -> None:
     soft = view.study.soft()
     if not view.judged:
         best, again = _one_line(view, view.best(1)[0]), len(view.retrained)
-        those = f"{again} retrained" if again else f"{len(view.finished)} results"
+        those = f"{again} retrained" if again else number_of(len(view.finished), "result")
         typer.echo(
             f"None of the {those} of {name} keeps {bound_words(soft)}; the best of all: {best}"
         )
@@ -165,25 +166,23 @@ def print_front(view: StudyView) -> None:
         for key, value in member["values"].items():
             values.append(objective_text(key, value))
             if key in STANDARD_ERRORS:
-                spread = member["spread"][key]
-                values.append(_spread(member[STANDARD_ERRORS[key]] if spread is None else spread))
+                values.append(_error(row.error(key)))
         seeds = [row.seeds] if view.retrained else []
         tail = [in_units(member["params"]), member["stages"], *bars.values()]
         rows.append([row.number, *values, *seeds, *tail])
     headings = [word for key in view.objectives for word in _headings(key)]
     columns = ["trial", *headings, *(["seeds"] if view.retrained else []), "params", "stages"]
     columns += [f"{_headings(name)[0]} bar" for name in drawn[0]]
-    of = f"of {len(view.finished)} results"
+    of = f"of {number_of(len(view.finished), 'result')}"
     if view.retrained:
         of = f"of {len(view.retrained)} retrained ({of})"
     title = f"Pareto front of {name}: {len(rows)} {of}"
     print_table(f"{title}, MACs at {pixels(counted_size(view.study))}", columns, rows)
+    erring = [name for name in view.objectives if name in STANDARD_ERRORS]
     if view.retrained:
-        typer.echo(
-            "scores: means over fresh seeds, +- the standard deviation between them (of one seed: "
-            "the standard error of its score)"
-        )
-    elif any(name in STANDARD_ERRORS for name in view.objectives):
+        around = f", +- the {error_words(front, erring)}" if erring else ""
+        typer.echo(f"scores: means over fresh seeds{around}")
+    elif erring:
         typer.echo("scores: +- the standard error that comes from the number of validation images")
     if soft:
         judged = len(view.retrained or view.finished)
@@ -229,7 +228,7 @@ def _headings(objective: str) -> list[str]:
     return [name, "+-"] if objective in STANDARD_ERRORS else [name]
 
 
-def _spread(error: float | None) -> str:
+def _error(error: float | None) -> str:
     return "" if error is None else f"{error:.4f}"
 
 

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
+from ..counting import number_of
 from ..errors import ConfigError
 from ..search.tabulate import Tabulated, tabulate
 from ..search.view import StudyView
 from ..store import Store
 from ..tables import Table, read_table
 from ..tables.analysis import Analysis, Effect, analyse, rank_of
-from ..tables.writing import card_of, check_file, write_table
+from ..tables.writing import card_of, check_card, check_file, write_table
 from .common import DEFAULT_STORAGE, AsJson, Storage, in_units, print_json, print_table
 from .resolve import known_study
 
@@ -60,7 +61,11 @@ def export(
         ),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace FILE and its card, if they are there.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Replace FILE and its card, or that of another table, if they are there.",
+        ),
     ] = False,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
@@ -84,6 +89,8 @@ def export(
             f"{_lack(found)}; {more} the figures alone, which `table show` and `bench search` "
             f"cannot read (--partial)"
         )
+    if found.card is not None:
+        check_card(out, force)
     _write(found, out)
 
 
@@ -92,13 +99,13 @@ def _write(found: Tabulated, out: Path) -> None:
     rows = len(found.columns["macs"])
     if found.card is None:
         typer.echo(
-            f"written: {out} ({rows} architectures), without a card, so that `table show` and "
-            f"`bench search` cannot read it: {_lack(found)}"
+            f"written: {out} ({number_of(rows, 'architecture')}), without a card, so that `table "
+            f"show` and `bench search` cannot read it: {_lack(found)}"
         )
         if removed:
             typer.echo(f"removed: {card_of(out)}, the card of what {out.name} held before")
     else:
-        typer.echo(f"written: {out} ({rows} architectures) and {card_of(out)}")
+        typer.echo(f"written: {out} ({number_of(rows, 'architecture')}) and {card_of(out)}")
 
 
 def _lack(found: Tabulated) -> str:
@@ -166,7 +173,8 @@ def _print_places(
 ) -> None:
     error = found.mean_error
     print_table(
-        f"Best by the mean of {found.seeds} seed(s)" + (", and those asked for" if asked else ""),
+        f"Best by the mean of {number_of(found.seeds, 'seed')}"
+        + (", and those asked for" if asked else ""),
         ("rank", *table.genes, table.metric, *([] if error is None else ["+-"]), *table.costs),
         [
             [
@@ -180,7 +188,9 @@ def _print_places(
         ],
     )
     if error is not None:
-        typer.echo(f"+-: the standard error of a mean of {found.seeds} seeds, of all alike")
+        typer.echo(
+            f"+-: the standard error of a mean of {number_of(found.seeds, 'seed')}, of all alike"
+        )
     typer.echo(
         f"chosen among {found.architectures}, the best were lucky, too: their scores flatter, "
         f"other seeds would judge them"
@@ -189,7 +199,8 @@ def _print_places(
 
 def _print_analysis(table: Table, found: Analysis) -> None:
     typer.echo(
-        f"{table.name}: {found.architectures} architectures x {found.seeds} seed(s)\n"
+        f"{table.name}: {number_of(found.architectures, 'architecture')} x "
+        f"{number_of(found.seeds, 'seed')}\n"
         f"{table.metric} {found.low:.4f} to {found.high:.4f}, mean {found.mean:.4f}\n"
         f"{_spread_words(found)}"
     )

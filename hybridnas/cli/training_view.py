@@ -14,12 +14,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ..counting import number_of
 from ..runs import Begun, Order
 from ..runs import Progress as Step
 from ..runs.group import own_rank
 from ..task_defaults import TASK_DEFAULTS
 from ..train import FRESH
-from .common import epochs, in_units
+from .common import in_units
 
 
 class TrainingView:
@@ -63,9 +64,10 @@ class TrainingView:
             where = f"{begun.num_ranks} processes ({begun.device.partition(':')[0]})"
         self.note(
             f"{self._arch}, {in_units(begun.params)} parameters, by {self._order.recipe}: "
-            f"{begun.num_steps} steps of {recipe.batch_size} images ({epochs(self._epochs)} of "
-            f"{begun.steps_per_epoch}) at {begun.protocol.fidelity.resolution} px on {where}, "
-            f"drop path {recipe.drop_path:g}, starting from {start}"
+            f"{begun.num_steps} steps of {recipe.batch_size} images "
+            f"({number_of(self._epochs, 'epoch')} of {begun.steps_per_epoch}) "
+            f"at {begun.protocol.fidelity.resolution} px on {where}, drop path "
+            f"{recipe.drop_path:g}, starting from {start}"
         )
         if begun.first_step:
             self.note(f"going on after step {begun.first_step}")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..counting import pixels
-from ..objectives import STANDARD_ERRORS, best, is_cost
+from ..counting import number_of, pixels
+from ..objectives import best, is_cost
 from ..pictures.palette import DOMINATED, ERRORS, FRONT, INFEASIBLE, REFERENCE
 from ..pictures.scale import log_ticks, mark_words
 from ..reference import PUBLISHED
@@ -60,8 +60,12 @@ def front(view: StudyView) -> Figure | None:
         traces.append(published)
     last = _front_trace(view, members, cost)
     traces.append(last)
-    bars = f" (bars: {error_words(members)})" * any(last["error_y"]["array"])
-    of = f"{len(view.retrained)} retrained" if view.retrained else f"{len(view.finished)} results"
+    bars = f" (bars: {error_words(members, [score])})" * any(last["error_y"]["array"])
+    of = (
+        f"{len(view.retrained)} retrained"
+        if view.retrained
+        else number_of(len(view.finished), "result")
+    )
     return {
         "data": [trace for trace in traces if trace["x"]],
         "layout": layout(
@@ -106,7 +110,7 @@ def _front_trace(view: StudyView, members: Sequence[Row], cost: str) -> Figure:
     score = view.study.measured
     members = sorted(members, key=lambda row: row.value(cost))  # whatever the front goes by
     trace = _points(view, members, cost, "front", FRONT, "circle", 9)
-    errors = [row.spread(score) or _standard_error(row, score) for row in members]
+    errors = [row.error(score) or 0.0 for row in members]
     joined = len(view.objectives) == 2  # with three a front is no line
     shape = "hv" if best(cost) == "minimize" else "vh"
     return trace | {
@@ -138,13 +142,9 @@ def card(view: StudyView, row: Row) -> str:
 
 
 def spread_words(row: Row, name: str) -> str:
-    """` +- 0.0071`: between fresh seeds, else the standard error; nothing for what has none."""
-    around = row.spread(name) or _standard_error(row, name)
+    """` +- 0.0071`: as `Row.error` says; nothing for what has none."""
+    around = row.error(name)
     return f" ± {objective_text(name, around)}" if around else ""
-
-
-def _standard_error(row: Row, name: str) -> float:
-    return row.metrics.get(STANDARD_ERRORS.get(name, "")) or 0.0
 
 
 def axis_words(view: StudyView, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..ablate import Ablation
+from ..counting import number_of
 from ..objectives import is_cost
 from ..search.problem import figure_of
 from ..search.proxy_words import proxy_lines
@@ -68,7 +69,7 @@ def _facts(view: StudyView) -> Iterator[str]:
         of = (
             f"{len(view.retrained)} retrained"
             if view.retrained
-            else f"{len(view.finished)} results"
+            else number_of(len(view.finished), "result")
         )
         yield f"**soft constraints**, kept by {len(view.judged)} of {of}: {bound_words(soft)}"
     volume = view.hypervolume()
@@ -88,7 +89,7 @@ def _front(view: StudyView, link: Link) -> Iterator[str]:
         yield f"Of {len(view.retrained)} that were trained again: means over fresh seeds."
         yield ""
     if any(spread_words(row, name) for row in members for name in view.objectives):
-        yield f"Scores ± their {error_words(members)}."
+        yield f"Scores ± their {error_words(members, view.objectives)}."
         yield ""
     yield from _table(
         ["trial", *view.objectives, "stages"],
@@ -113,7 +114,7 @@ def trial_note(view: StudyView, row: Row, pictures: Sequence[str]) -> str:
         for name in view.objectives
     )
     said = ", ".join(values)
-    kind = f" (± is the {error_words([row])})" * ("±" in said)
+    kind = f" (± is the {error_words([row], view.objectives)})" * ("±" in said)
     lines = [f"On the Pareto front: {said}{kind}.", ""]
     lines += [line for picture in pictures for line in (f"![]({picture})", "")]
     names, *stages = stage_table(view.study, row.architecture, view.num_classes)

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..data_folder import check_folder
 from ..errors import DataError
+from ..user_paths import expanded
 from .coco_json import Contents, Instances, clipped, read_annotations, rle
 from .images import as_rgb
 
@@ -122,7 +123,7 @@ class CocoSplit:
 def open_coco(root: str | Path, split: str) -> CocoSplit:
     """A split in COCO's layout by its name (`train2017`), or by its files (`FILE.json:FOLDER`,
     both relative to root). DataError says what is missing, and what there is instead."""
-    root = Path(root).expanduser()
+    root = expanded(root)
     check_folder("detection", root)
     if ".json:" in split:
         file, _, folder = split.rpartition(":")

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..user_paths import expanded
 from .decoding import Decoded
 
 _log = logging.getLogger(__name__)
@@ -33,8 +34,8 @@ def cache_folder() -> Path:
     Whatever lies there can be deleted when no search runs.
     """
     if own := os.environ.get("HYBRIDNAS_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "hybridnas"
+        return expanded(own)
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "hybridnas"
 
 
 def cached(folder: Path, key: str, make: Callable[[], Decoded]) -> Decoded:

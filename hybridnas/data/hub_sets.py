@@ -17,6 +17,7 @@ from timm.data.dataset_factory import create_dataset
 from ..config import Task
 from ..environment import first_line
 from ..errors import DataError
+from ..user_paths import expanded
 from .split import Split
 from .stored import Stored
 
@@ -31,7 +32,7 @@ def open_torchvision(rest: str, split: str, task: Task) -> Split:
     name, colon, folder = rest.partition(":")
     if not colon:
         raise DataError(f"task.data: torch/{rest} does not say where it lies: torch/NAME:DIR")
-    return _torchvision(name, Path(folder).expanduser(), split)
+    return _torchvision(name, expanded(folder), split)
 
 
 # Names, digest and loaders ask one after the other.

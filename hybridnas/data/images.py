@@ -20,6 +20,7 @@ from ..config import Task
 from ..data_folder import DIGITS as DIGITS
 from ..data_folder import check_folder
 from ..errors import DataError
+from ..user_paths import expanded
 from .digits import SPLITS, digits
 from .readers import open_with_reader
 from .split import Split as Split
@@ -68,7 +69,7 @@ def _open_whole(task: Task, split: str) -> Split:
     if task.data == DIGITS:
         return _open_digits(split)
     opened = open_with_reader(task, split)
-    return opened if opened is not None else _open_folder(Path(task.data).expanduser(), split)
+    return opened if opened is not None else _open_folder(expanded(task.data), split)
 
 
 def _open_digits(split: str) -> Split:

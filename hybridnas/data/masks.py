@@ -27,6 +27,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from ..config import Task
 from ..data_folder import check_folder
 from ..errors import DataError
+from ..user_paths import expanded
 from .class_lists import listed_classes
 from .images import as_rgb, some, subfolders
 
@@ -124,7 +125,7 @@ def data_digest(task: Task) -> str:
 
 
 def _root(task: Task) -> Path:
-    return Path(task.data).expanduser()
+    return expanded(task.data)
 
 
 def _pairs(root: Path, split: str) -> tuple[list[str], list[str]]:

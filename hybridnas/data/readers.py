@@ -23,6 +23,7 @@ import numpy as np
 from ..config import Task
 from ..data_folder import HUGGING_FACE, TORCHVISION, WEBDATASET
 from ..errors import DataError
+from ..user_paths import expanded
 from .class_lists import listed_classes
 from .hub_sets import open_hugging_face, open_torchvision
 from .split import Split, some
@@ -35,7 +36,7 @@ def open_with_reader(task: Task, split: str) -> Split | None:
     opener = _BY_PREFIX.get(prefix.lower()) if slash else None
     if opener is not None:
         return opener(rest, split, task)
-    path = Path(task.data).expanduser()
+    path = expanded(task.data)
     if path.is_file() and path.suffix == ".tar":
         return _of_one_archive(path, split)
     if (path / f"{split}.tar").is_file():
@@ -52,13 +53,13 @@ def full_path(data: str) -> str:
     if kind == TORCHVISION:
         name, _, folder = rest.partition(":")
         return f"{prefix}/{name}:{_full(folder)}"
-    if kind == WEBDATASET or (kind == HUGGING_FACE and Path(rest).expanduser().is_dir()):
+    if kind == WEBDATASET or (kind == HUGGING_FACE and expanded(rest).is_dir()):
         return f"{prefix}/{_full(rest)}"
     return data if kind == HUGGING_FACE else _full(data)
 
 
 def _full(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
+    return str(expanded(path).absolute())
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -102,7 +103,7 @@ def _open_shards(rest: str, split: str, task: Task) -> Split:
 
     The classes are those of task.train, named in classes.txt where there is one.
     """
-    folder = Path(rest).expanduser()
+    folder = expanded(rest)
     images, labels = _samples(folder, split)
     largest = max(labels if split == task.train else _samples(folder, task.train)[1])
     names = listed_classes(folder) or tuple(str(label) for label in range(largest + 1))

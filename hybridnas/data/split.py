@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +97,11 @@ class Split:
     def part(self, share: float) -> Split:
         """So much of each class, rounded up, in the split's order; always the same images, and
         those of a smaller share are among those of a larger one."""
-        return self if share == 1 else self.of_each_class(lambda num: math.ceil(share * num))
+        return self if share == 1 else self.of_each_class(partial(_part_of, share))
+
+    def size_of_part(self, share: float) -> int:
+        """How many images `part` takes."""
+        return sum(_part_of(share, number) for number in self.counts().values())
 
     def of_each_class(self, how_many: Callable[[int], int]) -> Split:
         """Of each class as many images as `how_many` makes of their number, as `part` takes them.
@@ -133,6 +137,10 @@ class Split:
         """The number of images of each class."""
         numbers = np.bincount(self.labels, minlength=len(self.class_names))
         return dict(zip(self.class_names, numbers.tolist(), strict=True))
+
+
+def _part_of(share: float, number: int) -> int:
+    return math.ceil(share * number)
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

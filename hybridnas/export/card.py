@@ -10,7 +10,7 @@ from importlib.resources import files
 from ..architecture import Architecture
 from ..config import Protocol
 from ..cost import Cost
-from ..counting import CONVENTION, pixels
+from ..counting import CONVENTION, number_of, pixels
 from ..data import MEAN, STD
 from ..objectives import STANDARD_ERRORS
 from ..task_defaults import TASK_DEFAULTS
@@ -215,8 +215,8 @@ def _how_found(origin: Origin | Source) -> str:
         f"{_maker(origin)}. Scored "
         f"{', '.join(scores)}{counted} of the split `{protocol.task.val}` (data "
         f"`{protocol.data_digest}`), in fp32 on {origin.machine.get('device')} with batch size "
-        f"{origin.machine.get('eval_batch_size')}, after {protocol.fidelity.epochs} epoch(s) at "
-        f"{protocol.fidelity.resolution} px, seed {protocol.seed}.{origin.again}"
-        f"{_chosen(origin)}\n\n"
+        f"{origin.machine.get('eval_batch_size')}, after "
+        f"{number_of(protocol.fidelity.epochs, 'epoch')} at {protocol.fidelity.resolution} px, "
+        f"seed {protocol.seed}.{origin.again}{_chosen(origin)}\n\n"
         f"Protocol `{protocol.digest}`, recipe `{recipe}`"
     )

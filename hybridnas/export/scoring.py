@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from ..errors import ConfigError, DataError, listed
 from ..exported import read_config
 from ..loading import load_model, protocol_of
 from ..tasks import TASKS, Score
-from ..tasks.inference import Inference
+from ..tasks.inference import WHOLE, Inference
 from ..tasks.segmentation import score as score_segmentation
 
 
@@ -29,7 +30,8 @@ def score_export(
     device: str = "auto",
     inference: Inference | None = None,
 ) -> dict[str, Any]:
-    """The figures of the task's score and what they were counted on, in fp32.
+    """The figures of the task's score and what they were counted on, in fp32; of segmentation and
+    detection, whose images keep their shape, how one was seen, too (`inference`).
 
     task: None: what the model is for. data, split, batch_size: by default those of the evaluation
     in the database, so that on the same kind of device the score is the same to the last image.
@@ -63,6 +65,8 @@ def score_export(
         "task": own,
         "split": protocol.task.val,
         "data": protocol.task.data,
+        "resolution": protocol.fidelity.resolution,
+        **({} if own == "classification" else {"inference": asdict(inference or WHOLE)}),
         "batch_size": found.batch_size,
         "device": found.device_type,
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from ..reference import reference
 from .memory import peak_mib
 from .setting import Mode, Setting
 from .steps import inference, training_step
-from .timing import Effort, Run, clock_of, current, time_in_turn
+from .timing import Effort, Run, Told, clock_of, current, silent, time_in_turn
 
 REFERENCE = "mambaout_femto"
 """Timed in turn with whatever is measured: what moves it moved the device's clock."""
@@ -54,21 +55,21 @@ def profile(
     setting: Setting,
     num_classes: int = 1000,
     effort: Effort | None = None,
+    told: Told = silent,
 ) -> Profile:
-    """Measures a network with fresh weights on random images.
+    """Measures a network with fresh weights on random images. told: of each round.
 
     Raises ConfigError where it does not fit into the device's memory.
     """
     effort = effort or Effort()
     with fitting(setting):
         drift = reference_run(setting)
-        return Profile(
-            setting,
-            _figures(
-                lambda: inference_run(architecture, setting, num_classes), drift, setting, effort
-            ),
-            _figures(lambda: _training(architecture, setting, num_classes), drift, setting, effort),
-        )
+        found = []
+        for place, (name, make) in enumerate(_PARTS.items()):
+            run = partial(make, architecture, setting, num_classes)
+            rounds = _rounds(told, name, place * effort.rounds, len(_PARTS) * effort.rounds)
+            found.append(_figures(run, drift, setting, effort, rounds))
+        return Profile(setting, *found)
 
 
 @contextmanager
@@ -109,7 +110,25 @@ def _training(architecture: Architecture, setting: Setting, num_classes: int) ->
     return training_step(model, images(setting, torch.float32), num_classes, setting)
 
 
-def _figures(make: Callable[[], Run], drift: Run, setting: Setting, effort: Effort) -> Figures:
+_PARTS: Mapping[str, Callable[[Architecture, Setting, int], Run]] = {
+    "inference": inference_run,
+    "training": _training,
+}
+
+
+def _rounds(told: Told, name: str, before: int, total: int) -> Callable[[int], None]:
+    """Begins a part, whose rounds come after so many of others, and tells of each of its own."""
+    told(f"{name}, warming up", before, total)
+    return lambda done: told(name, before + done, total)
+
+
+def _figures(
+    make: Callable[[], Run],
+    drift: Run,
+    setting: Setting,
+    effort: Effort,
+    on_round: Callable[[int], None],
+) -> Figures:
     device, made = torch.device(setting.device), []
 
     def make_and_keep() -> Run:
@@ -117,7 +136,7 @@ def _figures(make: Callable[[], Run], drift: Run, setting: Setting, effort: Effo
         return made[0]
 
     peak = peak_mib(make_and_keep, device)
-    own, beside = time_in_turn([made[0], drift], clock_of(device), effort)
+    own, beside = time_in_turn([made[0], drift], clock_of(device), effort, on_round)
     return Figures(
         latency_ms=own.ms,
         low_ms=own.low_ms,

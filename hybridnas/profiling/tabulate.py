@@ -17,6 +17,7 @@ from .measure import REFERENCE
 from .pieces import Piece, blocks, group, pieces_in, pieces_of
 from .setting import Setting
 from .table import Accuracy, LatencyTable, sum_of
+from .timing import Told, silent
 
 FEWEST_BLOCKS = 3  # timed of a group whose others are estimated: one is held out, two give a trend
 
@@ -41,14 +42,15 @@ def make_table(
     networks: int = 30,
     seed: int = 0,
     note: Callable[[str], None] = lambda text: None,
+    told: Told = silent,
 ) -> LatencyTable:
     """The table of a space.
 
     Every piece but blocks is timed, and of the blocks all or, of a space with more than
     max_blocks, so many drawn evenly from each group; the others' times are estimated from those.
     A third of the random networks fits scale and offset, the others are held out to check it.
-    note: told how far it is. Raises HybridnasError for too few blocks or networks, or too small a
-    space, before anything is timed.
+    note: told what is timed; told: of each piece and network. Raises HybridnasError for too few
+    blocks or networks, or too small a space, before anything is timed.
     """
     if networks < 6:
         raise HybridnasError(f"a table needs 6 networks or more to be checked on, got {networks}")
@@ -62,14 +64,17 @@ def make_table(
     rng.shuffle(to_time)  # so that a slow moment hits no group alone
     note(f"timing {len(to_time)} of {len(pieces)} pieces of {space.name}: {setting.words}")
     times: dict[Piece, float] = {}
-    for number, piece in enumerate(to_time, 1):
+    for number, piece in enumerate(to_time):
+        told("pieces", number, len(to_time))
         times[piece] = timer.piece(piece)
-        if number % 200 == 0:
-            note(f"{number} of {len(to_time)} pieces timed")
     guessed, error = estimate(times, [p for p in blocks(pieces) if p not in timed_blocks], seed)
     by_key = {piece.key: ms for piece, ms in {**times, **guessed}.items()}
     note(f"timing {networks} random networks whole")
-    measured = np.array([timer.network(architecture) for architecture in drawn])
+    whole = []
+    for number, architecture in enumerate(drawn):
+        told("networks", number, networks)
+        whole.append(timer.network(architecture))
+    measured = np.array(whole)
     size = setting.input_size
     sums = np.array([sum_of(pieces_of(a, size), by_key, space.name) for a in drawn])
     fit = max(2, len(drawn) // 3)

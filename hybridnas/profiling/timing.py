@@ -13,6 +13,12 @@ import torch
 Run = Callable[[], object]
 Clock = Callable[[Run, int], float]
 """Seconds that so many runs in a row take."""
+Told = Callable[[str, int, int], None]
+"""Is told, between what is timed, what that is, and how many of how many steps are done."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """For whom nobody looks on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +50,23 @@ def clock_of(device: torch.device) -> Clock:
     return _cuda_clock(device) if device.type == "cuda" else _cpu_clock
 
 
-def time_in_turn(runs: Sequence[Run], clock: Clock, effort: Effort) -> list[Timed]:
-    """Times things in turn, round by round, so that a clock that drifts does so for all."""
+def time_in_turn(
+    runs: Sequence[Run],
+    clock: Clock,
+    effort: Effort,
+    on_round: Callable[[int], None] = lambda done: None,
+) -> list[Timed]:
+    """Times things in turn, round by round, so that a clock that drifts does so for all.
+
+    on_round: told how many rounds are done; 0 once all is warmed up.
+    """
     often = [_warm_up(run, clock, effort) for run in runs]
     found: list[list[float]] = [[] for _ in runs]
-    for _ in range(effort.rounds):
+    on_round(0)
+    for number in range(1, effort.rounds + 1):
         for run, times, ms in zip(runs, often, found, strict=True):
             ms.append(1e3 * clock(run, times) / times)
+        on_round(number)
     return [
         Timed(statistics.median(ms), min(ms), max(ms), times * effort.rounds)
         for ms, times in zip(found, often, strict=True)

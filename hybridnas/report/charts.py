@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from ..counting import number_of
 from ..objectives import best
 from ..pictures.palette import (
     DOMINATED,
@@ -43,7 +44,7 @@ def front_chart(facts: ReportFacts, score: str) -> str:
         _WIDTH,
         _HEIGHT,
     )
-    words = f"{len(facts.candidates)} results, {len(front)} of them on the front"
+    words = f"{number_of(len(facts.candidates), 'result')}, {len(front)} of them on the front"
     drawing = Drawing(f"{score} over {facts.cost} of {facts.study}", words)
     frame.draw(drawing)
     size = 3 if len(facts.candidates) <= _MANY else 1.5
@@ -224,7 +225,7 @@ def effects_chart(facts: ReportFacts, score: str, decisions: Sequence[str]) -> s
         drawing.text(8, y, labels[i], look="" if effect.clear else "soft")
         low, high = (frame.at(end, 0)[0] for end in (effect.low, effect.high))
         drawing.path([(low, y - 4), (high, y - 4)], colour=colour)
-        words = f"{effect.choice}: {effect.value:+.4f}, {effect.trials} trials"
+        words = f"{effect.choice}: {effect.value:+.4f}, {number_of(effect.trials, 'trial')}"
         drawing.dot(frame.at(effect.value, 0)[0], y - 4, 4, colour=colour, words=words)
     return drawing.finish(left + 480, height + 62)
 

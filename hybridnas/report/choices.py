@@ -81,7 +81,7 @@ def _choice(space: SearchSpace, name: str, chosen: Mapping[str, str]) -> str | N
         return chosen.get(name)
     stage = name.removesuffix(JOINED)
     first = chosen.get(f"{stage}.mixer", space.spec.stages[_stage(name) - 1].mixer[0])
-    return _joined(first, chosen[f"{stage}.second_half"])
+    return _joined(first, chosen.get(f"{stage}.second_half", SAME))
 
 
 def _mixers(space: SearchSpace, stage: int) -> Iterator[str]:

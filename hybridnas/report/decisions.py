@@ -27,6 +27,7 @@ def decision_facts(
     limit = _ERROR / max(1, len(effects))
     effects = [effect.model_copy(update={"clear": effect.p < limit}) for effect in effects]
     clear = sorted((effect for effect in effects if effect.clear), key=lambda effect: effect.p)
+    judged = len({effect.decision for effect in effects})
     rare, untold = _left_out(effects, choices, possible)
     losses = scores if best(score) == "minimize" else -scores
     return DecisionFacts(
@@ -37,7 +38,8 @@ def decision_facts(
         importances=importance_facts(losses, choices),
         parts=PARTS,
         effects=tuple(effects),
-        judged=len({effect.decision for effect in effects}),
+        judged=judged,
+        unjudged=len(choices) - judged,
         clear=tuple(dict.fromkeys(effect.decision for effect in clear)),
         fewest=FEWEST,
         rare=rare,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
+from ..search.rows import ErrorKind
 from .run_facts import (
     CalibrationFact,
     CostFact,
@@ -21,7 +22,6 @@ from .run_facts import (
 )
 
 Kind = Literal["front", "dominated", "infeasible"]
-ErrorKind = Literal["standard_error", "standard_deviation"]
 
 
 class StageFact(Fact):
@@ -140,8 +140,9 @@ class EffectFact(Fact):
 class DecisionFacts(Fact):
     """best_share: the part of the trials that the importances are about; parts: of the trials, so
     many, that their errors are from. confidence: of each effect's interval. judged: decisions that
-    effects are told of; clear: those of them that have a clear one, the surest first. rare: choices
-    of fewer than `fewest` trials, untold: others of which no effect can be told."""
+    effects are told of, a stage's two mixers being one; unjudged: the others; clear: those that
+    have a clear effect, the surest first. rare: choices of fewer than `fewest` trials, untold:
+    others of which no effect can be told."""
 
     score: str
     trials: int
@@ -151,6 +152,7 @@ class DecisionFacts(Fact):
     parts: int
     effects: tuple[EffectFact, ...]
     judged: int
+    unjudged: int
     clear: tuple[str, ...]
     fewest: int
     rare: tuple[ChoiceFact, ...]

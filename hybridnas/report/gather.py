@@ -16,7 +16,7 @@ from ..objectives import is_cost, parted
 from ..provenance import VERSION
 from ..search.counted import counted_size
 from ..search.progress import progress
-from ..search.rows import Row, has_seeds
+from ..search.rows import Row, error_kind
 from ..search.view import StudyView
 from ..search.volume import ideal_point, reference_point
 from ..search.words import calibrate_command
@@ -80,7 +80,7 @@ def facts_of(view: StudyView, ablations: Sequence[Ablation] = ()) -> ReportFacts
         results=len(view.finished),
         infeasible=sum(not row.keeps(study.soft()) for row in view.finished),
         retrained=len(view.retrained),
-        error_kind="standard_deviation" if has_seeds(front) else "standard_error",
+        error_kind=error_kind(front, view.objectives),
         ended=view.sessions[-1].end_reason if view.sessions else None,
         alive=any(is_alive(session, datetime.now(UTC)) for session in view.sessions),
         hypervolume=view.hypervolume(),

@@ -9,13 +9,13 @@ from statistics import fmean, stdev
 from scipy.stats import t
 
 from ..ablate import Ablation
+from ..ablate.fresh import fresh_scores
 from ..objectives import loss_sign, parted
 from ..search.rows import Row
 from ..search.view import StudyView
 from ..search.words import export_folder, unseen_command
 from .effects import CONFIDENCE
 from .facts import FreshFact, LeaderFact
-from .results import error_of
 
 
 def leader_fact(
@@ -63,13 +63,13 @@ def _half_width(view: StudyView, one: Row, other: Row) -> float | None:
     (Biometrika 34, 1947) over fresh seeds, the normal distribution for standard errors that came
     with a score; None where nothing is known of a score's error. Where both err on the same images
     it is too wide, but a paired test needs answers image by image, which are not kept."""
-    variances, spent = 0.0, 0.0
+    variances, spent, score = 0.0, 0.0, view.study.measured
     for row in (one, other):
-        error = error_of(row, view.study.measured, of_mean=True)
+        error = row.error_of_mean(score)
         if error is None:
             return None
         variances += error**2
-        spent += error**4 / (row.seeds - 1) if row.seeds > 1 else 0.0
+        spent += error**4 / (row.seeds - 1) if row.spread(score) else 0.0
     freedom = variances**2 / spent if spent else math.inf
     return _critical(freedom) * math.sqrt(variances)
 
@@ -86,26 +86,22 @@ def _fresh(
 ) -> FreshFact | None:
     """By a twin test under the training that the trial was chosen by, the latest there is."""
     score = view.study.measured
-    sign = loss_sign(score)
-    trainings = {view.protocols[digest].seedless().digest for digest in view.top_protocols}
-    for found in reversed(ablations):
-        scores = [*found.original.scores.values()]
-        same = found.original.architecture.digest == row.digest and found.metric == score
-        if same and found.protocol.digest in trainings and scores:
-            mean, seeds = fmean(scores), len(scores)
-            spread = stdev(scores) if seeds > 1 else None
-            half = spread and _critical(seeds - 1) * spread / seeds**0.5
-            return FreshFact(
-                mean=mean,
-                low=mean - half if half else None,
-                high=mean + half if half else None,
-                spread=spread,
-                seeds=seeds,
-                gap=sign * (mean - row.value(score)),
-                apart=None if second is None else abs(mean - second.value(score)),
-                leads=None if second is None else sign * mean < sign * second.value(score),
-            )
-    return None
+    scores = fresh_scores(view, row, ablations)
+    if not scores:
+        return None
+    sign, mean, seeds = loss_sign(score), fmean(scores), len(scores)
+    spread = stdev(scores) if seeds > 1 else None
+    half = spread and _critical(seeds - 1) * spread / seeds**0.5
+    return FreshFact(
+        mean=mean,
+        low=mean - half if half else None,
+        high=mean + half if half else None,
+        spread=spread,
+        seeds=seeds,
+        gap=sign * (mean - row.value(score)),
+        apart=None if second is None else abs(mean - second.value(score)),
+        leads=None if second is None else sign * mean < sign * second.value(score),
+    )
 
 
 def _critical(freedom: float) -> float:

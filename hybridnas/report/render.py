@@ -15,7 +15,8 @@ from markupsafe import Markup
 
 from ..ablate.effects import POWER
 from ..ablate.words import number as significant
-from ..counting import in_units
+from ..counting import in_units, number_of
+from ..search.rows import ERROR_WORDS
 from ..search.words import ENDED, export_command, objective_text, time_words
 from .charts import (
     effects_chart,
@@ -122,6 +123,7 @@ def _render(
         intervals=_intervals(facts),
         power=POWER,
         ENDED=ENDED,
+        ERROR_WORDS=ERROR_WORDS,
         fewest_trials=FEWEST_TRIALS,
         confidence=CONFIDENCE,
         **more,
@@ -139,6 +141,10 @@ def _environment(marked: Marked, autoescape: bool) -> Environment:
     def number(text: Callable[..., str], value: float | None, *more: Any) -> str:
         return "-" if value is None else marked(value, text(value, *more))
 
+    def many(value: float, what: str) -> str:
+        count, _, noun = number_of(round(value), what).partition(" ")
+        return marked(value, count) + f" {noun}"
+
     texts: dict[str, Callable[..., str]] = {
         "plain": str,
         "num": lambda value: f"{value:,.10g}",
@@ -155,6 +161,7 @@ def _environment(marked: Marked, autoescape: bool) -> Environment:
     }
     environment.filters |= {name: partial(number, text) for name, text in texts.items()}
     environment.filters["as_yaml"] = _settings
+    environment.filters["many"] = many
     return environment
 
 

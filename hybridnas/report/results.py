@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..objectives import STANDARD_ERRORS, is_cost
+from ..objectives import is_cost
 from ..pictures import draw
 from ..reference import PUBLISHED
 from ..search.counted import counted_cost
@@ -16,17 +16,8 @@ def published(row: Row) -> str | None:
     return PUBLISHED.get(row.digest)
 
 
-def error_of(row: Row, score: str, of_mean: bool = False) -> float | None:
-    """How sure a score is: between fresh seeds their standard deviation (of_mean: the standard
-    error of their mean), else the standard error that came with it; None where nothing is known."""
-    spread = row.spread(score)
-    if spread is not None:
-        return spread / row.seeds**0.5 if of_mean else spread
-    return row.metrics.get(STANDARD_ERRORS.get(score, ""))
-
-
 def result_fact(view: StudyView, row: Row) -> ResultFact:
-    errors = {n: error_of(row, n) for n in view.objectives if not is_cost(n)}
+    errors = {n: row.error(n) for n in view.objectives if not is_cost(n)}
     return ResultFact(
         trial=row.number,
         arch=row.digest,

@@ -46,7 +46,7 @@ class Compared:
 
 
 def _mean(volumes: Sequence[float]) -> Interval:
-    return mean_curve(np.array(volumes)[:, None])[0]
+    return mean_curve(np.array(volumes)[:, None], within=(0, 1))[0]
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,15 @@ from ..config import Study
 from ..data_folder import check_data
 from ..errors import HybridnasError
 from ..space import SearchSpace
+from ..user_paths import expanded
 
 
 def check_early(study: Study) -> None:
-    """Raises HybridnasError where its space is wrong, or data are not there at all: `make_plan`
-    would, too, and looks closer."""
+    """Raises HybridnasError where its space is wrong, or data or the home of its artifacts are not
+    there at all: `make_plan` and the search would, too, and look closer."""
     SearchSpace.load(study.space)
+    if "://" not in study.artifacts:
+        expanded(study.artifacts)
     for name, part in study.tasks.items():
         try:
             check_data(part.task.name, part.task.data)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ..config import Fidelity, Study
 from ..errors import NoDatabaseError
@@ -19,17 +20,26 @@ SecondsOf: TypeAlias = Callable[[Sequence[Training], Sequence[Job]], float | Non
 """Of one of these jobs, by trainings of their kind; None: nobody can tell."""
 
 
+class Timed(NamedTuple):
+    """What the database has of a fidelity."""
+
+    fidelity: Fidelity
+    trainings: Sequence[Training]
+
+
 @dataclass(frozen=True)
 class JobKind:
     """Jobs under protocols that differ in the seed alone. left: that are not known, as a failure
     is, too. seconds: that one of them takes, by trainings on `devices`; None: nobody can tell, or
-    none is left."""
+    none is left. scaled: None: those were of this fidelity; else of which, with as many times more
+    or fewer steps."""
 
     fidelity: Fidelity
     trainings: int
     left: int
     seconds: float | None
     devices: tuple[str, ...]
+    scaled: Fidelity | None = None
 
 
 @dataclass(frozen=True)
@@ -110,15 +120,45 @@ def _forecast(
     alike: dict[str, list[Job]] = {}
     for job in jobs:
         alike.setdefault(job.protocol.seedless().digest, []).append(job)
-    kinds = []
-    for group in alike.values():
-        timed = past.under(group[0].protocol, device) if past else []
-        left = [job for job in group if job.key not in found]
-        each = seconds_of(timed, left)
-        fidelity = group[0].protocol.fidelity
-        kinds.append(JobKind(fidelity, len(group), len(left), each, devices_of(timed)))
+    timed = [
+        Timed(group[0].protocol.fidelity, past.under(group[0].protocol, device) if past else [])
+        for group in alike.values()
+    ]
+    kinds = [
+        _kind(group, [job for job in group if job.key not in found], own, timed, seconds_of)
+        for group, own in zip(alike.values(), timed, strict=True)
+    ]
     begin = past.seconds_to_begin() if past else None
     return JobForecast(tuple(kinds), share.concurrent if share else None, begin)
+
+
+def _kind(
+    jobs: Sequence[Job],
+    left: Sequence[Job],
+    own: Timed,
+    timed: Sequence[Timed],
+    seconds_of: SecondsOf,
+) -> JobKind:
+    """By trainings of the fidelity, else by others at its resolution, where an image takes as
+    long: those of the most similar length. timed: of all kinds."""
+    by = own
+    if not own.trainings:
+        work = own.fidelity.work
+        near = [
+            other
+            for other in timed
+            if other.trainings and other.fidelity.resolution == own.fidelity.resolution
+        ]
+        by = min(near, key=lambda other: abs(math.log(other.fidelity.work / work)), default=own)
+    seconds = seconds_of(by.trainings, left)
+    return JobKind(
+        own.fidelity,
+        len(jobs),
+        len(left),
+        None if seconds is None else seconds * own.fidelity.work / by.fidelity.work,
+        devices_of(by.trainings),
+        None if by is own else by.fidelity,
+    )
 
 
 def _by_macs(timed: Sequence[Training], jobs: Sequence[Job]) -> float | None:

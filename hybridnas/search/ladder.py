@@ -12,6 +12,7 @@ from ..cost import cost
 from ..space import Genome
 from ..store import Place
 from ..tasks import TASKS
+from ..tasks.batch_size import trained_images
 from .feasibility import Costs
 from .halving import quota
 from .plan import Plan, counted_costs, feasibility, fitting_references, run_protocol
@@ -25,8 +26,9 @@ _DRAWN = 200
 class Rung:
     """A fidelity and what a training at it takes.
 
-    images: that it goes through, over all epochs. macs: of one of them, as large as the task trains
-    on at the rung's resolution, for the median of random architectures that keep the constraints.
+    images: that it goes through, over all epochs, in full batches. macs: of one of them, as large
+    as the task trains on at the rung's resolution, for the median of random architectures that keep
+    the constraints.
     """
 
     fidelity: Fidelity
@@ -53,9 +55,8 @@ def ladder(plan: Plan) -> list[Rung]:
             cost(a, size, task.name, plan.num_classes, head_width=task.head_width).macs
             for a in architectures
         )
-        images = round(fidelity.epochs * fidelity.share * len(train))
-        if fidelity.iterations is not None:
-            images = min(images, fidelity.iterations * study.recipe.batch_size)
+        there = TASKS[task.name].training_images(train, fidelity.share)
+        images = trained_images(study.recipe, fidelity, there)
         rungs.append(Rung(fidelity, images, macs))
     return rungs
 

@@ -31,6 +31,7 @@ from ..train import (
     network_of,
     read_weights,
 )
+from ..user_paths import expanded
 from .counted import counted_size
 from .early import about
 from .feasibility import CostOf, Feasibility
@@ -126,7 +127,7 @@ def _with_full_paths(study: Study) -> Study:
     """Workers have a current folder of their own."""
 
     def full(path: str) -> str:
-        return str(Path(path).expanduser().absolute())
+        return str(expanded(path).absolute())
 
     update: dict[str, Any] = {}
     if study.task.name != "classification" or study.task.data != DIGITS:

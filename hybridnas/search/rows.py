@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from statistics import fmean, stdev
+from typing import Literal
 
 from ..architecture import Architecture
 from ..config import Bound
+from ..objectives import STANDARD_ERRORS
 from ..store import Evaluation, RunRecord
 from .problem import Evaluations, figure_of, is_scored
 
 Figures = Mapping[str, Sequence[str]]
 """By a study's tasks what an evaluation on them must have measured, as it calls it."""
+
+ErrorKind = Literal["standard_error", "standard_deviation", "either"]
+
+ERROR_WORDS: Mapping[ErrorKind, str] = {
+    "standard_error": "standard error",
+    "standard_deviation": "standard deviation between fresh seeds",
+    "either": "standard deviation between fresh seeds (of one, and where they agree: standard "
+    "error)",
+}
 
 STATES = ("ok", "failed", "queued", "running", "waiting", "pruned")
 
@@ -98,19 +109,33 @@ class Row:
         scores = self._scores(name)
         return stdev(scores) if len(scores) > 1 else None
 
+    def error(self, name: str) -> float | None:
+        """What stands after +- of a score: its standard deviation between fresh seeds where they
+        differ, else the standard error that came with it; None where neither is known. That two
+        seeds agree is chance, and 0 no precision."""
+        return self.spread(name) or self.metrics.get(STANDARD_ERRORS.get(name, "")) or None
+
+    def error_of_mean(self, name: str) -> float | None:
+        """The standard error of a score, which is a mean where there are fresh seeds."""
+        spread, error = self.spread(name), self.error(name)
+        return error / self.seeds**0.5 if spread and error else error
+
     def _scores(self, name: str) -> list[float]:
         found = (figure_of(evaluations, name) for evaluations in self.fresh)
         return [value for value in found if value is not None]
 
 
-def has_seeds(rows: Iterable[Row]) -> bool:
-    """Whether the errors of scores are standard deviations between seeds, not standard errors."""
-    return any(row.seeds > 1 for row in rows)
+def error_kind(rows: Iterable[Row], names: Collection[str]) -> ErrorKind:
+    """What stands after +- of these scores of theirs, as `Row.error` chooses."""
+    erring = [(row, name) for row in rows for name in names if row.error(name)]
+    by_seeds = {bool(row.spread(name)) for row, name in erring}
+    if by_seeds == {True, False}:
+        return "either"
+    return "standard_deviation" if by_seeds == {True} else "standard_error"
 
 
-def error_words(rows: Iterable[Row]) -> str:
-    """What stands after +- of their scores."""
-    return "standard deviation between fresh seeds" if has_seeds(rows) else "standard error"
+def error_words(rows: Iterable[Row], names: Collection[str]) -> str:
+    return ERROR_WORDS[error_kind(rows, names)]
 
 
 def _mean(values: Sequence[float]) -> float | None:

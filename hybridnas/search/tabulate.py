@@ -13,6 +13,7 @@ from statistics import fmean, median
 from typing import Any
 
 from ..config import Fidelity, Protocol
+from ..counting import number_of
 from ..errors import ConfigError
 from ..objectives import best
 from ..parts import Option
@@ -199,4 +200,5 @@ def _source(views: Sequence[StudyView]) -> str:
     torch = sorted({each.versions.get("torch", "unknown") for each in ended})
     days = sorted({f"{each.ended_at:%Y-%m-%d}" for each in ended})
     span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    return f"{len(ended)} trainings on {', '.join(devices)} with torch {', '.join(torch)}, {span}"
+    number = number_of(len(ended), "training")
+    return f"{number} on {', '.join(devices)} with torch {', '.join(torch)}, {span}"

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 
 import fsspec
 
+from ..user_paths import expanded
+
 
 def absolute(artifacts: str) -> str:
     """A local folder as a full path, since workers run elsewhere; a URL as it is."""
-    return artifacts if "://" in artifacts else os.path.abspath(os.path.expanduser(artifacts))
+    return artifacts if "://" in artifacts else os.path.abspath(expanded(artifacts))
 
 
 def remove(weights: Mapping[str, str]) -> None:

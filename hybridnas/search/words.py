@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..config import Bound, Fidelity, Study
-from ..counting import in_units
+from ..counting import in_units, number_of
 from ..objectives import parted
 from ..store import RunRecord
 
@@ -93,14 +93,10 @@ def calibrate_command(study: Study) -> str:
     return words if only is None else f"{words} --epochs {4 * only.epochs}"
 
 
-def epochs(number: int) -> str:
-    return "1 epoch" if number == 1 else f"{number} epochs"
-
-
 def fidelity_words(fidelity: Fidelity) -> str:
     """`15 epochs at 64 px of 25 % of the images`; `16,000 iterations at 512 px`."""
     steps = fidelity.iterations
-    length = epochs(fidelity.epochs) if steps is None else f"{steps:,} iterations"
+    length = number_of(fidelity.epochs, "epoch") if steps is None else number_of(steps, "iteration")
     share = "" if fidelity.share == 1 else f" of {100 * fidelity.share:g} % of the images"
     return f"{length} at {fidelity.resolution} px{share}"
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from ..errors import StoreError
@@ -56,12 +67,14 @@ def contents(session: Session, names: Collection[str]) -> StudyContents:
     for name in names:
         _existing(session, name)
     trials = session.scalar(select(func.count()).where(TrialRow.study.in_(names))) or 0
-    used = select(func.count(RunRow.evaluation_id.distinct())).where(RunRow.study.in_(names))
+    shared = select(func.count(RunRow.evaluation_id.distinct())).where(
+        RunRow.study.in_(names), RunRow.evaluation_id.in_(_elsewhere(names))
+    )
     own = _only_theirs(session, names)
     return StudyContents(
         trials=trials,
         evaluations=len(own),
-        shared_evaluations=(session.scalar(used) or 0) - len(own),
+        shared_evaluations=session.scalar(shared) or 0,
         weights=tuple(row.weights for row in own if row.weights is not None),
     )
 
@@ -106,10 +119,31 @@ def _at_rest(session: Session, name: str) -> StudyRow:
 
 
 def _only_theirs(session: Session, names: Collection[str]) -> Sequence[EvaluationRow]:
-    """The evaluations that no other study has."""
+    """The evaluations that no other study has; those of attempts that were given up among them, to
+    which no run refers, of what these studies alone have trained."""
     here = select(RunRow.evaluation_id).where(RunRow.study.in_(names))
-    elsewhere = select(RunRow.evaluation_id).where(
+    linked = EvaluationRow.id.in_(here), EvaluationRow.id.not_in(_elsewhere(names))
+    anyone = select(RunRow.evaluation_id).where(RunRow.evaluation_id.is_not(None))
+    trained = tuple_(EvaluationRow.architecture_digest, EvaluationRow.protocol_digest)
+    given_up = (
+        EvaluationRow.id.not_in(anyone),
+        trained.in_(_trained(RunRow.study.in_(names))),
+        trained.not_in(_trained(RunRow.study.not_in(names))),
+    )
+    return session.scalars(select(EvaluationRow).where(or_(and_(*linked), and_(*given_up)))).all()
+
+
+def _elsewhere(names: Collection[str]) -> Select[int | None]:
+    """The evaluations that other studies have."""
+    return select(RunRow.evaluation_id).where(
         RunRow.study.not_in(names), RunRow.evaluation_id.is_not(None)
     )
-    wanted = EvaluationRow.id.in_(here), EvaluationRow.id.not_in(elsewhere)
-    return session.scalars(select(EvaluationRow).where(*wanted)).all()
+
+
+def _trained(where: ColumnElement[bool]) -> Select[str, str]:
+    """Architecture and protocol of runs."""
+    return (
+        select(TrialRow.architecture_digest, RunRow.protocol_digest)
+        .join(TrialRow, and_(TrialRow.study == RunRow.study, TrialRow.number == RunRow.number))
+        .where(where)
+    )

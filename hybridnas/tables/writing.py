@@ -31,6 +31,18 @@ def check_file(file: Path, force: bool = False) -> None:
         raise ConfigError(f"--out {file} is there already: name another file, or give --force")
 
 
+def check_card(file: Path, force: bool = False) -> None:
+    """Raises ConfigError where a table's card would replace that of another table, of the same
+    name but for its ending, unless it is to be replaced."""
+    known = _read_card(card_of(file))
+    if known is not None and known.get("file") != file.name and not force:
+        whose = known.get("file") or "another table"
+        raise ConfigError(
+            f"--out {file}: its card would replace {card_of(file)}, that of {whose}; name another "
+            f"file, or give --force"
+        )
+
+
 def _read_card(file: Path) -> dict[str, Any] | None:
     """None: there is no card in the file."""
     try:

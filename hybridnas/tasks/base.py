@@ -64,7 +64,8 @@ class VisionTask:
     check: that a recipe asks for nothing that the task does not do. Raises ConfigError.
     class_names: of a task's data, in the order of a model's outputs. data_digest: 12 hex digits of
         what the data holds. splits: what is trained on and what is scored on; no image is opened.
-        All raise DataError.
+        training_images: how many of a split are trained on, with such a share of each class. All
+        raise DataError.
     loaders: of a protocol, for a device, with so many loader processes; share: of the processes
         that train one network, which divide every batch among them. Raises DataError.
     scoring_loader: of a protocol, for a device: the images of task.val alone, as `loaders` gives
@@ -82,6 +83,7 @@ class VisionTask:
     class_names: Callable[[Task], tuple[str, ...]]
     data_digest: Callable[[Task], str]
     splits: Callable[[Task], tuple[Sized, Sized]]
+    training_images: Callable[[Any, float], int]
     loaders: OpenLoaders
     scoring_loader: Callable[[EvaluationProtocol, torch.device], Batches]
     training_size: Callable[[int], Size]

@@ -32,6 +32,7 @@ from ..errors import ConfigError
 from ..network import HybridNet
 from ..processes import ALONE, Share, gathered, scoring_batch_size, summed
 from .base import Loaders, Loss, Score, VisionTask
+from .batch_size import training_batch_size
 from .exact import exact_float32
 from .finishing import Finish, mixes
 from .forward import Forward
@@ -77,9 +78,7 @@ def _training_batches(
     split: Split, protocol: Protocol, device: torch.device, loader_workers: int, share: Share
 ) -> TrainingBatches:
     recipe = protocol.recipe
-    batch_size = max(1, min(recipe.batch_size, len(split)) // share.num_ranks)
-    if mixes(recipe.augmentation):
-        batch_size = max(2, batch_size - batch_size % 2)  # images are mixed in pairs
+    batch_size = training_batch_size(recipe, len(split), share)
     if device.type == "cuda" and share == ALONE:
         kept = resident_training(split, protocol, batch_size, device)
         if kept is not None:
@@ -210,11 +209,16 @@ def _as_scored(protocol: Protocol, device: torch.device) -> ImageLoader:
     )
 
 
+def _training_images(split: Split, share: float) -> int:
+    return split.size_of_part(share)
+
+
 CLASSIFICATION = VisionTask(
     check=_check,
     class_names=class_names,
     data_digest=data_digest,
     splits=open_splits,
+    training_images=_training_images,
     loaders=classification_loaders,
     scoring_loader=_as_scored,
     training_size=square,

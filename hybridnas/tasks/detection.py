@@ -131,11 +131,17 @@ def _as_scored(protocol: Protocol, device: torch.device) -> CocoLoader:
     )
 
 
+def _training_images(split: CocoSplit, share: float) -> int:
+    """share: always the whole."""
+    return len(split.with_objects())
+
+
 DETECTION = VisionTask(
     check=_check,
     class_names=_class_names,
     data_digest=_data_digest,
     splits=_splits,
+    training_images=_training_images,
     loaders=detection_loaders,
     scoring_loader=_as_scored,
     training_size=partial(input_size, "detection"),

@@ -47,6 +47,20 @@ class Inference:
         """Whether `class_scores` gives shares, not logits."""
         return self.flip or len(self.scales) > 1
 
+    @property
+    def words(self) -> str:
+        """`whole, once`; `by windows of 512 px, 341 px apart, at 0.5, 1 times its size, mirrored,
+        too`."""
+        at = ", ".join(f"{scale:g}" for scale in self.scales)
+        said = [
+            "whole"
+            if self.window is None
+            else f"by windows of {self.window} px, {self.stride} px apart",
+            *([f"at {at} times its size"] if self.scales != (1.0,) else []),
+            *(["mirrored, too"] if self.flip else []),
+        ]
+        return ", ".join(said if self.gives_shares or self.scales != (1.0,) else [*said, "once"])
+
 
 WHOLE = Inference()
 MULTI_SCALE = Inference(scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True)

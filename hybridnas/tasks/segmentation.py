@@ -18,6 +18,7 @@ from ..heads import UPerNet
 from ..network import HybridNet
 from ..processes import ALONE, Share, gathered, scoring_batch_size
 from .base import Loaders, Loss, Score, VisionTask
+from .batch_size import training_batch_size
 from .confusion import Confusion, segmentation_metrics
 from .dense import check_dense_recipe
 from .exact import exact_float32
@@ -37,7 +38,7 @@ def segmentation_loaders(
     task, recipe, resolution = protocol.task, protocol.recipe, protocol.fidelity.resolution
     _check(recipe)
     train = masks.open_split(task, task.train)
-    batch_size = min(recipe.batch_size, len(train)) // share.num_ranks
+    batch_size = training_batch_size(recipe, len(train), share)
     if batch_size < 2:
         raise ConfigError(
             "segmentation needs batches of 2 images or more, because UperNet normalises over "
@@ -203,11 +204,17 @@ def _as_scored(protocol: Protocol, device: torch.device) -> ImageLoader:
     )
 
 
+def _training_images(split: masks.MaskSplit, share: float) -> int:
+    """share: always the whole."""
+    return len(split)
+
+
 SEGMENTATION = VisionTask(
     check=_check,
     class_names=masks.class_names,
     data_digest=masks.data_digest,
     splits=masks.open_splits,
+    training_images=_training_images,
     loaders=segmentation_loaders,
     scoring_loader=_as_scored,
     training_size=square,

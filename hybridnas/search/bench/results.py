@@ -15,6 +15,7 @@ from ...errors import ConfigError, DataError
 from ...whole_files import write_whole
 from .statistics import (
     Floats,
+    Interval,
     mean_curve,
     paired_difference,
     trainings_to_equal,
@@ -52,6 +53,15 @@ class Results:
     def measure(self) -> str:
         """What curves are of: `hypervolume`, or `regret`, which is the better the smaller."""
         return "regret" if "regret_of" in self.table else "hypervolume"
+
+    @property
+    def within(self) -> tuple[float, float]:
+        """Between which ends a curve lies: no regret is below 0, no front above all of it."""
+        return (0, math.inf) if self.measure == "regret" else (0, 100)
+
+    def means(self, arm: str) -> list[Interval]:
+        """Over seeds, after each training."""
+        return mean_curve(self.curves(arm), self.within)
 
     def has(self, arm: str, seed: int) -> bool:
         return any((known.arm, known.seed) == (arm, seed) for known in self.replays)
@@ -112,7 +122,7 @@ def summarise(
     rows = []
     for name in results.arms:
         replays, curves = results.of(name), results.curves(name)
-        means = mean_curve(curves)
+        means = results.means(name)
         row: dict[str, Any] = {"sampler": name, "seeds": len(replays)}
         row[results.measure] = {n: asdict(means[n - 1]) for n in trainings}
         if name != against and len(target):

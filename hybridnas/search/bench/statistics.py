@@ -16,15 +16,17 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate and the ends of its 95 % interval; None where one seed tells nothing of it."""
+    """An estimate and the ends of its 95 % interval; None where nothing tells of it: one seed does
+    not, and of a mean seeds that all agree do not, whose luck is to be alike."""
 
     value: float
     low: float | None
     high: float | None
 
 
-def mean_curve(curves: Floats) -> list[Interval]:
-    """The mean over seeds after each training. curves: (seeds, trainings).
+def mean_curve(curves: Floats, within: tuple[float, float] = (-np.inf, np.inf)) -> list[Interval]:
+    """The mean over seeds after each training. curves: (seeds, trainings). within: what a mean can
+    be; an interval is cut there, which costs it nothing of its level.
 
     Student's t (Biometrika 6, 1908): the percentiles of a bootstrap are too narrow for few seeds,
     of two they are the two.
@@ -33,8 +35,12 @@ def mean_curve(curves: Floats) -> list[Interval]:
     if number < 2:
         return [Interval(float(mean), None, None) for mean in means]
     margins = stdtrit(number - 1, 0.975) * curves.std(axis=0, ddof=1) / np.sqrt(number)
-    pairs = zip(means, margins, strict=True)
-    return [Interval(float(m), float(m - margin), float(m + margin)) for m, margin in pairs]
+    lows, highs = (np.clip(means + sign * margins, *within) for sign in (-1, 1))
+    alike = np.ptp(curves, axis=0) <= 1e-12 * np.maximum(1.0, np.abs(means))
+    return [
+        Interval(float(mean), *((None, None) if same else (float(low), float(high))))
+        for mean, low, high, same in zip(means, lows, highs, alike, strict=True)
+    ]
 
 
 def paired_difference(left: Floats, right: Floats) -> Interval:

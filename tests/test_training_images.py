@@ -1,0 +1,38 @@
+"""How many images a training goes through, by what is said of it and by its loader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from dense_helpers import raw, write_data
+
+from hybridnas.search.ladder import ladder
+from hybridnas.search.plan import make_plan
+from hybridnas.search.studies import read_study
+from hybridnas.tasks import TASKS
+
+
+@pytest.mark.parametrize("task", ["segmentation", "detection"])
+@pytest.mark.parametrize("batch_size", [2, 3])
+def test_masks_and_boxes(task: str, batch_size: int, tmp_path: Path) -> None:
+    """Of four with something to see on them."""
+    data = write_data(task, tmp_path / "data")
+    plan = make_plan(read_study(raw(task, data, recipe={"batch_size": batch_size})))
+    train = TASKS[task].loaders(plan.protocol, torch.device("cpu"), 0).train
+    (rung,) = ladder(plan)
+    assert rung.images == len(train) * train.batch_size == {2: 4, 3: 3}[batch_size]
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.8])
+@pytest.mark.parametrize("batch_size", [33, 128, 5000])
+def test_labels(mixup: float, batch_size: int, tmp_path: Path) -> None:
+    """Of 1,000 digits; images are mixed in pairs, so that a batch of 33 has 32."""
+    recipe = {"batch_size": batch_size, "augmentation": {"mixup": mixup}}
+    study = raw("classification", tmp_path, recipe=recipe)
+    plan = make_plan(read_study({**study, "task": {"name": "classification", "data": "digits"}}))
+    train = TASKS["classification"].loaders(plan.protocol, torch.device("cpu"), 0).train
+    (rung,) = ladder(plan)
+    size = min(1000, batch_size - batch_size % 2 if mixup else batch_size)
+    assert rung.images == len(train) * train.batch_size == size * (1000 // size)
