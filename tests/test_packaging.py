@@ -89,7 +89,9 @@ def test_the_wheel_holds_all_sources_and_data(wheel: Path) -> None:
         assert (wheel / folder.name / "py.typed").is_file()
     data = wheel / "hybridnas" / "_data"
     shipped_yaml = {path.relative_to(data).as_posix() for path in data.rglob("*.yaml")}
-    assert shipped_yaml == {f"{path.parent.name}/{path.name}" for path in (*SPACES, *STUDIES)}
+    found = {path.relative_to(ROOT).as_posix() for path in (ROOT / "studies/found").iterdir()}
+    named = {f"{path.parent.name}/{path.name}" for path in (*SPACES, *STUDIES)}
+    assert shipped_yaml == named | found
     benchmarks = {path.name for path in (ROOT / "kernels" / "bench").glob("*.py")}
     assert {path.name for path in (data / "bench").glob("*.py")} == benchmarks
     trainings = {path.name for path in (data / "bench_training").glob("*.py")}
