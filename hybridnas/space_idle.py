@@ -27,6 +27,8 @@ def idle_decisions(spec: SpaceSpec) -> dict[str, str]:
             if name.endswith(".second_half"):
                 stage = spec.stages[int(name.partition(".")[0].removeprefix("stage")) - 1]
                 words = _second_half(stage)
+            elif name == "downsample":
+                words = "changes nothing: there is one stage" * (len(spec.stages) == 1)
             else:
                 words = (
                     "" if name in applying else "changes nothing: no block that it is for takes it"

@@ -120,7 +120,7 @@ def main() -> None:
         name: np.array([known[key_of(*runs[name, seed], given.split)] for seed in seeds], float)
         for name in named
     }
-    document = report(given, named, right, fidelity)
+    document = report(given, named, right, fidelity, plan.num_classes)
     if given.json:
         write_json(given.json, known, **document)
 
@@ -177,12 +177,16 @@ def write_json(path: Path, known: Mapping[str, list[bool]], **document: Any) -> 
 
 
 def report(
-    given: argparse.Namespace, named: dict[str, Architecture], right: dict[str, Right], at: Fidelity
+    given: argparse.Namespace,
+    named: dict[str, Architecture],
+    right: dict[str, Right],
+    at: Fidelity,
+    num_classes: int,
 ) -> dict[str, Any]:
     """What was found, printed and as the file has it."""
     rows = {}
     for name, scores in right.items():
-        known = cost(named[name], at.resolution)
+        known = cost(named[name], at.resolution, num_classes=num_classes)
         by_seed = scores.mean(axis=1)
         spread = float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None
         rows[name] = {

@@ -97,6 +97,16 @@ def test_the_front_says_what_a_twin_test_found(searched: Cli) -> None:
     assert searched.shown("pareto", "shapes") == shown, "of another training than it was chosen by"
 
 
+def test_a_front_is_shown_beside_a_twin_test_of_a_later_version(searched: Cli) -> None:
+    shown = searched.shown("pareto", "shapes")
+    searched.json("ablate", "shapes:0", "--seeds", "2", "--stages", "1")
+    assert searched.shown("pareto", "shapes") != shown
+    with sqlite3.connect(DATABASE) as database:
+        set_later = "update nas_study set config = json_set(config, '$.later', 1) where name = ?"
+        database.execute(set_later, ("shapes.twins-0",))
+    assert searched.shown("pareto", "shapes") == shown
+
+
 def width_of(network: dict[str, Any]) -> int:
     """Of the first stage of what was compared."""
     with Store.open(f"sqlite:///{DATABASE}") as store:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from search_helpers import SIX
 
+from hybridnas.cost import cost
 from hybridnas.errors import DataError, HybridnasError, SpaceError
 from hybridnas.space import SearchSpace
 
@@ -177,6 +178,8 @@ def test_a_whole_comparison_on_digits(
     script.main()
     found = json.loads(out.read_text())
     assert {row["stages"] for row in found["networks"].values()} == {"S1", "G1"}
+    size, costs = cost(network, 16, num_classes=10), found["networks"]["ssm"]
+    assert (costs["macs"], costs["params"]) == (size.macs, size.params), "of ten digits"
     (only,) = found["differences"]
     scores = {name: row["test_top1"] for name, row in found["networks"].items()}
     assert only["better"] == pytest.approx(scores["ssm"] - scores["cnn"])

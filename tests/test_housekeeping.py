@@ -267,3 +267,14 @@ def test_names_say_what_a_study_holds(
     assert re.search(f"^--rename takes OLD=NEW: .*{message}", said)
     shown = cli.shown("db", "rename", "second.calibration", "x.calibration", "--yes")
     assert shown == "second.calibration is x.calibration now"
+
+
+@pytest.mark.parametrize("misled", ["shapes.twins-1", "shapes.calibration"])
+def test_a_searched_study_gets_out_of_a_name_that_is_none_of_its(misled: str, cli: Cli) -> None:
+    """Earlier versions let one give it."""
+    with Store.open(f"sqlite:///{DATABASE}") as store:
+        fill(store)
+        store.rename_studies({"second": misled})
+    said = cli.refused("db", "rename", misled, f"x{misled.removeprefix('shapes')}", "--yes")
+    assert f"which '{misled}' does not hold" in said
+    assert cli.shown("db", "rename", misled, "second", "--yes") == f"{misled} is second now"

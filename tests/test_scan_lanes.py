@@ -8,13 +8,11 @@ import pytest
 import torch
 from test_selective_scan import inputs
 from test_selective_scan_triton import assert_agrees, full_scan
-from warp_lanes import give_lanes
+from warp_lanes import ON_THE_CPU, give_lanes
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton"),
-    pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has lanes: other tests use them"),
-    pytest.mark.usefixtures("_lanes"),
-    pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning"),
+    *ON_THE_CPU,
 ]
 
 

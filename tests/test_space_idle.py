@@ -11,6 +11,7 @@ import yaml
 from cli_helpers import Cli, write_study
 from test_space import TINY, A, C, S, genomes, space, stage
 
+from hybridnas.network import HybridNet
 from hybridnas.resources import shipped
 from hybridnas.space import SearchSpace
 from hybridnas.space_idle import idle_decisions
@@ -47,6 +48,7 @@ IDLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     ),
     "none": (space(stage([C, S], [1, 3], second_half=["same", C, S])), {}),
 }
+DOWNSAMPLES = {"downsample": ["conv_norm", "norm_conv"]}
 
 
 def alike(loaded: SearchSpace, name: str) -> bool:
@@ -68,6 +70,18 @@ def test_against_brute_force(raw: dict[str, Any]) -> None:
     loaded = SearchSpace.load(raw)
     if len(loaded.genes) <= 8:
         assert [*idle_decisions(loaded.spec)] == [n for n in loaded.genes if alike(loaded, n)]
+
+
+def test_nothing_stands_between_stages_where_there_is_one() -> None:
+    one, two = (SearchSpace.load(space(*[stage(C)] * n) | DOWNSAMPLES) for n in (1, 2))
+    assert idle_decisions(one.spec) == {"downsample": "changes nothing: there is one stage"}
+    assert idle_decisions(two.spec) == {}
+    for loaded, different in ((one, False), (two, True)):
+        shown = {
+            str(HybridNet(loaded.decode({"downsample": name}), num_classes=2))
+            for name in loaded.genes["downsample"]
+        }
+        assert (len(shown) > 1) is different
 
 
 @pytest.mark.parametrize("name", shipped("search_spaces"))

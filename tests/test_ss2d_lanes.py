@@ -6,14 +6,10 @@ import pytest
 import torch
 from ss2d_oracle import CROSS, H_FLIP, V_FLIP, H, V, assert_agrees, inputs
 from test_ss2d_triton import test_gradients_that_are_not_finite_stay_where_they_belong  # noqa: F401
-from warp_lanes import give_lanes
+from warp_lanes import ON_THE_CPU, give_lanes
 
 pytest.importorskip("triton")
-pytestmark = [
-    pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has lanes: other tests use them"),
-    pytest.mark.usefixtures("_lanes"),
-    pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning"),
-]
+pytestmark = ON_THE_CPU
 
 
 @pytest.fixture

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+# Marks of tests of kernels to which a fixture `_lanes` of theirs gives lanes.
+ON_THE_CPU = [
+    pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has lanes: other tests use them"),
+    pytest.mark.usefixtures("_lanes"),
+    pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning"),
+]
 LANE = np.arange(32)
 ROW, K = LANE // 4, LANE % 4
 

@@ -124,7 +124,7 @@ def rename(
         beside = _beside(study, store.study_names())
         names = {old: new + old.removeprefix(study) for old in (study, *beside)}
         for old, name in names.items():
-            _check_name(old, name, "NEW")
+            _check_name(old, name, "NEW", searched=old == study and store.is_searched(old))
         also = f" (and {', '.join(beside)} likewise)" if beside else ""
         _ask(f"Rename study {study} of {redact(storage)} to {new}{also}?", yes)
         store.rename_studies(names)
@@ -206,15 +206,16 @@ def _ask(question: str, yes: bool) -> None:
         raise typer.Exit
 
 
-def _check_name(old: str, name: str, what: str) -> None:
+def _check_name(old: str, name: str, what: str, *, searched: bool = False) -> None:
     """Raises ConfigError for no name, and where one of a calibration or a twin test becomes that of
-    a study that is searched, or the other way round: commands go by these names."""
+    a study that is searched, or the other way round: commands go by these names. searched: what is
+    called old is known to be, whatever its name says, which earlier versions let one give it."""
     if not (re.fullmatch(NAME, name) and len(name) <= LONGEST_NAME):
         raise ConfigError(
             f"{what}: a study's name has letters, digits, '.', '_' and '-', and at most "
             f"{LONGEST_NAME} of them; got {name!r}"
         )
-    before, after = map(_mark, (old, name))
+    before, after = "" if searched else _mark(old), _mark(name)
     if after and after != before:
         raise ConfigError(
             f"{what}: {name!r} would be the name of a calibration's or a twin test's trainings "

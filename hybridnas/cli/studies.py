@@ -7,6 +7,7 @@ import re
 import secrets
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -171,7 +172,7 @@ def pareto(
         raise ConfigError("give --json or --csv, not both")
     with Store.open(storage, create=False) as store:
         view = StudyView(known_study(study), store)
-        anew = _trained_anew(view, store)
+        anew = [] if as_json or as_csv else _trained_anew(view, store)
     if plot is not None:
         from .plot import plot_front
 
@@ -188,13 +189,16 @@ def pareto(
 
 
 def _trained_anew(view: StudyView, store: Store) -> list[str]:
-    """What twin tests say of the front's scores."""
+    """What twin tests say of the front's scores; nothing where one is of a later version, whose
+    study this one cannot read."""
     if not any(name.startswith(view.study.name + TWINS) for name in store.study_names()):
         return []
     from ..ablate import read_ablations  # takes scipy along
     from ..ablate.fresh import fresh_words
 
-    return fresh_words(view, read_ablations(store, view.study.name))
+    with suppress(ConfigError):
+        return fresh_words(view, read_ablations(store, view.study.name))
+    return []
 
 
 def dashboard(

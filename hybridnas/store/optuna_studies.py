@@ -17,7 +17,7 @@ from optuna.storages._rdb.models import (
     TrialUserAttributeModel,
     TrialValueModel,
 )
-from sqlalchemy import Table, delete, insert, select, update
+from sqlalchemy import Table, delete, insert, inspect, select, update
 from sqlalchemy.orm import Session
 
 _OF_STUDY = (StudyDirectionModel, StudyUserAttributeModel, StudySystemAttributeModel)
@@ -34,6 +34,12 @@ _CHUNK = 1000
 def has_study(session: Session, name: str) -> bool:
     found = select(StudyModel.study_id).where(StudyModel.study_name == name)
     return session.scalar(found) is not None
+
+
+def is_there(session: Session, name: str) -> bool:
+    """As `has_study`, also in a database that Optuna has no tables in."""
+    tables = inspect(session.connection())
+    return tables.has_table(StudyModel.__tablename__) and has_study(session, name)
 
 
 def rename_study(session: Session, name: str, new: str) -> None:

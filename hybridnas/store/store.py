@@ -140,6 +140,12 @@ class Store(TrialMethods, PastMethods):
         self.optuna_storage()  # makes its tables
         self._database.write(partial(housekeeping.rename_all, names=names))
 
+    def is_searched(self, study: str) -> bool:
+        """Whether a search proposed its trials, not a calibration or a twin test."""
+        from . import optuna_studies
+
+        return self._database.read(partial(optuna_studies.is_there, name=study))
+
     def study_contents(self, names: Collection[str]) -> StudyContents:
         """What `delete_studies` would delete. Raises StoreError for an unknown study."""
         from . import housekeeping
