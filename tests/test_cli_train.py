@@ -47,6 +47,15 @@ def test_a_training_says_what_it_does_and_leaves_a_model(cli: Cli, words: list[s
     assert f"top1 {told['top1']:.4f}" in last
 
 
+def test_it_says_the_images_of_a_step_where_there_are_fewer_than_a_batch(
+    cli: Cli, words: list[str]
+) -> None:
+    changes = ["--set", "recipe.batch_size=4096", "--set", "recipe.cooldown_epochs=1"]
+    done = cli(*words, "--out", "run", "--epochs", "3", *changes)
+    assert "3 steps of 1000 images, as there are no 4096 " in done.err
+    assert " (3 epochs of 1, 1 of them at the lowest rate) at 8 px" in done.err
+
+
 def test_help_teaches_by_examples(cli: Cli) -> None:
     shown = cli.shown("train", "--help")
     for word in ("imagenet_300e", "ade20k_160k", "coco_1x", "torchrun", "--resume", "Ctrl-C"):

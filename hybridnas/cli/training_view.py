@@ -62,10 +62,15 @@ class TrainingView:
         where = begun.device
         if begun.num_ranks > 1:
             where = f"{begun.num_ranks} processes ({begun.device.partition(':')[0]})"
+        epochs = f"{number_of(self._epochs, 'epoch')} of {begun.steps_per_epoch}"
+        if recipe.cooldown_epochs:
+            epochs += f", {recipe.cooldown_epochs:g} of them at the lowest rate"
+        images = f"{begun.batch_size} images"
+        if begun.batch_size < recipe.batch_size:
+            images += f", as there are no {recipe.batch_size}"
         self.note(
             f"{self._arch}, {in_units(begun.params)} parameters, by {self._order.recipe}: "
-            f"{begun.num_steps} steps of {recipe.batch_size} images "
-            f"({number_of(self._epochs, 'epoch')} of {begun.steps_per_epoch}) "
+            f"{begun.num_steps} steps of {images} ({epochs}) "
             f"at {begun.protocol.fidelity.resolution} px on {where}, drop path "
             f"{recipe.drop_path:g}, starting from {start}"
         )

@@ -37,11 +37,13 @@ class Order:
 
 @dataclass(frozen=True)
 class Begun:
-    """What is known before the first step. first_step: how many were taken before."""
+    """What is known before the first step. first_step: how many were taken before; batch_size:
+    images of a step, of all processes."""
 
     protocol: EvaluationProtocol
     num_steps: int
     steps_per_epoch: int
+    batch_size: int
     first_step: int
     num_ranks: int
     device: str

@@ -201,6 +201,7 @@ def _begun(told: _Told, model: nn.Module, first_step: int) -> Begun:
         told.protocol,
         told.length.steps,
         told.length.steps_per_epoch,
+        told.loaders.train.batch_size * told.share.num_ranks,
         first_step,
         told.share.num_ranks,
         str(told.device),
