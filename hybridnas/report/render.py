@@ -208,11 +208,11 @@ def _surest(each: DecisionFacts) -> list[EffectFact]:
 def _intervals(facts: ReportFacts) -> list[str]:
     """Kinds of intervals that the report has, in the order of its parts."""
     leader, decisions = facts.leader, facts.decisions
-    fresh = leader.fresh if leader else None
-    between = leader is not None and leader.clear is not None and fresh is None
+    fresh = [leader.fresh, leader.runner_up_fresh] if leader else []
+    between = leader is not None and leader.clear is not None and leader.fresh is None
     there = {
         "other": between or (leader is not None and leader.thrifty is not None),
-        "fresh": fresh is not None and fresh.low is not None,
+        "fresh": any(each is not None and each.low is not None for each in fresh),
         "effect": any(each.effects for each in decisions),
         "importance": any(each.importances for each in decisions),
         "twin": any(twin.low is not None for twin in facts.twins),
