@@ -117,6 +117,17 @@ def test_the_front_has_means_and_spreads(searched: Cli) -> None:
     assert "means over fresh seeds, +- the standard deviation between fresh seeds\n" in shown
 
 
+def test_a_plot_says_which_scores_are_the_search_s(
+    searched: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")  # words as words
+    searched.shown("pareto", "shapes", "--plot", "front.svg")
+    said = Path("front.svg").read_text()
+    assert ">not retrained, or dominated<" in said
+    assert ">dominated<" not in said
+
+
 def test_finalists_that_break_a_limit_when_they_are_trained_again(searched: Cli) -> None:
     """The best kept it by luck: its fresh seeds, each worse by 0.01, do not."""
     best = 0.015 + max(member["values"]["top1"] for member in searched.json("pareto", "shapes"))

@@ -70,6 +70,12 @@ def time_unit(hours: float) -> TimeUnit:
     return TimeUnit("hours", 1) if hours >= 2 else TimeUnit("minutes", 60)
 
 
+def rest_words(retrained: bool) -> str:
+    """Of results that are on no front and break no soft constraint. retrained: the front is drawn
+    among those of a final retraining."""
+    return "not retrained, or dominated" if retrained else "dominated"
+
+
 def export_command(study: str, trial: int) -> str:
     """What makes a timm model of a trial, in a folder that no other trial is exported to."""
     return f"hybridnas export {study}:{trial} --out {export_folder(study, trial)}"
