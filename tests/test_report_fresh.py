@@ -7,12 +7,13 @@ from dataclasses import replace
 from statistics import fmean
 
 import pytest
-from report_helpers import Page, assert_facts, page_of
+from report_helpers import Page, assert_facts, members, page_of
 from scipy.stats import ttest_1samp, ttest_ind
 
 from hybridnas.ablate import Ablation
 from hybridnas.ablate.fresh import fresh_words
 from hybridnas.report.effects import CONFIDENCE
+from hybridnas.report.render import drawings_of, to_html
 from hybridnas.search.rows import Row
 from hybridnas.search.view import StudyView
 from hybridnas.store import Store
@@ -118,3 +119,28 @@ def test_fresh_seeds_of_the_next_best(reported: Store, twins_of_plain: Ablation)
     said = " ".join(Page(html).lines)
     assert "their scores do not tell the two apart. Trained anew for its twin test, with" in said
     assert re.search(r"it has 0\.5090 \[0\.\d+, 0\.\d+\] on average; the best was not\.", said)
+
+
+def test_how_far_the_leader_fell_in_a_final_retraining(reported: Store) -> None:
+    (best,) = StudyView("rich", reported).best(1)
+    facts, html = page_of(reported, "rich")
+    assert_facts(facts, html)
+    leader = facts.leader
+    assert leader is not None
+    assert best.evaluation is not None
+    scores = {run.repeat: run.evaluation.metrics["top1"] for run in best.runs if run.evaluation}
+    assert sorted(scores) == [0, 1, 2]
+    # Made up: 0.01 lower with each seed, so 0.015 lower in the mean of the first two.
+    assert leader.chosen_for == best.evaluation.metrics["top1"]
+    assert leader.fell == pytest.approx(0.015)
+    assert (
+        f"The search chose it by a score of {leader.chosen_for:.4f}, of one training: with fresh "
+        "seeds it is worse by 0.0150."
+    ) in " ".join(Page(html).lines)
+    lucky = leader.model_copy(update={"fell": -0.001})
+    drawings = dict.fromkeys([*drawings_of(facts), *members(facts)], "")
+    page = to_html(facts.model_copy(update={"leader": lucky}), drawings)
+    assert "with fresh seeds it is no worse." in " ".join(Page(page).lines)
+    once, _ = page_of(reported, "plain")
+    assert once.leader is not None
+    assert (once.leader.chosen_for, once.leader.fell) == (None, None)

@@ -102,10 +102,11 @@ class LeaderFact(Fact):
     of the leader's cost. All these are by the scores that the search chose by. fresh: of its twin
     test; None: there is none, or a final retraining, whose scores are all of fresh seeds.
     runner_up_fresh: of that of the best of the others; fresh_gap: between the two, by such means
-    as far as they are known; None without the leader's. once: of the front's other members so many
-    have no fresh seeds. unseen:
-    the command that scores it, once exported, on images that it was not chosen by; None: its
-    weights are not kept, or are not those of the score's task.
+    as far as they are known; None without the leader's. chosen_for, fell: after a final retraining
+    the score that the search chose it by, and by how much its mean is worse. once: of the front's
+    other members so many have no fresh seeds. unseen: the command that scores it, once exported, on
+    images that it was not chosen by; None: its weights are not kept, or are not those of the
+    score's task.
     """
 
     trial: int
@@ -118,6 +119,8 @@ class LeaderFact(Fact):
     clear: bool | None
     runner_up_fresh: FreshFact | None
     fresh_gap: FreshGapFact | None
+    chosen_for: float | None
+    fell: float | None
     once: int
     thrifty: int | None
     thrifty_cost_share: float | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean, stdev
 
 from scipy.stats import t
@@ -34,6 +35,7 @@ def leader_fact(
     thrifty = _thrifty(view, first, front, cost)
     own, others = (_fresh(view, row, ablations) for row in (first, second))
     once = [row for row in front if row is not first and not fresh_scores(view, row, ablations)]
+    chosen_for = replace(first, fresh=()).value(score) if first.fresh else None
     own_cost, saved = first.known(cost), thrifty.known(cost) if thrifty else None
     return LeaderFact(
         trial=first.number,
@@ -46,6 +48,8 @@ def leader_fact(
         clear=None if gap is None or half is None else gap > half,
         runner_up_fresh=others,
         fresh_gap=_fresh_gap(view, own, second, others),
+        chosen_for=chosen_for,
+        fell=None if chosen_for is None else loss_sign(score) * (first.value(score) - chosen_for),
         once=0 if view.retrained else len(once),
         thrifty=thrifty.number if thrifty else None,
         thrifty_cost_share=saved / own_cost if saved is not None and own_cost else None,
