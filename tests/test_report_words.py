@@ -34,7 +34,7 @@ def test_words_of_the_summary(reported: Store) -> None:
     assert "The search ended: the budget of trials is spent." in said
     _, html = page_of(reported, "rich")
     said = " ".join(Page(html).lines)
-    assert "drawn among the 3 that were trained again with fresh seeds" in said
+    assert "the 3 that were trained again with fresh seeds (front by front, the least crow" in said
     assert "± is the standard deviation between fresh seeds" in " ".join(Page(html).words)
     assert re.search("breaks? a soft constraint and (is|are) on no front", said)
     assert "ranks 9 architectures" in said, "its training is that of plain"

@@ -17,7 +17,7 @@ from ..ablate.effects import POWER
 from ..ablate.words import number as significant
 from ..counting import in_units, number_of
 from ..search.rows import ERROR_WORDS
-from ..search.words import ENDED, export_command, objective_text, time_words
+from ..search.words import ENDED, FINALISTS, export_command, objective_text, time_words
 from .charts import (
     effects_chart,
     front_chart,
@@ -123,6 +123,7 @@ def _render(
         intervals=_intervals(facts),
         power=POWER,
         ENDED=ENDED,
+        FINALISTS=FINALISTS,
         ERROR_WORDS=ERROR_WORDS,
         fewest_trials=FEWEST_TRIALS,
         confidence=CONFIDENCE,

@@ -10,6 +10,9 @@ from ..counting import in_units, number_of
 from ..objectives import parted
 from ..store import RunRecord
 
+FINALISTS = "front by front, the least crowded first"
+"""Which results a final retraining takes, as `finals.finalists` does."""
+
 ENDED: Mapping[str, str] = {
     "trials": "the budget of trials is spent",
     "hours": "the budget of hours is spent",
