@@ -103,6 +103,13 @@ def test_a_winner_that_can_be_scored_on_other_images(reported: Store, populated:
     assert (found["split"], found["num_images"]) == ("test", 300)
     _, html = page_of(reported, "plain")
     assert "No weights of it are kept to score other images with" in " ".join(Page(html).lines)
+    bare = facts.leader.model_copy(update={"unseen": None})
+    drawings = dict.fromkeys([*drawings_of(facts), *members(facts)], "")
+    page = to_html(facts.model_copy(update={"leader": bare}), drawings)
+    assert (
+        "so the best score flatters, with fresh seeds too. The data have no other split."
+        in " ".join(Page(page).lines)
+    )
 
 
 def test_a_commit_that_is_not_known_is_said_in_words(reported: Store) -> None:

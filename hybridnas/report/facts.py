@@ -104,13 +104,14 @@ class LeaderFact(Fact):
     runner_up_fresh: of that of the best of the others; fresh_gap: between the two, by such means
     as far as they are known; None without the leader's. chosen_for, fell: after a final retraining
     the score that the search chose it by, and by how much its mean is worse. once: of the front's
-    other members so many have no fresh seeds. unseen: the command that scores it, once exported, on
-    images that it was not chosen by; None: its weights are not kept, or are not those of the
-    score's task.
+    other members so many have no fresh seeds. kept: its weights are, of the score's task; unseen:
+    then the command that scores it, once exported, on images that it was not chosen by; None: the
+    data have none.
     """
 
     trial: int
     fresh: FreshFact | None
+    kept: bool
     unseen: str | None
     runner_up: int | None
     gap: float | None

@@ -36,11 +36,13 @@ def leader_fact(
     own, others = (_fresh(view, row, ablations) for row in (first, second))
     once = [row for row in front if row is not first and not fresh_scores(view, row, ablations)]
     chosen_for = replace(first, fresh=()).value(score) if first.fresh else None
+    kept, folder = _is_kept(view, first), export_folder(view.study.name, first.number)
     own_cost, saved = first.known(cost), thrifty.known(cost) if thrifty else None
     return LeaderFact(
         trial=first.number,
         fresh=own,
-        unseen=_unseen(view, first),
+        kept=kept,
+        unseen=unseen_command(folder, view.study.task) if kept else None,
         runner_up=second.number if second else None,
         gap=gap,
         gap_low=None if gap is None or half is None else gap - half,
@@ -88,11 +90,10 @@ def _welch(errors: Sequence[tuple[float, float]]) -> float:
     return _critical(total**2 / spent if spent else math.inf) * math.sqrt(total)
 
 
-def _unseen(view: StudyView, row: Row) -> str | None:
-    study, own = view.study, parted(view.study.measured)[0] == ""
-    if not own or row.evaluation is None or row.evaluation.weights is None:
-        return None
-    return unseen_command(export_folder(study.name, row.number), study.task.val)
+def _is_kept(view: StudyView, row: Row) -> bool:
+    """Whether there are weights of the score's task."""
+    own = parted(view.study.measured)[0] == ""
+    return own and row.evaluation is not None and row.evaluation.weights is not None
 
 
 def _fresh(view: StudyView, row: Row | None, ablations: Sequence[Ablation]) -> FreshFact | None:

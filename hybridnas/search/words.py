@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..config import Bound, Fidelity, Study
+from ..config import Bound, Fidelity, Study, Task
 from ..counting import in_units, number_of
+from ..data_folder import split_names
 from ..objectives import parted
 from ..store import RunRecord
 
@@ -88,10 +89,17 @@ def export_folder(study: str, trial: int) -> str:
     return f"exported/{study}-{trial}"
 
 
-def unseen_command(folder: str, chosen_by: str) -> str:
-    """What scores an export on images that chose nothing. chosen_by: the split that did; the other
-    has a name of the user's own where that is `test`."""
-    split = "NAME" if chosen_by == "test" else "test"
+def unseen_command(folder: str, task: Task) -> str | None:
+    """What scores an export on images that chose nothing: on the data's split for tests, by the
+    name that it has there; NAME stands for another. None: the data have no split besides the two
+    that the task uses."""
+    names = split_names(task.name, task.data)
+    if names is None:  # nobody knows: as most sets call it
+        names = ("test", "NAME")
+    others = [name for name in names if name not in (task.train, task.val)]
+    if not others:
+        return None
+    split = next((name for name in others if name.startswith("test")), "NAME")
     return f"hybridnas evaluate {folder} --split {split}"
 
 
