@@ -12,6 +12,7 @@ from hybridnas.pictures.palette import DOMINATED, FRONT
 from hybridnas.report.charts import importance_chart
 from hybridnas.report.effects import CONFIDENCE
 from hybridnas.report.render import drawings_of, to_markdown
+from hybridnas.report.run_facts import TauFact
 from hybridnas.store import Store
 
 pytest_plugins = ["report_helpers"]
@@ -113,3 +114,26 @@ def test_other_numbers_of_decisions_are_explained(
     facts = facts.model_copy(update={"decisions": (known,)})
     drawings = dict.fromkeys([*drawings_of(facts), *members(facts)], "x")
     assert said in to_markdown(facts, drawings)
+
+
+def test_a_report_never_says_minus_nothing(reported: Store) -> None:
+    """Of an effect, an interval's end and a tau a hair below 0."""
+    facts, _ = page_of(reported, "plain")
+    assert facts.leader is not None
+    hair = -1e-9
+    effect = facts.decisions[0].effects[0].model_copy(update={"value": hair, "low": hair})
+    decisions = facts.decisions[0].model_copy(update={"effects": (effect,), "clear": ()})
+    known = facts.calibrations[0]
+    tau = TauFact(tau=hair, low=-0.5, high=0.5)
+    changes = {
+        "leader": facts.leader.model_copy(update={"gap_low": hair}),
+        "decisions": (decisions,),
+        "calibrations": (known.model_copy(update={"overall": tau}),),
+    }
+    facts = facts.model_copy(update=changes)
+    drawings = dict.fromkeys([*drawings_of(facts), *members(facts)], "x")
+    said = to_markdown(facts, drawings)
+    assert not re.search(r"-0\.0+\b(?!\d)", said)
+    assert "behind [0.0000, " in said
+    assert "| +0.0000 | [+0.0000, " in said
+    assert "tau 0.00 [-0.50, 0.50]" in said

@@ -8,7 +8,13 @@ import pytest
 
 from hybridnas.config import Task
 from hybridnas.counting import number_of
-from hybridnas.search.words import export_folder, spent_words, time_words, unseen_command
+from hybridnas.search.words import (
+    export_folder,
+    objective_text,
+    spent_words,
+    time_words,
+    unseen_command,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +36,12 @@ def test_time(hours: float, words: str) -> None:
 )
 def test_one_is_singular(number: int, words: str) -> None:
     assert number_of(number, "training") == words
+
+
+@pytest.mark.parametrize("name", ["top1", "latency_ms", "memory_mb"])
+def test_nothing_has_no_sign(name: str) -> None:
+    assert objective_text(name, -1e-9) == objective_text(name, 0.0)
+    assert objective_text(name, -1.0) == f"-{objective_text(name, 1.0)}"
 
 
 def test_what_was_spent() -> None:

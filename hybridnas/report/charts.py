@@ -225,7 +225,7 @@ def effects_chart(facts: ReportFacts, score: str, decisions: Sequence[str]) -> s
         drawing.text(8, y, labels[i], look="" if effect.clear else "soft")
         low, high = (frame.at(end, 0)[0] for end in (effect.low, effect.high))
         drawing.path([(low, y - 4), (high, y - 4)], colour=colour)
-        words = f"{effect.choice}: {effect.value:+.4f}, {number_of(effect.trials, 'trial')}"
+        words = f"{effect.choice}: {effect.value:+z.4f}, {number_of(effect.trials, 'trial')}"
         drawing.dot(frame.at(effect.value, 0)[0], y - 4, 4, colour=colour, words=words)
     return drawing.finish(left + 480, height + 62)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
@@ -152,11 +151,11 @@ def _environment(marked: Marked, autoescape: bool) -> Environment:
         "objective": lambda value, name: objective_text(name, value),
         "signed": _signed,
         "percent": lambda share: f"{100 * share:.0f} %",
-        "finely": lambda share: f"{100 * share:+.2f} %",
+        "finely": lambda share: f"{100 * share:+z.2f} %",
         "duration": time_words,
         "effect": lambda value, half: f"{'+' if value >= 0 else ''}{significant(value, half)}",
         "rough": lambda value: f"{value:.2g}" if abs(value) < 10 else f"{value:,.0f}",
-        "fixed": lambda value, decimals: f"{value:.{decimals}f}",
+        "fixed": lambda value, decimals: f"{value:z.{decimals}f}",
         "units": in_units,
         "large": lambda value: f"{value:,}" if value < 10**7 else f"{value:.1e}",
     }
@@ -180,8 +179,8 @@ def _set(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _signed(value: float, score: str) -> str:
-    text = objective_text(score, abs(value))
-    return f"{'-' if math.copysign(1, value) < 0 else '+'}{text}"
+    text = objective_text(score, value)
+    return text if text.startswith("-") else f"+{text}"
 
 
 def _moment(at: datetime) -> str:

@@ -28,10 +28,10 @@ def objective_text(name: str, value: float) -> str:
     """An objective's value as people read it."""
     _, own = parted(name)
     if own in ("latency_ms", "train_hours"):
-        return f"{value:.3f}"
+        return f"{value:z.3f}"
     if own == "memory_mb":
-        return f"{value:.0f}"
-    return in_units(value) if own in ("macs", "params") else f"{value:.4f}"
+        return f"{value:z.0f}"
+    return in_units(value) if own in ("macs", "params") else f"{value:z.4f}"
 
 
 def bound_words(bounds: Mapping[str, Bound]) -> str:
