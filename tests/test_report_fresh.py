@@ -108,6 +108,8 @@ def test_fresh_seeds_of_the_next_best(reported: Store, twins_of_plain: Ablation)
         f"[{ends.low:.4f}, {ends.high:.4f}]), which does not tell the two apart."
     ) in said
     assert "only fresh seeds of both would tell" not in said
+    assert {twin.command for twin in facts.twins} == {"hybridnas ablate plain:17 --seeds 3"}
+    assert html.count("\nhybridnas ablate plain:17 --seeds 3\n") == 1
     known = sum(row.number == second.number for row in view.front())
     assert leader.once == len(facts.front) - 1 - known
     worse = [twins_of(first, [0.5, 0.5001]), twins_of(second, [0.6, 0.6001])]

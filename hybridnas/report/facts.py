@@ -196,7 +196,9 @@ class TwinFact(Fact):
 
     subject: the architecture as people call it. ratios: L / 6D of the stages. macs_difference: of
     the twin's, a share of the original's. value, low, high: how much better the original scores,
-    in `unit`, with its interval; None: not known. words: that in a sentence.
+    in `unit`, with its interval; None: not known. words: that in a sentence. command: what tests a
+    trial so in another database, all its mixers; None of what is no trial, and of other trainings
+    than the search's.
     """
 
     subject: str
@@ -213,6 +215,7 @@ class TwinFact(Fact):
     seeds: int
     verdict: str
     words: str
+    command: str | None
 
 
 class BoundFact(Fact):

@@ -233,4 +233,5 @@ def _commands(facts: ReportFacts) -> str:
     ]
     if facts.leader is not None:
         lines.append(export_command(name, facts.leader.trial))
+    lines += dict.fromkeys(t.command for t in facts.twins if t.command is not None)
     return "\n".join(lines) + "\n"
