@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from .errors import DataError
+from .errors import ConfigError, DataError
 from .user_paths import expanded
 
 # As `task.data`; a folder of that name is reached as ./digits.
@@ -30,12 +31,43 @@ def check_folder(task: str, root: Path) -> None:
 
 def check_data(task: str, data: str) -> None:
     """The same of any data; those of classification in other forms are left to their readers."""
-    prefix, slash, _ = data.partition("/")
-    root = expanded(data).absolute()
-    other = (
-        data == DIGITS
-        or (slash and prefix.lower() in (WEBDATASET, HUGGING_FACE, TORCHVISION))
-        or (root.is_file() and root.suffix == ".tar")
+    if task != "classification" or not _has_other_form(data):
+        check_folder(task, expanded(data).absolute())
+
+
+def split_names(task: str, data: str) -> tuple[str, ...] | None:
+    """Of a task's data in a folder, by its layout; None where they are in another form, or are not
+    to be read here."""
+    try:
+        if task == "classification" and _has_other_form(data):
+            return None
+        return tuple(_split_names(task, expanded(data)))
+    except (ConfigError, OSError):
+        return None
+
+
+def _split_names(task: str, root: Path) -> list[str]:
+    if task == "detection":
+        files = sorted((root / "annotations").iterdir())
+        named = [re.fullmatch(r"instances_(.+)\.json", path.name) for path in files]
+        return [name for found in named if found and (root / (name := found[1])).is_dir()]
+    if task == "segmentation":
+        masks = root / "annotations"
+        return [name for name in subfolders(root / "images") if (masks / name).is_dir()]
+    return subfolders(root)
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Their names in order, without hidden ones."""
+    return sorted(
+        path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
     )
-    if task != "classification" or not other:
-        check_folder(task, root)
+
+
+def _has_other_form(data: str) -> bool:
+    """Of classification: no folder of folders."""
+    prefix, slash, _ = data.partition("/")
+    if data == DIGITS or (slash and prefix.lower() in (WEBDATASET, HUGGING_FACE, TORCHVISION)):
+        return True
+    root = expanded(data).absolute()
+    return root.is_file() and root.suffix == ".tar"

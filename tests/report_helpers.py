@@ -6,6 +6,7 @@ A plug-in of pytest. PYTEST_DONT_REWRITE: tests import from here before the plug
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -13,12 +14,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import ablation_helpers as twins
 import pytest
 import search_helpers as helpers
 
-from hybridnas.ablate import Ablation
+from hybridnas.ablate import Ablation, read_ablations
+from hybridnas.ablate.effects import POWER
 from hybridnas.config import Study, parse_study
 from hybridnas.report import ReportFacts, facts_of
+from hybridnas.report.effects import CONFIDENCE
 from hybridnas.report.render import drawings_of, to_html
 from hybridnas.report.results import pictures
 from hybridnas.search.plan import Plan
@@ -37,6 +41,8 @@ CALIBRATED: dict[str, Any] = {
         "macs": {"overall": {"tau": 0.41, "low": 0.11, "high": 0.71}},
     },
 }
+_FACTORS = {"": 1.0, "%": 0.01, "K": 1e3, "M": 1e6, "G": 1e9}
+_FACTORS |= {"s": 1 / 3600, "min": 1 / 60, "hours": 1.0}  # of times, which are hours
 SPOILT = "no room <b>for</b> it"
 
 
@@ -136,6 +142,17 @@ def reported_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture(scope="session")
+def twins_of_plain(tmp_path_factory: pytest.TempPathFactory) -> Ablation:
+    """Made-up twins of a made-up trial 17 of `plain`."""
+    setup = twins.set_up_of(name="plain")
+    file = tmp_path_factory.mktemp("twins") / "twins.db"
+    with Store.open(f"sqlite:///{file}") as store:
+        twins.drive(twins.begin(store, setup))
+        (found,) = read_ablations(store, "plain")
+    return found
+
+
 @pytest.fixture
 def reported(reported_file: Path) -> Iterator[Store]:
     with Store.open(f"sqlite:///{reported_file}", create=False) as store:
@@ -202,3 +219,37 @@ class Page(HTMLParser):
             self.numbers.append((float(self._value), data))
         elif not self._apart:
             self.words.append(data)
+
+
+def numbers_in(value: Any) -> Iterator[float]:
+    """All of a structure, with how many there are of whatever there are several of."""
+    if isinstance(value, dict):
+        yield from numbers_in([*value.values()])
+        yield sum(v for v in value.values() if isinstance(v, int))
+    elif isinstance(value, list | tuple):
+        yield len(value)
+        for key in ("clear", "published"):
+            yield sum(bool(isinstance(each, dict) and each.get(key)) for each in value)
+        for each in value:
+            yield from numbers_in(each)
+    elif isinstance(value, int | float):
+        yield float(value)
+
+
+def assert_facts(facts: ReportFacts, html: str) -> None:
+    """Of every number that a page shows."""
+    known, page = set(numbers_in(facts.model_dump())), Page(html)
+    # Results that an importance needs; of every interval; of forecasts of seeds.
+    known |= {20.0, CONFIDENCE, POWER}
+    known.add(sum(r.trial in {m.trial for m in facts.front} for r in facts.references))
+    assert len(page.numbers) > 150
+    for value, text in page.numbers:
+        assert value in known, text
+        found = re.fullmatch(r"([+-]?[\d,]+)(\.\d+)?(e[+-]?\d+)? ?(\D*)", text)
+        assert found, text
+        whole, part, power, unit = (group or "" for group in found.groups())
+        factor = _FACTORS[unit] * float(f"1{power}")
+        shown = float(f"{whole.replace(',', '')}{part}") * factor
+        digits = 10.0 ** -max(0, len(part) - 1) * factor
+        assert abs(shown - value) <= 0.501 * digits, text
+    assert not re.search(r"\d", " ".join(page.words)), "a number that is no fact"

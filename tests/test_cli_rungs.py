@@ -48,7 +48,8 @@ def test_the_dry_run_says_what_each_rung_sees(cli: Cli) -> None:
     shown = cli.shown("search", write_study(**LADDER), "--dry-run")
     assert "; 8 candidates, 38 % go on\n" in shown
     assert "; 3 candidates, whose scores count\n" in shown
-    assert "the best 2 again with 2 fresh seeds each" in shown
+    shown = " ".join(shown.split())
+    assert "the best 2 (front by front, the least crowded first) again with 2 fresh seeds" in shown
     by_time = write_study(**{**LADDER, "budget": {"hours": 1}})
     shown = cli.shown("search", by_time, "--dry-run")
     assert "; 38 % go on\n" in shown
@@ -115,6 +116,17 @@ def test_the_front_has_means_and_spreads(searched: Cli) -> None:
     assert f"Pareto front of shapes: {len(found)} of 2 retrained (of 3 results)" in shown
     assert f"│ {found[0]['values']['top1']:.4f} │ 0.0071 │ " in shown
     assert "means over fresh seeds, +- the standard deviation between fresh seeds\n" in shown
+
+
+def test_a_plot_says_which_scores_are_the_search_s(
+    searched: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")  # words as words
+    searched.shown("pareto", "shapes", "--plot", "front.svg")
+    said = Path("front.svg").read_text()
+    assert ">not retrained, or dominated<" in said
+    assert ">dominated<" not in said
 
 
 def test_finalists_that_break_a_limit_when_they_are_trained_again(searched: Cli) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
@@ -152,7 +153,7 @@ def card(view: StudyView, row: Row) -> str:
     return model_card(row.architecture, known, origin_of(view, row), None, {})
 
 
-def test_means_over_fresh_seeds_are_the_front(study_store: Store) -> None:
+def test_means_over_fresh_seeds_are_the_front(study_store: Store, tmp_path: Path) -> None:
     core = helpers.start(helpers.plan(**STUDY), study_store)
     for _ in range(6):
         helpers.finish(core, helpers.asked(core))
@@ -188,6 +189,15 @@ def test_means_over_fresh_seeds_are_the_front(study_store: Store) -> None:
     assert f"{words} fresh seeds {spread:.4f})." in card(view, row)
     other = next(row for row in view.finished if not row.fresh)
     assert "Trained again" not in card(view, other)
+    assert "flatters; `hybridnas evaluate PATH_OF_THIS_FOLDER --split test` scores" in card(
+        view, other
+    )
+    alone = tmp_path / "alone"  # data of two splits
+    for split in ("train", "val"):
+        (alone / split).mkdir(parents=True)
+    own = view.study.task.model_copy(update={"data": str(alone)})
+    view.study = view.study.model_copy(update={"task": own})
+    assert "split `val`, so the score flatters; the data have no other." in card(view, other)
 
 
 def test_a_finalist_whose_retrainings_all_failed_is_out(study_store: Store) -> None:

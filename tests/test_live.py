@@ -267,7 +267,9 @@ def test_lines_say_once_that_the_best_are_trained_again(clock: Clock) -> None:
         lines.started(replace(candidate(number), place=Place(0, repeat)))
     told = [line.removeprefix("[0:00] ") for line in out.export_text().splitlines()]
     started = "started: S2, 1.23 M MACs"
-    again = "the best 2 are trained again, 3 fresh seeds each"
+    again = (
+        "the best 2 are trained again, 3 fresh seeds each (front by front, the least crowded first)"
+    )
     assert told == [f"trial 4 {started}", again, f"trial 1 {started}", f"trial 1 {started}"]
 
 

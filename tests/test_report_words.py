@@ -12,6 +12,7 @@ from hybridnas.pictures.palette import DOMINATED, FRONT
 from hybridnas.report.charts import importance_chart
 from hybridnas.report.effects import CONFIDENCE
 from hybridnas.report.render import drawings_of, to_markdown
+from hybridnas.report.run_facts import TauFact
 from hybridnas.store import Store
 
 pytest_plugins = ["report_helpers"]
@@ -27,14 +28,12 @@ def test_words_of_the_summary(reported: Store) -> None:
     assert "± is the standard error from the number of validation images" in words
     assert re.search(r"\[low, high\] is a +interval", words)
     assert re.search(r"behind \[-?0\.0\d+, 0\.0\d+\]: their scores do not tell the two apart", said)
-    assert "ranks 9 architectures with Kendall's tau 0.61 [0.32, 0.83], at equal MACs none" in said
-    assert "without any training, parameters have 0.61 [0.32, 0.83] and MACs 0.41" in said
-    assert "[0.11, 0.71]: on these architectures the better of the two ranks no worse than" in said
+    assert "ranks 9 architectures with Kendall's tau 0.61 [0.32, 0.83] (more under “How far" in said
     assert "the sampler was asked 47 times, and 5 times what it proposed broke a hard" in said
     assert "The search ended: the budget of trials is spent." in said
     _, html = page_of(reported, "rich")
     said = " ".join(Page(html).lines)
-    assert "drawn among the 3 that were trained again with fresh seeds" in said
+    assert "the 3 that were trained again with fresh seeds (front by front, the least crow" in said
     assert "± is the standard deviation between fresh seeds" in " ".join(Page(html).words)
     assert re.search("breaks? a soft constraint and (is|are) on no front", said)
     assert "ranks 9 architectures" in said, "its training is that of plain"
@@ -64,6 +63,20 @@ def test_markdown_explains_as_much(reported: Store, study: str) -> None:
         assert words in markdown
     bounded = "MACs at most 3.00 M (hard: never trained beyond it)"
     assert (bounded in page, bounded in markdown) == (study == "rich",) * 2
+
+
+def test_the_calibration_is_told_once(reported: Store) -> None:
+    facts, html = page_of(reported, "plain")
+    drawings = dict.fromkeys([*drawings_of(facts), *members(facts)], "x")
+    for text in (to_markdown(facts, drawings), re.sub("<.*?>", "", html)):
+        told = (
+            "ranks 9 architectures with Kendall's tau 0.61 [0.32, 0.83], at equal MACs none (all "
+            "scores of a side were equal); without any training, parameters have 0.61 [0.32, 0.83] "
+            "and MACs 0.41 [0.11, 0.71]: on these architectures the better of the two ranks no "
+            "worse than the training"
+        )
+        assert text.replace("&#39;", "'").count(told) == 1
+        assert text.count("without any training") == 1
 
 
 def test_how_each_kind_of_interval_is_made(reported: Store) -> None:
@@ -113,3 +126,26 @@ def test_other_numbers_of_decisions_are_explained(
     facts = facts.model_copy(update={"decisions": (known,)})
     drawings = dict.fromkeys([*drawings_of(facts), *members(facts)], "x")
     assert said in to_markdown(facts, drawings)
+
+
+def test_a_report_never_says_minus_nothing(reported: Store) -> None:
+    """Of an effect, an interval's end and a tau a hair below 0."""
+    facts, _ = page_of(reported, "plain")
+    assert facts.leader is not None
+    hair = -1e-9
+    effect = facts.decisions[0].effects[0].model_copy(update={"value": hair, "low": hair})
+    decisions = facts.decisions[0].model_copy(update={"effects": (effect,), "clear": ()})
+    known = facts.calibrations[0]
+    tau = TauFact(tau=hair, low=-0.5, high=0.5)
+    changes = {
+        "leader": facts.leader.model_copy(update={"gap_low": hair}),
+        "decisions": (decisions,),
+        "calibrations": (known.model_copy(update={"overall": tau}),),
+    }
+    facts = facts.model_copy(update=changes)
+    drawings = dict.fromkeys([*drawings_of(facts), *members(facts)], "x")
+    said = to_markdown(facts, drawings)
+    assert not re.search(r"-0\.0+\b(?!\d)", said)
+    assert "behind [0.0000, " in said
+    assert "| +0.0000 | [+0.0000, " in said
+    assert "tau 0.00 [-0.50, 0.50]" in said

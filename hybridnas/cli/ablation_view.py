@@ -41,7 +41,7 @@ def print_setup(setup: Setup, forecast: JobForecast, as_json: bool) -> None:
         print_json({**about, "original": described[0], "twins": twins, **timed})
         return
     replaced = ["nothing", *(places_words(twin.places) for twin in setup.twins)]
-    differences = ["", *(f"{100 * twin.macs_difference:+.2f} %" for twin in setup.twins)]
+    differences = ["", *(f"{100 * twin.macs_difference:+z.2f} %" for twin in setup.twins)]
     shorts = [network.short for network in networks]
     macs = [in_units(cost["macs"]) for cost in costs]
     size = pixels(counted_size(study))
@@ -65,7 +65,7 @@ def print_ablation(ablation: Ablation) -> None:
             places_words(comparison.places),
             _criteria(comparison.places, original.cost),
             comparison.twin.architecture.short,
-            f"{in_units(comparison.twin.cost.macs)} ({100 * comparison.macs_difference:+.2f} %)",
+            f"{in_units(comparison.twin.cost.macs)} ({100 * comparison.macs_difference:+z.2f} %)",
             _effect(comparison, factor),
         )
         for comparison in ablation.comparisons

@@ -214,7 +214,7 @@ def _other_points(found: Comparison) -> list[str]:
 
 
 def _interval(found: Interval) -> str:
-    value = f"{found.value:.4f}"
+    value = f"{found.value:z.4f}"
     if found.low is None or found.high is None:
         return value
-    return f"{value} [{found.low:.4f}, {found.high:.4f}]"
+    return f"{value} [{found.low:z.4f}, {found.high:z.4f}]"

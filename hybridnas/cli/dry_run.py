@@ -11,7 +11,7 @@ from ..config import Final, Study
 from ..counting import in_size, number_of, pixels
 from ..errors import NoDatabaseError
 from ..search.cluster import LOCAL, address_of
-from ..search.words import time_words
+from ..search.words import FINALISTS, time_words
 from ..space_idle import idle_decisions, idle_words
 from ..store import Store
 from .common import bound_words, fidelity_words, in_units, print_facts, print_json
@@ -229,8 +229,9 @@ def _task(plan: Plan) -> str:
 
 def _retraining(final: Final) -> str:
     return (
-        f"the best {final.retrain} again with {number_of(final.seeds, 'fresh seed')} each, on top "
-        f"of the trials, within hours and gpu_hours"
+        f"the best {final.retrain} ({FINALISTS}) again with "
+        f"{number_of(final.seeds, 'fresh seed')} each, on top of the trials, within hours and "
+        f"gpu_hours"
     )
 
 

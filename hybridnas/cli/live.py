@@ -15,6 +15,7 @@ from ..config import Protocol, Study
 from ..counting import number_of
 from ..objectives import STANDARD_ERRORS, loss_sign
 from ..search.observer import Candidate, Finished
+from ..search.words import FINALISTS
 from .common import in_units
 from .front_so_far import FrontSoFar
 
@@ -56,7 +57,7 @@ class Lines:
             self._again = True
             self._print(
                 f"the best {final.retrain} are trained again, "
-                f"{number_of(final.seeds, 'fresh seed')} each"
+                f"{number_of(final.seeds, 'fresh seed')} each ({FINALISTS})"
             )
         short, macs = candidate.architecture.short, in_units(candidate.costs["macs"])
         stage = f" ({candidate.stage})" if candidate.stage else ""

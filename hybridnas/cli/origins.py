@@ -26,7 +26,7 @@ def origin_of(view: StudyView, row: Row) -> Origin:
         versions=evaluation.versions,
         git_commit=evaluation.git_commit,
         again=_again(view, row),
-        unseen=unseen_command(PATH, view.study.task.val),
+        unseen=unseen_command(PATH, view.study.task),
     )
 
 

@@ -15,6 +15,7 @@ from ..reference import PUBLISHED
 from ..search.counted import counted_size
 from ..search.rows import Row, error_words
 from ..search.view import StudyView
+from ..search.words import rest_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,7 +116,7 @@ def _draw_results(axes: Axes, view: StudyView, cost: str, score: str) -> None:
     kept, broken = ([r for r in rest if r.keeps(soft) == wanted] for wanted in (True, False))
     known = [row for row in view.finished if row.digest in PUBLISHED]
     looks: list[tuple[str, list[Row], dict[str, Any]]] = [
-        ("dominated", kept, {"c": DOMINATED, "s": 14, "alpha": 0.6}),
+        (rest_words(bool(view.retrained)), kept, {"c": DOMINATED, "s": 14, "alpha": 0.6}),
         ("infeasible", broken, {"c": INFEASIBLE, "s": 16, "alpha": 0.6, "marker": "x"}),
         ("reference", known, {"ec": REFERENCE, "fc": "none", "s": 110}),
     ]

@@ -19,6 +19,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from ..config import Task
 from ..data_folder import DIGITS as DIGITS
 from ..data_folder import check_folder
+from ..data_folder import subfolders as subfolders
 from ..errors import DataError
 from ..user_paths import expanded
 from .digits import SPLITS, digits
@@ -109,10 +110,3 @@ def _check_folders(root: Path, folder: Path) -> None:
         raise DataError(
             f"task.data: {root} has no folder {folder.name}; {root} holds {some(subfolders(root))}"
         )
-
-
-def subfolders(folder: Path) -> list[str]:
-    """Their names in order, without hidden ones."""
-    return sorted(
-        path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-    )

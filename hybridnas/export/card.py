@@ -33,7 +33,7 @@ class Origin:
 
     A trial of a study found and trained it, or a recipe trained it.
     again: what the trial's final retraining said, in words; empty without one. unseen: the command
-    that scores a trial on images that the search did not choose by.
+    that scores a trial on images that the search did not choose by; None: the data have none.
     """
 
     metrics: Mapping[str, float | None]
@@ -46,7 +46,7 @@ class Origin:
     trial: int | None = None
     recipe: str | None = None
     again: str = ""
-    unseen: str = ""
+    unseen: str | None = None
 
 
 @dataclass(frozen=True)
@@ -185,12 +185,13 @@ def _maker(origin: Origin) -> str:
 
 def _chosen(origin: Origin) -> str:
     """That a search saw the images of the score, and how to score others."""
-    if not origin.unseen:
+    if origin.study is None:
         return ""
-    return (
-        f" The search chose by the split `{origin.protocol.task.val}`, so the score flatters; "
-        f"`{origin.unseen}` scores images that chose nothing, if the data have such a split."
-    )
+    said = f" The search chose by the split `{origin.protocol.task.val}`, so the score flatters"
+    if origin.unseen is None:
+        return f"{said}; the data have no other."
+    how = f"`{origin.unseen}` scores images that chose nothing"
+    return f"{said}; {how}, if the data have such a split."
 
 
 def _how_found(origin: Origin | Source) -> str:

@@ -36,8 +36,8 @@ class Accuracy(_Strict):
     @property
     def words(self) -> str:
         return (
-            f"Spearman {self.spearman:.3f}, Kendall {self.kendall:.3f} (MACs alone "
-            f"{self.macs_kendall:.3f}), median error {100 * self.median_error:.1f} %, "
+            f"Spearman {self.spearman:z.3f}, Kendall {self.kendall:z.3f} (MACs alone "
+            f"{self.macs_kendall:z.3f}), median error {100 * self.median_error:.1f} %, "
             f"{100 * self.within_10_percent:.0f} % within 10 %; {self.networks} held-out networks"
         )
 

@@ -17,7 +17,7 @@ from ..pictures.palette import (
 )
 from ..pictures.scale import mark_words
 from ..pictures.svg import Drawing, text_width
-from ..search.words import time_unit
+from ..search.words import rest_words, time_unit
 from .axes import SMALL, Frame, linear, logarithmic
 from .facts import CandidateFact, ReportFacts
 
@@ -126,7 +126,7 @@ def _cross(drawing: Drawing, x: float, y: float, size: float = 3) -> None:
 
 def _legend(drawing: Drawing, facts: ReportFacts, by_kind: dict[str, list[CandidateFact]]) -> None:
     x, y = float(_LEFT), _TOP + _HEIGHT + 66
-    other = "not retrained, or dominated" if facts.retrained else "dominated"
+    other = rest_words(bool(facts.retrained))
     for kind, words in (("front", "front"), ("dominated", other), ("infeasible", "infeasible")):
         if not by_kind[kind]:
             continue
@@ -225,7 +225,7 @@ def effects_chart(facts: ReportFacts, score: str, decisions: Sequence[str]) -> s
         drawing.text(8, y, labels[i], look="" if effect.clear else "soft")
         low, high = (frame.at(end, 0)[0] for end in (effect.low, effect.high))
         drawing.path([(low, y - 4), (high, y - 4)], colour=colour)
-        words = f"{effect.choice}: {effect.value:+.4f}, {number_of(effect.trials, 'trial')}"
+        words = f"{effect.choice}: {effect.value:+z.4f}, {number_of(effect.trials, 'trial')}"
         drawing.dot(frame.at(effect.value, 0)[0], y - 4, 4, colour=colour, words=words)
     return drawing.finish(left + 480, height + 62)
 

@@ -71,8 +71,7 @@ class FreshFact(Fact):
     """What an architecture scores under the search's own training with seeds that it was not chosen
     by: the mean over `seeds` of them, with Student's t interval from low to high, and the standard
     deviation (None: of one seed). gap: by how much the mean is worse than the score it was chosen
-    for; below 0: better. apart: the mean from the score of the best of the others, which is of
-    one training; leads: the mean is the better one. None: there is no other."""
+    for; below 0: better."""
 
     mean: float
     low: float | None
@@ -80,8 +79,19 @@ class FreshFact(Fact):
     spread: float | None
     seeds: int
     gap: float
-    apart: float | None
-    leads: bool | None
+
+
+class FreshGapFact(Fact):
+    """The leader's mean with fresh seeds against the next best. apart: how far one is from the
+    other; leads: the leader's is the better one. low, high: the interval of how much better the
+    leader's is, and clear: it leaves out 0; None where the next best's score is of one training,
+    or the error of a mean is not known."""
+
+    apart: float
+    leads: bool
+    low: float | None
+    high: float | None
+    clear: bool | None
 
 
 class LeaderFact(Fact):
@@ -90,19 +100,29 @@ class LeaderFact(Fact):
     gap: to the best of the others, with its 95 % interval; clear: that leaves out 0. None where no
     error is known. thrifty: the cheapest member of the front whose interval holds 0, and its part
     of the leader's cost. All these are by the scores that the search chose by. fresh: of its twin
-    test; None: there is none, or a final retraining, whose scores are all of fresh seeds. unseen:
-    the command that scores it, once exported, on images that it was not chosen by; None: its
-    weights are not kept, or are not those of the score's task.
+    test; None: there is none, or a final retraining, whose scores are all of fresh seeds.
+    runner_up_fresh: of that of the best of the others; fresh_gap: between the two, by such means
+    as far as they are known; None without the leader's. chosen_for, fell: after a final retraining
+    the score that the search chose it by, and by how much its mean is worse. once: of the front's
+    other members so many have no fresh seeds. kept: its weights are, of the score's task; unseen:
+    then the command that scores it, once exported, on images that it was not chosen by; None: the
+    data have none.
     """
 
     trial: int
     fresh: FreshFact | None
+    kept: bool
     unseen: str | None
     runner_up: int | None
     gap: float | None
     gap_low: float | None
     gap_high: float | None
     clear: bool | None
+    runner_up_fresh: FreshFact | None
+    fresh_gap: FreshGapFact | None
+    chosen_for: float | None
+    fell: float | None
+    once: int
     thrifty: int | None
     thrifty_cost_share: float | None
 
@@ -176,7 +196,9 @@ class TwinFact(Fact):
 
     subject: the architecture as people call it. ratios: L / 6D of the stages. macs_difference: of
     the twin's, a share of the original's. value, low, high: how much better the original scores,
-    in `unit`, with its interval; None: not known. words: that in a sentence.
+    in `unit`, with its interval; None: not known. words: that in a sentence. command: what tests a
+    trial so in another database, all its mixers; None of what is no trial, and of other trainings
+    than the search's.
     """
 
     subject: str
@@ -193,6 +215,7 @@ class TwinFact(Fact):
     seeds: int
     verdict: str
     words: str
+    command: str | None
 
 
 class BoundFact(Fact):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
@@ -17,7 +16,7 @@ from ..ablate.effects import POWER
 from ..ablate.words import number as significant
 from ..counting import in_units, number_of
 from ..search.rows import ERROR_WORDS
-from ..search.words import ENDED, export_command, objective_text, time_words
+from ..search.words import ENDED, FINALISTS, export_command, objective_text, time_words
 from .charts import (
     effects_chart,
     front_chart,
@@ -123,6 +122,7 @@ def _render(
         intervals=_intervals(facts),
         power=POWER,
         ENDED=ENDED,
+        FINALISTS=FINALISTS,
         ERROR_WORDS=ERROR_WORDS,
         fewest_trials=FEWEST_TRIALS,
         confidence=CONFIDENCE,
@@ -151,11 +151,11 @@ def _environment(marked: Marked, autoescape: bool) -> Environment:
         "objective": lambda value, name: objective_text(name, value),
         "signed": _signed,
         "percent": lambda share: f"{100 * share:.0f} %",
-        "finely": lambda share: f"{100 * share:+.2f} %",
+        "finely": lambda share: f"{100 * share:+z.2f} %",
         "duration": time_words,
         "effect": lambda value, half: f"{'+' if value >= 0 else ''}{significant(value, half)}",
         "rough": lambda value: f"{value:.2g}" if abs(value) < 10 else f"{value:,.0f}",
-        "fixed": lambda value, decimals: f"{value:.{decimals}f}",
+        "fixed": lambda value, decimals: f"{value:z.{decimals}f}",
         "units": in_units,
         "large": lambda value: f"{value:,}" if value < 10**7 else f"{value:.1e}",
     }
@@ -179,8 +179,8 @@ def _set(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _signed(value: float, score: str) -> str:
-    text = objective_text(score, abs(value))
-    return f"{'-' if math.copysign(1, value) < 0 else '+'}{text}"
+    text = objective_text(score, value)
+    return text if text.startswith("-") else f"+{text}"
 
 
 def _moment(at: datetime) -> str:
@@ -208,11 +208,11 @@ def _surest(each: DecisionFacts) -> list[EffectFact]:
 def _intervals(facts: ReportFacts) -> list[str]:
     """Kinds of intervals that the report has, in the order of its parts."""
     leader, decisions = facts.leader, facts.decisions
-    fresh = leader.fresh if leader else None
-    between = leader is not None and leader.clear is not None and fresh is None
+    fresh = [leader.fresh, leader.runner_up_fresh] if leader else []
+    between = leader is not None and leader.clear is not None and leader.fresh is None
     there = {
         "other": between or (leader is not None and leader.thrifty is not None),
-        "fresh": fresh is not None and fresh.low is not None,
+        "fresh": any(each is not None and each.low is not None for each in fresh),
         "effect": any(each.effects for each in decisions),
         "importance": any(each.importances for each in decisions),
         "twin": any(twin.low is not None for twin in facts.twins),
@@ -233,4 +233,5 @@ def _commands(facts: ReportFacts) -> str:
     ]
     if facts.leader is not None:
         lines.append(export_command(name, facts.leader.trial))
+    lines += dict.fromkeys(t.command for t in facts.twins if t.command is not None)
     return "\n".join(lines) + "\n"

@@ -113,7 +113,7 @@ class ProtocolFact(Fact):
 
 class SoftwareFact(Fact):
     """Versions and machine of so many evaluations. git_commit: of the checkout that made them; None
-    where hybridnas was installed without one."""
+    where it is not known."""
 
     versions: dict[str, str]
     git_commit: str | None

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from ..ablate import Ablation
 from ..ablate.words import places_words, scale, sentence, subject
+from ..config import Study
 from ..search.words import fidelity_words
 from .facts import TwinFact
 
 
-def twin_facts(ablations: Sequence[Ablation]) -> tuple[TwinFact, ...]:
+def twin_facts(study: Study, ablations: Sequence[Ablation]) -> tuple[TwinFact, ...]:
     """A fact for each comparison, in the order of the ablations."""
     found = []
     for ablation in ablations:
@@ -35,9 +36,18 @@ def twin_facts(ablations: Sequence[Ablation]) -> tuple[TwinFact, ...]:
                     seeds=effect.seeds if effect else 0,
                     verdict=effect.verdict if effect else "unknown",
                     words=sentence(comparison, ablation.metric),
+                    command=_command(ablation, study),
                 )
             )
     return tuple(found)
+
+
+def _command(ablation: Ablation, study: Study) -> str | None:
+    if not ablation.label.isdecimal() or ablation.protocol.fidelity != study.fidelity:
+        return None
+    together = " --together" * any(len(each.places) > 1 for each in ablation.comparisons)
+    seeds = len(ablation.original.scores)
+    return f"hybridnas ablate {study.name}:{ablation.label} --seeds {seeds}{together}"
 
 
 def _scaled(value: float | None, factor: float) -> float | None:

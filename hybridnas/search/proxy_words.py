@@ -29,7 +29,7 @@ def proxy_lines(view: StudyView) -> list[str]:
 
 def interval(tau: Mapping[str, float] | None) -> str:
     """`0.71 [0.60, 0.80]`; a dash where all scores were equal."""
-    return "-" if tau is None else f"{tau['tau']:.2f} [{tau['low']:.2f}, {tau['high']:.2f}]"
+    return "-" if tau is None else f"{tau['tau']:z.2f} [{tau['low']:z.2f}, {tau['high']:z.2f}]"
 
 
 def _words(result: Mapping[str, Any]) -> str:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..config import Bound, Fidelity, Study
+from ..config import Bound, Fidelity, Study, Task
 from ..counting import in_units, number_of
+from ..data_folder import split_names
 from ..objectives import parted
 from ..store import RunRecord
+
+FINALISTS = "front by front, the least crowded first"
+"""Which results a final retraining takes, as `finals.finalists` does."""
 
 ENDED: Mapping[str, str] = {
     "trials": "the budget of trials is spent",
@@ -24,10 +28,10 @@ def objective_text(name: str, value: float) -> str:
     """An objective's value as people read it."""
     _, own = parted(name)
     if own in ("latency_ms", "train_hours"):
-        return f"{value:.3f}"
+        return f"{value:z.3f}"
     if own == "memory_mb":
-        return f"{value:.0f}"
-    return in_units(value) if own in ("macs", "params") else f"{value:.4f}"
+        return f"{value:z.0f}"
+    return in_units(value) if own in ("macs", "params") else f"{value:z.4f}"
 
 
 def bound_words(bounds: Mapping[str, Bound]) -> str:
@@ -70,6 +74,12 @@ def time_unit(hours: float) -> TimeUnit:
     return TimeUnit("hours", 1) if hours >= 2 else TimeUnit("minutes", 60)
 
 
+def rest_words(retrained: bool) -> str:
+    """Of results that are on no front and break no soft constraint. retrained: the front is drawn
+    among those of a final retraining."""
+    return "not retrained, or dominated" if retrained else "dominated"
+
+
 def export_command(study: str, trial: int) -> str:
     """What makes a timm model of a trial, in a folder that no other trial is exported to."""
     return f"hybridnas export {study}:{trial} --out {export_folder(study, trial)}"
@@ -79,10 +89,17 @@ def export_folder(study: str, trial: int) -> str:
     return f"exported/{study}-{trial}"
 
 
-def unseen_command(folder: str, chosen_by: str) -> str:
-    """What scores an export on images that chose nothing. chosen_by: the split that did; the other
-    has a name of the user's own where that is `test`."""
-    split = "NAME" if chosen_by == "test" else "test"
+def unseen_command(folder: str, task: Task) -> str | None:
+    """What scores an export on images that chose nothing: on the data's split for tests, by the
+    name that it has there; NAME stands for another. None: the data have no split besides the two
+    that the task uses."""
+    names = split_names(task.name, task.data)
+    if names is None:  # nobody knows: as most sets call it
+        names = ("test", "NAME")
+    others = [name for name in names if name not in (task.train, task.val)]
+    if not others:
+        return None
+    split = next((name for name in others if name.startswith("test")), "NAME")
     return f"hybridnas evaluate {folder} --split {split}"
 
 
