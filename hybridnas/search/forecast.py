@@ -182,14 +182,14 @@ def _step(
     protocol = run_protocol(plan, place)
     scored = past.scored(protocol) if past else set()
     number, known_now, sure = candidates, 0, False
-    if number is not None:
-        number = max(0, number - ended[place.task, place.rung, False])
+    if candidates is not None:
+        number = max(0, candidates - ended[place.task, place.rung, False])
         if listed is not None:
             known_now = max(0, number - len(listed - scored))
             sure = candidates == len(listed)
         number -= known_now
         if study.final is not None and place.rung == len(study.rates):
-            again = study.final.retrain * study.final.seeds
+            again = min(study.final.retrain, candidates) * study.final.seeds
             number += max(0, again - ended[place.task, place.rung, True])
     known = past.under(protocol, device) if past else []
     fewer = bool(scored) and not sure and number != 0
