@@ -216,7 +216,7 @@ def _training(
     lines = [
         f"{fidelity_words(rung.fidelity)}, batches of {plan.study.recipe.batch_size}: "
         f"{number_of(rung.images, 'image')} x {in_units(rung.macs)} MACs (median) = "
-        f"{in_units(rung.image_macs)}{_goes_on(study, place, numbers[place])}"
+        f"{in_units(rung.image_macs)}{_goes_on(study, place, numbers)}"
         for place, rung in enumerate(rungs)
     ]
     return "\n".join(lines)
@@ -234,10 +234,16 @@ def _retraining(final: Final) -> str:
     )
 
 
-def _goes_on(study: Study, rung: int, number: int | None) -> str:
+def _goes_on(study: Study, rung: int, numbers: Sequence[int | None]) -> str:
+    """numbers: of candidates, a rung each."""
+    number = numbers[rung]
     if len(study.fidelities) == 1:
         return ""
     words = [] if number is None else [number_of(number, "candidate")]
-    last = rung == len(study.rates)
-    words.append("whose scores count" if last else f"{100 * study.rates[rung]:.0f} % go on")
+    if rung == len(study.rates):
+        words.append("whose scores count")
+    elif (above := numbers[rung + 1]) is not None:
+        words.append(f"{above:,} of them go on")
+    else:
+        words.append(f"{100 * study.rates[rung]:.0f} % go on")
     return f"; {', '.join(words)}"
