@@ -87,6 +87,20 @@ def test_search_as_json(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["front"] == cli.json("pareto", "shapes")
 
 
+def test_a_space_of_fewer_architectures_than_trials(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six: too few for a calibration, too."""
+    search_without_ray(monkeypatch, "exhausted")
+    done = cli("search", write_study(sampler="grid", budget={"trials": 24}))
+    assert "1 done of 6" in done.err
+    assert "of 24" not in done.err
+    assert "proxy: not calibrated\n" in cli.shown("pareto", "shapes") + "\n"
+    shown = cli("report", "shapes", "--out", "report.md")
+    assert shown.code == 0
+    assert "hybridnas calibrate" not in Path("report.md").read_text()
+
+
 def test_an_interrupted_search_ends_with_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     search_without_ray(monkeypatch, "interrupted")
     done = cli("search", write_study())

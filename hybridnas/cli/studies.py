@@ -88,10 +88,11 @@ def search(
         print_plan(plan, look_around(plan, storage, resume, ray), as_json)
         return
     from ..search.driver import run_study
+    from ..search.forecast import attainable
     from .live import Lines, LiveView
 
-    out = console(stderr=True)
-    watch = LiveView(plan.study, out) if out.is_terminal else Lines(plan.study, out)
+    out, shown = console(stderr=True), attainable(plan)
+    watch = LiveView(shown, out) if out.is_terminal else Lines(shown, out)
     with Store.open(storage) as store:
         if resume:
             _say_if_new(plan.study.name, store, storage)

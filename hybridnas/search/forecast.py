@@ -149,6 +149,16 @@ def forecast(
     return Forecast(steps, at_once, begin, hours, gpu_hours)
 
 
+def attainable(plan: Plan) -> Study:
+    """The study with no more trials in its budget than it has architectures to try, as far as
+    their number is known."""
+    study, listed = plan.study, _listed(plan)
+    if study.budget.trials is None or listed is None or len(listed) >= study.budget.trials:
+        return study
+    budget = study.budget.model_copy(update={"trials": len(listed)})
+    return study.model_copy(update={"budget": budget})
+
+
 def few_trials(study: Study) -> int:
     """With how many trials each rung sees a candidate, two at least."""
 
