@@ -48,8 +48,9 @@ def test_search_prints_progress_the_front_and_the_next_steps(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search_without_ray(monkeypatch, "trials")
-    done = cli("search", write_study())
+    done = cli("search", write_study(recipe={"batch_size": 600}))
     assert done.code == 0
+    assert done.err.count("each epoch leaves out") == 1
     assert "trial 5 started" in done.err
     assert "6 done of 6" in done.err
     assert "Pareto front of shapes: " in done.out
@@ -70,7 +71,7 @@ def test_search_prints_progress_the_front_and_the_next_steps(
     assert "is in the database already: go on with --resume" in cli.refused("search", "shapes.yaml")
     again = cli("search", "shapes", "--resume", "--set", "budget.trials=7")
     assert again.code == 0
-    assert "6 of 7 trials were done before" in again.err
+    assert "6 of 6 trials were done before" in again.err, "its space has no more"
     assert "a new one begins" not in again.err
     mistaken = cli("search", "shapes.yaml", "--resume", "--set", "name=forms")
     assert mistaken.err.startswith(
@@ -92,7 +93,10 @@ def test_a_space_of_fewer_architectures_than_trials(
 ) -> None:
     """Six: too few for a calibration, too."""
     search_without_ray(monkeypatch, "exhausted")
-    done = cli("search", write_study(sampler="grid", budget={"trials": 24}))
+    done = cli(
+        "search", write_study(sampler="grid", budget={"trials": 24}, recipe={"batch_size": 100})
+    )
+    assert "each epoch leaves out" not in done.err
     assert "1 done of 6" in done.err
     assert "of 24" not in done.err
     assert "proxy: not calibrated\n" in cli.shown("pareto", "shapes") + "\n"
