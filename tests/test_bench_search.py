@@ -248,6 +248,13 @@ def test_the_command_spreads_over_processes_and_draws(cli: Cli) -> None:
     assert "<svg" in Path("found.svg").read_text()
 
 
+def test_the_default_ends_where_a_small_table_does(cli: Cli) -> None:
+    words = ("bench", "search", "layouts81", "--samplers", "grid", "--seeds", "1", "--jobs", "1")
+    done = cli(*words, "--json")
+    assert "--trainings 25,50,81: the table has 81 architectures" in done.err
+    assert [*json.loads(done.out)["summary"][0]["regret"]] == ["25", "50", "81"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

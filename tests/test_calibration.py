@@ -51,6 +51,17 @@ def test_every_architecture_is_trained_at_both_fidelities(store: Store) -> None:
     assert [c.number for c in found] == list(range(36))
 
 
+@pytest.mark.parametrize(("seeds", "seed"), [(1, ""), (2, ", seed 1")])
+def test_who_watches_is_told_of_which_fidelity_a_training_is(
+    seeds: int, seed: str, store: Store
+) -> None:
+    notes = Notes()
+    drive(work(store, planned(store, seeds=seeds), notes))
+    stages = [result.stage for result in notes.results]
+    assert stages.count(f"1 epoch at 32 px{seed}") == stages.count(f"4 epochs at 32 px{seed}") == 8
+    assert len({*stages}) == 2 * seeds
+
+
 def test_shares_of_the_study_do_not_hinder_a_longer_judge() -> None:
     judge = LONG.model_copy(update={"epochs": 9})
     plan = calibration_plan(Setting(8, 1, LONG, judge), halving={"shares": [0.5, 0.5]})

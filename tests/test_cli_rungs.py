@@ -46,7 +46,7 @@ def test_the_dry_run_says_what_each_rung_sees(cli: Cli) -> None:
     assert found["rates"] == [3 / 8]
     assert found["final"] == {"retrain": 2, "seeds": 2}
     shown = cli.shown("search", write_study(**LADDER), "--dry-run")
-    assert "; 8 candidates, 38 % go on\n" in shown
+    assert "; 8 candidates, 3 of them go on\n" in shown
     assert "; 3 candidates, whose scores count\n" in shown
     shown = " ".join(shown.split())
     assert "the best 2 (front by front, the least crowded first) again with 2 fresh seeds" in shown

@@ -48,8 +48,9 @@ def test_search_prints_progress_the_front_and_the_next_steps(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search_without_ray(monkeypatch, "trials")
-    done = cli("search", write_study())
+    done = cli("search", write_study(recipe={"batch_size": 600}))
     assert done.code == 0
+    assert done.err.count("each epoch leaves out") == 1
     assert "trial 5 started" in done.err
     assert "6 done of 6" in done.err
     assert "Pareto front of shapes: " in done.out
@@ -70,7 +71,7 @@ def test_search_prints_progress_the_front_and_the_next_steps(
     assert "is in the database already: go on with --resume" in cli.refused("search", "shapes.yaml")
     again = cli("search", "shapes", "--resume", "--set", "budget.trials=7")
     assert again.code == 0
-    assert "6 of 7 trials were done before" in again.err
+    assert "6 of 6 trials were done before" in again.err, "its space has no more"
     assert "a new one begins" not in again.err
     mistaken = cli("search", "shapes.yaml", "--resume", "--set", "name=forms")
     assert mistaken.err.startswith(
@@ -85,6 +86,23 @@ def test_search_as_json(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["trials"] == {"ok": 6}
     assert found["front_size"] == len(found["front"]) > 0
     assert found["front"] == cli.json("pareto", "shapes")
+
+
+def test_a_space_of_fewer_architectures_than_trials(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six: too few for a calibration, too."""
+    search_without_ray(monkeypatch, "exhausted")
+    done = cli(
+        "search", write_study(sampler="grid", budget={"trials": 24}, recipe={"batch_size": 100})
+    )
+    assert "each epoch leaves out" not in done.err
+    assert "1 done of 6" in done.err
+    assert "of 24" not in done.err
+    assert "proxy: not calibrated\n" in cli.shown("pareto", "shapes") + "\n"
+    shown = cli("report", "shapes", "--out", "report.md")
+    assert shown.code == 0
+    assert "hybridnas calibrate" not in Path("report.md").read_text()
 
 
 def test_an_interrupted_search_ends_with_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,6 +144,13 @@ def test_each_rung_and_the_final_retraining_count(store: Store) -> None:
     assert found.hours == pytest.approx(waves / 3600)
 
 
+@pytest.mark.parametrize(("trials", "trained_anew"), [(2, 2), (6, 5)])
+def test_no_more_are_retrained_than_there_are(trials: int, trained_anew: int, store: Store) -> None:
+    wanted: dict[str, Any] = {"final": {"retrain": 5, "seeds": 3}, "budget": {"trials": trials}}
+    (step,) = of(store, **wanted).steps
+    assert step.number == trials + 3 * trained_anew
+
+
 def test_the_wait_before_the_first_training_is_in_it() -> None:
     step = Step("", FIDELITY, 9, 30, ("cpu",), 12.0)
     assert Forecast((step,), 4, None, None).hours == pytest.approx(3 * 12 / 3600)

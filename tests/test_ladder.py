@@ -45,6 +45,21 @@ def test_rungs_rise_in_cost_and_the_top_one_counts() -> None:
     assert found.protocol("d", ("a", "b")).fidelity == found.fidelity
 
 
+@pytest.mark.parametrize(("per_batch", "is_said"), [(1.8, True), (1.05, False), (2, False)])
+def test_images_that_full_batches_leave_out_are_said(
+    per_batch: float, is_said: bool, cli: Cli
+) -> None:
+    """Of 4/9, of 1/21, and of none."""
+    there = len(open_split(Task(data="digits"), "train"))
+    size = round(there / per_batch)
+    left = there - size * (there // size)
+    assert (left > 0.1 * there) == is_said
+    file = write_study(recipe={"batch_size": size})
+    shown = " ".join(cli.shown("search", file, "--dry-run").split())
+    words = f"each epoch leaves out {left:,} of {there:,} images, others each time, since batches"
+    assert shown.count(words) == is_said
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -14,7 +14,7 @@ import pytest
 import search_helpers as helpers
 from cli_helpers import Cli
 
-from hybridnas.cli.summary import _pace, status_json
+from hybridnas.cli.summary import _pace, print_status, status_json
 from hybridnas.search.pace import alive_session, candidates_per_hour, hours_left, looked_up
 from hybridnas.search.view import StudyView
 from hybridnas.store import Store
@@ -103,6 +103,23 @@ def test_of_what_does_not_run_nothing_is_left(half_done: Store) -> None:
 
 
 # ---------------------------------------------------------------- status
+
+
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        ({}, False),
+        ({"last_seen_at": datetime.now(UTC) - timedelta(hours=1)}, True),  # killed
+        ({"ended_at": datetime.now(UTC), "end_reason": "interrupted"}, True),
+        ({"ended_at": datetime.now(UTC), "end_reason": "trials"}, False),
+    ],
+)
+def test_status_says_how_a_study_that_nothing_drives_goes_on(
+    changes: dict[str, Any], left: bool, half_done: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_status(view_of(half_done, **changes))
+    words = "none: nothing drives the study now; hybridnas search shapes --resume goes on"
+    assert (words in capsys.readouterr().out) == left
 
 
 def test_status_says_the_pace(populated: Cli) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import nn
 
 import hybridnas
 from hybridnas.cli.common import in_units
+from hybridnas.cli.profiles import _print
 from hybridnas.profiling import measure, profile, setting_for
 from hybridnas.profiling.memory import peak_mib
 from hybridnas.profiling.timing import Effort, Run
@@ -37,7 +39,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "Effort", lambda: QUICK)
 
 
-def test_peak_memory_is_that_of_the_tensors() -> None:
+def test_peak_memory_is_that_of_the_tensors(capfd: pytest.CaptureFixture[str]) -> None:
     def make() -> Run:
         layer, x = nn.Linear(1024, 1024, bias=False), torch.zeros(256, 1024)
 
@@ -49,6 +51,7 @@ def test_peak_memory_is_that_of_the_tensors() -> None:
 
     # MiB: the weight 4, input, what is between, and output 1 each.
     assert peak_mib(make, CPU) == 7.0
+    assert capfd.readouterr() == ("", ""), "the tracer writes past Python's streams"
 
 
 @pytest.mark.parametrize(("mixer", "dtype"), [("ssm", "float32"), ("gated_conv", "bfloat16")])
@@ -102,6 +105,21 @@ def test_the_command(cli: Cli) -> None:
     shown = cli.shown(*asked[:-2])
     assert f"tiny.json, {in_units(found['params'])} parameters" in shown
     assert "measured in turn" in shown
+
+
+@pytest.mark.parametrize("slowest", [2.9, 3.1])
+def test_rounds_that_differ_much_are_not_relied_on(
+    slowest: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steady = measure.Figures(1.2, 1.0, 1.5, 800, 10.0, 1.0, 30)
+    found = measure.Profile(
+        setting_for(CPU, (32, 32), 2), steady, dataclasses.replace(steady, high_ms=slowest)
+    )
+    _print("tiny", "1", "1", [found])
+    shown = capsys.readouterr().out
+    words = f"batch 2, training: the slowest round took {slowest} times as long as the quickest"
+    assert (words in shown) == (slowest > 3)
+    assert "inference: the slowest" not in shown
 
 
 def test_what_cannot_be_measured_is_refused(cli: Cli) -> None:

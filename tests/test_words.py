@@ -8,7 +8,9 @@ import pytest
 
 from hybridnas.config import Task
 from hybridnas.counting import number_of
+from hybridnas.search.studies import read_study
 from hybridnas.search.words import (
+    calibrate_command,
     export_folder,
     objective_text,
     spent_words,
@@ -86,3 +88,14 @@ def test_the_other_split_is_one_that_the_data_have(
     own = Task.model_validate({"name": task, "data": str(tmp_path / "data")})
     command = unseen_command("mine", own)
     assert command == (named and f"hybridnas evaluate mine --split {named}")
+
+
+@pytest.mark.parametrize(("size", "archs"), [(10**9, 24), (24, 24), (12, 12), (8, 8)])
+def test_a_calibration_asks_for_no_more_than_the_space_has(size: int, archs: int) -> None:
+    command = calibrate_command(read_study("quickstart"), size)
+    assert command is not None
+    assert command.startswith(f"hybridnas calibrate quickstart --archs {archs} --epochs ")
+
+
+def test_no_calibration_is_advised_in_a_space_of_too_few() -> None:
+    assert calibrate_command(read_study("quickstart"), 7) is None

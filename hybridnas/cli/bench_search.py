@@ -16,7 +16,7 @@ from .common import AsJson, console, print_json, say_written
 from .samplers_view import check_plot, plot_curves, print_summary, write_summary
 
 _TARGET = 50  # trainings of the first sampler, which the others are to equal
-
+_LOOKS = (25, 50, 100, 200)
 
 TableName = Annotated[
     str,
@@ -39,7 +39,15 @@ Samplers = Annotated[
         "The others are compared with the first.",
     ),
 ]
-Looks = Annotated[str, typer.Option(metavar="N,...", help="When to look; the last ends a replay.")]
+Looks = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N,...",
+        help="When to look; the last ends a replay. Default: 25,50,100,200, or until a smaller "
+        "table is through.",
+        show_default=False,
+    ),
+]
 Seeds = Annotated[int, typer.Option(min=1, metavar="N", help="Replays of each sampler.")]
 Jobs = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Processes. Default: one a core.")
@@ -60,7 +68,7 @@ def search(
     table: TableName = "digits",
     data: Data = None,
     samplers: Samplers = "ehvi,tpe,evolution,nsga2,random,plain-nsga2",
-    trainings: Looks = "25,50,100,200",
+    trainings: Looks = None,
     seeds: Seeds = 10,
     jobs: Jobs = None,
     out: Out = None,
@@ -115,8 +123,10 @@ def search(
     print_summary(found, rows, looks, first, target)
 
 
-def _looks(text: str, feasible: int) -> list[int]:
-    """Numbers of trainings, rising; as far as the table has so many."""
+def _looks(text: str | None, feasible: int) -> list[int]:
+    """Numbers of trainings, rising; as far as the table has so many. text: None: the default."""
+    if text is None:
+        return _default_looks(feasible)
     words = text.split(",")
     if not all(word.strip().isdecimal() and int(word) for word in words):
         raise ConfigError(f"--trainings takes numbers with commas between, got {text!r}")
@@ -128,6 +138,19 @@ def _looks(text: str, feasible: int) -> list[int]:
             f"keep its constraints"
         )
     return possible
+
+
+def _default_looks(feasible: int) -> list[int]:
+    """Of a table that has fewer architectures the last look is at all of them, which is said."""
+    if feasible >= _LOOKS[-1]:
+        return [*_LOOKS]
+    looks = [*(number for number in _LOOKS if number < feasible), feasible]
+    typer.echo(
+        f"--trainings {','.join(map(str, looks))}: the table has {feasible} architectures that "
+        f"keep its constraints",
+        err=True,
+    )
+    return looks
 
 
 def _check(out: Path | None, keep: bool, plot: Path | None) -> None:

@@ -161,7 +161,7 @@ def _print(found: Comparison) -> None:
     headings = [
         "study",
         *(["studies"] if several else []),
-        *("results", "trainings", *(["GPU time"] if gpu else []), "front", f"hypervolume{mean}"),
+        *("results", "trained here", *(["GPU time"] if gpu else []), "front", f"hypervolume{mean}"),
         *([f"of the search{mean}"] if anew else []),
         f"after {number_of(found.common, 'result')}{mean}",
         "joint front",
@@ -181,6 +181,12 @@ def _explained(found: Comparison) -> list[str]:
         f"after {number_of(found.common, 'result')}: what each study had after as many as all of "
         f"them have; joint front: how many of the front of all studies together are of this row"
     ]
+    views = [view for row in found.rows for view in row.views]
+    if any(run.reused for view in views for row in view.rows for run in row.runs):
+        notes.append(
+            "trained here: by the search itself; results that were known already, of another "
+            "study, cost it no training"
+        )
     if _trained_anew(found):
         notes.append(
             "hypervolume, front: of the few that were trained anew, by fresh seeds; of the search, "

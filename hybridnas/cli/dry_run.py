@@ -179,6 +179,7 @@ def _task_as_json(
 def _facts(plan: Plan, rungs: Rungs, found: Mapping[str, Any]) -> list[tuple[str, object]]:
     """As people read it. found: what is said as JSON."""
     from ..search.counted import counted_size
+    from ..search.ladder import left_out_words
 
     study: Study = plan.study
     limits, soft = bound_words(study.bounds()), bound_words(study.soft())
@@ -187,6 +188,7 @@ def _facts(plan: Plan, rungs: Rungs, found: Mapping[str, Any]) -> list[tuple[str
     macs = {name: in_units(found[f"{name}_macs"]) for name in ("smallest", "median", "largest")}
     of_macs = f"from {macs['smallest']} to {macs['largest']}, median {macs['median']}"
     size = f"{in_size(found['size'])} architectures, {number_of(found['genes'], 'decision')}"
+    left_out = left_out_words(plan)
     numbers = [each["candidates"] for each in found["fidelities"]]
     own, *others = ((n, p, _training(study, p, rungs[n], numbers)) for n, p in plan.tasks.items())
     broken = f"{soft}; who breaks this is trained, and on no front"
@@ -199,6 +201,7 @@ def _facts(plan: Plan, rungs: Rungs, found: Mapping[str, Any]) -> list[tuple[str
         ("task", _task(plan)),
         ("training", own[2]),
         *((f"also {name}", f"{_task(one)}\n{training}") for name, one, training in others),
+        *([("left out", "\n".join(left_out))] if left_out else []),
         *([("at the end", _retraining(study.final))] if study.final else []),
         *([("latency", study.latency.setting)] if study.latency else []),
         ("sampler", study.sampler.name),
@@ -216,7 +219,7 @@ def _training(
     lines = [
         f"{fidelity_words(rung.fidelity)}, batches of {plan.study.recipe.batch_size}: "
         f"{number_of(rung.images, 'image')} x {in_units(rung.macs)} MACs (median) = "
-        f"{in_units(rung.image_macs)}{_goes_on(study, place, numbers[place])}"
+        f"{in_units(rung.image_macs)}{_goes_on(study, place, numbers)}"
         for place, rung in enumerate(rungs)
     ]
     return "\n".join(lines)
@@ -235,10 +238,16 @@ def _retraining(final: Final) -> str:
     )
 
 
-def _goes_on(study: Study, rung: int, number: int | None) -> str:
+def _goes_on(study: Study, rung: int, numbers: Sequence[int | None]) -> str:
+    """numbers: of candidates, a rung each."""
+    number = numbers[rung]
     if len(study.fidelities) == 1:
         return ""
     words = [] if number is None else [number_of(number, "candidate")]
-    last = rung == len(study.rates)
-    words.append("whose scores count" if last else f"{100 * study.rates[rung]:.0f} % go on")
+    if rung == len(study.rates):
+        words.append("whose scores count")
+    elif (above := numbers[rung + 1]) is not None:
+        words.append(f"{above:,} of them go on")
+    else:
+        words.append(f"{100 * study.rates[rung]:.0f} % go on")
     return f"; {', '.join(words)}"

@@ -9,7 +9,7 @@ import socket
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
@@ -36,6 +36,9 @@ from .dry_run import look_around, print_plan
 from .ending import print_end
 from .resolve import check_new, known_study, study_to_run
 from .summary import print_front, print_status, status_json, write_csv
+
+if TYPE_CHECKING:
+    from ..search.plan import Plan
 
 _WATCH_S = 5.0  # between two readings
 
@@ -88,13 +91,13 @@ def search(
         print_plan(plan, look_around(plan, storage, resume, ray), as_json)
         return
     from ..search.driver import run_study
+    from ..search.forecast import attainable
     from .live import Lines, LiveView
 
-    out = console(stderr=True)
-    watch = LiveView(plan.study, out) if out.is_terminal else Lines(plan.study, out)
+    out, shown = console(stderr=True), attainable(plan)
+    watch = LiveView(shown, out) if out.is_terminal else Lines(shown, out)
     with Store.open(storage) as store:
-        if resume:
-            _say_if_new(plan.study.name, store, storage)
+        _say_first(plan, store, storage, resume)
         with watch:
             reason = run_study(plan, store, resume=resume, ray_address=ray, observer=watch)
         view = StudyView(plan.study.name, store)
@@ -114,9 +117,18 @@ def _wanted(text: str, storage: str, resume: bool, settings: list[str]) -> Study
     return wanted
 
 
-def _say_if_new(name: str, store: Store, storage: str) -> None:
-    if store.study_config(name) is None:
+def _say_first(plan: Plan, store: Store, storage: str, resume: bool) -> None:
+    """Whether a study that is to go on is a new one, and, once it is clear that it is not refused,
+    which images its batches leave out."""
+    from ..search.ladder import left_out_words
+    from ..search.registration import check_registered
+
+    name = plan.study.name
+    if resume and store.study_config(name) is None:
         typer.echo(f"{redact(storage)} has no study {name!r} yet: a new one begins", err=True)
+    check_registered(plan, store, resume)
+    for line in left_out_words(plan):
+        typer.echo(line, err=True)
 
 
 def status(

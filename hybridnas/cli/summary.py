@@ -9,10 +9,11 @@ from typing import Any
 
 import typer
 
+from ..config import parent_study
 from ..counting import number_of, pixels
 from ..objectives import STANDARD_ERRORS, is_cost
 from ..search.counted import counted_size
-from ..search.pace import alive_session, candidates_per_hour, hours_left, looked_up
+from ..search.pace import alive_session, candidates_per_hour, hours_left, is_left, looked_up
 from ..search.proxy_words import proxy_lines
 from ..search.rows import Row, error_words
 from ..search.view import StudyView
@@ -259,6 +260,10 @@ def _pace(view: StudyView, found: Mapping[str, Any]) -> str:
 
 def _running(view: StudyView) -> str:
     """By node and GPU, as far as they are known: `node7, GPU 3: trials 4, 9`."""
+    if is_left(view):
+        words, name = "none: nothing drives the study now", view.study.name
+        searched = parent_study(name) is None
+        return f"{words}; hybridnas search {name} --resume goes on" if searched else words
     running = [row for row in view.rows if row.running]
     if not any(row.worker for row in running):
         return _trials(view, running)

@@ -23,6 +23,8 @@ from .timing import Effort, Run, Told, clock_of, current, silent, time_in_turn
 REFERENCE = "mambaout_femto"
 """Timed in turn with whatever is measured: what moves it moved the device's clock."""
 
+_STEADY = 3  # times the quickest round; on a device of one's own rounds differ by a few percent
+
 
 @dataclass(frozen=True, slots=True)
 class Figures:
@@ -39,6 +41,11 @@ class Figures:
     peak_mib: float
     reference_ms: float
     runs: int
+
+    @property
+    def is_unsteady(self) -> bool:
+        """Whether the rounds differ so much that something else kept the device busy."""
+        return self.high_ms > _STEADY * self.low_ms
 
 
 @dataclass(frozen=True, slots=True)

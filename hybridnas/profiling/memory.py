@@ -35,7 +35,7 @@ def peak_mib(make: Callable[[], Run], device: torch.device) -> float:
 
 def _traced_peak(make: Callable[[], Run]) -> int:
     """Bytes: the CPU's allocator has no counters, so each of its steps is traced."""
-    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the tracer says a lot on stderr
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # above USDT, the last of its levels: nothing
     with torch.profiler.profile(
         activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True
     ) as trace:

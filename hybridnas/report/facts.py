@@ -232,7 +232,8 @@ class ReportFacts(Fact):
     search chose by. cost: what plots have across. sizes: of the images that MACs are counted for.
     error_kind: of the errors of results. space_size: architectures. reference, ideal: the corners
     of the box that hypervolumes are shares of, by objective. yaml: of the study, without what is
-    the default of this version. calibrate: the command that would judge its training.
+    the default of this version. calibrate: the command that would judge its training; None in a
+    space too small for it.
     """
 
     study: str
@@ -279,7 +280,7 @@ class ReportFacts(Fact):
     cost_so_far: CostFact
     sessions: tuple[SessionFact, ...]
     calibrations: tuple[CalibrationFact, ...]
-    calibrate: str
+    calibrate: str | None
     protocols: tuple[ProtocolFact, ...]
     software: tuple[SoftwareFact, ...]
     yaml: str

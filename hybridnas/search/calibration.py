@@ -19,6 +19,7 @@ from .agreement import Judged, agreement
 from .plan import Plan, counted_costs, feasibility, rung_protocol
 from .strata import stratified
 from .trainings import Job, scored
+from .words import fidelity_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,13 @@ class Calibration:
             for fidelity in (setting.proxy, setting.judge)
         )
         self.jobs = [
-            Job(architecture, architecture.digest, protocol, {**costs, **counted})
+            Job(
+                architecture,
+                architecture.digest,
+                protocol,
+                {**costs, **counted},
+                _stage(protocol, setting),
+            )
             # The dearest first, so that the last ones end at about the same time.
             for architecture, costs in reversed(self.members)
             for protocols in (self.judges, self.proxies)
@@ -112,3 +119,9 @@ class Calibration:
         found = [scored(store, key, self.study.measured) for key in keys]
         good = [evaluation for evaluation in found if evaluation is not None]
         return good if len(good) == len(protocols) else None
+
+
+def _stage(protocol: Protocol, setting: Setting) -> str:
+    """`4 epochs at 32 px, seed 1`: which of an architecture's trainings it is."""
+    seed = f", seed {protocol.seed}" if setting.seeds > 1 else ""
+    return fidelity_words(protocol.fidelity) + seed

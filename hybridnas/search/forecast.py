@@ -149,6 +149,16 @@ def forecast(
     return Forecast(steps, at_once, begin, hours, gpu_hours)
 
 
+def attainable(plan: Plan) -> Study:
+    """The study with no more trials in its budget than it has architectures to try, as far as
+    their number is known."""
+    study, listed = plan.study, _listed(plan)
+    if study.budget.trials is None or listed is None or len(listed) >= study.budget.trials:
+        return study
+    budget = study.budget.model_copy(update={"trials": len(listed)})
+    return study.model_copy(update={"budget": budget})
+
+
 def few_trials(study: Study) -> int:
     """With how many trials each rung sees a candidate, two at least."""
 
@@ -182,14 +192,14 @@ def _step(
     protocol = run_protocol(plan, place)
     scored = past.scored(protocol) if past else set()
     number, known_now, sure = candidates, 0, False
-    if number is not None:
-        number = max(0, number - ended[place.task, place.rung, False])
+    if candidates is not None:
+        number = max(0, candidates - ended[place.task, place.rung, False])
         if listed is not None:
             known_now = max(0, number - len(listed - scored))
             sure = candidates == len(listed)
         number -= known_now
         if study.final is not None and place.rung == len(study.rates):
-            again = study.final.retrain * study.final.seeds
+            again = min(study.final.retrain, candidates) * study.final.seeds
             number += max(0, again - ended[place.task, place.rung, True])
     known = past.under(protocol, device) if past else []
     fewer = bool(scored) and not sure and number != 0

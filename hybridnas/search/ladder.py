@@ -9,10 +9,11 @@ from functools import cache, partial
 
 from ..config import Fidelity, Study
 from ..cost import cost
+from ..counting import number_of
 from ..space import Genome
 from ..store import Place
 from ..tasks import TASKS
-from ..tasks.batch_size import trained_images
+from ..tasks.batch_size import trained_images, training_batch_size
 from .feasibility import Costs
 from .halving import quota
 from .plan import Plan, counted_costs, feasibility, fitting_references, run_protocol
@@ -20,6 +21,7 @@ from .problem import Problem
 from .strata import feasible
 
 _DRAWN = 200
+_MUCH = 0.1  # of the images
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,28 @@ def ladder(plan: Plan) -> list[Rung]:
         images = trained_images(study.recipe, fidelity, there)
         rungs.append(Rung(fidelity, images, macs))
     return rungs
+
+
+def left_out_words(plan: Plan) -> list[str]:
+    """A line for each of the study's training sets of which an epoch leaves out more than a tenth,
+    since its batches are full ones. Nothing of detection: its batches are small, and its
+    annotations take many seconds to read."""
+    lines = []
+    for name, one in plan.tasks.items():
+        task, recipe = one.study.task, one.study.recipe
+        if task.name == "detection":
+            continue
+        train, _ = TASKS[task.name].splits(task)
+        for share in dict.fromkeys(fidelity.share for fidelity in one.study.fidelities):
+            there = TASKS[task.name].training_images(train, share)
+            size = training_batch_size(recipe, there)
+            if (left := there % size) > _MUCH * there:
+                lines.append(
+                    f"{name and f'{name}: '}each epoch leaves out {left:,} of "
+                    f"{number_of(there, 'image')}, others each time, since batches are full ones "
+                    f"of {size:,} (recipe.batch_size)"
+                )
+    return lines
 
 
 def candidates(study: Study, size: int | None = None, references: int = 0) -> list[int | None]:

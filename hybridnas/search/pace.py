@@ -14,6 +14,14 @@ def alive_session(view: StudyView) -> SessionRecord | None:
     return next((session for session in view.sessions if is_alive(session, now)), None)
 
 
+def is_left(view: StudyView) -> bool:
+    """Whether nothing drives the study though its last run did not end it: it was interrupted,
+    killed or lost, or stopped at an error."""
+    if not view.sessions or alive_session(view) is not None:
+        return False
+    return view.sessions[-1].end_reason in (None, "interrupted", "lost", "error")
+
+
 def candidates_per_hour(view: StudyView) -> float | None:
     """Trials that were trained and ended in the last run of the search, by its hours; None without
     a run, or before the first."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..config import Fidelity
+from ..space import SearchSpace
 from ..store import CalibrationRecord
 from .view import StudyView
 from .words import calibrate_command, fidelity_words
@@ -23,7 +24,8 @@ def proxy_lines(view: StudyView) -> list[str]:
             against = f"{_fidelity(record, 'proxy')} against this fidelity: "
         lines.append(f"proxy: {against}{_words(record.result)}")
     if not any(known.as_proxy for known in view.calibrations):
-        lines.insert(0, f"proxy: not calibrated ({calibrate_command(view.study)})")
+        command = calibrate_command(view.study, SearchSpace.load(view.study.space).size())
+        lines.insert(0, "proxy: not calibrated" + (f" ({command})" if command else ""))
     return lines
 
 

@@ -9,6 +9,7 @@ from ..config import Bound, Fidelity, Study, Task
 from ..counting import in_units, number_of
 from ..data_folder import split_names
 from ..objectives import parted
+from ..rank_correlation import FEWEST
 from ..store import RunRecord
 
 FINALISTS = "front by front, the least crowded first"
@@ -103,9 +104,12 @@ def unseen_command(folder: str, task: Task) -> str | None:
     return f"hybridnas evaluate {folder} --split {split}"
 
 
-def calibrate_command(study: Study) -> str:
-    """What judges a study's lowest rung by its top one, or its only fidelity by a longer one."""
-    words = f"hybridnas calibrate {study.name} --archs 24"
+def calibrate_command(study: Study, size: int) -> str | None:
+    """What judges a study's lowest rung by its top one, or its only fidelity by a longer one; None
+    in a space of too few architectures. size: of its space."""
+    if size < FEWEST:
+        return None
+    words = f"hybridnas calibrate {study.name} --archs {min(24, size)}"
     only = study.fidelity if len(study.fidelities) == 1 else None
     return words if only is None else f"{words} --epochs {4 * only.epochs}"
 
