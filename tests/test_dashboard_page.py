@@ -62,6 +62,12 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
         yield Shown(store)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study is read before it is shown, however busy the machine."""
+    monkeypatch.setattr(content, "_PATIENCE_S", 60.0)
+
+
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """The database is looked at every time, not every few seconds."""
