@@ -99,6 +99,12 @@ def search(
     found = Results(facts, looks[-1])
     if keep and out is not None and out.is_file():
         found = _kept(out, found)
+    if trainings is None and looks[-1] < _LOOKS[-1]:
+        typer.echo(
+            f"--trainings {','.join(map(str, looks))}: the table has {looks[-1]} architectures "
+            f"that keep its constraints",
+            err=True,
+        )
     tasks = missing(arms, seeds, found)
     coming = replays(source, tasks, looks[-1], jobs or os.cpu_count() or 1)
     for result in track(coming, "replays", len(tasks), console=console(stderr=True)):
@@ -124,9 +130,10 @@ def search(
 
 
 def _looks(text: str | None, feasible: int) -> list[int]:
-    """Numbers of trainings, rising; as far as the table has so many. text: None: the default."""
+    """Numbers of trainings, rising; as far as the table has so many. text: None: the default, whose
+    last is at all of a smaller table."""
     if text is None:
-        return _default_looks(feasible)
+        return sorted({min(number, feasible) for number in _LOOKS})
     words = text.split(",")
     if not all(word.strip().isdecimal() and int(word) for word in words):
         raise ConfigError(f"--trainings takes numbers with commas between, got {text!r}")
@@ -138,19 +145,6 @@ def _looks(text: str | None, feasible: int) -> list[int]:
             f"keep its constraints"
         )
     return possible
-
-
-def _default_looks(feasible: int) -> list[int]:
-    """Of a table that has fewer architectures the last look is at all of them, which is said."""
-    if feasible >= _LOOKS[-1]:
-        return [*_LOOKS]
-    looks = [*(number for number in _LOOKS if number < feasible), feasible]
-    typer.echo(
-        f"--trainings {','.join(map(str, looks))}: the table has {feasible} architectures that "
-        f"keep its constraints",
-        err=True,
-    )
-    return looks
 
 
 def _check(out: Path | None, keep: bool, plot: Path | None) -> None:
