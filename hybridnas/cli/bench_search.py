@@ -99,12 +99,8 @@ def search(
     found = Results(facts, looks[-1])
     if keep and out is not None and out.is_file():
         found = _kept(out, found)
-    if trainings is None and looks[-1] < _LOOKS[-1]:
-        typer.echo(
-            f"--trainings {','.join(map(str, looks))}: the table has {looks[-1]} architectures "
-            f"that keep its constraints",
-            err=True,
-        )
+    if trainings is None:
+        _say_if_cut(looks)
     tasks = missing(arms, seeds, found)
     coming = replays(source, tasks, looks[-1], jobs or os.cpu_count() or 1)
     for result in track(coming, "replays", len(tasks), console=console(stderr=True)):
@@ -145,6 +141,16 @@ def _looks(text: str | None, feasible: int) -> list[int]:
             f"keep its constraints"
         )
     return possible
+
+
+def _say_if_cut(looks: list[int]) -> None:
+    """That the table ends before the usual looks do."""
+    if looks[-1] < _LOOKS[-1]:
+        typer.echo(
+            f"--trainings {','.join(map(str, looks))}: the table has {looks[-1]} architectures "
+            f"that keep its constraints",
+            err=True,
+        )
 
 
 def _check(out: Path | None, keep: bool, plot: Path | None) -> None:
