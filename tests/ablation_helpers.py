@@ -13,7 +13,6 @@ from hybridnas.ablate.twins import StageMixer, places_in, twins_of
 from hybridnas.architecture import Architecture
 from hybridnas.config import Fidelity, parse_study
 from hybridnas.search.observer import Candidate
-from hybridnas.search.plan import Plan
 from hybridnas.search.trainings import Trainings
 from hybridnas.space import SearchSpace
 from hybridnas.store import Evaluation, Store
@@ -59,14 +58,11 @@ def set_up_of(seeds: int = 5, together: bool = False, **changes: Any) -> Setup:
     """Twins of the first architecture of MIXED, of `study` changed so, without a look at data."""
     raw = {**helpers.RAW, "space": MIXED, **changes}
     study = parse_study(raw, "test")
-    space = SearchSpace.load(MIXED)
-    original = space.decode({})
+    original = SearchSpace.load(MIXED).decode({})
     twins = twins_of(original, (32, 32), together=together)
     fidelity: Fidelity = study.fidelity
     own = ablation_study(study, "17", fidelity, (1 + len(twins)) * seeds)
-    classes = tuple("0123456789")
-    plan = Plan(own, space, own.protocol("0123456789ab", classes))
-    return setup_of(plan, original, twins, seeds)
+    return setup_of(helpers.plan_of(own), original, twins, seeds)
 
 
 def begin(store: Store, setup: Setup) -> Trainings:

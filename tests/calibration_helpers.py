@@ -11,7 +11,6 @@ from hybridnas.search.calibration import Calibration, Setting, calibration_study
 from hybridnas.search.observer import Candidate, Observer
 from hybridnas.search.plan import Plan
 from hybridnas.search.trainings import Trainings
-from hybridnas.space import SearchSpace
 from hybridnas.store import Evaluation, Store
 
 SHORT, LONG = Fidelity(epochs=1, resolution=32), Fidelity(epochs=4, resolution=32)
@@ -23,9 +22,7 @@ RAW: dict[str, Any] = {
 
 
 def calibration_plan(setting: Setting, **changes: Any) -> Plan:
-    study = calibration_study(parse_study({**RAW, **changes}, "test"), setting)
-    classes = tuple("0123456789")
-    return Plan(study, SearchSpace.load(study.space), study.protocol("0123456789ab", classes))
+    return helpers.plan_of(calibration_study(parse_study({**RAW, **changes}, "test"), setting))
 
 
 def planned(store: Store, archs: int = 8, seeds: int = 1) -> Calibration:

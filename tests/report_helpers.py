@@ -20,14 +20,12 @@ import search_helpers as helpers
 
 from hybridnas.ablate import Ablation, read_ablations
 from hybridnas.ablate.effects import POWER
-from hybridnas.config import Study, parse_study
+from hybridnas.config import parse_study
 from hybridnas.report import ReportFacts, facts_of
 from hybridnas.report.effects import CONFIDENCE
 from hybridnas.report.render import drawings_of, to_html
 from hybridnas.report.results import pictures
-from hybridnas.search.plan import Plan
 from hybridnas.search.view import StudyView
-from hybridnas.space import SearchSpace
 from hybridnas.store import Evaluation, Store
 
 LADDER = [{"epochs": 1, "resolution": 32}, {"epochs": 4, "resolution": 32}]
@@ -94,7 +92,7 @@ def search_two_tasks(store: Store) -> None:
         "objectives": {"top1": "maximize", "masks.miou": "maximize", "masks.macs": "minimize"},
     }
     study = parse_study(raw, "test")
-    own, other = (_alone(study, task) for task in ("", "masks"))
+    own, other = (helpers.plan_of(study.alone(task)) for task in ("", "masks"))
     plan = replace(own, study=study, also={"masks": other})
     core = helpers.start(plan, store)
     while (candidate := core.ask()) is not None:
@@ -103,12 +101,6 @@ def search_two_tasks(store: Store) -> None:
         made = helpers.result(candidate, metrics={name: score / 2, **candidate.recorded})
         assert store.record(candidate.token, made) is not None
         core.settle(candidate.number)
-
-
-def _alone(study: Study, task: str) -> Plan:
-    alone = study.alone(task)
-    protocol = alone.protocol("0123456789ab", tuple("0123456789"))
-    return Plan(alone, SearchSpace.load(study.space), protocol)
 
 
 def calibrate(store: Store, study: str) -> None:

@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from hybridnas.architecture import Architecture
-from hybridnas.config import Bound, Protocol, parse_study
+from hybridnas.config import Bound, Protocol, Study, parse_study
 from hybridnas.cost import cost
 from hybridnas.search.core import SearchCore
 from hybridnas.search.feasibility import Feasibility
@@ -57,10 +57,14 @@ RAW: dict[str, Any] = {
 
 def plan(**changes: Any) -> Plan:
     """A plan as `make_plan` makes it, without a look at data."""
-    study = parse_study({**RAW, **changes}, "test")
-    return Plan(
-        study, SearchSpace.load(study.space), study.protocol("0123456789ab", tuple("0123456789"))
-    )
+    return plan_of(parse_study({**RAW, **changes}, "test"))
+
+
+def plan_of(study: Study) -> Plan:
+    """The same of a study of the digits."""
+    protocol = study.protocol("0123456789ab", tuple("0123456789"))
+    images = {f.share: round(1000 * f.share) for f in study.fidelities}
+    return Plan(study, SearchSpace.load(study.space), protocol, images)
 
 
 def genomes(space: SearchSpace) -> Iterator[Genome]:

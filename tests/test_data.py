@@ -153,22 +153,22 @@ def test_broken_folders_are_named(
 
 
 def test_digest_follows_the_content_not_the_place(folder: Path) -> None:
-    before = data_digest(Task(data=str(folder)))
+    before = data_digest(*open_splits(Task(data=str(folder))))
     assert len(before) == 12
     assert int(before, 16) >= 0
     moved = folder.rename(folder.with_name("animals"))
-    assert data_digest(Task(data=str(moved))) == before
+    assert data_digest(*open_splits(Task(data=str(moved)))) == before
     renamed = (moved / "val").rename(moved / "valid")
-    assert data_digest(Task(data=str(moved), val="valid")) == before
+    assert data_digest(*open_splits(Task(data=str(moved), val="valid"))) == before
     (renamed / "dog" / "000.png").rename(renamed / "cat" / "new.png")
-    assert data_digest(Task(data=str(moved), val="valid")) != before
+    assert data_digest(*open_splits(Task(data=str(moved), val="valid"))) != before
     write_images(renamed / "dog", 4)
-    assert data_digest(Task(data=str(moved), val="valid")) != before
+    assert data_digest(*open_splits(Task(data=str(moved), val="valid"))) != before
 
 
 def test_digest_of_digits_is_constant() -> None:
-    assert data_digest(Task()) == data_digest(Task())
-    assert data_digest(Task(val="test")) != data_digest(Task())
+    assert data_digest(*open_splits(Task())) == data_digest(*open_splits(Task()))
+    assert data_digest(*open_splits(Task(val="test"))) != data_digest(*open_splits(Task()))
 
 
 # ---- batches

@@ -11,7 +11,7 @@ from cli_helpers import DATABASE, Cli
 
 from hybridnas.cli.doctor import Finding, examine
 from hybridnas.config import Task
-from hybridnas.data import data_digest
+from hybridnas.data import data_digest, open_splits
 
 TORCH = importlib.metadata.version("torch")
 
@@ -30,7 +30,7 @@ def test_packages_and_data_are_found(cli: Cli) -> None:
     for name in ("python", "torch", "timm", "optuna", "ray", "sqlalchemy", "kernels"):
         assert findings[name].ok
     assert findings["torch"].found == TORCH
-    digest = data_digest(Task())
+    digest = data_digest(*open_splits(Task()))
     assert findings["data digits"].found == (
         f"classification: 1000 train, 497 val, 10 classes, digest {digest}"
     )

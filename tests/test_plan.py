@@ -12,7 +12,7 @@ from search_helpers import LISTED, RAW, SIX, asked, constrained, genomes, plan, 
 
 from hybridnas.config import parse_study
 from hybridnas.cost import cost
-from hybridnas.data import data_digest
+from hybridnas.data import data_digest, open_splits
 from hybridnas.errors import ArchitectureError, ConfigError, DataError, SpaceError
 from hybridnas.search.plan import (
     Plan,
@@ -48,7 +48,7 @@ def test_a_plan_of_digits() -> None:
     found = made(space="hybrid_small")
     assert found.space.name == "hybrid_small"
     assert (found.num_classes, found.study.task.data) == (10, "digits")
-    assert found.protocol.data_digest == data_digest(found.study.task)
+    assert found.protocol.data_digest == data_digest(*open_splits(found.study.task))
     assert found.protocol.fidelity == found.study.fidelity
 
 
@@ -212,3 +212,4 @@ def test_plans_of_the_tests_are_plans() -> None:
     made_one, given = made(space=SIX), plan(space=SIX)
     assert made_one.study == given.study
     assert made_one.num_classes == given.num_classes
+    assert made_one.training_images == given.training_images

@@ -11,6 +11,7 @@ from coco_helpers import draw
 from mask_sets import write_set
 from PIL import Image
 
+from hybridnas.ablate.twins import places_in, twin_of
 from hybridnas.architecture import Architecture
 from hybridnas.cost import cost
 from hybridnas.resources import shipped
@@ -134,9 +135,11 @@ def test_what_was_found_keeps_the_limit_of_its_search() -> None:
     assert limit is not None
     assert isinstance(study.space, str)
     space = SearchSpace.load(study.space)
-    found = sorted(Path("studies/found").glob("*.yaml"))
-    assert [file.stem for file in found] == ["ehvi1", "one1", "tpe1", "tpe2"]
-    for file in found:
-        architecture = Architecture.load(file)
-        assert space.contains(architecture), file
+    files = sorted(Path("studies/found").glob("*.yaml"))
+    found = {file.stem: Architecture.load(file) for file in files}
+    assert [*found] == ["ehvi1", "one1", "tpe1", "tpe1_gated", "tpe2"]
+    twin = found.pop("tpe1_gated")
+    assert twin == twin_of(found["tpe1"], places_in(found["tpe1"]), (64, 64)).architecture
+    for name, architecture in found.items():
+        assert space.contains(architecture), name
         assert cost(architecture, study.fidelity.resolution, num_classes=20).macs <= limit

@@ -24,7 +24,7 @@ from archive_helpers import (
 from PIL import Image
 
 from hybridnas.config import Fidelity, Protocol, Recipe, Task
-from hybridnas.data import data_digest, open_split, tars
+from hybridnas.data import data_digest, open_split, open_splits, tars
 from hybridnas.tasks import TASKS
 
 pytest_plugins = ["archive_helpers"]
@@ -64,22 +64,22 @@ def test_tar_files_are_read_from_any_thread_and_after_pickling(
 
 def test_the_digest_knows_a_tar_by_what_it_holds(three_classes: Path, tmp_path: Path) -> None:
     here, there = (one_archive(three_classes, tmp_path / name) for name in ("a", "b"))
-    assert data_digest(Task(data=here)) == data_digest(Task(data=there))
+    assert data_digest(*open_splits(Task(data=here))) == data_digest(*open_splits(Task(data=there)))
     Image.new("RGB", (30, 30)).save(three_classes / "val" / "cat" / "cat0.png")
     other = one_archive(three_classes, tmp_path / "c")
-    assert data_digest(Task(data=other)) != data_digest(Task(data=here))
+    assert data_digest(*open_splits(Task(data=other))) != data_digest(*open_splits(Task(data=here)))
 
 
 def test_the_cache_knows_when_an_archive_was_written(three_classes: Path, tmp_path: Path) -> None:
     """Pictures of the same names and sizes may have other pixels."""
     task = Task(data=one_archive(three_classes, tmp_path))
-    before, digest = open_split(task, "train"), data_digest(task)
+    before, digest = open_split(task, "train"), data_digest(*open_splits(task))
     assert open_split(task, "train").fingerprint == before.fingerprint
     os.utime(task.data, (1, 1))
     after = open_split(task, "train")
     assert after.fingerprint != before.fingerprint
     assert after.take([0, 3]).fingerprint != before.take([0, 3]).fingerprint
-    assert data_digest(task) == digest
+    assert data_digest(*open_splits(task)) == digest
 
 
 def test_batches_come_from_a_tar(three_classes: Path, tmp_path: Path) -> None:

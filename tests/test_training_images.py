@@ -8,7 +8,9 @@ import pytest
 import torch
 from dense_helpers import raw, write_data
 
-from hybridnas.search.ladder import ladder
+from hybridnas.config import Task
+from hybridnas.data import masks
+from hybridnas.search.ladder import ladder, left_out_words
 from hybridnas.search.plan import make_plan
 from hybridnas.search.studies import read_study
 from hybridnas.tasks import TASKS
@@ -36,3 +38,21 @@ def test_labels(mixup: float, batch_size: int, tmp_path: Path) -> None:
     (rung,) = ladder(plan)
     size = min(1000, batch_size - batch_size % 2 if mixup else batch_size)
     assert rung.images == len(train) * train.batch_size == size * (1000 // size)
+
+
+def test_files_are_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For classes, digest, rungs and what batches leave out: on large data that takes a while."""
+    listed: list[str] = []
+    open_split = masks.open_split
+
+    def counted(task: Task, split: str) -> masks.MaskSplit:
+        listed.append(split)
+        return open_split(task, split)
+
+    monkeypatch.setattr(masks, "open_split", counted)
+    data = write_data("segmentation", tmp_path / "data")
+    plan = make_plan(read_study(raw("segmentation", data, recipe={"batch_size": 3})))
+    assert ladder(plan)[0].images == 3
+    (line,) = left_out_words(plan)
+    assert line.startswith("each epoch leaves out 1 of 4 images")
+    assert listed == ["training", "validation"]

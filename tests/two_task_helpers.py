@@ -19,13 +19,8 @@ ALSO = {"b": {"fidelities": [{"epochs": 2, "resolution": 32}]}}
 def plan(**changes: Any) -> Plan:
     """As search_helpers' plan, with the second task."""
     own = helpers.plan(**{"also": ALSO, "objectives": OBJECTIVES, **changes})
-
-    def other(task: str) -> Plan:
-        alone = own.study.alone(task)
-        protocol = alone.protocol(own.protocol.data_digest, own.protocol.class_names)
-        return Plan(alone, own.space, protocol)
-
-    return replace(own, also={task: other(task) for task in own.study.also})
+    others = {task: helpers.plan_of(own.study.alone(task)) for task in own.study.also}
+    return replace(own, also=others)
 
 
 def figures(candidate: Candidate) -> dict[str, float]:

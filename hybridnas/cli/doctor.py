@@ -104,8 +104,8 @@ def _data(task: Task) -> Finding:
     what, known = f"data {task.data}", TASKS[task.name]
     try:
         train, val = known.splits(task)
-        classes, digest = len(known.class_names(task)), known.data_digest(task)
+        digest = known.data_digest(train, val)
     except HybridnasError as error:
         return Finding(what, False, str(error), f"as data for {task.name}")
-    sizes = f"{len(train)} {task.train}, {len(val)} {task.val}, {classes} classes"
+    sizes = f"{len(train)} {task.train}, {len(val)} {task.val}, {len(train.class_names)} classes"
     return Finding(what, True, f"{task.name}: {sizes}, digest {digest}")

@@ -88,7 +88,7 @@ def _prepare(order: Order, share: Share, device: torch.device) -> _Told:
     init, init_digest = FRESH, ""
     if order.weights is not None:
         init, init_digest = str(order.weights), file_digest(order.weights)
-    digest = by_first(share, lambda: task.data_digest(config.task))
+    digest = by_first(share, lambda: task.data_digest(*task.splits(config.task)))
     names = task.class_names(config.task)
     protocol = config.protocol(1, digest, names, init, init_digest)
     loaders = task.loaders(protocol, device, order.loader_workers, share)

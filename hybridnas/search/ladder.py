@@ -47,7 +47,6 @@ def ladder(plan: Plan) -> list[Rung]:
     """The study's rungs, lowest first."""
     study, hard, rng = plan.study, feasibility(plan), random.Random(0)
     task = study.task
-    train, _ = TASKS[task.name].splits(task)
     drawn = feasible(hard, _DRAWN, _DRAWN // 10, rng) or [plan.space.random_genome(rng)]
     architectures = [plan.space.decode(genome) for genome in drawn]
     rungs = []
@@ -57,25 +56,18 @@ def ladder(plan: Plan) -> list[Rung]:
             cost(a, size, task.name, plan.num_classes, head_width=task.head_width).macs
             for a in architectures
         )
-        there = TASKS[task.name].training_images(train, fidelity.share)
-        images = trained_images(study.recipe, fidelity, there)
+        images = trained_images(study.recipe, fidelity, plan.training_images[fidelity.share])
         rungs.append(Rung(fidelity, images, macs))
     return rungs
 
 
 def left_out_words(plan: Plan) -> list[str]:
     """A line for each of the study's training sets of which an epoch leaves out more than a tenth,
-    since its batches are full ones. Nothing of detection: its batches are small, and its
-    annotations take many seconds to read."""
+    since its batches are full ones."""
     lines = []
     for name, one in plan.tasks.items():
-        task, recipe = one.study.task, one.study.recipe
-        if task.name == "detection":
-            continue
-        train, _ = TASKS[task.name].splits(task)
-        for share in dict.fromkeys(fidelity.share for fidelity in one.study.fidelities):
-            there = TASKS[task.name].training_images(train, share)
-            size = training_batch_size(recipe, there)
+        for there in dict.fromkeys(one.training_images.values()):
+            size = training_batch_size(one.study.recipe, there)
             if (left := there % size) > _MUCH * there:
                 lines.append(
                     f"{name and f'{name}: '}each epoch leaves out {left:,} of "

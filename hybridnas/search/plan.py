@@ -43,12 +43,14 @@ from .samplers import make_sampler
 class Plan:
     """A study whose space, data and constraints were found and fit together.
 
-    protocol: of its own task, at the top of the ladder. also: a plan for each other task.
+    protocol: of its own task, at the top of the ladder. training_images: of its own task, by the
+    share of each class that a fidelity takes. also: a plan for each other task.
     """
 
     study: Study
     space: SearchSpace
     protocol: Protocol
+    training_images: Mapping[float, int]
     latency: LatencyTable | None = None
     also: Mapping[str, Plan] = field(default_factory=dict)
 
@@ -108,10 +110,10 @@ def _plan_task(study: Study, space: SearchSpace) -> Plan:
     study = _with_full_paths(study)
     study, latency = _with_latency(study)
     init_digest = "" if study.init == FRESH else file_digest(Path(study.init))
-    protocol = study.protocol(
-        task.data_digest(study.task), task.class_names(study.task), init_digest
-    )
-    plan = Plan(study, space, protocol, latency)
+    train, val = task.splits(study.task)
+    protocol = study.protocol(task.data_digest(train, val), train.class_names, init_digest)
+    images = {f.share: task.training_images(train, f.share) for f in study.fidelities}
+    plan = Plan(study, space, protocol, images, latency)
     _check_networks(plan)
     return plan
 

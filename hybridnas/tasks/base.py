@@ -16,6 +16,14 @@ from ..counting import Size
 from ..data.batches import Batches, TrainingBatches
 from ..processes import ALONE, Share
 
+
+class Listed(Sized, Protocol):
+    """A split, its files listed. class_names: in the order of a model's outputs."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+
 # Runs a model that trains on images and targets as the task's training loader gives them; a scalar.
 Loss = Callable[[nn.Module, Any, Any], Tensor]
 
@@ -62,9 +70,9 @@ class VisionTask:
     """The functions of one task.
 
     check: that a recipe asks for nothing that the task does not do. Raises ConfigError.
-    class_names: of a task's data, in the order of a model's outputs. data_digest: 12 hex digits of
-        what the data holds. splits: what is trained on and what is scored on; no image is opened.
-        training_images: how many of a split are trained on, with such a share of each class. All
+    class_names: of a task's data, in the order of a model's outputs. splits: what is trained on and
+        what is scored on; no image is opened. data_digest: 12 hex digits of what these two hold.
+        training_images: how many of the first are trained on, with such a share of each class. All
         raise DataError.
     loaders: of a protocol, for a device, with so many loader processes; share: of the processes
         that train one network, which divide every batch among them. Raises DataError.
@@ -81,8 +89,8 @@ class VisionTask:
 
     check: Callable[[Recipe], None]
     class_names: Callable[[Task], tuple[str, ...]]
-    data_digest: Callable[[Task], str]
-    splits: Callable[[Task], tuple[Sized, Sized]]
+    splits: Callable[[Task], tuple[Listed, Listed]]
+    data_digest: Callable[[Any, Any], str]
     training_images: Callable[[Any, float], int]
     loaders: OpenLoaders
     scoring_loader: Callable[[EvaluationProtocol, torch.device], Batches]

@@ -216,8 +216,8 @@ def _training_images(split: Split, share: float) -> int:
 CLASSIFICATION = VisionTask(
     check=_check,
     class_names=class_names,
-    data_digest=data_digest,
     splits=open_splits,
+    data_digest=data_digest,
     training_images=_training_images,
     loaders=classification_loaders,
     scoring_loader=_as_scored,

@@ -116,10 +116,6 @@ def _splits(task: Task) -> tuple[CocoSplit, CocoSplit]:
     return splits
 
 
-def _data_digest(task: Task) -> str:
-    return coco_digest(*_splits(task))
-
-
 def _as_scored(protocol: Protocol, device: torch.device) -> CocoLoader:
     return CocoLoader(
         open_coco(protocol.task.data, protocol.task.val),
@@ -139,8 +135,8 @@ def _training_images(split: CocoSplit, share: float) -> int:
 DETECTION = VisionTask(
     check=_check,
     class_names=_class_names,
-    data_digest=_data_digest,
     splits=_splits,
+    data_digest=coco_digest,
     training_images=_training_images,
     loaders=detection_loaders,
     scoring_loader=_as_scored,

@@ -212,8 +212,8 @@ def _training_images(split: masks.MaskSplit, share: float) -> int:
 SEGMENTATION = VisionTask(
     check=_check,
     class_names=masks.class_names,
-    data_digest=masks.data_digest,
     splits=masks.open_splits,
+    data_digest=masks.data_digest,
     training_images=_training_images,
     loaders=segmentation_loaders,
     scoring_loader=_as_scored,
