@@ -153,7 +153,12 @@ def conv_kernel(
     c = lane % C
     col0 = strip * TW
 
-    taps = load_taps(weight, c, K, LEVELS)
+    lo = max(h0 - P, 0)  # rows of x; those outside the map would add nothing
+    hi = min(h1 + P, H)
+    x += image * xb + lo.to(tl.int64) * xh
+    y += image * yb + (lo - P).to(tl.int64) * yh
+    # Before the taps, so that the two are on their way at the same time.
+    first = load_row(x, xw, c, col0, strip, num_strips, W, P, TW, EVEN)
     if HAS_BIAS:
         start = tl.load(bias + c).to(tl.float32)
     else:
@@ -161,12 +166,7 @@ def conv_kernel(
     acc = ()
     for _i in tl.static_range(K * TW):
         acc += (start,)
-
-    lo = max(h0 - P, 0)  # rows of x; those outside the map would add nothing
-    hi = min(h1 + P, H)
-    x += image * xb + lo.to(tl.int64) * xh
-    y += image * yb + (lo - P).to(tl.int64) * yh
-    first = load_row(x, xw, c, col0, strip, num_strips, W, P, TW, EVEN)
+    taps = load_taps(weight, c, K, LEVELS)
     row = ()
     for j in tl.static_range(TW + 2 * P):
         # The sum keeps the compiler from moving the conversion of all rows to where they are used.
