@@ -106,7 +106,8 @@ def store_strip(row, stride, c, col0, ok, W, pixels, TW: tl.constexpr, EVEN: tl.
 
 
 @triton.jit(
-    do_not_specialize=["H", "W", "C", "num_strips", "segment", "xb", "xh", "xw", "yb", "yh", "yw"]
+    do_not_specialize=["H", "W", "C", "num_strips", "segment", "num_segments"]
+    + ["xb", "xh", "xw", "yb", "yh", "yw"]
 )
 def conv_kernel(
     x,  # (B, H, W, C) with strides xb, xh, xw, 1
@@ -118,6 +119,7 @@ def conv_kernel(
     C,
     num_strips,  # of TW columns, the last one possibly less
     segment,  # rows of y that a program makes
+    num_segments,  # of an image
     xb,
     xh,
     xw,
@@ -146,28 +148,34 @@ def conv_kernel(
     BFLOAT16: tl.constexpr = x.dtype.element_ty == tl.bfloat16
     BACKWARDS: tl.constexpr = K == 7 and TW == 7 and EVEN and (BFLOAT16 or not FLIP)
     per_image = tl.cdiv(num_strips * C, LANES)
-    num_segments = tl.cdiv(H, segment)
     pid = tl.program_id(0)
     task = pid // per_image
     lane0 = (pid % per_image) * LANES
     h0 = (task % num_segments) * segment
     h1 = min(h0 + segment, H)
     image = (task // num_segments).to(tl.int64)
-    if WHOLE:  # a lane's channel by addition, so that its taps' addresses are one and constants
+    MIRRORED: tl.constexpr = LEFT < RIGHT  # two strips: the second is seen from the right
+    if WHOLE:
         live = tl.full((LANES,), 1, tl.int1)
-        strip = lane0 // C
-        c0 = lane0 % C
+        place = lane0
+    else:
+        place = lane0 + tl.arange(0, LANES)
+        live = place < num_strips * C
+        place = tl.where(live, place, 0)
+    if RIGHT == 0:
+        strip = 0
+    elif MIRRORED:
+        strip = (place >= C).to(tl.int32)
+    else:
+        strip = place // C
+    if WHOLE:  # channels by addition of constants, so that all taps have one address and constants
+        c0 = place - strip * C
         c = tl.arange(0, LANES)
     else:
-        lane = lane0 + tl.arange(0, LANES)
-        live = lane < num_strips * C
-        lane = tl.where(live, lane, 0)
-        strip = lane // C
         c0 = 0
-        c = lane % C
+        c = place - strip * C
     x += c0
     y += c0
-    MIRRORED: tl.constexpr = LEFT < RIGHT  # two strips: the second is seen from the right
     if MIRRORED:
         mirrored = strip > 0
         x += tl.where(mirrored, (W - 1) * xw, 0)

@@ -104,7 +104,7 @@ def _convolve(
         weight,
         bias.contiguous() if bias is not None else weight,
         out,
-        *(H, W, C, plan.num_strips, plan.segment),
+        *(H, W, C, plan.num_strips, plan.segment, plan.num_segments),
         *x.stride()[:3],
         *out.stride()[:3],
         LEVELS=(k * k - 1).bit_length(),
