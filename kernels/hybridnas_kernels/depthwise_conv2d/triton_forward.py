@@ -70,13 +70,14 @@ def load_row(row, stride, c, col0, strip, num_strips, W, LEFT: tl.constexpr, RIG
 
 @triton.jit
 def with_row(acc, row, taps, K: tl.constexpr, TW: tl.constexpr, LEFT: tl.constexpr,
-             RIGHT: tl.constexpr, FLIP: tl.constexpr, BACKWARDS: tl.constexpr):  # fmt: skip
+             RIGHT: tl.constexpr, FLIP: tl.constexpr, BACKWARDS: tl.constexpr,
+             LAST_TAP_FIRST: tl.constexpr):  # fmt: skip
     """The K * TW sums acc with all products of a row of pixels and of the K * K taps added.
 
-    A margin that the row has not lies outside the map. The order of the products decides which
-    operands ptxas keeps from one instruction to the next, and the ports of the register file are
-    what limits the kernel. BACKWARDS: all three loops descend, which is better for 7 x 7 taps and
-    strips of 7 columns that fill the rows.
+    Columns of a margin that the row has not lie outside the map. The order of the products decides
+    which operands ptxas keeps from one instruction to the next, and the ports of the register file
+    are what limits the kernel. BACKWARDS: the loops over rows of sums and over columns descend;
+    LAST_TAP_FIRST: that over a row of taps does.
     """
     STEP: tl.constexpr = -1 if BACKWARDS else 1
     OUTSIDE: tl.constexpr = K // 2 - LEFT
@@ -85,7 +86,11 @@ def with_row(acc, row, taps, K: tl.constexpr, TW: tl.constexpr, LEFT: tl.constex
         line = ()
         for t in tl.static_range(TW - 1 if BACKWARDS else 0, -1 if BACKWARDS else TW, STEP):
             total = acc[i * TW + t]
-            for kx in tl.static_range(K - 1 if BACKWARDS else 0, -1 if BACKWARDS else K, STEP):
+            for kx in tl.static_range(
+                K - 1 if LAST_TAP_FIRST else 0,
+                -1 if LAST_TAP_FIRST else K,
+                -1 if LAST_TAP_FIRST else 1,
+            ):
                 if t + kx >= OUTSIDE and t + kx < K // 2 + TW + RIGHT:
                     if FLIP:
                         total += row[t + kx - OUTSIDE] * taps[i * K + (K - 1 - kx)]
@@ -143,10 +148,12 @@ def conv_kernel(
     free, as a sum may be written to another register than it was read from.
     """
     P: tl.constexpr = K // 2
-    # For strips of 8, strips that do not fill the rows, 5 x 5 taps, and the gradient of x in other
-    # types, the order that is better for these is worse.
+    # The orders that the ports of the register file like best (kernels/docs). For strips of 8,
+    # strips that do not fill the rows, 5 x 5 taps, and the gradient of x in other types, the order
+    # that is better for these is worse.
     BFLOAT16: tl.constexpr = x.dtype.element_ty == tl.bfloat16
-    BACKWARDS: tl.constexpr = K == 7 and TW == 7 and EVEN and (BFLOAT16 or not FLIP)
+    REORDER: tl.constexpr = K == 7 and TW == 7 and EVEN and (BFLOAT16 or not FLIP)
+    BACKWARDS: tl.constexpr = REORDER and LEFT == 0
     per_image = tl.cdiv(num_strips * C, LANES)
     pid = tl.program_id(0)
     task = pid // per_image
@@ -212,7 +219,7 @@ def conv_kernel(
     for r in range(lo, hi):
         x += tl.where(r + 1 < hi, xh, 0)
         ahead = load_row(x, xw, c, col0, strip, num_strips, W, LEFT, RIGHT, TW, EVEN)
-        sums = with_row(acc, row, taps, K, TW, LEFT, RIGHT, FLIP, BACKWARDS)
+        sums = with_row(acc, row, taps, K, TW, LEFT, RIGHT, FLIP, BACKWARDS, REORDER)
         store_strip(y, yw, c, col0, live & (r - P >= h0), W, sums[:TW], TW, EVEN)
         y += yh
         acc = sums[TW:]
