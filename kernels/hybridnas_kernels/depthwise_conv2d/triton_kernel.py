@@ -110,7 +110,8 @@ def _convolve(
         LEVELS=(k * k - 1).bit_length(),
         FLIP=flip,
         HAS_BIAS=bias is not None,
-        WHOLE=C % LANES == 0,
+        # Where strips do not fill the rows, a row takes more instructions then.
+        WHOLE=W % strip == 0 and C % LANES == 0,
         **_margins(plan, W, k),
         **plan.options,
     )
