@@ -49,6 +49,7 @@ def poisoned_empty(monkeypatch: pytest.MonkeyPatch) -> None:
         ((1, 3, 8, 3), 9),
         ((1, 3, 16, 3), 9),
         ((1, 3, 21, 32), 7),
+        ((1, 3, 9, 32), 7),
         ((1, 3, 4, 5), 11),
         ((1, 2, 8, 32), 11),  # the margin is wider than the other strip
         ((1, 9, 14, 9), 5),
