@@ -42,7 +42,16 @@ def poisoned_empty(monkeypatch: pytest.MonkeyPatch) -> None:
         ((1, 4, 15, 24), 7),
         ((1, 6, 8, 31), 7),
         ((1, 5, 15, 5), 7),
-        ((1, 4, 14, 9), 7),  # strips of 7 that fill the rows
+        ((1, 4, 14, 9), 7),  # two strips that fill the rows, each with its margin in the other
+        ((1, 4, 14, 32), 7),  # a program's lanes are channels of one strip
+        ((1, 3, 16, 64), 7),
+        ((2, 7, 7, 32), 7),  # one strip: no margin
+        ((1, 3, 8, 3), 9),
+        ((1, 3, 16, 3), 9),
+        ((1, 3, 21, 32), 7),
+        ((1, 3, 9, 32), 7),
+        ((1, 3, 4, 5), 11),
+        ((1, 2, 8, 32), 11),  # the margin is wider than the other strip
         ((1, 9, 14, 9), 5),
         ((2, 4, 6, 32), 3),
         ((1, 5, 16, 8), 9),
@@ -61,7 +70,11 @@ def test_agrees_at_block_edges(shape: Shape, k: int) -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 @pytest.mark.parametrize("k", range(3, 14, 2))
 @pytest.mark.parametrize(
-    "shape", [(3, 56, 56, 96), (2, 17, 29, 40), (130, 7, 7, 64), (1, 64, 128, 8), (8, 14, 14, 384)]
+    "shape",
+    [
+        *((3, 56, 56, 96), (2, 17, 29, 40), (130, 7, 7, 64), (1, 64, 128, 8), (8, 14, 14, 384)),
+        *((3, 7, 7, 40), (3, 14, 14, 40), (1, 8, 8, 33), (2, 16, 16, 96), (1, 16, 16, 1)),
+    ],
 )
 def test_agrees_on_maps_of_networks(shape: Shape, k: int, dtype: torch.dtype) -> None:
     tolerance = {torch.bfloat16: 3e-3, torch.float16: 4e-4, torch.float32: 2e-6}[dtype]
@@ -99,7 +112,9 @@ def test_16_bit_types_lose_only_the_rounding_of_results(dtype: torch.dtype) -> N
     assert_agrees(conv, inputs((1, 6, 7, 4), 5, DEVICE), dtype, torch.finfo(dtype).eps / 2)
 
 
-@pytest.mark.parametrize("shape", [(1, 4, 14, 9), (2, 9, 7, 4), (1, 3, 56, 2)])
+@pytest.mark.parametrize(
+    "shape", [(1, 4, 14, 9), (1, 9, 14, 32), (2, 9, 7, 4), (1, 3, 7, 32), (1, 3, 56, 2)]
+)
 def test_bfloat16_7x7(shape: Shape) -> None:
     """Strips of 7 that fill the rows, also where the gradient of the weight takes 8."""
     # Triton's interpreter cuts a float32 off where a GPU rounds it.
@@ -131,15 +146,16 @@ def test_how_the_work_is_cut_does_not_matter(
         (24, slice(16, None)),
     ],
 )
-def test_slices_are_read_in_place_and_written_alone(width: int, place: slice) -> None:
+@pytest.mark.parametrize("columns", [7, 9, 14])
+def test_slices_are_read_in_place_and_written_alone(width: int, place: slice, columns: int) -> None:
     """x and dy lie in wider tensors full of NaN; out and dx are slices of others."""
     from hybridnas_kernels.depthwise_conv2d.triton_kernel import backward, forward
 
-    shape = (2, 5, 9, len(range(width)[place]))
+    shape = (2, 5, columns, len(range(width)[place]))
     given = {k: v.float() for k, v in inputs(shape, 5, DEVICE).items()}
     want = results(oracle, {k: v.double() for k, v in given.items()})
-    wide = {k: torch.full((2, 5, 9, width), float("nan"), device=DEVICE) for k in ("x", "dy")}
-    out, dx = (torch.full((2, 5, 9, width), 7.0, device=DEVICE) for _ in range(2))
+    wide = {k: torch.full((2, 5, columns, width), float("nan"), device=DEVICE) for k in ("x", "dy")}
+    out, dx = (torch.full((2, 5, columns, width), 7.0, device=DEVICE) for _ in range(2))
     for name, tensor in wide.items():
         tensor[..., place] = given[name]
     x, dy = wide["x"][..., place], wide["dy"][..., place]
@@ -165,9 +181,13 @@ def test_other_layouts_are_copied() -> None:
     assert all(torch.equal(expanded[k], ones[k]) for k in ones)
 
 
-@pytest.mark.parametrize("at", [(0, 0), (3, 6), (4, 7), (8, 13)])
-def test_nan_spreads_as_far_as_the_kernel(at: tuple[int, int]) -> None:
-    given = inputs((1, 9, 14, 2), 5, DEVICE)
+@pytest.mark.parametrize("channels", [2, 32])
+@pytest.mark.parametrize(
+    ("width", "at"),
+    [(14, (0, 0)), (14, (3, 6)), (14, (4, 7)), (14, (8, 13)), (7, (4, 6)), (21, (4, 7))],
+)
+def test_nan_spreads_as_far_as_the_kernel(width: int, at: tuple[int, int], channels: int) -> None:
+    given = inputs((1, 9, width, channels), 5, DEVICE)
     given["x"][0, at[0], at[1], 1] = float("nan")
     got = conv(*(given[k].float() for k in ("x", "weight", "bias")))
     assert torch.equal(got.isnan(), oracle(given["x"], given["weight"]).isnan())

@@ -79,13 +79,13 @@ def weight_kernel(
             r = lo - P + i
             ring += load_strip(dy_row, gw, c, col0, (r >= h0) & (r < h1), W, TW, EVEN)
             dy_row += gh
-        first = load_row(x_row, xw, c, col0, strip, num_strips, W, P, TW, EVEN)
+        first = load_row(x_row, xw, c, col0, strip, num_strips, W, P, P, TW, EVEN)
         row = ()
         for j in tl.static_range(TW + 2 * P):
             row += (first[j] + 0.0,)  # as in conv_kernel
         for r in range(lo, hi):
             x_row += tl.where(r + 1 < hi, xh, 0)
-            ahead = load_row(x_row, xw, c, col0, strip, num_strips, W, P, TW, EVEN)
+            ahead = load_row(x_row, xw, c, col0, strip, num_strips, W, P, P, TW, EVEN)
             enters = load_strip(dy_row, gw, c, col0, r + P + 1 < h1, W, TW, EVEN)
             dy_row += gh
             added = ()

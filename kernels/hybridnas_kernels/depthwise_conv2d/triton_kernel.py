@@ -104,15 +104,31 @@ def _convolve(
         weight,
         bias.contiguous() if bias is not None else weight,
         out,
-        *(H, W, C, plan.num_strips, plan.segment),
+        *(H, W, C, plan.num_strips, plan.segment, plan.num_segments),
         *x.stride()[:3],
         *out.stride()[:3],
         LEVELS=(k * k - 1).bit_length(),
         FLIP=flip,
         HAS_BIAS=bias is not None,
+        # Where strips do not fill the rows, a row takes more instructions then.
+        WHOLE=W % strip == 0 and C % LANES == 0,
+        **_margins(plan, W, k),
         **plan.options,
     )
     return out
+
+
+def _margins(plan: _Plan, width: int, k: int) -> dict[str, int]:
+    """The columns that conv_kernel reads beside a strip; none where the map ends.
+
+    Of two strips that fill the rows, each has a margin on one side, which must lie in the other.
+    """
+    radius = k // 2
+    if width == plan.strip:
+        return {"LEFT": 0, "RIGHT": 0}
+    if width == 2 * plan.strip and radius <= plan.strip:
+        return {"LEFT": 0, "RIGHT": radius}
+    return {"LEFT": radius, "RIGHT": radius}
 
 
 def _weight_gradient(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
