@@ -27,6 +27,7 @@ def _lanes(monkeypatch: pytest.MonkeyPatch) -> None:
         ((2, 3, 5, 33), [H_FLIP], 2),  # one position less, one channel more than a warp
         ((1, 17, 1, 31), [H, V_FLIP], 4),  # one position more
         ((1, 1, 1, 1), [H], 2),
+        ((2, 4, 8, 32), [V, H_FLIP], 3),  # two chunks and a warp, filled exactly; an odd rank
         ((1, 3, 3, 32), [(2, False), (2, True)], 2),  # windows past the map
     ],
 )

@@ -27,7 +27,7 @@ BF16 = torch.bfloat16  # the interpreter has no product of it
 @pytest.mark.parametrize(
     ("shape", "directions", "rank"),
     [
-        ((1, 4, 4, 3), [V], 1),  # a chunk of positions, filled exactly
+        ((1, 4, 8, 32), [V], 1),  # two chunks of positions and a warp, filled exactly
         ((3, 3, 5, 33), [H_FLIP, (2, True)], 3),  # past the map; one channel more than a warp
         ((1, 17, 1, 2), [H, V], 5),  # one position more than a chunk
         ((1, 1, 1, 2), [H], 3),

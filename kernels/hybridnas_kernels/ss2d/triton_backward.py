@@ -76,6 +76,8 @@ def backward_kernel(
     GROUP: tl.constexpr,  # states at a time, a divisor of N
     FAST: tl.constexpr,
     STAGES: tl.constexpr,  # how far loads run ahead
+    FULL: tl.constexpr,  # whether all positions of all chunks lie on the map
+    WHOLE: tl.constexpr,  # whether E divides C
     UNIT: tl.constexpr,  # b_at and dbc's strides are given in pairs, if 2: pairs are read at once
 ):
     b_at *= UNIT
@@ -88,7 +90,7 @@ def backward_kernel(
     pack = (program // K // num_blocks).to(tl.int64)
     image = pack * IMAGES
     channel = block * E + tl.arange(0, E)[None, :]
-    inside = channel < C
+    inside = (channel < C) | WHOLE
     rank = tl.arange(0, RANK)
     TYPE: tl.constexpr = dbc_ptr.dtype.element_ty
     AHEAD: tl.constexpr = N == 1  # then all that is read is wide enough for it: UNIT is 2
@@ -136,12 +138,12 @@ def backward_kernel(
     if not AHEAD:
         dt, pairs = read_dt(dbc_ptr + place * dbc_row, place < num_positions, b_at, RANK, N, GROUP)
     chunk = num_chunks - 1
-    img = chunk * 0  # of this program's; offsets inside them fit 32 bits
+    img = chunk * 0 if IMAGES > 1 else 0  # of this program's; offsets inside them fit 32 bits
     for step in tl.range(num_chunks * IMAGES, num_stages=STAGES):
         is_first = chunk == num_chunks - 1
         next_chunk = tl.where(chunk == 0, num_chunks - 1, chunk - 1)
         next_place = tl.load(table_ptr + next_chunk * T)
-        on_map = place < num_positions
+        on_map = (place < num_positions) | FULL
         mask = on_map & inside
         row_ptr = dbc_ptr + (place * dbc_row + img * dbc_image)
         if AHEAD:
@@ -166,7 +168,7 @@ def backward_kernel(
             for n in tl.static_range(N):
                 h = tl.load(before_ptr + n * C + channel, mask=inside, other=0.0)
                 b, c = pair_rows(pairs[n], TYPE)
-                carry = tl.where(is_first, 0.0, carries[n])
+                carry = tl.where(is_first & (IMAGES > 1), 0.0, carries[n])
                 carry, dA_n, d_drive, d_delta, g_drive, dy_h = scan_back(
                     delta, x, dy, As[n], b, c, h, carry, dA[n], d_drive, d_delta, T, FAST
                 )
@@ -216,7 +218,8 @@ def backward_kernel(
         tl.store(part_ptr + rank[:, None] * T + time, d_dt, mask=(rank < R)[:, None])
         if not IN_LANES:
             tl.store(part_ptr + (R + state) * T + time, d_bc, mask=state < 2 * N)
-        img += (chunk == 0).to(tl.int32)
+        if IMAGES > 1:
+            img += (chunk == 0).to(tl.int32)
         chunk = next_chunk
         if not AHEAD:
             next_row = dbc_ptr + (next_place * dbc_row + img * dbc_image)

@@ -133,6 +133,8 @@ def run_backward(
         GROUP=group,
         FAST=_is_fast(dbc),
         STAGES=3,
+        FULL=num_chunks * chunk == H * W,  # else the longest direction has places beside the map
+        WHOLE=C % E == 0,
         UNIT=unit,
         num_warps=1,
         # A third warp a scheduler, where little is read ahead; even ranks lose by it.
