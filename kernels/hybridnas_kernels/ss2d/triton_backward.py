@@ -78,8 +78,10 @@ def backward_kernel(
     STAGES: tl.constexpr,  # how far loads run ahead
     FULL: tl.constexpr,  # whether all positions of all chunks lie on the map
     WHOLE: tl.constexpr,  # whether E divides C
+    R_UNIT: tl.constexpr,  # R is given in ones or pairs: as many ranks of weight are read at once
     UNIT: tl.constexpr,  # b_at and dbc's strides are given in pairs, if 2: pairs are read at once
 ):
+    R *= R_UNIT
     b_at *= UNIT
     dbc_row *= UNIT
     dbc_image *= UNIT

@@ -93,6 +93,7 @@ def run_backward(
     num_blocks = triton.cdiv(C, E)
     read, b_at = _in_pairs(dbc, K, R) if N == 1 else (dbc, R)
     unit = _pairs_in(b_at, read)
+    r_unit = 2 if R > 16 and R % 2 == 0 else 1  # pairs up to 16 cost 30 instructions a chunk more
     maps = x.new_empty(K, B, H, W, C)
     num_chunks = table.shape[1] // chunk
     parts = dbc.new_empty(num_blocks, B, K, num_chunks, R + 2 * N, chunk)
@@ -115,7 +116,7 @@ def run_backward(
         B,
         H * W,
         C,
-        R,
+        R // r_unit,
         b_at // unit,
         K,
         num_chunks,
@@ -135,6 +136,7 @@ def run_backward(
         STAGES=3,
         FULL=num_chunks * chunk == H * W,  # else the longest direction has places beside the map
         WHOLE=C % E == 0,
+        R_UNIT=r_unit,
         UNIT=unit,
         num_warps=1,
         # A third warp a scheduler, where little is read ahead; even ranks lose by it.
