@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from ss2d_oracle import CROSS, H_FLIP, V_FLIP, H, V, assert_agrees, inputs
+from test_ss2d_odd_ranks import test_what_is_not_finite_stays_where_it_belongs  # noqa: F401
 from test_ss2d_triton import test_gradients_that_are_not_finite_stay_where_they_belong  # noqa: F401
 from warp_lanes import ON_THE_CPU, give_lanes
 
@@ -17,7 +18,7 @@ def _lanes(monkeypatch: pytest.MonkeyPatch) -> None:
     from hybridnas_kernels.ss2d import triton_backward, triton_launch
 
     give_lanes(monkeypatch, triton_backward)
-    monkeypatch.setattr(triton_launch, "_in_lanes", lambda states, unit: (states, unit) == (1, 2))
+    monkeypatch.setattr(triton_launch, "_in_lanes", lambda states: states == 1)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,7 @@ def _lanes(monkeypatch: pytest.MonkeyPatch) -> None:
         ((2, 3, 5, 33), [H_FLIP], 2),  # one position less, one channel more than a warp
         ((1, 17, 1, 31), [H, V_FLIP], 4),  # one position more
         ((1, 1, 1, 1), [H], 2),
+        ((2, 4, 8, 32), [V, H_FLIP], 3),  # two chunks and a warp, filled exactly; an odd rank
         ((1, 3, 3, 32), [(2, False), (2, True)], 2),  # windows past the map
     ],
 )

@@ -34,6 +34,7 @@ from .triton_sums import row_sums, scan_back, store_lane_sums, sums_anew
         "num_images",
         "num_positions",
         "R",
+        "b_at",
         "K",
         "num_chunks",
         "dbc_image",
@@ -43,7 +44,7 @@ from .triton_sums import row_sums, scan_back, store_lane_sums, sums_anew
 def backward_kernel(
     dy_ptr,  # (B, HW, C)
     x_ptr,  # (B, HW, C), rows x_row apart
-    dbc_ptr,  # (B, HW, K (R + 2 N)), rows dbc_row apart
+    dbc_ptr,  # (B, HW, K (b_at + 2 N)), rows dbc_row apart
     weight_ptr,  # (K, C, R)
     A_ptr,  # (K, N, C)
     D_ptr,  # (K, C)
@@ -58,6 +59,7 @@ def backward_kernel(
     num_positions,
     C,
     R,
+    b_at,  # where b begins: R, or one more where dbc was packed
     K,
     num_chunks,
     x_image,
@@ -74,9 +76,13 @@ def backward_kernel(
     GROUP: tl.constexpr,  # states at a time, a divisor of N
     FAST: tl.constexpr,
     STAGES: tl.constexpr,  # how far loads run ahead
-    UNIT: tl.constexpr,  # R and the strides of dbc are given in pairs, if 2: pairs are read at once
+    FULL: tl.constexpr,  # whether all positions of all chunks lie on the map
+    WHOLE: tl.constexpr,  # whether E divides C
+    R_UNIT: tl.constexpr,  # R is given in ones or pairs: as many ranks of weight are read at once
+    UNIT: tl.constexpr,  # b_at and dbc's strides are given in pairs, if 2: pairs are read at once
 ):
-    R *= UNIT
+    R *= R_UNIT
+    b_at *= UNIT
     dbc_row *= UNIT
     dbc_image *= UNIT
     program = tl.program_id(0)
@@ -86,10 +92,10 @@ def backward_kernel(
     pack = (program // K // num_blocks).to(tl.int64)
     image = pack * IMAGES
     channel = block * E + tl.arange(0, E)[None, :]
-    inside = channel < C
+    inside = (channel < C) | WHOLE
     rank = tl.arange(0, RANK)
     TYPE: tl.constexpr = dbc_ptr.dtype.element_ty
-    AHEAD: tl.constexpr = N == 1 and UNIT == 2  # whether all that is read is wide enough for it
+    AHEAD: tl.constexpr = N == 1  # then all that is read is wide enough for it: UNIT is 2
 
     weight = tl.load(
         weight_ptr + (k * C + channel) * R + rank[:, None],
@@ -100,7 +106,7 @@ def backward_kernel(
     D = tl.load(D_ptr + k * C + channel, mask=inside, other=0.0).to(tl.float32)
     dy_ptr += image * num_positions * C
     x_ptr += image * x_image
-    dbc_ptr += image * dbc_image + k * (R + 2 * N)
+    dbc_ptr += image * dbc_image + k * (b_at + 2 * N)
     A_ptr += k * N * C
     states_ptr += (image * K + k) * num_chunks * N * C
     carries_ptr += (image * K + k) * N * C
@@ -132,19 +138,19 @@ def backward_kernel(
     table_ptr += k * num_chunks * T + tl.arange(0, T)[:, None]
     place = tl.load(table_ptr + (num_chunks - 1) * T)
     if not AHEAD:
-        dt, pairs = read_dt(dbc_ptr + place * dbc_row, place < num_positions, R, RANK, N, GROUP)
+        dt, pairs = read_dt(dbc_ptr + place * dbc_row, place < num_positions, b_at, RANK, N, GROUP)
     chunk = num_chunks - 1
-    img = chunk * 0  # of this program's; offsets inside them fit 32 bits
+    img = chunk * 0 if IMAGES > 1 else 0  # of this program's; offsets inside them fit 32 bits
     for step in tl.range(num_chunks * IMAGES, num_stages=STAGES):
         is_first = chunk == num_chunks - 1
         next_chunk = tl.where(chunk == 0, num_chunks - 1, chunk - 1)
         next_place = tl.load(table_ptr + next_chunk * T)
-        on_map = place < num_positions
+        on_map = (place < num_positions) | FULL
         mask = on_map & inside
         row_ptr = dbc_ptr + (place * dbc_row + img * dbc_image)
         if AHEAD:
-            dt, _ = read_dt(row_ptr, on_map, R, RANK, N, 0)
-            pairs = (read_word(row_ptr + R, on_map),)
+            dt, _ = read_dt(row_ptr, on_map, b_at, RANK, N, 0)
+            pairs = (read_word(row_ptr + b_at, on_map),)
         x_tile = tl.load(x_ptr + (place * x_row + img * x_image) + channel, mask=mask, other=0.0)
         at_place = (place + img * num_positions) * C + channel
         dy_tile = tl.load(dy_ptr + at_place, mask=mask, other=0.0)
@@ -164,7 +170,7 @@ def backward_kernel(
             for n in tl.static_range(N):
                 h = tl.load(before_ptr + n * C + channel, mask=inside, other=0.0)
                 b, c = pair_rows(pairs[n], TYPE)
-                carry = tl.where(is_first, 0.0, carries[n])
+                carry = tl.where(is_first & (IMAGES > 1), 0.0, carries[n])
                 carry, dA_n, d_drive, d_delta, g_drive, dy_h = scan_back(
                     delta, x, dy, As[n], b, c, h, carry, dA[n], d_drive, d_delta, T, FAST
                 )
@@ -186,7 +192,7 @@ def backward_kernel(
                     h = tl.load(before_ptr + at, mask=inside, other=0.0)
                     carry = tl.load(carries_ptr + at, mask=inside & (not is_first), other=0.0)
                     dA_n = tl.load(d_parameters_ptr + at, mask=inside, other=0.0)
-                    b, c = pair_rows(read_pair(row_ptr + R + n, on_map, N), TYPE)
+                    b, c = pair_rows(read_pair(row_ptr + b_at + n, on_map, N), TYPE)
                     carry, dA_n, d_drive, d_delta, g_drive, dy_h = scan_back(
                         delta, x, dy, A, b, c, h, carry, dA_n, d_drive, d_delta, T, FAST
                     )
@@ -214,12 +220,13 @@ def backward_kernel(
         tl.store(part_ptr + rank[:, None] * T + time, d_dt, mask=(rank < R)[:, None])
         if not IN_LANES:
             tl.store(part_ptr + (R + state) * T + time, d_bc, mask=state < 2 * N)
-        img += (chunk == 0).to(tl.int32)
+        if IMAGES > 1:
+            img += (chunk == 0).to(tl.int32)
         chunk = next_chunk
         if not AHEAD:
             next_row = dbc_ptr + (next_place * dbc_row + img * dbc_image)
             is_there = (next_place < num_positions) & (step + 1 < num_chunks * IMAGES)
-            dt, pairs = read_dt(next_row, is_there, R, RANK, N, GROUP)
+            dt, pairs = read_dt(next_row, is_there, b_at, RANK, N, GROUP)
         place = next_place
 
     if GROUP == N:
@@ -237,6 +244,6 @@ def backward_kernel(
         tl.debug_barrier()  # the sums are written over
         sums_anew(
             dy_ptr, x_ptr, dbc_ptr, table_ptr, states_ptr, parts_ptr, weight, bias, As[0],
-            channel, inside, ones, num_positions, C, R, K, num_chunks, x_image, x_row, dbc_image,
-            dbc_row, part, T, RANK, STATES, IMAGES, FAST,
+            channel, inside, ones, num_positions, C, R, b_at, K, num_chunks, x_image, x_row,
+            dbc_image, dbc_row, part, T, RANK, STATES, IMAGES, FAST,
         )  # fmt: skip

@@ -7,10 +7,12 @@ import triton
 from torch import Tensor
 
 from ..backends import interpreted
+from ..triton_launch import blocks_of, launch
 from .triton_backward import backward_kernel
 from .triton_finish import finish_kernel
 from .triton_forward import forward_kernel
 from .triton_kernel import merge_kernel
+from .triton_pack import pack_kernel
 
 # Programs that go back through several images are to fill an H100 at least so many times: it has
 # places for eight of a warp with 255 registers on each of 132 multiprocessors.
@@ -89,11 +91,13 @@ def run_backward(
     K, R, N = dt_weight.shape[0], dt_weight.shape[2], A.shape[2]
     E = 32
     num_blocks = triton.cdiv(C, E)
-    unit = _pairs_in(R, dbc)
+    read, b_at = _in_pairs(dbc, K, R) if N == 1 else (dbc, R)
+    unit = _pairs_in(b_at, read)
+    r_unit = 2 if R > 16 and R % 2 == 0 else 1  # pairs up to 16 cost 30 instructions a chunk more
     maps = x.new_empty(K, B, H, W, C)
     num_chunks = table.shape[1] // chunk
     parts = dbc.new_empty(num_blocks, B, K, num_chunks, R + 2 * N, chunk)
-    furthest = max(x.stride(0), dbc.stride(0), H * W * C, parts.stride(1), states.stride(0))
+    furthest = max(x.stride(0), read.stride(0), H * W * C, parts.stride(1), states.stride(0))
     images = _images(B, K * num_blocks, furthest)
     d_parameters = x.new_empty(B // images, K, N + R + 2, C, dtype=torch.float32)
     group = _group_of(N, 2)
@@ -101,7 +105,7 @@ def run_backward(
     backward_kernel[(K * num_blocks * (B // images),)](
         dy,
         x,
-        dbc,
+        read,
         *_parameters(dt_weight, A, D, dt_bias),
         table,
         states,
@@ -112,26 +116,30 @@ def run_backward(
         B,
         H * W,
         C,
-        R // unit,
+        R // r_unit,
+        b_at // unit,
         K,
         num_chunks,
         x.stride(0),
         x.stride(2),
-        dbc.stride(0) // unit,
-        dbc.stride(2) // unit,
+        read.stride(0) // unit,
+        read.stride(2) // unit,
         N=N,
         T=chunk,
         E=E,
         RANK=max(16, triton.next_power_of_2(R)),
         IMAGES=images,
-        IN_LANES=_in_lanes(N, unit),
+        IN_LANES=_in_lanes(N),
         STATES=max(16, triton.next_power_of_2(2 * N)),
         GROUP=group,
         FAST=_is_fast(dbc),
         STAGES=3,
+        FULL=num_chunks * chunk == H * W,  # else the longest direction has places beside the map
+        WHOLE=C % E == 0,
+        R_UNIT=r_unit,
         UNIT=unit,
         num_warps=1,
-        # A third warp a scheduler: 1083 us instead of 1463 (96 @ 56, H100); even ranks lose by it.
+        # A third warp a scheduler, where little is read ahead; even ranks lose by it.
         maxnreg=168 if unit == 1 else None,
     )
     return _finished(maps, parts, d_parameters, table, dbc, dt_weight, A, D, dt_bias)
@@ -236,13 +244,9 @@ def _as_rows(x: Tensor) -> Tensor:
     return x.as_strided(x.shape, (x.stride(0), width * apart, apart, 1))
 
 
-def _in_lanes(num_states: int, unit: int) -> bool:
-    """Whether sums over channels stay in a warp's registers.
-
-    The interpreter has no lanes. unit: `_pairs_in`; where it is 1, nothing is read ahead, and
-    sums through shared memory were faster: 1192 us against 1666 (96 @ 56, rank 3; H100).
-    """
-    return num_states == 1 and unit == 2 and not interpreted()
+def _in_lanes(num_states: int) -> bool:
+    """Whether sums over channels stay in a warp's registers. The interpreter has no lanes."""
+    return num_states == 1 and not interpreted()
 
 
 def _is_fast(x: Tensor) -> bool:
@@ -259,3 +263,34 @@ def _pairs_in(rank: int, dbc: Tensor) -> int:
     """2 if every address of dbc's dt and b is that of an even element, else 1."""
     numbers = (rank, dbc.stride(0), dbc.stride(2), dbc.data_ptr() // dbc.element_size())
     return 1 if any(number % 2 for number in numbers) else 2
+
+
+def _in_pairs(dbc: Tensor, directions: int, rank: int) -> tuple[Tensor, int]:
+    """dbc of one state with dt and b at even elements, and where b lies in a direction's part.
+
+    That is dbc itself where it can be, else a copy, with a zero between dt and b if R is odd.
+    """
+    if _pairs_in(rank, dbc) == 2:
+        return dbc, rank
+    B, H, W, _ = dbc.shape
+    b_at = rank + rank % 2
+    width = b_at + 2
+    packed = dbc.new_empty(B, H, W, directions * width)
+    padded = triton.next_power_of_2(width)
+    rows = max(1, 1024 // padded)
+    launch(
+        pack_kernel,
+        (B * blocks_of(H * W * directions, rows),),
+        dbc,
+        packed,
+        H * W,
+        rank,
+        b_at,
+        dbc.stride(0),
+        dbc.stride(2),
+        DIRECTIONS=directions,
+        WIDTH=padded,
+        ROWS=rows,
+        num_warps=4,
+    )
+    return packed, b_at

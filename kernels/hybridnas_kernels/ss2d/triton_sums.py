@@ -62,7 +62,7 @@ def store_lane_sums(g_drive, dy_h, d_bc_ptr, lane, quads):
 @triton.jit
 def sums_anew(
     dy_ptr, x_ptr, dbc_ptr, table_ptr, states_ptr, parts_ptr, weight, bias, A, channel, inside,
-    ones, num_positions, C, R, K, num_chunks, x_image, x_row, dbc_image, dbc_row, part,
+    ones, num_positions, C, R, b_at, K, num_chunks, x_image, x_row, dbc_image, dbc_row, part,
     T: tl.constexpr, RANK: tl.constexpr, STATES: tl.constexpr, IMAGES: tl.constexpr,
     FAST: tl.constexpr,
 ):  # fmt: skip
@@ -79,7 +79,7 @@ def sums_anew(
         on_map = position < num_positions
         mask = on_map & inside
         row_ptr = dbc_ptr + (position * dbc_row + img * dbc_image)
-        dt, pairs = read_dt(row_ptr, on_map, R, RANK, 1, 1)
+        dt, pairs = read_dt(row_ptr, on_map, b_at, RANK, 1, 1)
         at = (position + img * num_positions) * C + channel
         dy = rows(tl.load(dy_ptr + at, mask=mask, other=0.0))
         x_at = position * x_row + img * x_image + channel
