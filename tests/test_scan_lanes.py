@@ -1,4 +1,4 @@
-"""The scan's sums over the lanes of a warp, on the CPU."""
+"""The scan's sums over the lanes of a warp and its shared memory, on the CPU."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from test_selective_scan import inputs
 from test_selective_scan_triton import assert_agrees, full_scan
 from warp_lanes import ON_THE_CPU, give_lanes
+from warp_shared import give_shared_memory
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton"),
@@ -22,6 +23,12 @@ def _lanes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     give_lanes(monkeypatch, triton_backward)
     monkeypatch.setattr(triton_kernel, "interpreted", lambda: False)
+    give_shared_memory(monkeypatch, early=False)
+
+
+@pytest.fixture(params=[False, True], ids=["late", "early"])
+def _copies(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    give_shared_memory(monkeypatch, early=request.param)
 
 
 @pytest.mark.parametrize(("length", "num_states"), [(1, 2), (15, 3), (16, 2), (17, 3), (33, 2)])
@@ -43,13 +50,48 @@ def test_types(dtype: torch.dtype, tolerance: float) -> None:
     assert_agrees(inputs(20, 2, 1, batch=1, dim=24), True, dtype, tolerance)
 
 
+@pytest.mark.usefixtures("_copies")
+@pytest.mark.parametrize(
+    ("length", "num_states", "groups", "batch", "dim"),
+    [
+        (2, 2, 1, 2, 5),
+        (16, 16, 1, 1, 33),
+        (18, 3, 2, 1, 6),
+        (50, 5, 1, 1, 5),
+        (34, 17, 1, 1, 2),  # too many for shared memory
+    ],
+)
+def test_many_states_in_16_bits(
+    length: int, num_states: int, groups: int, batch: int, dim: int
+) -> None:
+    given = inputs(length, num_states, groups, batch=batch, dim=dim)
+    given = {k: x for k, x in given.items() if k != "z"}
+    assert_agrees(given, True, torch.bfloat16, 8e-3)
+
+
+@pytest.mark.usefixtures("_copies")
+@pytest.mark.parametrize("used", [("out",), ("last",)])
+def test_the_last_state_has_a_gradient_or_none(used: tuple[str, ...]) -> None:
+    given = {k: x.half() for k, x in inputs(34, 3, 1, batch=1, dim=6).items() if k != "z"}
+    grads = {}
+    for dtype in (torch.float16, torch.float32):  # through shared memory and through memory
+        leaves = {k: x.to(dtype).requires_grad_() for k, x in given.items()}
+        out, last = full_scan(**leaves)
+        names = [k for k in leaves if "out" in used or k not in "CD"]
+        loss = out.float().sum() if "out" in used else last.sum()
+        grads[dtype] = torch.autograd.grad(loss, [leaves[name] for name in names])
+    for got, want in zip(grads[torch.float16], grads[torch.float32], strict=True):
+        assert (got - want).norm() <= 1e-3 * want.norm()
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["u", "C", "dout"])
-def test_what_is_not_finite_stays_at_its_time(name: str, value: float) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])  # of memory, of shared memory
+def test_what_is_not_finite_stays_at_its_time(name: str, value: float, dtype: torch.dtype) -> None:
     """One lane's number at time 27, of the second of three tiles."""
-    given = {k: x.float() for k, x in inputs(34, 2, 2, batch=1, dim=6).items()}
+    given = {k: x.to(dtype) for k, x in inputs(34, 2, 2, batch=1, dim=6).items()}
     given = {k: given[k] for k in ("u", "delta", "A", "B", "C")}
-    dout = torch.ones(1, 6, 34)
+    dout = torch.ones(1, 6, 34, dtype=dtype)
     at = (0, 1, 0, 27) if name == "C" else (0, 4, 27)  # group 1 has channels 3 to 5
     (dout if name == "dout" else given[name])[at] = value
     leaves = {k: x.requires_grad_() for k, x in given.items()}

@@ -6,7 +6,18 @@ import triton
 import triton.language as tl
 
 from ..triton_lanes import lane_number, selectors
-from .triton_states import LOG2_E, one_state, store_lane_sums, store_sums, store_sums_anew
+from .triton_shared import (
+    BYTES,
+    KEPT,
+    all_states,
+    arrived,
+    filled,
+    of_tile,
+    pairs_to_copy,
+    reserved,
+    store_gradients,
+)
+from .triton_states import LOG2_E, one_state, states_in_memory, store_sums, store_sums_anew
 from .triton_tiles import (
     columns,
     load_tile,
@@ -43,6 +54,7 @@ def scan_backward(
     B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr, UNIT: tl.constexpr,
     PRECISION: tl.constexpr, CHANNELS: tl.constexpr, STEPS: tl.constexpr, TILES: tl.constexpr,
     HELD: tl.constexpr, STAGES: tl.constexpr, IN_LANES: tl.constexpr,
+    IN_SHARED: tl.constexpr,
 ):  # fmt: skip
     """A program: CHANNELS channels of one group of one batch entry, all times from the last.
 
@@ -90,10 +102,18 @@ def scan_backward(
     dskip = tl.zeros((CHANNELS, 1), tl.float32)
     dbias = tl.zeros((CHANNELS, 1), tl.float32)
     zero = tl.zeros((CHANNELS, 1), tl.float32)
-    if IN_LANES:
-        warp_lane = lane_number(tl.arange(0, CHANNELS)[:, None])
-        quads = selectors(warp_lane)
+    warp_lane = lane_number(tl.arange(0, CHANNELS)[:, None]) if IN_LANES else 0
+    quads = selectors(warp_lane) if IN_LANES else ()
+    if IN_SHARED:
+        place = reserved(N, BYTES)
+        pairs_ptr, pairs_state = pairs_to_copy(B_ptr, C_ptr, B_state, C_state, warp_lane)
     last_tile = tl.cdiv(L, STEPS) - 1
+    if IN_SHARED:
+        filled(
+            place, warp_lane, A_ptr, carry_ptr + last_tile % 2 * slot,
+            states_ptr + (last_tile - 1) * slot, pairs_ptr, pairs_state, channel, is_channel,
+            is_channel & (last_tile > 0), is_channel & HAS_DLAST, last_tile, L, dim, N,
+        )  # fmt: skip
     carries = ()
     As = ()
     dAs = ()
@@ -153,7 +173,7 @@ def scan_backward(
             entered = is_channel if HAS_DLAST else is_channel & (not is_last)
             kept = is_channel & (not is_last)
             is_later = is_channel & (start > 0)
-            if HELD == 0:  # of the first state, long before it is needed
+            if HELD == 0 and not IN_SHARED:  # of the first state, long before it is needed
                 A = tl.load(A_ptr + channel, is_channel, 0.0)
                 h = tl.load(states_before + channel, is_later, 0.0)
                 g = tl.load(carry_in + channel, entered, 0.0)
@@ -193,42 +213,24 @@ def scan_backward(
                     store_sums(dB, dC, dB_ptr + n * L, dC_ptr + n * L, start, L, PRECISION)
                 carries = carries_before
                 dAs = dA_so_far
+            elif IN_SHARED:
+                gB, dexponent, y, spoilt = all_states(
+                    delta, drive, dy, gB, dexponent, y, place, warp_lane, quads,
+                    states_ptr + channel, pairs_ptr, pairs_state, dB_ptr, dC_ptr, is_channel,
+                    number, slot, start, dim, L, N, PAIRS, PRECISION,
+                )  # fmt: skip
             else:
-                spoilt = zero  # NaN once a sum was not finite
-                for n in range(tl.where(start < L, N, 0)):
-                    later = tl.minimum(n + 1, N - 1)
-                    at = later * dim + channel
-                    next_A = tl.load(A_ptr + at, is_channel, 0.0)
-                    next_h = tl.load(states_before + at, is_later, 0.0)
-                    next_g = tl.load(carry_in + at, entered, 0.0)
-                    next_dA = tl.load(dconst_ptr + at, kept, 0.0)
-                    B_at = B_ptr + later * B_state
-                    C_at = C_ptr + later * C_state
-                    next_B = read_projection(B_at, start, L, B_CONSTANT, PAIRS, UNIT, STEPS)
-                    next_C = read_projection(C_at, start, L, C_CONSTANT, PAIRS, UNIT, STEPS)
-                    B_now = unpacked(B, PAIRS)
-                    C_now = unpacked(C, PAIRS)
-                    g, dA, gB, dexponent, y, dB, dC = one_state(
-                        delta, drive, dy, A * LOG2_E, B_now, C_now, h, g, dA, gB, dexponent, y
-                    )
-                    tl.store(carry_out + n * dim + channel, g, is_channel)
-                    tl.store(dconst_ptr + n * dim + channel, dA, is_channel)
-                    dB_at = dB_ptr + n * L
-                    dC_at = dC_ptr + n * L
-                    if IN_LANES:
-                        total = store_lane_sums(
-                            dB, dC, dB_at, dC_at, start, L, warp_lane, quads, PRECISION
-                        )
-                        spoilt += total * 0.0
-                    else:
-                        store_sums(dB, dC, dB_at, dC_at, start, L, PRECISION)
-                    A = next_A
-                    h = next_h
-                    g = next_g
-                    dA = next_dA
-                    B = next_B
-                    C = next_C
+                gB, dexponent, y, spoilt = states_in_memory(
+                    delta, drive, dy, gB, dexponent, y, A, h, g, dA, B, C, A_ptr, states_before,
+                    carry_in, carry_out, dconst_ptr, B_ptr, C_ptr, dB_ptr, dC_ptr,
+                    channel, is_channel, is_later, entered, kept, warp_lane, quads, start, dim, L,
+                    N, B_state, C_state, B_CONSTANT, C_CONSTANT, PAIRS, UNIT, PRECISION, IN_LANES,
+                )  # fmt: skip
+            if HELD == 0:
                 if IN_LANES and tl.max((spoilt != 0.0).to(tl.int32)) != 0:
+                    if IN_SHARED:
+                        entering = of_tile(place, number)
+                        store_gradients(entering, warp_lane, carry_in + channel, is_channel, dim, N)
                     tl.debug_barrier()  # the sums are written over
                     store_sums_anew(
                         delta, drive, dy, A_ptr, states_before, carry_in, B_ptr, C_ptr, dB_ptr,
@@ -265,7 +267,7 @@ def scan_backward(
                     d = dout[i] * y[i] * gate * (1.0 + z[i] * (1.0 - gate))
                     dz = dz + (d.to(dz_ptr.dtype.element_ty),)
                 all_dz = dz + all_dz
-            if HELD == 0:
+            if HELD == 0 and not IN_SHARED:
                 tl.debug_barrier()  # what other threads of this program stored is read next
         store_tile(du_ptr, all_du, channel, begin, du_row, is_channel, L, CHANNELS_LAST, VECTOR)
         store_tile(
@@ -273,6 +275,9 @@ def scan_backward(
         )
         if HAS_Z:
             store_tile(dz_ptr, all_dz, channel, begin, du_row, is_channel, L, CHANNELS_LAST, VECTOR)
+    if IN_SHARED:
+        own = place + KEPT + arrived(N)
+        store_gradients(own, warp_lane, dconst_ptr + channel, is_channel, dim, N)
     for n in tl.static_range(HELD):
         tl.store(dconst_ptr + n * dim + channel, dAs[n], is_channel)
     if HAS_D:

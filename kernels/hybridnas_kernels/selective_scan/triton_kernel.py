@@ -13,6 +13,7 @@ from ..backends import interpreted
 from .layout import STEPS, is_channels_last, laid_out, new_map, num_kept
 from .triton_backward import scan_backward
 from .triton_forward import scan_forward
+from .triton_shared import ROWS
 
 
 def forward(
@@ -87,7 +88,7 @@ def backward(
     rows = _strides((u, delta, gate, dout, du), channels_last)
     innermost = dim // groups if channels_last else L
     vector = _vector(u, innermost, rows)
-    options = backward_options(dim // groups, N)
+    options = backward_options(dim // groups, N, pairs is not None)
     blocks = triton.cdiv(dim // groups, options["CHANNELS"])
     carry = u.new_empty(2, batch, N, dim, dtype=torch.float32)
     if dlast is not None:
@@ -156,18 +157,20 @@ def forward_options(channels: int, num_states: int) -> dict[str, int]:
     return ways | {"UNROLL": 2 if num_states % 2 == 0 else 1, "num_stages": 1}
 
 
-def backward_options(channels: int, num_states: int) -> dict[str, int]:
+def backward_options(channels: int, num_states: int, paired: bool) -> dict[str, int]:
     """The same of the backward, whose registers have room for one state and one channel.
 
     Of more than one state a program is one warp, so that sums over channels stay in its registers,
-    but for the interpreter, which has no lanes.
+    but for the interpreter, which has no lanes. Up to 16 states, with B and C in pairs (paired),
+    have what they need in its shared memory, 14 KiB; for more there would be fewer warps.
     """
     if num_states == 1:
         ways = {"HELD": 1, "TILES": 1, "STAGES": 3, "IN_LANES": False, **_block(channels)}
     else:
         ways = {"HELD": 0, "TILES": 1, "STAGES": 1, "IN_LANES": not interpreted()}
         ways |= {"CHANNELS": 32, "num_warps": 1}
-    return ways | {"num_stages": 1}
+    in_shared = ways["IN_LANES"] and paired and num_states <= ROWS.value
+    return ways | {"IN_SHARED": in_shared, "num_stages": 1}
 
 
 def _block(channels: int) -> dict[str, int]:

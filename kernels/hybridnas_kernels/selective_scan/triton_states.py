@@ -84,6 +84,55 @@ def store_lane_sums(dB, dC, dB_ptr, dC_ptr, start, L, lane, s, PRECISION: tl.con
 
 
 @triton.jit
+def states_in_memory(
+    delta, drive, dy, gB, dexponent, y, A, h, g, dA, B, C, A_ptr, states_before,
+    carry_in, carry_out, dconst_ptr, B_ptr, C_ptr, dB_ptr, dC_ptr,
+    channel, is_channel, is_later, entered, kept, warp_lane, quads, start, dim, L,
+    N, B_state, C_state, B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr,
+    UNIT: tl.constexpr, PRECISION: tl.constexpr, IN_LANES: tl.constexpr,
+):  # fmt: skip
+    """All states through a tile and back; each is read from memory while the one before it is done.
+
+    A, h, g, dA, B, C: of the first one. Returns gB, dexponent and y with what the states add, and
+    zero or, where a sum in lanes was not finite, NaN.
+    """
+    STEPS: tl.constexpr = len(delta)
+    spoilt = tl.zeros(delta[0].shape, tl.float32)  # NaN once a sum was not finite
+    for n in range(tl.where(start < L, N, 0)):
+        later = tl.minimum(n + 1, N - 1)
+        at = later * dim + channel
+        next_A = tl.load(A_ptr + at, is_channel, 0.0)
+        next_h = tl.load(states_before + at, is_later, 0.0)
+        next_g = tl.load(carry_in + at, entered, 0.0)
+        next_dA = tl.load(dconst_ptr + at, kept, 0.0)
+        B_at = B_ptr + later * B_state
+        C_at = C_ptr + later * C_state
+        next_B = read_projection(B_at, start, L, B_CONSTANT, PAIRS, UNIT, STEPS)
+        next_C = read_projection(C_at, start, L, C_CONSTANT, PAIRS, UNIT, STEPS)
+        B_now = unpacked(B, PAIRS)
+        C_now = unpacked(C, PAIRS)
+        g, dA, gB, dexponent, y, dB, dC = one_state(
+            delta, drive, dy, A * LOG2_E, B_now, C_now, h, g, dA, gB, dexponent, y
+        )
+        tl.store(carry_out + n * dim + channel, g, is_channel)
+        tl.store(dconst_ptr + n * dim + channel, dA, is_channel)
+        dB_at = dB_ptr + n * L
+        dC_at = dC_ptr + n * L
+        if IN_LANES:
+            total = store_lane_sums(dB, dC, dB_at, dC_at, start, L, warp_lane, quads, PRECISION)
+            spoilt += total * 0.0
+        else:
+            store_sums(dB, dC, dB_at, dC_at, start, L, PRECISION)
+        A = next_A
+        h = next_h
+        g = next_g
+        dA = next_dA
+        B = next_B
+        C = next_C
+    return gB, dexponent, y, spoilt
+
+
+@triton.jit
 def store_sums_anew(
     delta, drive, dy, A_ptr, states_before, carry_in, B_ptr, C_ptr, dB_ptr, dC_ptr,
     channel, is_channel, is_later, entered, start, dim, L, N, B_state, C_state,
