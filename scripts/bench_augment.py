@@ -79,7 +79,7 @@ def by_timm(recipe: Augmentation, images: Sequence[Image.Image], size: int) -> f
         size,
         is_training=True,
         scale=recipe.scale,
-        color_jitter=recipe.color_jitter,
+        color_jitter=recipe.color_jitter,  # type: ignore[arg-type]  # None: none
         auto_augment=recipe.auto_augment,
         interpolation="random",
         use_prefetcher=True,

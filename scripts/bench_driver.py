@@ -89,8 +89,8 @@ def bench_plan(name: str, sampler: str) -> Plan:
         },
         "bench",
     )
-    classes = tuple(f"class {i}" for i in range(10))
-    return Plan(study, SearchSpace.load(study.space), study.protocol("0" * 12, classes))
+    protocol = study.protocol("0" * 12, tuple(f"class {i}" for i in range(10)))
+    return Plan(study, SearchSpace.load(study.space), protocol, {1.0: 50_000})
 
 
 def result(candidate: Candidate, rng: random.Random) -> Evaluation:

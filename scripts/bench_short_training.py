@@ -38,7 +38,7 @@ from plain_training import plain
 
 from hybridnas.architecture import Architecture
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
-from hybridnas.data import data_digest
+from hybridnas.data import data_digest, open_splits
 from hybridnas.evaluate import Outcome, evaluate
 from hybridnas.reference import reference
 from hybridnas.tasks import TASKS
@@ -87,7 +87,7 @@ def protocol(data: str, epochs: int, augmentation: str, *, batch: int, size: int
             augmentation=AUGMENTATIONS[augmentation],
         ),
         fidelity=Fidelity(epochs=epochs, resolution=size),
-        data_digest=data_digest(task),
+        data_digest=data_digest(*open_splits(task)),
     )
 
 

@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import timm
 import torch
@@ -66,9 +67,8 @@ def measure(name: str, how: str, options: argparse.Namespace) -> dict[str, float
     if options.channels_last:
         model = model.to(memory_format=torch.channels_last)
     start = time.perf_counter()
-    run = training_step(
-        torch.compile(model) if how == "compiled" else model, options.batch, options.size
-    )
+    compiled = cast(nn.Module, torch.compile(model)) if how == "compiled" else model
+    run = training_step(compiled, options.batch, options.size)
     torch.cuda.reset_peak_memory_stats()
     if how == "captured":
         run = captured(run)

@@ -84,7 +84,7 @@ def begin(store: Store, name: str, sampler: str, trials: int) -> SearchCore:
         "simulation",
     )
     protocol = study.protocol("0" * 12, tuple(f"class {i}" for i in range(100)))
-    plan = Plan(study, SearchSpace.load(study.space), protocol)
+    plan = Plan(study, SearchSpace.load(study.space), protocol, {1.0: 100_000})
     store.put_study(name, plan.config)
     return SearchCore(problem_of(plan), store)
 

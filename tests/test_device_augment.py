@@ -232,6 +232,7 @@ def test_a_cuda_graph_replays_what_eager_does(policy: str | None) -> None:
     plan = augment.draw(sizes, (40, 40))
     step = torch.zeros(1, dtype=torch.int64, device=cuda)
     side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):  # warm-up, as capture asks for
         augment.apply(images, labels, plan.at(step))
     torch.cuda.synchronize()

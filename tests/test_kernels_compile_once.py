@@ -63,17 +63,26 @@ def train(widths: Sequence[int], depths: Sequence[int], block: Any) -> None:
     torch.cuda.synchronize()
 
 
-# Of one class are widths whose next powers of two are the same and which are multiples of 16, those
-# of the scan of 32; a block's input is of another type where it is a stage's first.
+# Of one class are widths whose next powers of two, and those of the inner widths, are the same: of
+# the Gated CNN multiples of 32, and the other multiples of 16, of the scan multiples of 32. A
+# block's input is of another type where it is a stage's first.
 @pytest.mark.parametrize(
-    ("block", "second", "third"),
-    [(GATED, (80, 176), (112, 160)), (SSM, (128, 160), (96, 224))],
-    ids=["gated", "ssm"],
+    ("block", "first", "second", "third"),
+    [
+        (GATED, (96, 192), (128, 160), (96, 160)),
+        (GATED, (80, 176), (112, 144), (80, 144)),
+        (SSM, (96, 192), (128, 160), (96, 224)),
+    ],
+    ids=["gated", "gated-16", "ssm"],
 )
 def test_another_architecture_compiles_nothing(
-    block: Any, second: Sequence[int], third: Sequence[int], compiled: list[str]
+    block: Any,
+    first: Sequence[int],
+    second: Sequence[int],
+    third: Sequence[int],
+    compiled: list[str],
 ) -> None:
-    train((96, 192), (2, 2), block)
+    train(first, (2, 2), block)
     del compiled[:]
     train(second, (3, 2), block)
     train(third, (2, 4), block)

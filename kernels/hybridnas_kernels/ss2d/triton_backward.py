@@ -76,7 +76,6 @@ def backward_kernel(
     GROUP: tl.constexpr,  # states at a time, a divisor of N
     FAST: tl.constexpr,
     STAGES: tl.constexpr,  # how far loads run ahead
-    FULL: tl.constexpr,  # whether all positions of all chunks lie on the map
     WHOLE: tl.constexpr,  # whether E divides C
     R_UNIT: tl.constexpr,  # R is given in ones or pairs: as many ranks of weight are read at once
     UNIT: tl.constexpr,  # b_at and dbc's strides are given in pairs, if 2: pairs are read at once
@@ -145,7 +144,7 @@ def backward_kernel(
         is_first = chunk == num_chunks - 1
         next_chunk = tl.where(chunk == 0, num_chunks - 1, chunk - 1)
         next_place = tl.load(table_ptr + next_chunk * T)
-        on_map = (place < num_positions) | FULL
+        on_map = place < num_positions
         mask = on_map & inside
         row_ptr = dbc_ptr + (place * dbc_row + img * dbc_image)
         if AHEAD:

@@ -134,7 +134,6 @@ def run_backward(
         GROUP=group,
         FAST=_is_fast(dbc),
         STAGES=3,
-        FULL=num_chunks * chunk == H * W,  # else the longest direction has places beside the map
         WHOLE=C % E == 0,
         R_UNIT=r_unit,
         UNIT=unit,
