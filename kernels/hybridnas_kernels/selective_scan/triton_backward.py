@@ -43,12 +43,17 @@ def scan_backward(
     B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr, UNIT: tl.constexpr,
     PRECISION: tl.constexpr, CHANNELS: tl.constexpr, STEPS: tl.constexpr, TILES: tl.constexpr,
     HELD: tl.constexpr, STAGES: tl.constexpr, IN_LANES: tl.constexpr,
+    STATE_STAGES: tl.constexpr,
 ):  # fmt: skip
     """A program: CHANNELS channels of one group of one batch entry, all times from the last.
 
     In a tile and for one n: the states again from the one before the tile, then their gradients
     backwards. What B and C get is summed over the program's channels by matrix products: a
     reduction by shuffles takes more instructions than all the rest.
+
+    STATE_STAGES: 1: what the next state needs is read into registers. More: what the states up to
+    one less ahead need, into shared memory (cp.async): no read in flight then shares a scoreboard
+    with what the loop waits for. A tile writes nothing that it reads later.
 
     IN_LANES: a lane has one channel and nothing leaves registers for those sums. They are right as
     long as all are finite; a tile where one is not has its sums computed anew, the other way.
@@ -153,7 +158,7 @@ def scan_backward(
             entered = is_channel if HAS_DLAST else is_channel & (not is_last)
             kept = is_channel & (not is_last)
             is_later = is_channel & (start > 0)
-            if HELD == 0:  # of the first state, long before it is needed
+            if HELD == 0 and STATE_STAGES == 1:  # of the first state, long before it is needed
                 A = tl.load(A_ptr + channel, is_channel, 0.0)
                 h = tl.load(states_before + channel, is_later, 0.0)
                 g = tl.load(carry_in + channel, entered, 0.0)
@@ -195,8 +200,8 @@ def scan_backward(
                 dAs = dA_so_far
             else:
                 spoilt = zero  # NaN once a sum was not finite
-                for n in range(tl.where(start < L, N, 0)):
-                    later = tl.minimum(n + 1, N - 1)
+                for n in tl.range(tl.where(start < L, N, 0), num_stages=STATE_STAGES):
+                    later = tl.minimum(n + 1, N - 1) if STATE_STAGES == 1 else n
                     at = later * dim + channel
                     next_A = tl.load(A_ptr + at, is_channel, 0.0)
                     next_h = tl.load(states_before + at, is_later, 0.0)
@@ -206,6 +211,13 @@ def scan_backward(
                     C_at = C_ptr + later * C_state
                     next_B = read_projection(B_at, start, L, B_CONSTANT, PAIRS, UNIT, STEPS)
                     next_C = read_projection(C_at, start, L, C_CONSTANT, PAIRS, UNIT, STEPS)
+                    if STATE_STAGES > 1:  # read ahead all the same, by the compiler
+                        A = next_A
+                        h = next_h
+                        g = next_g
+                        dA = next_dA
+                        B = next_B
+                        C = next_C
                     B_now = unpacked(B, PAIRS)
                     C_now = unpacked(C, PAIRS)
                     g, dA, gB, dexponent, y, dB, dC = one_state(
@@ -222,12 +234,13 @@ def scan_backward(
                         spoilt += total * 0.0
                     else:
                         store_sums(dB, dC, dB_at, dC_at, start, L, PRECISION)
-                    A = next_A
-                    h = next_h
-                    g = next_g
-                    dA = next_dA
-                    B = next_B
-                    C = next_C
+                    if STATE_STAGES == 1:
+                        A = next_A
+                        h = next_h
+                        g = next_g
+                        dA = next_dA
+                        B = next_B
+                        C = next_C
                 if IN_LANES and tl.max((spoilt != 0.0).to(tl.int32)) != 0:
                     tl.debug_barrier()  # the sums are written over
                     store_sums_anew(

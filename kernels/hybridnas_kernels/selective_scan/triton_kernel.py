@@ -87,7 +87,7 @@ def backward(
     rows = _strides((u, delta, gate, dout, du), channels_last)
     innermost = dim // groups if channels_last else L
     vector = _vector(u, innermost, rows)
-    options = backward_options(dim // groups, N)
+    options = backward_options(dim // groups, N, unit if pairs and z is None else 1)
     blocks = triton.cdiv(dim // groups, options["CHANNELS"])
     carry = u.new_empty(2, batch, N, dim, dtype=torch.float32)
     if dlast is not None:
@@ -156,17 +156,20 @@ def forward_options(channels: int, num_states: int) -> dict[str, int]:
     return ways | {"UNROLL": 2 if num_states % 2 == 0 else 1, "num_stages": 1}
 
 
-def backward_options(channels: int, num_states: int) -> dict[str, int]:
+def backward_options(channels: int, num_states: int, unit: int) -> dict[str, int]:
     """The same of the backward, whose registers have room for one state and one channel.
 
     Of more than one state a program is one warp, so that sums over channels stay in its registers,
-    but for the interpreter, which has no lanes.
+    but for the interpreter, which has no lanes. unit: what divides the strides of B and C, in
+    pairs; 1 where they are no pairs or where there is z. There registers would spill if states
+    were read ahead through shared memory, and what is 4 bytes wide takes more instructions so.
     """
     if num_states == 1:
-        ways = {"HELD": 1, "TILES": 1, "STAGES": 3, "IN_LANES": False, **_block(channels)}
+        ways = {"HELD": 1, "TILES": 1, "STAGES": 3, "STATE_STAGES": 1, "IN_LANES": False}
+        ways |= _block(channels)
     else:
         ways = {"HELD": 0, "TILES": 1, "STAGES": 1, "IN_LANES": not interpreted()}
-        ways |= {"CHANNELS": 32, "num_warps": 1}
+        ways |= {"STATE_STAGES": 3 if unit > 1 else 1, "CHANNELS": 32, "num_warps": 1}
     return ways | {"num_stages": 1}
 
 
