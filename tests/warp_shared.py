@@ -11,6 +11,17 @@ import numpy as np
 import pytest
 
 NAN = 0x7FC00000
+ASKED = [
+    "reserved",
+    "read",
+    "read_two",
+    "read_four",
+    "write",
+    "copy",
+    "copy_some",
+    "arrived",
+    "anew",
+]
 
 
 class SharedMemory:
@@ -34,25 +45,38 @@ class SharedMemory:
         at = self._at(place, OFFSET, 4)
         return tuple(_tensor(self.words[at + i].view(np.int32), place) for i in range(4))
 
+    def read_two(self, place: Any, OFFSET: Any) -> Any:
+        at = self._at(place, OFFSET, 2)
+        return tuple(_tensor(self.words[at + i].view(np.int32), place) for i in range(2))
+
     def write(self, place: Any, value: Any, OFFSET: Any) -> None:
         self.words[self._at(place, OFFSET, 1)] = _data(value, place).view(np.uint32)
 
-    def copy(self, place: Any, pointer: Any, is_there: Any, OFFSET: Any) -> None:
-        self.copy_some(place, pointer, is_there, True, OFFSET)
+    def copy(self, place: Any, pointer: Any, is_there: Any, OFFSET: Any, WIDTH: Any = 4) -> None:
+        self._copy(place, pointer, is_there, True, OFFSET, int(WIDTH) // 4)
 
     def copy_some(
         self, place: Any, pointer: Any, is_there: Any, is_wanted: Any, OFFSET: Any
     ) -> None:
+        self._copy(place, pointer, is_there, is_wanted, OFFSET, 1)
+
+    def _copy(
+        self, place: Any, pointer: Any, is_there: Any, is_wanted: Any, offset: Any, count: int
+    ) -> None:
         wanted = _data(is_wanted, place).astype(bool)
         addresses, there = (_data(x, place)[wanted] for x in (pointer, is_there))
-        at = self._at(place, OFFSET, 1)[wanted]
+        assert not (addresses[there.astype(bool)] % (4 * count)).any()
+        at = self._at(place, offset, count)[wanted]
         found = [
-            ctypes.c_uint32.from_address(int(address)).value if is_there else 0
+            np.ctypeslib.as_array((ctypes.c_uint32 * count).from_address(int(address))).copy()
+            if is_there
+            else np.zeros(count, np.uint32)
             for address, is_there in zip(addresses, there, strict=True)
         ]
 
         def come() -> None:
-            self.words[at] = found
+            for first, words in zip(at, found, strict=True):
+                self.words[first : first + count] = words
 
         self.on_the_way.append(come)
         if self.early:
@@ -62,6 +86,9 @@ class SharedMemory:
         for come in self.on_the_way:
             come()
         self.on_the_way.clear()
+        return 0
+
+    def anew(self, like: Any) -> int:
         return 0
 
     def _at(self, place: Any, offset: Any, count: int) -> Any:
@@ -75,13 +102,11 @@ class SharedMemory:
 
 def give_shared_memory(monkeypatch: pytest.MonkeyPatch, early: bool) -> None:
     """To the backward of hybridnas_kernels.selective_scan."""
-    from hybridnas_kernels.selective_scan import triton_backward, triton_shared
+    from hybridnas_kernels.selective_scan import triton_shared
 
     memory = SharedMemory(early)
-    for module in (triton_backward, triton_shared):
-        for name in ("reserved", "read", "read_four", "write", "copy", "copy_some", "arrived"):
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, getattr(memory, name))
+    for name in ASKED:
+        monkeypatch.setattr(triton_shared, name, getattr(memory, name))
 
 
 def _data(x: Any, like: Any) -> Any:

@@ -6,17 +6,7 @@ import triton
 import triton.language as tl
 
 from ..triton_lanes import lane_number, selectors
-from .triton_shared import (
-    BYTES,
-    KEPT,
-    all_states,
-    arrived,
-    filled,
-    of_tile,
-    pairs_to_copy,
-    reserved,
-    store_gradients,
-)
+from . import triton_shared as shared
 from .triton_states import LOG2_E, one_state, states_in_memory, store_sums, store_sums_anew
 from .triton_tiles import (
     columns,
@@ -54,7 +44,7 @@ def scan_backward(
     B_CONSTANT: tl.constexpr, C_CONSTANT: tl.constexpr, PAIRS: tl.constexpr, UNIT: tl.constexpr,
     PRECISION: tl.constexpr, CHANNELS: tl.constexpr, STEPS: tl.constexpr, TILES: tl.constexpr,
     HELD: tl.constexpr, STAGES: tl.constexpr, IN_LANES: tl.constexpr,
-    IN_SHARED: tl.constexpr,
+    IN_SHARED: tl.constexpr, MAPS_IN_SHARED: tl.constexpr,
 ):  # fmt: skip
     """A program: CHANNELS channels of one group of one batch entry, all times from the last.
 
@@ -64,6 +54,7 @@ def scan_backward(
 
     IN_LANES: a lane has one channel and nothing leaves registers for those sums. They are right as
     long as all are finite; a tile where one is not has its sums computed anew, the other way.
+    IN_SHARED: what states need is in shared memory. MAPS_IN_SHARED: u, delta and dout are, too.
     """
     if CHANNELS_LAST:
         E = E // VECTOR * VECTOR  # a multiple of it, so the compiler knows
@@ -104,15 +95,19 @@ def scan_backward(
     zero = tl.zeros((CHANNELS, 1), tl.float32)
     warp_lane = lane_number(tl.arange(0, CHANNELS)[:, None]) if IN_LANES else 0
     quads = selectors(warp_lane) if IN_LANES else ()
-    if IN_SHARED:
-        place = reserved(N, BYTES)
-        pairs_ptr, pairs_state = pairs_to_copy(B_ptr, C_ptr, B_state, C_state, warp_lane)
     last_tile = tl.cdiv(L, STEPS) - 1
     if IN_SHARED:
-        filled(
+        place = shared.reserved(N, shared.MAPS + 6 * shared.MAP * MAPS_IN_SHARED)
+        pairs_ptr, pairs_state = shared.pairs_to_copy(B_ptr, C_ptr, B_state, C_state, warp_lane)
+        shared.filled(
             place, warp_lane, A_ptr, carry_ptr + last_tile % 2 * slot,
             states_ptr + (last_tile - 1) * slot, pairs_ptr, pairs_state, channel, is_channel,
             is_channel & (last_tile > 0), is_channel & HAS_DLAST, last_tile, L, dim, N,
+        )  # fmt: skip
+    if MAPS_IN_SHARED:
+        shared.copy_maps(
+            place, warp_lane, u_ptr, delta_ptr, dout_ptr, u_row, delta_row, dout_row, channel,
+            is_channel, last_tile, L, VECTOR,
         )  # fmt: skip
     carries = ()
     As = ()
@@ -128,15 +123,17 @@ def scan_backward(
     for back in tl.range(num_chunks, num_stages=STAGES):
         chunk = num_chunks - 1 - back
         begin = chunk * TIMES
-        u_tile = load_tile(
-            u_ptr, channel, begin, u_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES
-        )
-        dout_tile = load_tile(
-            dout_ptr, channel, begin, dout_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES
-        )
-        raw_tile = load_tile(
-            delta_ptr, channel, begin, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES
-        )
+        here = place + shared.arrived(chunk) if IN_SHARED else 0
+        if not MAPS_IN_SHARED:
+            u_tile = load_tile(
+                u_ptr, channel, begin, u_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES
+            )
+            dout_tile = load_tile(
+                dout_ptr, channel, begin, dout_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES
+            )
+            raw_tile = load_tile(
+                delta_ptr, channel, begin, delta_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES
+            )
         if HAS_Z:
             z_tile = load_tile(
                 z_ptr, channel, begin, z_row, is_channel, L, CHANNELS_LAST, VECTOR, TIMES
@@ -155,9 +152,18 @@ def scan_backward(
                 there = is_channel & (now > 0) & (now * STEPS < L)
                 hs = hs + (tl.load(states_ptr + (now - 1) * slot + n * dim + channel, there, 0.0),)
             starts = starts + (hs,)
-        us = columns(u_tile)
-        douts = columns(dout_tile)
-        raws = columns(raw_tile)
+        if MAPS_IN_SHARED:
+            us = shared.read_map(here, 0, warp_lane, chunk, VECTOR)
+            raws = shared.read_map(here, 1, warp_lane, chunk, VECTOR)
+            douts = shared.read_map(here, 2, warp_lane, chunk, VECTOR)
+            shared.copy_maps(
+                place, warp_lane, u_ptr, delta_ptr, dout_ptr, u_row, delta_row, dout_row, channel,
+                is_channel, chunk - 1, L, VECTOR,
+            )  # fmt: skip
+        else:
+            us = columns(u_tile)
+            douts = columns(dout_tile)
+            raws = columns(raw_tile)
         if HAS_Z:
             zs = columns(z_tile)
         all_du = ()
@@ -214,8 +220,8 @@ def scan_backward(
                 carries = carries_before
                 dAs = dA_so_far
             elif IN_SHARED:
-                gB, dexponent, y, spoilt = all_states(
-                    delta, drive, dy, gB, dexponent, y, place, warp_lane, quads,
+                gB, dexponent, y, spoilt = shared.all_states(
+                    delta, drive, dy, gB, dexponent, y, here, warp_lane, quads,
                     states_ptr + channel, pairs_ptr, pairs_state, dB_ptr, dC_ptr, is_channel,
                     number, slot, start, dim, L, N, PAIRS, PRECISION,
                 )  # fmt: skip
@@ -229,8 +235,10 @@ def scan_backward(
             if HELD == 0:
                 if IN_LANES and tl.max((spoilt != 0.0).to(tl.int32)) != 0:
                     if IN_SHARED:
-                        entering = of_tile(place, number)
-                        store_gradients(entering, warp_lane, carry_in + channel, is_channel, dim, N)
+                        entering = shared.of_tile(here, number)
+                        shared.store_gradients(
+                            entering, warp_lane, carry_in + channel, is_channel, dim, N
+                        )
                     tl.debug_barrier()  # the sums are written over
                     store_sums_anew(
                         delta, drive, dy, A_ptr, states_before, carry_in, B_ptr, C_ptr, dB_ptr,
@@ -238,15 +246,20 @@ def scan_backward(
                         C_state, B_CONSTANT, C_CONSTANT, PAIRS, UNIT, PRECISION,
                     )  # fmt: skip
                 # read again, instead of kept in registers through all states
-                again = load_tile(
-                    u_ptr, channel, start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, STEPS
-                )
-                u = some(columns(again), 0, STEPS)
-                again = load_tile(
-                    delta_ptr, channel, start, delta_row, is_channel, L,
-                    CHANNELS_LAST, VECTOR, STEPS,
-                )  # fmt: skip
-                raw = some(columns(again), 0, STEPS)
+                if MAPS_IN_SHARED:
+                    here += shared.anew(chunk)
+                    u = shared.read_map(here, 0, warp_lane, chunk, VECTOR)
+                    raw = shared.read_map(here, 1, warp_lane, chunk, VECTOR)
+                else:
+                    again = load_tile(
+                        u_ptr, channel, start, u_row, is_channel, L, CHANNELS_LAST, VECTOR, STEPS
+                    )
+                    u = some(columns(again), 0, STEPS)
+                    again = load_tile(
+                        delta_ptr, channel, start, delta_row, is_channel, L,
+                        CHANNELS_LAST, VECTOR, STEPS,
+                    )  # fmt: skip
+                    raw = some(columns(again), 0, STEPS)
 
             du = ()
             ddelta = ()
@@ -276,8 +289,8 @@ def scan_backward(
         if HAS_Z:
             store_tile(dz_ptr, all_dz, channel, begin, du_row, is_channel, L, CHANNELS_LAST, VECTOR)
     if IN_SHARED:
-        own = place + KEPT + arrived(N)
-        store_gradients(own, warp_lane, dconst_ptr + channel, is_channel, dim, N)
+        own = place + shared.KEPT + shared.arrived(N)
+        shared.store_gradients(own, warp_lane, dconst_ptr + channel, is_channel, dim, N)
     for n in tl.static_range(HELD):
         tl.store(dconst_ptr + n * dim + channel, dAs[n], is_channel)
     if HAS_D:

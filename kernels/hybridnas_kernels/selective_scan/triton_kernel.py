@@ -89,6 +89,8 @@ def backward(
     innermost = dim // groups if channels_last else L
     vector = _vector(u, innermost, rows)
     options = backward_options(dim // groups, N, pairs is not None)
+    if options["IN_SHARED"] and pairs == tl.bfloat16 and z is None and not channels_last:
+        options["MAPS_IN_SHARED"] = _can_be_copied((u, delta, dout), vector)
     blocks = triton.cdiv(dim // groups, options["CHANNELS"])
     carry = u.new_empty(2, batch, N, dim, dtype=torch.float32)
     if dlast is not None:
@@ -162,7 +164,8 @@ def backward_options(channels: int, num_states: int, paired: bool) -> dict[str, 
 
     Of more than one state a program is one warp, so that sums over channels stay in its registers,
     but for the interpreter, which has no lanes. Up to 16 states, with B and C in pairs (paired),
-    have what they need in its shared memory, 14 KiB; for more there would be fewer warps.
+    have what they need in its shared memory, 14 KiB, and of bfloat16 with rows of times also maps,
+    6 KiB; for more there would be fewer warps.
     """
     if num_states == 1:
         ways = {"HELD": 1, "TILES": 1, "STAGES": 3, "IN_LANES": False, **_block(channels)}
@@ -170,7 +173,7 @@ def backward_options(channels: int, num_states: int, paired: bool) -> dict[str, 
         ways = {"HELD": 0, "TILES": 1, "STAGES": 1, "IN_LANES": not interpreted()}
         ways |= {"CHANNELS": 32, "num_warps": 1}
     in_shared = ways["IN_LANES"] and paired and num_states <= ROWS.value
-    return ways | {"IN_SHARED": in_shared, "num_stages": 1}
+    return ways | {"IN_SHARED": in_shared, "MAPS_IN_SHARED": False, "num_stages": 1}
 
 
 def _block(channels: int) -> dict[str, int]:
@@ -204,3 +207,10 @@ def _vector(u: Tensor, innermost: int, strides: list[int]) -> int:
     """What divides all strides, up to 16 bytes of elements."""
     common = math.gcd(16 // u.element_size(), innermost, *strides)
     return common if common >= 4 else 1
+
+
+def _can_be_copied(maps: tuple[Tensor, ...], vector: int) -> bool:
+    """Whether all are bfloat16 and begin where a copy of so many elements may begin."""
+    return vector > 1 and all(
+        x.dtype == torch.bfloat16 and x.data_ptr() % (2 * vector) == 0 for x in maps
+    )

@@ -13,7 +13,8 @@ lane's channel, A, of powers of 2, and its gradient so far:
                           h | g | B and C         h | g | B and C  A | dA
     bytes of one state  128 | 128 | 64          128 | 128 | 64   128 | 128
 
-All but B and C is read by the lane that wrote or copied it.
+From MAPS on, where they are wanted, two tiles of u, delta and dout, which a lane reads for its
+channel as they lie there. All but B and C is read by the lane that wrote or copied it.
 """
 
 # mypy: ignore-errors
@@ -34,7 +35,8 @@ GRADIENT = tl.constexpr(16 * 128)  # from h or A
 PROJECTIONS = tl.constexpr(2 * 16 * 128)  # from h
 BLOCK = tl.constexpr(16 * (2 * 128 + 64))
 KEPT = tl.constexpr(2 * 16 * (2 * 128 + 64))
-BYTES = tl.constexpr(2 * 16 * (2 * 128 + 64) + 2 * 16 * 128)
+MAPS = tl.constexpr(2 * 16 * (2 * 128 + 64) + 2 * 16 * 128)
+MAP = tl.constexpr(32 * 16 * 2)  # 16 times of 32 channels, in 16 bits
 
 
 @triton.jit
@@ -70,6 +72,15 @@ def read_four(place, OFFSET: tl.constexpr):
 
 
 @triton.jit
+def read_two(place, OFFSET: tl.constexpr):
+    """Two int32 from there on, 8 bytes that begin at a multiple of 8."""
+    return tl.inline_asm_elementwise(
+        f"ld.shared.v2.b32 {{$0,$1}}, [$2+{OFFSET}];",
+        "=r,=r,r", [place], dtype=(tl.int32, tl.int32), is_pure=True, pack=1,
+    )  # fmt: skip
+
+
+@triton.jit
 def write(place, value, OFFSET: tl.constexpr):
     """A float32 to there. Only who wrote it may read it without `arrived` in between."""
     tl.inline_asm_elementwise(
@@ -79,11 +90,14 @@ def write(place, value, OFFSET: tl.constexpr):
 
 
 @triton.jit
-def copy(place, pointer, is_there, OFFSET: tl.constexpr):
-    """Begins to copy 4 bytes to there, zero where nothing is there to be read."""
+def copy(place, pointer, is_there, OFFSET: tl.constexpr, WIDTH: tl.constexpr = 4):
+    """Begins to copy 4, 8 or 16 bytes to there, zero where nothing is there to be read.
+
+    Place and pointer: multiples of the width.
+    """
     tl.inline_asm_elementwise(
-        f"cp.async.ca.shared.global [$1+{OFFSET}], [$2], 4, $3; mov.b32 $0, 0;",
-        "=r,r,l,r", [place, pointer.to(tl.int64), tl.where(is_there, 4, 0)],
+        f"cp.async.ca.shared.global [$1+{OFFSET}], [$2], {WIDTH}, $3; mov.b32 $0, 0;",
+        "=r,r,l,r", [place, pointer.to(tl.int64), tl.where(is_there, WIDTH, 0)],
         dtype=tl.int32, is_pure=False, pack=1,
     )  # fmt: skip
 
@@ -113,9 +127,17 @@ def arrived(like):
 
 
 @triton.jit
+def anew(like):
+    """Zero, unknown to the compiler: what is read from a place and it is not kept from before."""
+    return tl.inline_asm_elementwise(
+        "mov.b32 $0, 0;", "=r,r", [like], dtype=tl.int32, is_pure=False, pack=1,
+    )  # fmt: skip
+
+
+@triton.jit
 def of_tile(place, tile):
-    """Where the block of a tile begins."""
-    return place + tile % 2 * BLOCK
+    """Where the block of a tile begins; & since tile 0 begins to copy tile -1, which is nothing."""
+    return place + (tile & 1) * BLOCK
 
 
 @triton.jit
@@ -162,7 +184,6 @@ def all_states(
     states_before = states_ptr + (tile - 2) * slot
     pairs_before = pairs_ptr + (tile - 1) * 8
     before = of_tile(place, tile + 1) + lane * 4
-    place += arrived(tile)
     here = of_tile(place, tile)
     own = here + lane * 4
     kept = place + KEPT + lane * 4
@@ -200,3 +221,42 @@ def store_gradients(place, lane, pointer, is_channel, dim, N):
     own = place + lane * 4
     for n in range(N):
         tl.store(pointer + n * dim, read(own + n * ROW, GRADIENT), is_channel)
+
+
+@triton.jit
+def copy_maps(
+    place, lane, u_ptr, delta_ptr, dout_ptr, u_row, delta_row, dout_row, channel, is_channel,
+    tile, L, VECTOR: tl.constexpr,
+):  # fmt: skip
+    """Begins to copy a tile of three maps of 16 bits whose rows are channels; none before tile 0.
+
+    Of a map, parts of VECTOR times lie beside those of other lanes.
+    """
+    u_ptr += channel * (u_row // VECTOR * VECTOR)
+    delta_ptr += channel * (delta_row // VECTOR * VECTOR)
+    dout_ptr += channel * (dout_row // VECTOR * VECTOR)
+    own = _of_maps(place, lane, tile, VECTOR)
+    for i in tl.static_range(16 // VECTOR):
+        time = tile * 16 + i * VECTOR
+        is_there = is_channel & (tile >= 0) & (time < L)
+        copy(own, u_ptr + time, is_there, i * 64 * VECTOR, 2 * VECTOR)
+        copy(own, delta_ptr + time, is_there, MAP + i * 64 * VECTOR, 2 * VECTOR)
+        copy(own, dout_ptr + time, is_there, 2 * MAP + i * 64 * VECTOR, 2 * VECTOR)
+
+
+@triton.jit
+def read_map(place, number: tl.constexpr, lane, tile, VECTOR: tl.constexpr):
+    """u (0), delta (1) or dout (2) as copy_maps copied it, of bfloat16: one float32 a time."""
+    own = _of_maps(place, lane, tile, VECTOR)
+    words = ()
+    for i in tl.static_range(16 // VECTOR):
+        if VECTOR == 8:
+            words = words + read_four(own, number * MAP + i * 64 * VECTOR)
+        else:
+            words = words + read_two(own, number * MAP + i * 64 * VECTOR)
+    return unpacked(words, tl.bfloat16)
+
+
+@triton.jit
+def _of_maps(place, lane, tile, VECTOR: tl.constexpr):
+    return place + MAPS + (tile & 1) * (3 * MAP) + lane * (2 * VECTOR)
