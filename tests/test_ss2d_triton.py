@@ -167,6 +167,27 @@ def test_images_of_a_program_fill_the_gpu_and_fit_32_bits() -> None:
     assert [_images(4, 10**6, furthest) for furthest in (2**29 - 1, 2**29, 2**30)] == [4, 2, 1]
 
 
+def test_registers_are_few_where_that_saves_a_round() -> None:
+    from hybridnas_kernels.ss2d.triton_launch import _registers
+
+    assert [_registers(n, 2, True) for n in (1056, 1057, 1584, 1585)] == [None, 168, 168, None]
+    assert [_registers(1536, unit, False) for unit in (1, 2)] == [168, None]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 2e-5), large(torch.bfloat16, 6e-3)]
+)
+@pytest.mark.parametrize("rank", [3, 6])
+def test_few_registers(
+    rank: int, dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hybridnas_kernels.ss2d import triton_launch
+
+    monkeypatch.setattr(triton_launch, "PLACES", 6)  # of 8 programs
+    given = inputs((2, 4, 8, 64), 2, 1, rank)
+    assert_agrees(given, [V, H_FLIP], dtype, tolerance, DEVICE, backend="triton")
+
+
 @pytest.mark.parametrize("name", ["x", "dbc"])
 def test_a_map_of_one_column_whose_stride_says_nothing(name: str) -> None:
     given = {k: t.to(DEVICE, torch.float32) for k, t in inputs((2, 5, 1, 4), 1).items()}

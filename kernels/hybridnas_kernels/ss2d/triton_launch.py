@@ -7,12 +7,11 @@ import triton
 from torch import Tensor
 
 from ..backends import interpreted
-from ..triton_launch import blocks_of, launch
 from .triton_backward import backward_kernel
 from .triton_finish import finish_kernel
 from .triton_forward import forward_kernel
 from .triton_kernel import merge_kernel
-from .triton_pack import pack_kernel
+from .triton_layout import as_rows, in_pairs, pairs_in
 
 # Programs that go back through several images are to fill an H100 at least so many times: it has
 # places for eight of a warp with 255 registers on each of 132 multiprocessors.
@@ -32,11 +31,11 @@ def run_forward(
     keep_states: bool,
 ) -> tuple[Tensor, Tensor]:
     """y and the states before each chunk (custom_op.py)."""
-    x, dbc = _as_rows(x), _as_rows(dbc)
+    x, dbc = as_rows(x), as_rows(dbc)
     B, H, W, C = x.shape
     K, R, N = dt_weight.shape[0], dt_weight.shape[2], A.shape[2]
     num_chunks = table.shape[1] // chunk
-    unit = _pairs_in(R, dbc)
+    unit = pairs_in(R, dbc)
     maps = x.new_empty(K, B, H, W, C)
     slots = num_chunks if keep_states else 1
     states = x.new_empty(B, K, slots, N, C, dtype=torch.float32)
@@ -86,16 +85,17 @@ def run_backward(
     chunk: int,
 ) -> tuple[Tensor, ...]:
     """The gradients of x, dbc, dt_weight, A, D and dt_bias (custom_op.py)."""
-    x, dbc, dy = _as_rows(x), _as_rows(dbc), dy.contiguous()
+    x, dbc, dy = as_rows(x), as_rows(dbc), dy.contiguous()
     B, H, W, C = x.shape
     K, R, N = dt_weight.shape[0], dt_weight.shape[2], A.shape[2]
     E = 32
     num_blocks = triton.cdiv(C, E)
-    read, b_at = _in_pairs(dbc, K, R) if N == 1 else (dbc, R)
-    unit = _pairs_in(b_at, read)
+    read, b_at = in_pairs(dbc, K, R) if N == 1 else (dbc, R)
+    unit = pairs_in(b_at, read)
     r_unit = 2 if R > 16 and R % 2 == 0 else 1  # pairs up to 16 cost 30 instructions a chunk more
     maps = x.new_empty(K, B, H, W, C)
     num_chunks = table.shape[1] // chunk
+    full = num_chunks * chunk == H * W  # else the longest direction has places beside the map
     parts = dbc.new_empty(num_blocks, B, K, num_chunks, R + 2 * N, chunk)
     furthest = max(x.stride(0), read.stride(0), H * W * C, parts.stride(1), states.stride(0))
     images = _images(B, K * num_blocks, furthest)
@@ -134,13 +134,12 @@ def run_backward(
         GROUP=group,
         FAST=_is_fast(dbc),
         STAGES=3,
-        FULL=num_chunks * chunk == H * W,  # else the longest direction has places beside the map
+        FULL=full,
         WHOLE=C % E == 0,
         R_UNIT=r_unit,
         UNIT=unit,
         num_warps=1,
-        # A third warp a scheduler, where little is read ahead; even ranks lose by it.
-        maxnreg=168 if unit == 1 else None,
+        maxnreg=_registers(K * num_blocks * (B // images), unit, full and C % E == 0 and R <= 16),
     )
     return _finished(maps, parts, d_parameters, table, dbc, dt_weight, A, D, dt_bias)
 
@@ -214,6 +213,16 @@ def _images(batch: int, programs: int, furthest: int) -> int:
     return 1
 
 
+def _registers(programs: int, unit: int, filled: bool) -> int | None:
+    """A cap on registers, or None: 168 leave room for a third warp a scheduler.
+
+    It pays where little is read ahead (unit 1), and where it saves a second round of programs and
+    few registers are spilt (nothing is masked, since chunks and blocks are filled).
+    """
+    one_round = filled and PLACES < programs <= PLACES * 3 // 2
+    return 168 if unit == 1 or one_round else None
+
+
 def _merged(maps: Tensor) -> Tensor:
     """(K, ...) -> the sum over K, in maps' dtype."""
     if maps.shape[0] == 1:
@@ -232,18 +241,6 @@ def _parameters(dt_weight: Tensor, A: Tensor, D: Tensor, dt_bias: Tensor) -> tup
     return dt_weight.contiguous(), A, D.contiguous(), dt_bias.contiguous()
 
 
-def _as_rows(x: Tensor) -> Tensor:
-    """x (B, H, W, C) itself if its positions are rows, evenly apart, of adjacent channels.
-
-    stride(2) of the result is what they are apart, also where W = 1 and x's own says nothing.
-    """
-    _, height, width, _ = x.shape
-    evenly = height == 1 or width == 1 or x.stride(1) == width * x.stride(2)
-    x = x if x.stride(3) == 1 and evenly else x.contiguous()
-    apart = x.stride(2) if width > 1 else x.stride(1)
-    return x.as_strided(x.shape, (x.stride(0), width * apart, apart, 1))
-
-
 def _in_lanes(num_states: int) -> bool:
     """Whether sums over channels stay in a warp's registers. The interpreter has no lanes."""
     return num_states == 1 and not interpreted()
@@ -257,40 +254,3 @@ def _is_fast(x: Tensor) -> bool:
 def _group_of(num_states: int, most: int) -> int:
     """How many states a kernel treats at a time: all, or a divisor up to `most`."""
     return max(size for size in range(1, most + 1) if num_states % size == 0)
-
-
-def _pairs_in(rank: int, dbc: Tensor) -> int:
-    """2 if every address of dbc's dt and b is that of an even element, else 1."""
-    numbers = (rank, dbc.stride(0), dbc.stride(2), dbc.data_ptr() // dbc.element_size())
-    return 1 if any(number % 2 for number in numbers) else 2
-
-
-def _in_pairs(dbc: Tensor, directions: int, rank: int) -> tuple[Tensor, int]:
-    """dbc of one state with dt and b at even elements, and where b lies in a direction's part.
-
-    That is dbc itself where it can be, else a copy, with a zero between dt and b if R is odd.
-    """
-    if _pairs_in(rank, dbc) == 2:
-        return dbc, rank
-    B, H, W, _ = dbc.shape
-    b_at = rank + rank % 2
-    width = b_at + 2
-    packed = dbc.new_empty(B, H, W, directions * width)
-    padded = triton.next_power_of_2(width)
-    rows = max(1, 1024 // padded)
-    launch(
-        pack_kernel,
-        (B * blocks_of(H * W * directions, rows),),
-        dbc,
-        packed,
-        H * W,
-        rank,
-        b_at,
-        dbc.stride(0),
-        dbc.stride(2),
-        DIRECTIONS=directions,
-        WIDTH=padded,
-        ROWS=rows,
-        num_warps=4,
-    )
-    return packed, b_at
