@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from ss2d_oracle import CROSS, H_FLIP, V_FLIP, H, V, assert_agrees, inputs
+from test_ss2d_odd_ranks import test_what_is_not_finite_stays_where_it_belongs  # noqa: F401
 from test_ss2d_triton import test_gradients_that_are_not_finite_stay_where_they_belong  # noqa: F401
 from warp_lanes import ON_THE_CPU, give_lanes
 
