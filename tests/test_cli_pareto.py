@@ -29,7 +29,7 @@ def test_status(populated: Cli) -> None:
 
     shown = populated.shown("status", "shapes")
     assert "trials 6: 3 ok, 1 failed, 1 running, 1 queued" in shown
-    assert "running node7, GPU 3: trial 4\nqueued trial 5\nproposals 8, 25 % redrawn" in shown
+    assert "running node7, GPU 3: trial 4\nqueued trial 5\nproposals 8, 25 % repaired" in shown
     assert "failures 1 out_of_memory" in shown
     assert " of the box from top1 0." in shown
 

@@ -79,7 +79,7 @@ def test_the_box_in_words() -> None:
     assert ideal == {"top1": 1.0, "loss": 0.0, "ade20k.macs": 0.0}
     assert volume(np.array([[-1.0, 0.0, 0.0]]), point) == 1, "the ideal has all of it"
     assert volume_words(0.53816, point) == (
-        "0.5382 of the box from top1 0.0000, loss 2.5000, ade20k.macs 40.0 M (worth nothing) to "
+        "0.5382 of the box from top1 0.0000, loss 2.5000, ade20k.macs 40.0 M (reference point) to "
         "top1 1.0000, loss 0.0000, ade20k.macs 0"
     )
 

@@ -93,7 +93,7 @@ def test_the_note_has_the_front_with_links(shown: Shown) -> None:
     low = reference_point([shown.view])["top1"]
     assert (
         f"hypervolume** of the front: {shown.view.hypervolume():.4f} of the box from top1 "
-        f"{low:.4f}, macs 10.0 M (worth nothing) to top1 1.0000, macs 0\n"
+        f"{low:.4f}, macs 10.0 M (reference point) to top1 1.0000, macs 0\n"
     ) in note
     assert "- out_of_memory: 1" in note
     assert f"hybridnas export shapes:{shown.view.best(1)[0].number} --out" in note

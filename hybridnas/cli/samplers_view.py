@@ -64,8 +64,8 @@ def print_summary(
             ],
         )
     print_table(
-        "A training: proposals that broke a constraint and were redrawn, trainings that break one",
-        ("sampler", "redrawn", "infeasible", "CPU ms"),
+        "A training: proposals that broke a constraint and were repaired, trainings that break one",
+        ("sampler", "repaired", "infeasible", "CPU ms"),
         [
             [
                 row["sampler"],

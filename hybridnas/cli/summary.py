@@ -107,7 +107,7 @@ def print_status(view: StudyView) -> None:
             ("pace", _pace(view, found)),
             ("running", _running(view)),
             ("queued", _numbers(found["queued"])),
-            ("proposals", f"{found['proposals']}, {_percent(found['redrawn_share'])} redrawn"),
+            ("proposals", f"{found['proposals']}, {_percent(found['redrawn_share'])} repaired"),
             ("failures", _counts(found["failures"])),
             (
                 "spent",

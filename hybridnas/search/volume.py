@@ -58,14 +58,14 @@ def ideal_point(names: Iterable[str]) -> dict[str, float]:
 
 
 def volume_words(value: float, reference: Mapping[str, float]) -> str:
-    """`0.5382 of the box from top1 0.0000, macs 40.0 M (worth nothing) to top1 1.0000, macs 0`"""
+    """`0.5382 of the box from top1 0.0000, macs 40.0 M (reference point) to top1 1.0000, macs 0`"""
     return f"{value:.4f} of the {box_words(reference)}"
 
 
 def box_words(reference: Mapping[str, float]) -> str:
     """What hypervolumes are shares of."""
     ideal = point_words(ideal_point(reference))
-    return f"box from {point_words(reference)} (worth nothing) to {ideal}"
+    return f"box from {point_words(reference)} (reference point) to {ideal}"
 
 
 def volume(losses: Floats, reference: Mapping[str, float]) -> float:
