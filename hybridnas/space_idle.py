@@ -6,7 +6,7 @@ A search is none the wiser for them, but asks its sampler about more than there 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from .parts import Option
 from .space_layout import LayoutReader
@@ -21,26 +21,24 @@ def idle_decisions(spec: SpaceSpec) -> dict[str, str]:
     """
     reader = LayoutReader(spec)
     applying = set(_applying(reader))
-    found = {}
-    for name, values in reader.choices.items():
-        if len(values) > 1:
-            if name.endswith(".second_half"):
-                stage = spec.stages[int(name.partition(".")[0].removeprefix("stage")) - 1]
-                words = _second_half(stage)
-            elif name == "downsample":
-                words = "changes nothing: there is one stage" * (len(spec.stages) == 1)
-            else:
-                words = (
-                    "" if name in applying else "changes nothing: no block that it is for takes it"
-                )
-            if words:
-                found[name] = words
-    return found
+    choices = [name for name, values in reader.choices.items() if len(values) > 1]
+    words = {name: _idle(spec, name, applying) for name in choices}
+    return {name: said for name, said in words.items() if said}
 
 
 def idle_words(spec: SpaceSpec) -> list[str]:
     """A line each: `decision stage1.kernel changes nothing: no block that it is for takes it`."""
     return [f"decision {name} {words}" for name, words in idle_decisions(spec).items()]
+
+
+def _idle(spec: SpaceSpec, name: str, applying: Collection[str]) -> str:
+    """What is wrong with a decision that has several choices; empty: nothing."""
+    stage, _, part = name.partition(".")
+    if part == "second_half":
+        return _second_half(spec.stages[int(stage.removeprefix("stage")) - 1])
+    if name == "downsample":
+        return "changes nothing: there is one stage" if len(spec.stages) == 1 else ""
+    return "" if name in applying else "changes nothing: no block that it is for takes it"
 
 
 def _applying(reader: LayoutReader) -> Iterator[str]:
