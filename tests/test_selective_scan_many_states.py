@@ -1,5 +1,5 @@
-"""The scan of many states in 16 bits without a gate on a GPU, whose backward has what up to 16
-states need in shared memory."""
+"""The scan of many states in 16 bits on a GPU, whose backward has what up to 16 states need in
+shared memory. Without a gate: test_selective_scan_triton.py has one."""
 
 from __future__ import annotations
 

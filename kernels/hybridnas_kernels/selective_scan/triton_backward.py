@@ -64,6 +64,9 @@ def scan_backward(
 
     IN_LANES: a lane has one channel and nothing leaves registers for those sums. They are right as
     long as all are finite; a tile where one is not has its sums computed anew, the other way.
+
+    IN_SHARED: what a state needs lies in shared memory (triton_shared.py). Then carry_ptr serves
+    only before the last tile and where sums are computed anew.
     """
     if CHANNELS_LAST:
         E = E // VECTOR * VECTOR  # a multiple of it, so the compiler knows

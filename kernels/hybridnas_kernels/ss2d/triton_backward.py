@@ -1,4 +1,4 @@
-"""The backward kernel of ss2d: derived in kernels/README.md.
+"""The backward kernel of ss2d: derived in kernels/docs/ss2d.md.
 
 One program goes back along one direction over a block of channels of an image, or of several
 images, one after the other. A chunk's states are computed again from the one that the forward kept
