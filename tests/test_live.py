@@ -260,6 +260,12 @@ def test_lines_of_a_resumed_search_count_on(clock: Clock) -> None:
     ]
 
 
+def test_lines_of_a_smaller_budget_than_what_was_done(clock: Clock) -> None:
+    out = console()
+    Lines(study(), out).began(7)
+    assert out.export_text().splitlines() == ["[0:00] 7 trials were done before"]
+
+
 def test_lines_say_once_that_the_best_are_trained_again(clock: Clock) -> None:
     out = console()
     lines = Lines(study(final={"retrain": 2, "seeds": 3}), out)

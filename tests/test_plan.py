@@ -201,7 +201,7 @@ def test_data_may_move_but_not_change(study_store: Store, pets: Path) -> None:
     moved = pets.rename(pets.with_name("moved"))
     register(made(task={"data": str(moved)}), study_store, resume=True)
     (moved / "train" / "cat" / "1.png").unlink()
-    with pytest.raises(ConfigError, match=r"its data set or task has changed since"):
+    with pytest.raises(ConfigError, match=rf"has changed since \({moved}; .* db delete shapes`"):
         register(made(task={"data": str(moved)}), study_store, resume=True)
     with pytest.raises(ConfigError, match=r"its data set or task has changed since"):
         register(made(task={"data": "digits"}), study_store, resume=True)

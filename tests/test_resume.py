@@ -257,3 +257,13 @@ def test_any_chain_of_deaths_and_interruptions(seed: int, study_store: Store) ->
     with reopened(study_store, sampler=sampler, budget={"trials": total}) as (core, _):
         drive(core)
     check_whole(study_store, total)
+
+
+def test_what_is_put_back_costs_whole_numbers_still(study_store: Store) -> None:
+    first = start(plan(**WIDE), study_store).ask()
+    assert first is not None
+    with reopened(study_store) as (core, _):
+        again = core.ask()
+    assert again is not None
+    assert again.number == first.number
+    assert repr(again.costs) == repr(first.costs), "macs are 2178240, not 2178240.0"

@@ -49,7 +49,7 @@ class Lines:
     def began(self, done: int) -> None:
         self._done = done
         if done:
-            self._print(f"{done}{_of(self._study)} trials were done before")
+            self._print(f"{done}{_of(self._study, done)} trials were done before")
 
     def started(self, candidate: Candidate) -> None:
         final = self._study.final
@@ -67,7 +67,8 @@ class Lines:
 
     def finished(self, result: Finished) -> None:
         self._done += result.begins
-        self._print(f"{_ending(result, self._study.measured)}, {self._done} done{_of(self._study)}")
+        done = f"{self._done} done{_of(self._study, self._done)}"
+        self._print(f"{_ending(result, self._study.measured)}, {done}")
 
     def note(self, text: str) -> None:
         self._print(text)
@@ -137,7 +138,7 @@ class LiveView:
     def _heading(self) -> Text:
         elapsed = time.monotonic() - self._began
         text = Text(f"{self._study.name}  ", style="bold")
-        text.append(f"{self._done}{_of(self._study)} done", style="green")
+        text.append(f"{self._done}{_of(self._study, self._done)} done", style="green")
         if self._failed:
             text.append(f", {self._failed} failed", style="red")
         text.append(f"   {_clock(elapsed)}{self._remaining(elapsed)}", style="dim")
@@ -200,8 +201,10 @@ def _ending(result: Finished, measured: str) -> str:
     return f"{start}: {score}, {'known already' if result.reused else f'{result.seconds:.1f} s'}"
 
 
-def _of(study: Study) -> str:
-    return f" of {study.budget.trials}" if study.budget.trials else ""
+def _of(study: Study, done: int) -> str:
+    """Empty also where a resumed study has more than its new budget."""
+    most = study.budget.trials
+    return f" of {most}" if most is not None and done <= most else ""
 
 
 def _rate(number: float) -> str:

@@ -146,7 +146,7 @@ class SearchCore:
         """A trial that an earlier run made, with all that the database says of it; what of that
         the run did not take in (`untold`)."""
         said, number = trial.user_attrs, trial.number
-        costs = {name: float(value) for name, value in said.items() if is_cost(name)}
+        costs = {name: value for name, value in said.items() if is_cost(name)}
         known = Trial(trial.params, said["arch"], costs, said["arch digest"] in self._seeds)
         record = self._ledger.records.get(number)
         left = untold(trial, record)

@@ -70,7 +70,10 @@ def _check_same(plan: Plan, known: Mapping[str, Any], store: Store) -> None:
     terms = store.terms(plan.study.name)
     digests = {digest for digest, _ in terms}
     if digests - {run_protocol(plan, place).digest for _, place in terms}:
+        name, data = plan.study.name, ", ".join(one.study.task.data for one in plan.tasks.values())
         raise ConfigError(
-            f"study {plan.study.name!r} cannot be resumed: its data set or task has changed since "
-            f"(protocol {plan.protocol.digest}, its trials have {', '.join(sorted(digests))})"
+            f"study {name!r} cannot be resumed: its data set or task has changed since ({data}; "
+            f"protocol {plan.protocol.digest}, its trials have {', '.join(sorted(digests))}); put "
+            f"the data back as they were, or start a new one (--set name=..., or the same name "
+            f"after `hybridnas db delete {name}`)"
         )
