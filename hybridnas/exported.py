@@ -22,7 +22,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     """timm's config of an export; ExportError for a folder that is none."""
     missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
     if missing:
-        raise ExportError(f"{folder} is no exported model: {' and '.join(missing)} not found")
+        raise ExportError(
+            f"{folder} is no exported model: {' and '.join(missing)} not found "
+            f"(`hybridnas export STUDY:TRIAL --out DIR` writes one)"
+        )
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except ValueError as error:  # of the encoding, or of JSON

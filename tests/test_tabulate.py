@@ -271,6 +271,8 @@ def test_show_says_what_the_exported_table_says(cli: Cli) -> None:
 
 
 def test_show_refuses_choices_that_are_none(cli: Cli) -> None:
-    assert "names 1 choices" in cli.refused("table", "show", "--rank", "ssm")
+    assert "names 1 choice, needed is one for each of" in cli.refused(
+        "table", "show", "--rank", "ssm"
+    )
     words = cli.refused("table", "show", "--rank", "ssm,2,ssm,48,ssm")
     assert "stage3.width is one of 32, 64, got '48'" in words

@@ -261,9 +261,10 @@ def _row_of(table: Table, words: str) -> int:
     """Raises ConfigError for choices that the table does not have."""
     given = words.split(",")
     if len(given) != len(table.genes):
+        example = ",".join(str(values[-1]) for values in table.genes.values())
         raise ConfigError(
-            f"--rank {words!r} names {len(given)} choices; the table's decisions are "
-            f"{', '.join(table.genes)}"
+            f"--rank {words!r} names {number_of(len(given), 'choice')}, needed is one for each of "
+            f"{', '.join(table.genes)}: --rank {example}, for example"
         )
     genome = {}
     for (gene, values), word in zip(table.genes.items(), given, strict=True):
