@@ -77,9 +77,8 @@ def test_agrees_at_block_edges(shape: Shape, k: int) -> None:
     ],
 )
 def test_agrees_on_maps_of_networks(shape: Shape, k: int, dtype: torch.dtype) -> None:
-    # One rounding, which may be all of the error where one number is the result (dbias of C = 1).
-    rounding = torch.finfo(dtype).eps / 2
-    tolerance = 2e-6 if dtype == torch.float32 else rounding
+    # float16: one rounding, all of the error where one number is the result (dbias of C = 1).
+    tolerance = {torch.bfloat16: 3e-3, torch.float16: 2**-11, torch.float32: 2e-6}[dtype]
     assert_agrees(conv, inputs(shape, k, DEVICE), dtype, tolerance)
 
 
