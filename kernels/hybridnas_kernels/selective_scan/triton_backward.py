@@ -107,11 +107,10 @@ def scan_backward(
     zero = tl.zeros((CHANNELS, 1), tl.float32)
     warp_lane = lane_number(tl.arange(0, CHANNELS)[:, None]) if IN_LANES else 0
     quads = selectors(warp_lane) if IN_LANES else ()
+    last_tile = tl.cdiv(L, STEPS) - 1
     if IN_SHARED:
         place = reserved(N, BYTES)
         pairs_ptr, pairs_state = pairs_to_copy(B_ptr, C_ptr, B_state, C_state, warp_lane)
-    last_tile = tl.cdiv(L, STEPS) - 1
-    if IN_SHARED:
         filled(
             place, warp_lane, A_ptr, carry_ptr + last_tile % 2 * slot,
             states_ptr + (last_tile - 1) * slot, pairs_ptr, pairs_state, channel, is_channel,
@@ -232,7 +231,7 @@ def scan_backward(
             if HELD == 0:
                 if IN_LANES and tl.max((spoilt != 0.0).to(tl.int32)) != 0:
                     if IN_SHARED:
-                        entering = of_tile(place, number)
+                        entering = of_tile(place, number) + arrived(number)
                         store_gradients(entering, warp_lane, carry_in + channel, is_channel, dim, N)
                     tl.debug_barrier()  # the sums are written over
                     store_sums_anew(

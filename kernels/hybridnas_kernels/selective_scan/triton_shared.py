@@ -33,8 +33,8 @@ PAIRS_ROW = tl.constexpr(64)  # 8 pairs of B, 8 of C
 GRADIENT = tl.constexpr(16 * 128)  # from h or A
 PROJECTIONS = tl.constexpr(2 * 16 * 128)  # from h
 BLOCK = tl.constexpr(16 * (2 * 128 + 64))
-KEPT = tl.constexpr(2 * 16 * (2 * 128 + 64))
-BYTES = tl.constexpr(2 * 16 * (2 * 128 + 64) + 2 * 16 * 128)
+KEPT = tl.constexpr(2 * BLOCK.value)
+BYTES = tl.constexpr(KEPT.value + 2 * 16 * 128)
 
 
 @triton.jit
