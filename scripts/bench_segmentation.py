@@ -2,8 +2,8 @@
 segmentation-models-pytorch's UPerNet in a plain loop, with the same data, recipe and seeds.
 
 Reports mIoU on the validation split and images a second of training. The plain loop reads and
-augments with our loader's functions in torch's DataLoader, so both see the same crops; smp's
-UPerNet has no auxiliary head.
+augments with our functions for single pairs in torch's DataLoader, ours does the same on a GPU by
+whole batches (pair_augment.py); smp's UPerNet has no auxiliary head.
 
     python scripts/bench_segmentation.py DIR --epochs 60 --seeds 0 1 2
 """

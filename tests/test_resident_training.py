@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hybridnas.config import Augmentation, Fidelity, Protocol, Recipe, Task
 from hybridnas.data import MEAN, STD, DeviceAugment, ImageLoader, ResidentImages
+from hybridnas.data.augment.plan import Plan
 from hybridnas.data.batches import DeviceBatches
 from hybridnas.data.decoded_cache import cache_folder
 from hybridnas.data.images import open_splits
@@ -41,12 +42,14 @@ def coloured(two_classes: Path) -> Path:
 
 def batches(
     images: ResidentImages, augmentation: Augmentation = WHOLE, batch_size: int = 3, seed: int = 0
-) -> ResidentBatches:
+) -> ResidentBatches[Plan]:
     augment = DeviceAugment(augmentation, 24, CPU, num_classes=2)
     return ResidentBatches(images, augment, batch_size=batch_size, seed=seed)
 
 
-def one_pass(found: ResidentBatches, epoch: int, first: int = 0) -> list[tuple[Tensor, Tensor]]:
+def one_pass(
+    found: ResidentBatches[Plan], epoch: int, first: int = 0
+) -> list[tuple[Tensor, Tensor]]:
     torch.manual_seed(epoch)  # the noise of what is erased
     return list(found.epoch(epoch, first))
 

@@ -15,6 +15,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from hybridnas.config import Augmentation, Recipe, Task
 from hybridnas.data import DeviceAugment, ImageLoader, Whole, load_resident, open_split, resident
+from hybridnas.data.augment.plan import Plan
 from hybridnas.data.batches import TrainingBatches
 from hybridnas.data.resident_training import ResidentBatches
 from hybridnas.tasks.classification import classification_loss
@@ -52,7 +53,7 @@ def small_net() -> nn.Module:
     )
 
 
-def resident_batches(device: torch.device, seed: int = 0) -> ResidentBatches:
+def resident_batches(device: torch.device, seed: int = 0) -> ResidentBatches[Plan]:
     images = load_resident(open_split(Task(), "val"), Whole(32), device=device, max_corrupt=0)
     assert images is not None
     augment = DeviceAugment(AUGMENTATION, 16, device, num_classes=10, label_smoothing=0.1)

@@ -57,7 +57,7 @@ def test_on_a_gpu(tmp_path: Path) -> None:
     outcome = evaluate(SMALL, protocol(root, epochs=10, lr=5e-3), device="cuda")
     assert outcome.status == "ok", outcome.message
     assert outcome.metrics["miou"] > 0.7
-    assert (outcome.machine["stepping"], outcome.machine["data"]) == ("captured", "stream")
+    assert (outcome.machine["stepping"], outcome.machine["data"]) == ("captured", "device")
     truth = torch.tensor([[0, 1], [255, 1]], dtype=torch.uint8, device=device)
     confusion = Confusion(2, device)
     found = torch.tensor([[0, 0], [0, 1]], device=device)

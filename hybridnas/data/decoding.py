@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from timm.data.transforms_factory import create_transform
 from torch import Tensor
+
+from ..errors import DataError
 
 _CHUNK = 64
 _MOST_THREADS = 16
@@ -30,13 +32,17 @@ _T = TypeVar("_T")
 
 
 class Pictures(Protocol):
-    """What can be decoded; data.Split is one."""
+    """What can be decoded: a Split's images, or a MaskSplit's with their masks.
+
+    read: what a Form takes. Raises DataError for what is wrong, and whatever a decoder raises for
+    what cannot be read; `size`, (height, width), is of the head alone.
+    """
 
     def __len__(self) -> int: ...
 
     def size(self, index: int) -> tuple[int, int]: ...
 
-    def read(self, index: int) -> Image.Image: ...
+    def read(self, index: int) -> Any: ...
 
 
 class Form(Protocol):
@@ -51,7 +57,7 @@ class Form(Protocol):
     def shape(self, height: int, width: int) -> tuple[int, int]:
         """What a picture of that size takes."""
 
-    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+    def __call__(self, picture: Any, /) -> NDArray[np.uint8]:
         """(channels, h, w) of that shape."""
 
 
@@ -78,13 +84,36 @@ class Whole:
     def shape(self, height: int, width: int) -> tuple[int, int]:
         return min(height, self.side), min(width, self.side)
 
-    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+    def __call__(self, image: Image.Image, /) -> NDArray[np.uint8]:
         height, width = self.shape(image.height, image.width)
         if (height, width) != (image.height, image.width):
             by = Image.Resampling.NEAREST if self.labels else Image.Resampling.BICUBIC
             image = image.resize((width, height), by)
         pixels = np.asarray(image, dtype=np.uint8)
         return pixels[None] if self.labels else pixels.transpose(2, 0, 1)
+
+
+@dataclass(frozen=True)
+class WholePair:
+    """An image and its mask, both `Whole`: three channels, then the classes."""
+
+    side: int
+
+    @property
+    def name(self) -> str:
+        return f"pair-{self.side}"
+
+    @property
+    def channels(self) -> int:
+        return 4
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        return Whole(self.side).shape(height, width)
+
+    def __call__(self, pair: tuple[Image.Image, NDArray[np.uint8]], /) -> NDArray[np.uint8]:
+        image, classes = pair
+        mask = Whole(self.side, labels=True)(Image.fromarray(classes))
+        return np.concatenate([Whole(self.side)(image), mask])
 
 
 @dataclass(frozen=True)
@@ -106,7 +135,7 @@ class Scored:
     def shape(self, height: int, width: int) -> tuple[int, int]:
         return self.resolution, self.resolution
 
-    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+    def __call__(self, image: Image.Image, /) -> NDArray[np.uint8]:
         pixels: NDArray[np.uint8] = _scoring_transform(self)(image).numpy()
         return pixels
 
@@ -140,7 +169,7 @@ def decode(
 ) -> Decoded:
     """Reads every picture once, first the heads of all files to know the largest.
 
-    Raises what `check` raises, as soon as it does.
+    Raises what `check` raises, as soon as it does, and DataError for a picture that is wrong.
     """
     num = len(pictures)
     sizes = np.zeros((num, 2), dtype=np.int32)
@@ -181,7 +210,7 @@ def _attempt(function: Callable[[], _T]) -> _T | str:
     """What the function gives, or why it cannot."""
     try:
         return function()
-    except MemoryError:
+    except (MemoryError, DataError):
         raise
     except Exception as error:  # decoders of broken files raise nearly anything
         return str(error) or type(error).__name__

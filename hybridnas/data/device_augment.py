@@ -80,11 +80,7 @@ class DeviceAugment:
         stored: tuple[int, int],
         generator: torch.Generator | None = None,
     ) -> Plan:
-        """What happens to S batches of B pictures.
-
-        sizes: (S, B, 2), true heights and widths of the pictures, on the device. stored: height and
-        width of the tensor that holds them (ResidentImages.pixels).
-        """
+        """Augment.draw."""
         wanted, device = self.augmentation, self._device
         S, B, _ = sizes.shape
         flat = sizes.flatten(0, 1)
@@ -114,12 +110,8 @@ class DeviceAugment:
         plan: Plan,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, R, R) float32, normalised, channels last, and their targets.
-
-        images: (B, 3, H, W) uint8 as stored. labels: (B,) int64. plan: of this one batch
-        (Plan.at). generator: of the noise in what is erased. Targets: labels, or shares
-        (B, num_classes) where images are mixed.
-        """
+        """Augment.apply; generator: of the noise in what is erased. Targets: labels, or shares
+        (B, num_classes) where images are mixed."""
         with torch.autocast(images.device.type, enabled=False):
             pixels = resample(images, _windows(plan), self.resolution)
             for layer in plan.layers[0].unbind(1):

@@ -24,15 +24,19 @@ from .masks import IGNORED
 PairTransform = Callable[[Image.Image, NDArray[np.uint8]], tuple[Tensor, Tensor]]
 
 # A panorama's longer side, in shorter sides: published recipes fit images into 2048 x 512.
-_LONGEST = 4
-_CROPS_TRIED = 10
+LONGEST = 4
+# Of the crop's side, an image's shorter one; of a crop's labelled pixels, those of one class.
+SCALE = (0.5, 2.0)
+CAT_MAX_RATIO = 0.75
+CROPS_TRIED = 10
+PADDING = [round(255 * value) for value in MEAN]
 
 
 def training_pair(
     side: int,
     *,
-    scale: tuple[float, float] = (0.5, 2.0),
-    cat_max_ratio: float = 0.75,
+    scale: tuple[float, float] = SCALE,
+    cat_max_ratio: float = CAT_MAX_RATIO,
     hflip: float = 0.5,
     distort: bool = True,
 ) -> PairTransform:
@@ -76,7 +80,7 @@ def scoring_pair(side: int) -> PairTransform:
 def fitted_size(height: int, width: int, side: float) -> tuple[int, int]:
     """The size with the same proportions whose shorter side is `side`, or whose longer side is
     four times that, whichever is smaller; in pixels, at least 1."""
-    factor = min(side / min(height, width), _LONGEST * side / max(height, width))
+    factor = min(side / min(height, width), LONGEST * side / max(height, width))
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
@@ -111,7 +115,7 @@ def _draw_crop(mask: Tensor, side: int, cat_max_ratio: float) -> tuple[int, int]
     """Top and left of a crop of (H, W) classes with more than one class, if ten draws find one."""
     height, width = mask.shape
     top = left = 0
-    for _ in range(_CROPS_TRIED):
+    for _ in range(CROPS_TRIED):
         top = int(torch.randint(max(height - side, 0) + 1, ()))
         left = int(torch.randint(max(width - side, 0) + 1, ()))
         crop = mask[top : top + side, left : left + side]
@@ -122,8 +126,7 @@ def _draw_crop(mask: Tensor, side: int, cat_max_ratio: float) -> tuple[int, int]
 
 
 def _padded(pixels: Tensor, side: int) -> Tensor:
-    mean = [round(255 * value) for value in MEAN]
-    return F.pad(pixels, _margins(pixels, side), fill=mean)
+    return F.pad(pixels, _margins(pixels, side), fill=PADDING)
 
 
 def _margins(x: Tensor, side: int) -> list[int]:

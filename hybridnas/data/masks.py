@@ -16,7 +16,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +80,33 @@ class MaskSplit:
 
     def name(self, index: int) -> str:
         return self.images[index]
+
+    # ---- what it takes to stay decoded (resident.Kept)
+
+    in_memory = False
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) zeros: what is known of an image is in its mask."""
+        return np.zeros(len(self), dtype=np.int64)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the classes, and name, size and time of each file."""
+        content = hashlib.sha256(json.dumps(self.class_names).encode())
+        for path in map(Path, [*self.images, *self.annotations]):
+            stat = path.stat()
+            content.update(f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}\n".encode())
+        return content.hexdigest()
+
+    def read(self, index: int) -> tuple[Image.Image, NDArray[np.uint8]]:
+        """`sample`."""
+        return self.sample(index)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(height, width) of an image, from the head of its file alone; raises as `sample` does."""
+        with Image.open(self.images[index]) as image:
+            return image.height, image.width
 
 
 def open_split(task: Task, split: str) -> MaskSplit:

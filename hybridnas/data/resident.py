@@ -19,17 +19,17 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .batches import Placement
 from .decoded_cache import cached
-from .decoding import Decoded, Form, Progress, decode
-from .images import Split
-from .loader import MEAN, STD, check_readable
+from .decoding import Decoded, Form, Pictures, Progress, decode
+from .loader import MEAN, STD, Named, check_readable
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +44,24 @@ _kept: OrderedDict[tuple[str, str], ResidentImages] = OrderedDict()
 _lock = threading.Lock()
 
 
+class Kept(Named, Pictures, Protocol):
+    """A split that can stay decoded: data.Split, MaskSplit.
+
+    fingerprint: of its files. labels: (N,) int64. in_memory: whether it is decoded already.
+    """
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def labels(self) -> NDArray[np.int64]: ...
+
+    @property
+    def in_memory(self) -> bool: ...
+
+
 class Batch(NamedTuple):
-    """On the device: images (B, 3, H, W) uint8, true sizes (B, 2) int32, labels (B,) int64."""
+    """On the device: images (B, C, H, W) uint8, true sizes (B, 2) int32, labels (B,) int64."""
 
     images: Tensor
     sizes: Tensor
@@ -56,7 +72,8 @@ class Batch(NamedTuple):
 class ResidentImages:
     """A decoded split of N images.
 
-    pixels: (N, 3, H, W) uint8. sizes: (N, 2) int32, of the pictures as they are on disk.
+    pixels: (N, C, H, W) uint8, of the form's channels.
+    sizes: (N, 2) int32, of the pictures as they are on disk.
     labels: (N,) int64. All three in one place: on `device`, or on the host.
     unreadable: why, by index.
     stand_ins: (N,) int64 on the CPU: each image itself, or the next readable one in its place.
@@ -138,7 +155,7 @@ def stored_side(resolution: int) -> int:
 
 
 def load_resident(
-    split: Split,
+    split: Kept,
     form: Form,
     *,
     device: torch.device,
@@ -171,7 +188,7 @@ def forget() -> None:
         _kept.clear()
 
 
-def split_key(split: Split, form: Form) -> str:
+def split_key(split: Kept, form: Form) -> str:
     """24 hex digits of what is stored: the form, and which pictures."""
     content = f"{form.name} {split.fingerprint}"
     return hashlib.sha256(content.encode()).hexdigest()[:24]
@@ -214,7 +231,7 @@ def free_host_memory() -> int:
 
 
 def _load(
-    split: Split,
+    split: Kept,
     form: Form,
     key: str,
     device: torch.device,
@@ -234,8 +251,7 @@ def _load(
     def make() -> Decoded:
         return decode(split, form, lambda bad: check_readable(split, bad, max_corrupt), on_progress)
 
-    in_memory = isinstance(split.sources, np.ndarray)
-    decoded = make() if cache is None or in_memory else cached(cache, key, make)
+    decoded = make() if cache is None or split.in_memory else cached(cache, key, make)
     pixels = torch.from_numpy(decoded.pixels)
     on_device = placement(pixels.nbytes, device) == "device"
     place = device if on_device else torch.device("cpu")
@@ -250,7 +266,7 @@ def _load(
     )
 
 
-def _expected_bytes(split: Split, form: Form) -> int:
+def _expected_bytes(split: Kept, form: Form) -> int:
     """From the heads of some images spread over the split; those that cannot be read count not."""
     shapes = [(1, 1)]
     for index in range(0, len(split), max(1, len(split) // _PROBES)):

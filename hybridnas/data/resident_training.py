@@ -9,14 +9,13 @@ from the device's own generator, which a graph knows.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from .augment.plan import Plan
+from .augment.plan import Augment, Drawn
 from .batches import Placement
-from .device_augment import DeviceAugment
 from .order import epoch_order, epoch_seed
 from .resident import Batch, ResidentImages
 
@@ -24,14 +23,17 @@ from .resident import Batch, ResidentImages
 _AUGMENTATION = 1
 
 
-class ResidentBatches:
+_D = TypeVar("_D", bound=Drawn)
+
+
+class ResidentBatches(Generic[_D]):
     """Full batches of a resident split (data.batches.DeviceBatches).
 
     The next readable image stands in for one that could not be read. batch_size: at most all.
     """
 
     def __init__(
-        self, images: ResidentImages, augment: DeviceAugment, *, batch_size: int, seed: int
+        self, images: ResidentImages, augment: Augment[_D], *, batch_size: int, seed: int
     ) -> None:
         self.where = images.where
         self.placement: Placement = "device" if images.on_device else "host"
@@ -44,8 +46,8 @@ class ResidentBatches:
         self._place = images.pixels.device
         self._cursor = torch.zeros(1, dtype=torch.int64, device=images.device)
         self._order = torch.empty(0)  # (steps, B), where the images lie
-        self._plan: Plan | None = None
-        self._ahead: tuple[int, Tensor, Plan] | None = None  # an epoch, its order and its plan
+        self._plan: _D | None = None
+        self._ahead: tuple[int, Tensor, _D] | None = None  # an epoch, its order and its plan
         self._fetched: Batch | None = None  # the batch that the host has brought, where it does
         self._row = 0
 
@@ -73,8 +75,7 @@ class ResidentBatches:
             self._order, self._plan = order, drawn
         else:  # a graph knows where they lie
             self._order.copy_(order)
-            for f in fields(Plan):
-                getattr(self._plan, f.name).copy_(getattr(drawn, f.name))
+            self._plan.become(drawn)
         self._cursor.fill_(first)
         self._row = first
 
@@ -127,7 +128,7 @@ class ResidentBatches:
         batch = self._images.take(chosen)
         return self._augment.apply(batch.images, batch.labels, plan, random)
 
-    def _draw(self, order: Tensor, random: torch.Generator) -> Plan:
+    def _draw(self, order: Tensor, random: torch.Generator) -> _D:
         sizes = self._images.sizes[order].to(self._images.device)
         height, width = self._images.pixels.shape[2:]
         return self._augment.draw(sizes, (height, width), random)

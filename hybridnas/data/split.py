@@ -55,6 +55,10 @@ class Split:
                 content.update(f"{name}:{stat.st_size}:{stat.st_mtime_ns}\n".encode())
         return content.hexdigest()
 
+    @property
+    def in_memory(self) -> bool:
+        return isinstance(self.sources, np.ndarray)
+
     def read(self, index: int) -> Image.Image:
         """The image in RGB; raises whatever its decoder raises when it cannot be read."""
         source = self.sources[index]

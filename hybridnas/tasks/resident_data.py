@@ -1,4 +1,4 @@
-"""Classification's images decoded once and kept in memory, augmented on the device."""
+"""Images, and images with masks, decoded once and kept in memory, augmented on the device."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import torch
 
 from ..config import Protocol
 from ..data import DeviceAugment, ScoringBatches, Split, load_resident, stored_side
+from ..data.augment.plan import Plan
 from ..data.decoded_cache import cache_folder
-from ..data.decoding import Scored, Whole
+from ..data.decoding import Scored, Whole, WholePair
+from ..data.masks import MaskSplit
+from ..data.pair_augment import PairAugment, PairPlan, stored_pair_side
 from ..data.resident_training import ResidentBatches
 from ..errors import ConfigError
 
 
 def resident_training(
     split: Split, protocol: Protocol, batch_size: int, device: torch.device
-) -> ResidentBatches | None:
+) -> ResidentBatches[Plan] | None:
     """None: it must stream, because it does not fit in memory, or because its policy of
     augmentation is one that only a stream can do. Raises DataError."""
     recipe, resolution = protocol.recipe, protocol.fidelity.resolution
@@ -53,3 +56,21 @@ def resident_scoring(
         cache=cache_folder(),
     )
     return None if images is None else ScoringBatches(images, recipe.batch_size)
+
+
+def resident_pairs(
+    split: MaskSplit, protocol: Protocol, batch_size: int, device: torch.device
+) -> ResidentBatches[PairPlan] | None:
+    """None: they must stream, because they do not fit in memory. Raises DataError."""
+    resolution = protocol.fidelity.resolution
+    pairs = load_resident(
+        split,
+        WholePair(stored_pair_side(resolution)),
+        device=device,
+        max_corrupt=protocol.task.max_corrupt,
+        cache=cache_folder(),
+    )
+    if pairs is None:
+        return None
+    augment = PairAugment(resolution, device, hflip=protocol.recipe.augmentation.hflip)
+    return ResidentBatches(pairs, augment, batch_size=batch_size, seed=protocol.seed)

@@ -10,7 +10,7 @@ from ..architecture import Architecture
 from ..config import Protocol, Recipe, Task
 from ..counting import square
 from ..data import ImageLoader, masks
-from ..data.batches import Batches
+from ..data.batches import Batches, TrainingBatches
 from ..data.mask_transforms import scoring_pair, training_pair
 from ..data.masks import IGNORED
 from ..errors import ConfigError, DataError
@@ -23,6 +23,7 @@ from .confusion import Confusion, segmentation_metrics
 from .dense import check_dense_recipe
 from .exact import exact_float32
 from .inference import WHOLE, Inference, class_scores
+from .resident_data import resident_pairs
 
 _AUXILIARY_WEIGHT = 0.4
 _SMALLEST = torch.finfo(torch.float32).tiny
@@ -33,7 +34,8 @@ def segmentation_loaders(
 ) -> Loaders:
     """Crops of fidelity.resolution pixels to train on, whole images to score on.
 
-    Targets are classes (B, H, W) in bytes, 255 where a pixel is ignored.
+    Targets are classes (B, H, W) in bytes, 255 where a pixel is ignored. On one CUDA device what is
+    trained on is kept decoded where it fits in memory (classification_loaders says why there).
     """
     task, recipe, resolution = protocol.task, protocol.recipe, protocol.fidelity.resolution
     _check(recipe)
@@ -45,17 +47,7 @@ def segmentation_loaders(
             f"them; got batch_size {recipe.batch_size} and {len(train)} images in {train.where}"
         )
     return Loaders(
-        train=ImageLoader(
-            train,
-            training_pair(resolution, hflip=recipe.augmentation.hflip),
-            batch_size=batch_size,
-            shuffle=True,
-            seed=protocol.seed,
-            max_corrupt=task.max_corrupt,
-            device=device,
-            loader_workers=loader_workers,
-            share=share,
-        ),
+        train=_training_batches(train, protocol, batch_size, device, loader_workers, share),
         val=validation_loader(
             task,
             resolution=resolution,
@@ -65,6 +57,31 @@ def segmentation_loaders(
             share=share,
         ),
         num_classes=len(train.class_names),
+    )
+
+
+def _training_batches(
+    split: masks.MaskSplit,
+    protocol: Protocol,
+    batch_size: int,
+    device: torch.device,
+    loader_workers: int,
+    share: Share,
+) -> TrainingBatches:
+    if device.type == "cuda" and share == ALONE:
+        kept = resident_pairs(split, protocol, batch_size, device)
+        if kept is not None:
+            return kept
+    return ImageLoader(
+        split,
+        training_pair(protocol.fidelity.resolution, hflip=protocol.recipe.augmentation.hflip),
+        batch_size=batch_size,
+        shuffle=True,
+        seed=protocol.seed,
+        max_corrupt=protocol.task.max_corrupt,
+        device=device,
+        loader_workers=loader_workers,
+        share=share,
     )
 
 

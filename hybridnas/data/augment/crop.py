@@ -85,25 +85,42 @@ def resample(pixels: Tensor, windows: Windows, size: int) -> Tensor:
     )  # (B, size, W)
     no_flip = torch.zeros_like(windows.flip)
     rows = _weights(windows.top, windows.height, windows.cubic, no_flip, height, size)
-    narrow = _bytes(torch.matmul(pixels.float(), columns.unsqueeze(1).mT))  # (B, C, H, size)
-    return _bytes(torch.matmul(rows.unsqueeze(1), narrow))
+    return resampled(pixels, rows, columns)
 
 
 def _weights(
     start: Tensor, length: Tensor, cubic: Tensor, flip: Tensor, size_in: int, size_out: int
 ) -> Tensor:
     """(B, size_out, size_in): what each pixel of an axis gives to each pixel of its window."""
-    reduction = (length / size_out).view(-1, 1, 1)
-    widening = reduction.clamp(min=1)
-    centre = start.view(-1, 1, 1) + _places(flip, size_out).unsqueeze(2) * reduction
-    pixel = torch.arange(size_in, device=start.device).view(1, 1, -1) + 0.5
-    distance = ((pixel - centre) / widening).abs()  # (B, size_out, size_in)
-    weights = torch.where(cubic.view(-1, 1, 1), _cubic(distance), (1 - distance).clamp(min=0))
+    reduction = length / size_out
+    centre = start.unsqueeze(1) + _places(flip, size_out) * reduction.unsqueeze(1)
     # A small tolerance: a scaled window's end may miss a whole number by the last bit.
-    first = (start + 1e-3).floor().view(-1, 1, 1)
-    last = (start + length - 1e-3).ceil().view(-1, 1, 1)
+    first, last = (start + 1e-3).floor(), (start + length - 1e-3).ceil()
+    return filter_weights(centre, reduction, cubic, first, last, size_in)
+
+
+def filter_weights(
+    centre: Tensor, reduction: Tensor, cubic: Tensor, first: Tensor, last: Tensor, size_in: int
+) -> Tensor:
+    """(B, out, size_in): what each pixel of an axis gives to each place that is asked for.
+
+    centre: (B, out), the places, in pixels of the axis, the first of which is 0 to 1. Of each
+    image, (B,): reduction, pixels a place stands for; cubic, whether the filter is that, else it is
+    linear; first, last: where the pixels begin and end that count. A place without any has zeros.
+    """
+    reduction, cubic, first, last = (x.view(-1, 1, 1) for x in (reduction, cubic, first, last))
+    pixel = torch.arange(size_in, device=centre.device).view(1, 1, -1) + 0.5
+    distance = ((pixel - centre.unsqueeze(2)) / reduction.clamp(min=1)).abs()
+    weights = torch.where(cubic, _cubic(distance), (1 - distance).clamp(min=0))
     weights = weights * ((pixel > first) & (pixel < last))
-    return weights / weights.sum(dim=2, keepdim=True)
+    return weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-6)
+
+
+def resampled(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Pixels (B, C, H, W) by weights of rows (B, h, H) and columns (B, w, W): (B, C, h, w) float32
+    of whole numbers, rounded to bytes in between, too, as Pillow does it."""
+    narrow = as_bytes(torch.matmul(pixels.float(), columns.unsqueeze(1).mT))  # (B, C, H, w)
+    return as_bytes(torch.matmul(rows.unsqueeze(1), narrow))
 
 
 def _places(flip: Tensor, size: int) -> Tensor:
@@ -119,7 +136,8 @@ def _cubic(d: Tensor) -> Tensor:
     return torch.where(d < 1, near, far * (d < 2))
 
 
-def _bytes(values: Tensor) -> Tensor:
+def as_bytes(values: Tensor) -> Tensor:
+    """Rounded in place to whole numbers of 0 to 255, halves up."""
     return values.add_(0.5).floor_().clamp_(0, 255)
 
 

@@ -3,13 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Protocol, Self, TypeVar
 
+import torch
 from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """Float32 tensors with a row for each of S batches of B images, on the device.
+class Drawn:
+    """Float32 tensors with a row for each of S batches, on the device."""
+
+    def at(self, step: Tensor) -> Self:
+        """The rows of one batch; step: (1,) int64 on the device, so a CUDA graph can move it on."""
+        rows = (getattr(self, field.name).index_select(0, step) for field in fields(self))
+        return type(self)(*rows)
+
+    def become(self, other: Self) -> None:
+        """Takes the values of another one, where its own tensors lie."""
+        for field in fields(self):
+            getattr(self, field.name).copy_(getattr(other, field.name))
+
+
+_D = TypeVar("_D", bound=Drawn)
+
+
+class Augment(Protocol[_D]):
+    """In two halves: what happens to the images of some batches, and doing it to one batch."""
+
+    def draw(
+        self, sizes: Tensor, stored: tuple[int, int], generator: torch.Generator | None = None
+    ) -> _D:
+        """What happens to S batches of B pictures.
+
+        sizes: (S, B, 2), true heights and widths of the pictures, on the device. stored: height and
+        width of the tensor that holds them (ResidentImages.pixels).
+        """
+
+    def apply(
+        self, images: Tensor, labels: Tensor, plan: _D, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, R, R) float32, normalised, channels last, and their targets.
+
+        images: (B, C, H, W) uint8 as stored. labels: (B,) int64. plan: of this one batch
+        (Drawn.at). generator: of noise.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Plan(Drawn):
+    """Of S batches of B images.
 
     windows: (S, B, 6): top, left, height, width in stored pixels; whether cubic; whether flipped.
     layers: (S, B, L, 9): of each layer of the policy the kind of operation (tones.Kind), its
@@ -24,11 +66,3 @@ class Plan:
     jitter: Tensor
     erased: Tensor
     mixed: Tensor
-
-    def __len__(self) -> int:
-        """Batches."""
-        return len(self.windows)
-
-    def at(self, step: Tensor) -> Plan:
-        """The plan of one batch; step: (1,) int64 on the device, so a CUDA graph can move it on."""
-        return Plan(*(getattr(self, f.name).index_select(0, step) for f in fields(self)))
