@@ -73,6 +73,7 @@ def test_a_stopped_training_goes_on_with_the_next_step(whole: Path, tmp_path: Pa
         with pytest.raises(Interrupted):
             run_recipe(replace(told, resume=resume), view, After(7))
         assert view.begun[0].first_step == first_step
+        assert view.steps == [*range(first_step + 1, first_step + 8)]
     run_recipe(replace(told, resume=True), Told(), NEVER)
     assert_the_same(told.out, whole)
 
