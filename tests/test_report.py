@@ -167,7 +167,8 @@ def test_the_command(cli: Cli, reported_file: Path) -> None:
     done = cli("report", "rich", "--out", "rich.html", "--storage", storage)
     assert (done.code, done.out, done.err) == (0, "", "written: rich.html\n")
     assert Page(Path("rich.html").read_text()).loads == []
-    cli("report", "rich", "--out", "rich.md", "--storage", storage)
+    done = cli("report", "rich", "--out", "rich.md", "--storage", storage)
+    assert done.err.endswith("written: rich.md and rich_files\n")
     links = re.findall(r"\((rich_files/[^)]*)\)", Path("rich.md").read_text())
     assert set(links) == {str(path) for path in Path("rich_files").iterdir()}
     facts = cli.json("report", "rich", "--storage", storage)
