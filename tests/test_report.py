@@ -139,9 +139,8 @@ def test_twins(reported: Store, twins_of_plain: Ablation) -> None:
         effect = comparison.effect
         assert effect is not None
         assert effect.low is not None
-        assert twin.unit == "points of top1"
-        assert twin.value == pytest.approx(100 * effect.value)
-        assert twin.low == pytest.approx(100 * effect.low)
+        assert twin.value == effect.value
+        assert twin.low == effect.low
         (ratio,) = twin.ratios
         long = f"L / 6D is {ratio:.2f}: {'long' if ratio > 1 else 'short'} by the paper's criterion"
         assert f"Twin test of trial 17: {twin.words}. {long}." in said
