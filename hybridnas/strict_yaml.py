@@ -95,7 +95,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     for item in items:
         if item["type"] == "too_short" and item["loc"] in above:
             continue  # of a list with wrong entries pydantic counts the right ones
-        key = ".".join(str(step) for step in item["loc"]) or "study"
+        key = ".".join(str(step) for step in item["loc"])
         if item["type"] == "extra_forbidden":
             owner = _model_at(model, item["loc"][:-1])
             allowed = f"; allowed: {', '.join(owner.model_fields)}" if owner else ""
@@ -105,7 +105,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         else:
             message = item["msg"].removeprefix("Value error, ")
             came = "" if isinstance(item["input"], dict) else f", got {item['input']!r}"
-            parts.append(f"{key}: {message[:1].lower()}{message[1:]}{came}")
+            of = key and f"{key}: "  # nothing of what is wrong with the file as a whole
+            parts.append(f"{of}{message[:1].lower()}{message[1:]}{came}")
     return "; ".join(parts)
 
 

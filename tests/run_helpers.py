@@ -55,14 +55,18 @@ class Told:
 
     def __init__(self) -> None:
         self.begun: list[Begun] = []
-        self.steps: list[Progress] = []
+        self.steps: list[int] = []
+        self.looks: list[Progress] = []
         self.rows: list[dict[str, Any]] = []
 
     def began(self, begun: Begun) -> None:
         self.begun.append(begun)
 
+    def taken(self, steps: int) -> None:
+        self.steps.append(steps)
+
     def step(self, now: Progress) -> None:
-        self.steps.append(now)
+        self.looks.append(now)
 
     def epoch(self, row: dict[str, Any]) -> None:
         self.rows.append(row)

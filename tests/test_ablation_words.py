@@ -8,7 +8,7 @@ import pytest
 from hybridnas.ablate.effects import Effect, effect
 from hybridnas.ablate.results import Comparison, Trained
 from hybridnas.ablate.twins import StageMixer
-from hybridnas.ablate.words import criterion, number, places_words, sentence
+from hybridnas.ablate.words import amount, criterion, places_words, sentence
 from hybridnas.architecture import Architecture
 from hybridnas.cost import cost
 from hybridnas.reference import reference
@@ -34,34 +34,38 @@ def of(value: float, half: float, needed: int | None = None, seeds: int = 5) -> 
         (
             compared(of(0.012, 0.0051)),
             "miou",
-            "the SSM adds 1.20 [0.69, 1.71] points of miou, with 5",
+            "the SSM adds 0.0120 [0.0069, 0.0171] to miou, with 5",
         ),
         (
             compared(of(-0.02, 0.013)),
             "top1",
-            "Gated CNN is better by 2.0 [0.7, 3.3] points of top1,",
+            "Gated CNN is better by 0.0200 [0.0070, 0.0330] in top1,",
         ),
         (
             compared(of(0.004, 0.012, 14), (StageMixer(3, "attention"),)),
             "top1",
-            "cannot tell with 5 seeds (attention adds 0.4 [-0.8, 1.6] points of top1); about 14 w",
+            "cannot tell with 5 seeds (attention adds 0.0040 [-0.0080, 0.0160] to top1); about 14",
         ),
         (
             compared(of(0.0, 0.25)),
             "box_ap",
-            "cannot tell with 5 seeds (the SSM adds 0.0 [-25.0, 25.0] points of box_ap); more th",
+            "cannot tell with 5 seeds (the SSM adds 0.0000 [-0.2500, 0.2500] to box_ap); more th",
         ),
-        (compared(of(0.3, 0.1)), "loss", "the SSM lowers loss by 0.30 [0.20, 0.40], with 5 seeds"),
+        (
+            compared(of(0.3, 0.1)),
+            "loss",
+            "the SSM lowers loss by 0.3000 [0.2000, 0.4000], with 5 seeds",
+        ),
         (
             compared(of(-0.3, 0.1)),
             "loss",
-            "Gated CNN lowers loss by 0.30 [0.20, 0.40], with 5 seeds",
+            "Gated CNN lowers loss by 0.3000 [0.2000, 0.4000], with 5 seeds",
         ),
         (
             compared(of(-0.3, 0.4, 9)),
             "loss",
-            "cannot tell with 5 seeds (the SSM lowers loss by -0.30 [-0.70, 0.10]); about 9 would, "
-            "were the effect as large as it seems",
+            "cannot tell with 5 seeds (the SSM lowers loss by -0.3000 [-0.7000, 0.1000]); about "
+            "9 would, were the effect as large as it seems",
         ),
         (
             compared(None, failed=5),
@@ -78,7 +82,9 @@ def test_sentences(comparison: Comparison, metric: str, words: str) -> None:
 
 def test_several_stages_at_once() -> None:
     said = sentence(compared(of(0.02, 0.001), BOTH), "top1")
-    assert said.startswith("stages 1 and 3 together: the SSM and attention add 2.00 [1.90, 2.10] ")
+    assert said.startswith(
+        "stages 1 and 3 together: the SSM and attention add 0.0200 [0.0190, 0.0210] to top1"
+    )
     assert places_words(BOTH) == "stages 1 and 3 together, ssm and attention"
     assert places_words(BOTH[1:]) == "stage 3, ssm and attention"
 
@@ -108,11 +114,7 @@ def test_the_papers_criterion() -> None:
     assert criterion(last) == "0.06, short"
 
 
-def test_a_wide_interval_hides_no_value() -> None:
-    said = sentence(compared(of(0.009, 0.13)), "top1")
-    assert "the SSM adds 0.9 [-12.1, 13.9] points" in said
-
-
-def test_nothing_has_no_sign() -> None:
-    assert [number(value, 25.0) for value in (-0.04, 0.04, -1.0)] == ["0.0", "0.0", "-1.0"]
-    assert number(-0.001, 0.5) == "0.00"
+def test_an_effect_is_shown_as_the_score_is() -> None:
+    assert amount(of(0.009, 0.13), "top1") == "0.0090 [-0.1210, 0.1390]"
+    assert amount(of(0.009, 0.13), "top1", -1) == "-0.0090 [-0.1390, 0.1210]"
+    assert amount(Effect(-0.00001, None, None, None, 1, 1, None), "top1") == "0.0000"

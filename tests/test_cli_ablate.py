@@ -275,7 +275,7 @@ def test_the_forest_plot(searched: Cli) -> None:
     done = searched(*words, "--plot", "effects.svg")
     assert done.code == 0, done.err
     text = Path("effects.svg").read_text(encoding="utf-8")
-    for label in ("stage 3, ssm", "stages 1 and 3 together", "points of top1 in favour of the"):
+    for label in ("stage 3, ssm", "stages 1 and 3 together", "top1 in favour of the"):
         assert f"<!-- {label}" in text
 
 

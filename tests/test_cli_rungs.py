@@ -83,7 +83,7 @@ def test_status_counts_by_rung(searched: Cli) -> None:
     shown = searched.shown("status", "shapes")
     assert "rungs 1 epoch at 16 px: 8 began, 8 ok, 0 failed, 0 reused, 8 min of GPU time" in shown
     assert "2 epochs at 32 px: 3 began, 3 ok, 0 failed, 0 reused, 3 min of GPU time" in shown
-    assert "retraining the best 2, 2 seeds each: 4 began, 4 ok" in shown
+    assert "retraining the best 2 again at the end, 2 fresh seeds each: 4 began, 4 ok" in shown
 
 
 def test_what_another_study_trained_is_shown_as_reused(searched: Cli) -> None:

@@ -67,8 +67,8 @@ def test_a_forest_plot_of_twins(study_store: Store) -> None:
     for x, half, effect in zip(points["x"], points["error_x"]["array"], effects, strict=True):
         assert effect is not None
         assert effect.low is not None
-        assert x == pytest.approx(100 * effect.value, rel=1e-5)
-        assert x - half == pytest.approx(100 * effect.low, abs=1e-3)
+        assert x == pytest.approx(effect.value, rel=1e-5)
+        assert x - half == pytest.approx(effect.low, abs=1e-5)
     assert twin_figures([]) == {}
 
 

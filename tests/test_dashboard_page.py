@@ -118,6 +118,15 @@ def test_after_a_retraining_the_front_is_the_retrained_ones(study_store: Store) 
     front = shown.view.front()
     assert {trial["number"] for trial in found["best_trials"]} == {row.number for row in front}
     assert "Of 3 that were trained again: means over fresh seeds" in found["note"]["body"]
+    assert (
+        "hypervolume** of the front (fresh seeds; the plot is of the scores that the search chose "
+        f"by): {shown.view.hypervolume():.4f} of the box" in found["note"]["body"]
+    )
+    drawn = next(p for p in found["plotly_graph_objects"] if p["id"] == "hypervolume")
+    assert (
+        "Hypervolume of the search from top1 "
+        in json.loads(drawn["graph_object"])["layout"]["title"]["text"]
+    )
     assert "Scores ± their standard deviation between fresh seeds." in found["note"]["body"]
     noted = [trial for trial in found["trials"] if trial["note"]["body"]]
     assert {trial["number"] for trial in noted} == {row.number for row in front}

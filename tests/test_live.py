@@ -266,17 +266,18 @@ def test_lines_of_a_smaller_budget_than_what_was_done(clock: Clock) -> None:
     assert out.export_text().splitlines() == ["[0:00] 7 trials were done before"]
 
 
-def test_lines_say_once_that_the_best_are_trained_again(clock: Clock) -> None:
-    out = console()
-    lines = Lines(study(final={"retrain": 2, "seeds": 3}), out)
+def test_it_is_said_that_the_best_are_trained_again(clock: Clock) -> None:
+    again = "the best 2 are trained again, 3 fresh seeds each (front by front, the least crowded "
+    again += "first)"
+    out, told = console(), study(final={"retrain": 2, "seeds": 3})
+    view, lines = LiveView(told, out), Lines(told, out)
     for number, repeat in ((4, 0), (1, 1), (1, 2)):
-        lines.started(replace(candidate(number), place=Place(0, repeat)))
-    told = [line.removeprefix("[0:00] ") for line in out.export_text().splitlines()]
-    started = "started: S2, 1.23 M MACs"
-    again = (
-        "the best 2 are trained again, 3 fresh seeds each (front by front, the least crowded first)"
-    )
-    assert told == [f"trial 4 {started}", again, f"trial 1 {started}", f"trial 1 {started}"]
+        retrained = replace(candidate(number), place=Place(0, repeat))
+        view.started(retrained)
+        assert (f"\n{again}\n" in frame(view, out)) == (repeat > 0)
+        lines.started(retrained)
+        said = [line.removeprefix("[0:00] ") for line in out.export_text().splitlines()]
+        assert said == [again] * (repeat == 1) + [f"trial {number} started: S2, 1.23 M MACs"]
 
 
 def test_the_score_is_that_of_the_study_s_task(clock: Clock) -> None:

@@ -13,6 +13,7 @@ from dashboard_helpers import LEAST, searched
 from hybridnas.pareto import hypervolume
 from hybridnas.search.progress import progress
 from hybridnas.search.view import StudyView
+from hybridnas.search.volume import reference_point, volume
 from hybridnas.store import Store
 
 
@@ -93,3 +94,18 @@ def test_what_was_known_before_came_when_it_was_proposed_and_cost_nothing(
 def test_without_a_result_there_is_none(study_store: Store) -> None:
     helpers.start(helpers.plan(), study_store)
     assert progress(StudyView("shapes", study_store)) == []
+
+
+def test_a_final_retraining_leaves_the_box_where_it_was(study_store: Store) -> None:
+    core = helpers.start(
+        helpers.plan(budget={"trials": 9}, final={"retrain": 3, "seeds": 2}), study_store
+    )
+    while (candidate := core.ask()) is not None:
+        helpers.finish(core, candidate)
+    view = StudyView("shapes", study_store)
+    view.retrained = sorted(view.retrained, key=lambda row: row.value("macs"))[:1]
+    box = reference_point([view])
+    largest = max(row.value("macs") for row in view.finished)
+    assert box["macs"] == largest > max(row.value("macs") for row in view.judged)
+    scores = view.losses([replace(row, fresh=()) for row in view.finished])
+    assert progress(view)[-1].hypervolume == pytest.approx(volume(scores, box))

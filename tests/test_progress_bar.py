@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from rich.console import Console
+from run_helpers import PLAIN, Told, config, order
 
 from hybridnas.architecture import Architecture, Block, Stage
 from hybridnas.cli import bar as bars
 from hybridnas.cli.bar import Bar
+from hybridnas.cli.training_view import TrainingView
 from hybridnas.layers.blocks import Gated
 from hybridnas.mixers.gated_conv import GatedConv
 from hybridnas.profiling import profile, setting_for
 from hybridnas.profiling.timing import Effort, time_in_turn
+from hybridnas.runs import Progress, run_recipe
 
 TINY = Architecture((Stage(8, (Block(Gated(), GatedConv()),)),))
 
@@ -54,6 +59,18 @@ def test_a_bar_in_a_terminal_draws_when_told_only() -> None:
         assert "pieces" in out.getvalue()
         assert "3/40" in out.getvalue()
     assert "3 of 40" not in out.getvalue()
+
+
+def test_the_bar_of_a_training_counts_every_step_and_fits_80_columns(tmp_path: Path) -> None:
+    told, seen = order(tmp_path / "run", config=config(PLAIN, 8, epochs=1)), Told()
+    run_recipe(told, seen, lambda: False)
+    out = io.StringIO()
+    with TrainingView(Console(file=out, force_terminal=True, width=80), "small", told) as view:
+        view.began(seen.begun[0])
+        view.step(Progress(1, 2, 2, 2.3456, 1e-3, 1234.5))
+        view.taken(3)
+    last = out.getvalue().rpartition("epoch 1/1, loss 2.3456, 1,234 images/s ")[2]
+    assert " 3/10 steps 0:00:00 left -:--:--" in re.sub(r"\x1b\[[0-9;?]*\w", "", last)
 
 
 def test_elsewhere_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

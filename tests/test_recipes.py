@@ -137,7 +137,20 @@ def test_settings_and_data_stand_above_the_file() -> None:
 
 
 def test_a_warm_up_may_take_all_epochs() -> None:
-    assert load_recipe("imagenet_300e", ["epochs=20"], data="DIR").recipe.warmup_epochs == 20
+    told = load_recipe("imagenet_300e", ["epochs=20", "recipe.cooldown_epochs=0"], data="DIR")
+    assert told.recipe.warmup_epochs == 20
+
+
+def test_what_a_short_training_needs_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe("imagenet_300e", ["epochs=30"], data="DIR")
+    message, settings = str(caught.value).split(" --set ", 1)
+    assert message == (
+        "imagenet_300e: recipe: warmup_epochs 20 and cooldown_epochs 10 must fit into 30 epochs; "
+        "shorter ones, a tenth of the training:"
+    )
+    told = load_recipe("imagenet_300e", ["epochs=30", *settings.split(" --set ")], data="DIR")
+    assert (told.recipe.warmup_epochs, told.recipe.cooldown_epochs) == (3, 3)
 
 
 def test_epochs_take_the_place_of_iterations() -> None:
@@ -154,7 +167,10 @@ def test_epochs_take_the_place_of_iterations() -> None:
         (["epochs=5", "iterations=5"], "give one of epochs and iterations"),
         (["recipe.lr_scale={attn: 2}"], "recipe.lr_scale: unknown mixer 'attn'"),
         (["drop_paths.mambaout_huge=0.5"], "mambaout_huge"),
-        (["epochs=5"], "recipe.warmup_epochs 20 must be no more than the epochs, 5"),
+        (
+            ["epochs=1", "recipe.cooldown_epochs=0"],
+            "e: recipe: warmup_epochs 20 must fit into 1 epoch; .*: --set recipe.warmup_epochs=0.1",
+        ),
         (
             ["epochs=20", "recipe.schedule=multistep", "recipe.milestones=[8, 20]"],
             r"recipe.milestones \[8, 20\] must lie before the end, epoch 20",

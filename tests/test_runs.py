@@ -18,6 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from hybridnas import reference
 from hybridnas.architecture import Architecture
+from hybridnas.data import images
+from hybridnas.data.split import Split
 from hybridnas.errors import ConfigError, DataError
 from hybridnas.export import score_export
 from hybridnas.processes import Share
@@ -73,6 +75,7 @@ def test_a_stopped_training_goes_on_with_the_next_step(whole: Path, tmp_path: Pa
         with pytest.raises(Interrupted):
             run_recipe(replace(told, resume=resume), view, After(7))
         assert view.begun[0].first_step == first_step
+        assert view.steps == [*range(first_step + 1, first_step + 8)]
     run_recipe(replace(told, resume=True), Told(), NEVER)
     assert_the_same(told.out, whole)
 
@@ -133,6 +136,22 @@ def test_config_yaml_says_all_that_repeats_it(whole: Path) -> None:
     assert told["steps_per_epoch"] == 10
     assert told["class_names"] == list("0123456789")
     assert {"data_digest", "versions", "machine", "git_commit", "started_at"} <= told.keys()
+
+
+def test_one_listing_tells_digest_and_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, real = [], images._open_digits
+
+    def counted(split: str) -> Split:
+        listed.append(split)
+        return real(split)
+
+    monkeypatch.setattr(images, "_open_digits", counted)
+    with pytest.raises(Interrupted):
+        run_recipe(order(tmp_path / "run"), Told(), After(1))
+    assert listed[:2] == ["train", "val"]
+    assert listed[2:] in ([], ["train", "val"])  # those to read from, unless a test had them before
 
 
 def test_the_card_says_with_which_batches_it_was_scored(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..cost import Cost, StageCost
 from ..counting import number_of
-from ..objectives import BEST, SHARES
+from ..objectives import BEST
+from ..search.words import objective_text
 from .effects import CONFIDENCE, MOST_SEEDS, POWER, Effect
 from .results import Ablation, Comparison, Trained
 from .twins import StageMixer
@@ -18,14 +19,9 @@ POWER_WORDS = f"seeds that would: for {100 * POWER:g} % power"
 _NAMES = {"ssm": "the SSM", "attention": "attention"}
 
 
-def scale(metric: str) -> tuple[float, str]:
-    """What a score is multiplied by for people, and its unit: points of 100 for shares of 1."""
-    return (100.0, f"points of {metric}") if metric in SHARES else (1.0, metric)
-
-
 def sentence(comparison: Comparison, metric: str) -> str:
-    """`stage 3: the SSM adds 1.2 [0.7, 1.7] points of top1, with 5 seeds`; or that nobody can tell,
-    and how many seeds could. In brackets: the interval."""
+    """`stage 3: the SSM adds 0.0120 [0.0070, 0.0170] to top1, with 5 seeds`; or that nobody can
+    tell, and how many seeds could. In brackets: the interval. All in the score's own unit."""
     found, failed = comparison.effect, comparison.twin.failed
     said = _cannot_tell(comparison.places, found, metric)
     if said is None:
@@ -55,12 +51,14 @@ def subject(label: str) -> str:
     return f"trial {number} on {task}" if task else f"trial {number}"
 
 
-def number(value: float, half: float) -> str:
-    """With two significant digits of the interval's half width, and one decimal at least."""
-    decimals = 1
-    while half * 10**decimals < 10 and decimals < 6:
-        decimals += 1
-    return f"{value:z.{decimals}f}"  # z: never -0
+def amount(found: Effect, metric: str, sign: int = 1) -> str:
+    """`0.0120 [0.0070, 0.0170]`, in brackets the interval where there is one, as the score itself
+    is shown; sign: -1 of how much better the twin is."""
+    value = objective_text(metric, sign * found.value)
+    if found.low is None or found.high is None:
+        return value
+    low, high = sorted(sign * end for end in (found.low, found.high))
+    return f"{value} [{objective_text(metric, low)}, {objective_text(metric, high)}]"
 
 
 def as_json(ablation: Ablation) -> dict[str, Any]:
@@ -111,11 +109,11 @@ def _place_json(place: StageMixer, cost: Cost) -> dict[str, Any]:
 
 def _told(places: Sequence[StageMixer], found: Effect, metric: str) -> str:
     if found.verdict == "original":
-        gain = _gain(places, metric, _amount(found, metric))
+        gain = _gain(places, found, metric)
     elif BEST[metric] == "maximize":
-        gain = f"Gated CNN is better by {_amount(found, metric, -1)} {scale(metric)[1]}"
+        gain = f"Gated CNN is better by {amount(found, metric, -1)} in {metric}"
     else:
-        gain = f"Gated CNN lowers {metric} by {_amount(found, metric, -1)}"
+        gain = f"Gated CNN lowers {metric} by {amount(found, metric, -1)}"
     return f"{gain}, with {number_of(found.seeds, 'seed')}"
 
 
@@ -131,28 +129,17 @@ def _cannot_tell(places: Sequence[StageMixer], found: Effect | None, metric: str
         return None
     needed = found.seeds_needed
     enough = f"more than {MOST_SEEDS}" if needed is None else f"about {needed}"
-    said = _gain(places, metric, _amount(found, metric))
+    said = _gain(places, found, metric)
     return f"{words} ({said}); {enough} would, were the effect as large as it seems"
 
 
-def _amount(found: Effect, metric: str, sign: int = 1) -> str:
-    """`1.2 [0.7, 1.7]`, as people count; sign: -1 of how much better the twin is."""
-    assert found.low is not None
-    assert found.high is not None
-    factor = sign * scale(metric)[0]
-    half = abs(factor) * (found.high - found.value)
-    ends = sorted(factor * end for end in (found.low, found.high))
-    value, low, high = (number(each, half) for each in (factor * found.value, *ends))
-    return f"{value} [{low}, {high}]"
-
-
-def _gain(places: Sequence[StageMixer], metric: str, amount: str) -> str:
-    """What the mixers do for the score, by so much."""
+def _gain(places: Sequence[StageMixer], found: Effect, metric: str) -> str:
+    """What the mixers do for the score."""
     names = [_NAMES[name] for name in _NAMES if any(place.mixer == name for place in places)]
     who, s = " and ".join(names), "s" * (len(names) == 1)
     if BEST[metric] == "maximize":
-        return f"{who} add{s} {amount} {scale(metric)[1]}"
-    return f"{who} lower{s} {metric} by {amount}"
+        return f"{who} add{s} {amount(found, metric)} to {metric}"
+    return f"{who} lower{s} {metric} by {amount(found, metric)}"
 
 
 def _where(places: Sequence[StageMixer]) -> str:

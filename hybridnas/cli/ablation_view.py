@@ -8,10 +8,9 @@ import typer
 
 from ..ablate import Ablation
 from ..ablate.effects import CONFIDENCE
-from ..ablate.results import Comparison
 from ..ablate.setup import Setup
 from ..ablate.twins import StageMixer, Twin
-from ..ablate.words import POWER_WORDS, criterion, number, places_words, scale, sentence
+from ..ablate.words import POWER_WORDS, amount, criterion, places_words, sentence
 from ..cost import Cost
 from ..counting import number_of, pixels
 from ..search.counted import counted_size
@@ -58,7 +57,6 @@ def print_setup(setup: Setup, forecast: JobForecast, as_json: bool) -> None:
 
 def print_ablation(ablation: Ablation) -> None:
     """The effects as a table, and a sentence each."""
-    factor, unit = scale(ablation.metric)
     original, family = ablation.original, len(ablation.comparisons)
     rows = [
         (
@@ -66,14 +64,14 @@ def print_ablation(ablation: Ablation) -> None:
             _criteria(comparison.places, original.cost),
             comparison.twin.architecture.short,
             f"{in_units(comparison.twin.cost.macs)} ({100 * comparison.macs_difference:+z.2f} %)",
-            _effect(comparison, factor),
+            "-" if comparison.effect is None else amount(comparison.effect, ablation.metric),
         )
         for comparison in ablation.comparisons
     ]
     print_table(
         f"{ablation.study}: {original.architecture.short} ({in_units(original.cost.macs)} MACs) "
         f"and its Gated CNN twins, after {fidelity_words(ablation.protocol.fidelity)}",
-        ("replaced", "L/6D", "twin", "MACs", f"original better by, {unit}"),
+        ("replaced", "L/6D", "twin", "MACs", f"original better by, {ablation.metric}"),
         rows,
     )
     for comparison in ablation.comparisons:
@@ -103,14 +101,3 @@ def _stages_of(twin: Twin) -> list[str]:
 def _criteria(places: Sequence[StageMixer], cost: Cost) -> str:
     stages = sorted({place.stage for place in places})
     return "\n".join(criterion(cost.stages[stage - 1]) for stage in stages)
-
-
-def _effect(comparison: Comparison, factor: float) -> str:
-    effect = comparison.effect
-    if effect is None:
-        return "-"
-    if effect.low is None or effect.high is None:
-        return number(factor * effect.value, 0.1)
-    half = factor * (effect.high - effect.value)
-    value, low, high = (number(factor * v, half) for v in (effect.value, effect.low, effect.high))
-    return f"{value} [{low}, {high}]"

@@ -69,9 +69,9 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[obje
     out.print(table)
 
 
-def say_written(path: Path) -> None:
+def say_written(*paths: Path) -> None:
     """On stderr, where it disturbs no JSON."""
-    typer.echo(f"written: {path}", err=True)
+    typer.echo(f"written: {' and '.join(map(str, paths))}", err=True)
 
 
 def print_facts(title: str, facts: Iterable[tuple[str, object]]) -> None:

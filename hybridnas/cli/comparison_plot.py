@@ -20,7 +20,8 @@ _TIMES = {"hours": "{} of search", "gpu_hours": "GPU-{}"}
 
 
 def plot_comparison(found: Comparison, over: str, path: Path) -> None:
-    """The left half is for two objectives only. over: a field of Moment. Raises ConfigError."""
+    """The left half is for two objectives only; it says which fronts are of fresh seeds, where some
+    are. over: a field of Moment. Raises ConfigError."""
     two = len(found.reference) == 2
     figure = new_figure(path, 11 if two else 6, 4.5)
     axes = figure.subplots(1, 2 if two else 1, squeeze=False)[0]
@@ -37,6 +38,9 @@ def plot_comparison(found: Comparison, over: str, path: Path) -> None:
     axes[-1].set(xlabel=label, ylabel=f"hypervolume from {point_words(found.reference)}")
     axes[-1].grid(alpha=0.3)
     axes[-1].legend()
+    anew = any(view.retrained for row in found.rows for view in row.views)
+    if anew:
+        axes[-1].set_title("of the search, by the scores that it chose by")
     if two:
         x, y = _axes(list(found.reference))
         words = {"macs": "MACs", "params": "parameters"}
@@ -45,6 +49,8 @@ def plot_comparison(found: Comparison, over: str, path: Path) -> None:
             mark_in_units(axes[0])
         if any(len(row.views) > 1 for row in found.rows):
             axes[0].set_title("attained by half of the studies; thin: by all, by any")
+        if anew:
+            axes[0].legend()
         axes[0].grid(alpha=0.3)
     write_figure(figure, path)
 
@@ -61,11 +67,20 @@ def _draw_attainment(axes: Axes, row: Compared, names: list[str], colour: str) -
     fronts = [view.losses(view.front(), order) for view in row.views]
     style: dict[str, Any] = {"color": colour, "drawstyle": "steps-post"}
     median = attainment(fronts, 0.5) * signs
-    axes.plot(median[:, 0], median[:, 1], marker="." if len(fronts) == 1 else None, **style)
+    marker = "." if len(fronts) == 1 else None
+    axes.plot(median[:, 0], median[:, 1], marker=marker, label=_front_words(row), **style)
     if len(fronts) > 1:
         for share in (1e-9, 1.0):
             edge = attainment(fronts, share) * signs
             axes.plot(edge[:, 0], edge[:, 1], linewidth=0.6, alpha=0.7, **style)
+
+
+def _front_words(row: Compared) -> str:
+    """Of whose scores a front is."""
+    anew, number = sum(bool(view.retrained) for view in row.views), len(row.views)
+    if anew in (0, number):
+        return f"{row.label}, {'fresh seeds' if anew else 'scores of the search'}"
+    return f"{row.label}, fresh seeds in {anew} of {number}"
 
 
 def _draw_growth(axes: Axes, row: Compared, over: str, scale: int, colour: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..ablate import Ablation
 from ..ablate.effects import CONFIDENCE
 from ..ablate.results import Comparison
-from ..ablate.words import criterion, places_words, scale
+from ..ablate.words import criterion, places_words
 from .plot import new_figure, write_figure
 
 _COLOURS = {"original": "tab:blue", "twin": "tab:orange", "unknown": "0.5"}
@@ -21,18 +21,17 @@ def plot_effects(ablation: Ablation, path: Path) -> None:
     rows = ablation.comparisons
     figure = new_figure(path, 7, 1.5 + 0.5 * len(rows))
     axes = figure.subplots()
-    factor, unit = scale(ablation.metric)
     for y, comparison in enumerate(rows):
         effect = comparison.effect
         if effect is not None:
-            x, half = factor * effect.value, factor * (effect.half_width or 0.0)
+            x, half = effect.value, effect.half_width or 0.0
             axes.errorbar([x], [y], xerr=[half], fmt="o", capsize=3, c=_COLOURS[effect.verdict])
     axes.axvline(0, c="0.7", lw=1)
     axes.set_yticks(range(len(rows)), [_label(ablation, row) for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     together = ", all together" * (len(rows) > 1)
     axes.set(
-        xlabel=f"{unit} in favour of the original ({100 * CONFIDENCE:g} %{together})",
+        xlabel=f"{ablation.metric} in favour of the original ({100 * CONFIDENCE:g} %{together})",
         title=f"{ablation.original.architecture.short} and its twins ({ablation.study})",
     )
     axes.grid(axis="x", alpha=0.3)

@@ -52,13 +52,9 @@ class Lines:
             self._print(f"{done}{_of(self._study, done)} trials were done before")
 
     def started(self, candidate: Candidate) -> None:
-        final = self._study.final
-        if final is not None and candidate.place.repeat and not self._again:
+        if candidate.place.repeat and not self._again:
             self._again = True
-            self._print(
-                f"the best {final.retrain} are trained again, "
-                f"{number_of(final.seeds, 'fresh seed')} each ({FINALISTS})"
-            )
+            self._print(_again(self._study))
         short, macs = candidate.architecture.short, in_units(candidate.costs["macs"])
         stage = f" ({candidate.stage})" if candidate.stage else ""
         self._print(f"trial {candidate.number} started: {short}, {macs} MACs{stage}")
@@ -86,6 +82,7 @@ class LiveView:
         self._last: list[Finished] = []
         self._before = self._done = self._failed = 0
         self._best: Finished | None = None
+        self._again = False  # whether the best are trained again
         self._note = ""
         self._front = FrontSoFar(study)
         self._began = time.monotonic()
@@ -105,6 +102,7 @@ class LiveView:
 
     def started(self, candidate: Candidate) -> None:
         assert isinstance(candidate.protocol, Protocol)
+        self._again |= candidate.place.repeat > 0
         fidelity = candidate.protocol.fidelity
         total = fidelity.epochs if fidelity.iterations is None else None
         self._running[candidate.number] = _Running(candidate, time.monotonic(), total)
@@ -147,6 +145,8 @@ class LiveView:
             name = self._study.measured
             score = f"{name} {self._best.metrics[name]:.4f}"
             text.append(f"   best {score} ({self._best.short}, {macs} MACs)")
+        if self._again:
+            text.append(f"\n{_again(self._study)}")
         if self._note:
             text.append(f"\n{self._note}", style="dim")
         return text
@@ -183,6 +183,13 @@ class LiveView:
                 *([run.where] if placed else []),
             )
         return table
+
+
+def _again(study: Study) -> str:
+    final = study.final
+    assert final is not None, "only what a final retraining is asked for has"
+    seeds = number_of(final.seeds, "fresh seed")
+    return f"the best {final.retrain} are trained again, {seeds} each ({FINALISTS})"
 
 
 def _last_line(result: Finished, measured: str) -> Text:

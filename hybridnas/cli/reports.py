@@ -25,7 +25,8 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="One .html file that opens anywhere, or a .md file with its pictures beside it.",
+            help="One .html file that opens anywhere, or FILE.md with its pictures in "
+            "FILE_files, a folder beside it.",
             show_default=False,
         ),
     ] = None,
@@ -59,7 +60,6 @@ def report(
             )
         facts = facts_of(view, read_ablations(store, view.study.name))
     if out is not None:
-        write_report(view, facts, out)
-        say_written(out)
+        say_written(*write_report(view, facts, out))
     if as_json:
         typer.echo(facts.model_dump_json(indent=2))

@@ -133,7 +133,8 @@ def _rungs(view: StudyView, found: Mapping[str, Any]) -> list[tuple[str, str]]:
         ]
         lines.append(("rungs", "\n".join(rows)))
     if (final := found["retraining"]) is not None:
-        wanted = f"the best {final['retrain']}, {number_of(final['seeds'], 'seed')} each"
+        seeds = number_of(final["seeds"], "fresh seed")
+        wanted = f"the best {final['retrain']} again at the end, {seeds} each"
         lines.append(("retraining", f"{wanted}: {_tally(final)}"))
     return lines
 

@@ -40,7 +40,13 @@ Weights = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where --out stopped, told the same.")]
 Epochs = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="In the place of the recipe's length.")
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="In the place of the recipe's length. Warm-up and cool-down keep theirs: of few "
+        "epochs set them, too, e.g. --epochs 1 --set recipe.warmup_epochs=0.1.",
+    ),
 ]
 Settings = Annotated[
     list[str] | None,

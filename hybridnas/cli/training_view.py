@@ -13,6 +13,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from ..counting import number_of
 from ..runs import Begun, Order
@@ -21,6 +22,11 @@ from ..runs.group import own_rank
 from ..task_defaults import TASK_DEFAULTS
 from ..train import FRESH
 from .common import in_units
+
+
+def _whole() -> Column:
+    """Of figures that a narrow terminal must not cut: the bar gives way, then the words."""
+    return Column(no_wrap=True)
 
 
 class TrainingView:
@@ -35,11 +41,11 @@ class TrainingView:
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            MofNCompleteColumn(table_column=_whole()),
             TextColumn("steps"),
-            TimeElapsedColumn(),
+            TimeElapsedColumn(table_column=_whole()),
             TextColumn("left"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(table_column=_whole()),
             console=console,
             transient=True,
             disable=self._quiet or not console.is_terminal,
@@ -56,7 +62,12 @@ class TrainingView:
 
     def began(self, begun: Begun) -> None:
         self._epochs = begun.protocol.fidelity.epochs
-        self._bar.update(self._bar_id, total=begun.num_steps, completed=begun.first_step)
+        self._bar.update(
+            self._bar_id,
+            total=begun.num_steps,
+            completed=begun.first_step,
+            description=self._at(1 + begun.first_step // begun.steps_per_epoch),
+        )
         recipe = begun.protocol.recipe
         start = "fresh weights" if begun.protocol.init == FRESH else begun.protocol.init
         where = begun.device
@@ -77,17 +88,16 @@ class TrainingView:
         if begun.first_step:
             self.note(f"going on after step {begun.first_step}")
 
+    def taken(self, steps: int) -> None:
+        self._bar.update(self._bar_id, completed=steps)
+
     def step(self, now: Step) -> None:
-        self._bar.update(
-            self._bar_id,
-            completed=now.step,
-            description=f"epoch {now.epoch}/{self._epochs}, loss {now.loss:.4f}, "
-            f"{now.images_per_second:,.0f} images/s",
-        )
+        said = f"loss {now.loss:.4f}, {now.images_per_second:,.0f} images/s"
+        self._bar.update(self._bar_id, description=f"{self._at(now.epoch)}, {said}")
 
     def epoch(self, row: dict[str, Any]) -> None:
-        self._bar.update(self._bar_id, completed=row["step"])
-        text = f"epoch {row['epoch']}/{self._epochs}: loss {row['loss']:.4f}, lr {row['lr']:.2e}, "
+        self._bar.update(self._bar_id, description=self._at(row["epoch"] + 1))
+        text = f"{self._at(row['epoch'])}: loss {row['loss']:.4f}, lr {row['lr']:.2e}, "
         text += f"{row['images_per_second']:,.0f} images/s"
         self.note(text + "".join(f", {name} {row[name]:.4f}" for name in self._shown(row)))
 
@@ -99,6 +109,9 @@ class TrainingView:
     def note(self, text: str) -> None:
         if not self._quiet:
             self._console.print(text)
+
+    def _at(self, epoch: int) -> str:
+        return f"epoch {min(epoch, self._epochs)}/{self._epochs}"
 
     def _shown(self, row: dict[str, Any]) -> list[str]:
         measures = TASK_DEFAULTS[self._order.config.task.name].measures

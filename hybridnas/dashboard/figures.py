@@ -175,8 +175,9 @@ def hypervolume_by_time(view: StudyView) -> Figure | None:
         axes["xaxis2"] = {"title": {"text": f"GPU-{unit.name}"}, "domain": [0.54, 1]}
         axes["xaxis2"]["rangemode"] = "tozero"
         axes["yaxis2"] = {"anchor": "x2", "matches": "y"}
-    point = point_words(reference_point([view]))
-    looks = layout(f"Hypervolume from {point}", showlegend=False, **axes)
+    of = " of the search" if view.retrained else ""
+    title = f"Hypervolume{of} from {point_words(reference_point([view]))}"
+    looks = layout(title, showlegend=False, **axes)
     return {"data": data, "layout": looks}
 
 

@@ -74,7 +74,9 @@ def _facts(view: StudyView) -> Iterator[str]:
         yield f"**soft constraints**, kept by {len(view.judged)} of {of}: {bound_words(soft)}"
     volume = view.hypervolume()
     if volume is not None:
-        yield f"**hypervolume** of the front: {volume_words(volume, reference_point([view]))}"
+        fresh = " (fresh seeds; the plot is of the scores that the search chose by)"
+        front = f"the front{fresh * bool(view.retrained)}"
+        yield f"**hypervolume** of {front}: {volume_words(volume, reference_point([view]))}"
     cost = view.cost_so_far()
     yield f"**spent**: {spent_words(cost['wall_hours'], cost['gpu_hours'])}"
     yield from (line.replace("proxy:", "**proxy**:", 1) for line in proxy_lines(view))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ..ablate import Ablation
 from ..ablate.effects import CONFIDENCE
 from ..ablate.results import Comparison
-from ..ablate.words import POWER_WORDS, places_words, scale, sentence, subject
+from ..ablate.words import POWER_WORDS, places_words, sentence, subject
 from ..pictures.palette import DOMINATED, FRONT, INFEASIBLE
 from .figure_parts import Figure, layout, rounded
 
@@ -40,7 +40,6 @@ def twin_figures(ablations: Sequence[Ablation]) -> dict[str, Figure]:
 
 
 def _forest(metric: str, rows: Sequence[tuple[str, Comparison]]) -> Figure:
-    factor, unit = scale(metric)
     effects = [comparison.effect for _, comparison in rows if comparison.effect]
     places = [*range(len(effects))]
     return {
@@ -48,11 +47,11 @@ def _forest(metric: str, rows: Sequence[tuple[str, Comparison]]) -> Figure:
             {
                 "type": "scatter",
                 "mode": "markers",
-                "x": [rounded(factor * effect.value) for effect in effects],
+                "x": [rounded(effect.value) for effect in effects],
                 "y": places,
                 "error_x": {
                     "type": "data",
-                    "array": [rounded(factor * (e.half_width or 0.0)) for e in effects],
+                    "array": [rounded(e.half_width or 0.0) for e in effects],
                     "color": DOMINATED,
                 },
                 "marker": {"size": 10, "color": [_COLOURS[e.verdict] for e in effects]},
@@ -63,7 +62,7 @@ def _forest(metric: str, rows: Sequence[tuple[str, Comparison]]) -> Figure:
         "layout": layout(
             "Twin tests: the mixer against Gated CNN",
             height=160 + 60 * len(rows),
-            xaxis={"title": {"text": f"{unit} in favour of the mixer<br>intervals: {INTERVALS}"}},
+            xaxis={"title": {"text": f"{metric} in favour of the mixer<br>intervals: {INTERVALS}"}},
             yaxis={
                 "tickvals": places,
                 "ticktext": [label for label, _ in rows],

@@ -196,7 +196,7 @@ class TwinFact(Fact):
 
     subject: the architecture as people call it. ratios: L / 6D of the stages. macs_difference: of
     the twin's, a share of the original's. value, low, high: how much better the original scores,
-    in `unit`, with its interval; None: not known. words: that in a sentence. command: what tests a
+    with its interval; None: not known. words: that in a sentence. command: what tests a
     trial so in another database, all its mixers; None of what is no trial, and of other trainings
     than the search's.
     """
@@ -208,7 +208,6 @@ class TwinFact(Fact):
     replaced: str
     ratios: tuple[float, ...]
     macs_difference: float
-    unit: str
     value: float | None
     low: float | None
     high: float | None

@@ -20,9 +20,9 @@ def check_name(path: Path) -> None:
         raise ConfigError(f"--out takes a file in {' or '.join(SUFFIXES)}, got {path.name!r}")
 
 
-def write_report(view: StudyView, facts: ReportFacts, path: Path) -> None:
+def write_report(view: StudyView, facts: ReportFacts, path: Path) -> list[Path]:
     """One .html file that needs no other, or a .md file with its pictures in a folder beside it
-    (FILE_files).
+    (FILE_files). Returns what was written.
 
     Raises ConfigError for another suffix, and where it cannot be written.
     """
@@ -32,16 +32,17 @@ def write_report(view: StudyView, facts: ReportFacts, path: Path) -> None:
     try:
         if path.suffix.lower() == ".html":
             path.write_text(to_html(facts, drawings), encoding="utf-8")
-        else:
-            links = _write_beside(path, drawings)
-            path.write_text(to_markdown(facts, links), encoding="utf-8")
+            return [path]
+        folder = path.with_name(f"{path.stem}_files")
+        links = _write_into(folder, drawings)
+        path.write_text(to_markdown(facts, links), encoding="utf-8")
+        return [path, folder]
     except OSError as error:
         raise ConfigError(f"--out: {error.filename} cannot be written ({error.strerror})") from None
 
 
-def _write_beside(path: Path, drawings: Mapping[str, str]) -> dict[str, str]:
-    """The pictures as files; their links from the file at path."""
-    folder = path.with_name(f"{path.stem}_files")
+def _write_into(folder: Path, drawings: Mapping[str, str]) -> dict[str, str]:
+    """The pictures as files; their links from a file beside the folder."""
     folder.mkdir(exist_ok=True)
     for name, svg in drawings.items():
         (folder / f"{name}.svg").write_text(svg, encoding="utf-8")

@@ -13,7 +13,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..ablate.effects import POWER
-from ..ablate.words import number as significant
 from ..counting import in_units, number_of
 from ..search.rows import ERROR_WORDS
 from ..search.words import ENDED, FINALISTS, export_command, objective_text, time_words
@@ -118,7 +117,7 @@ def _render(
         at_once=_SAID,
         sections=[s for s in _SECTIONS.items() if s[0] not in absent],
         commands=_commands(facts),
-        twin_units=list(dict.fromkeys(twin.unit for twin in facts.twins)),
+        twin_scores=list(dict.fromkeys(twin.metric for twin in facts.twins)),
         intervals=_intervals(facts),
         power=POWER,
         ENDED=ENDED,
@@ -153,7 +152,6 @@ def _environment(marked: Marked, autoescape: bool) -> Environment:
         "percent": lambda share: f"{100 * share:.0f} %",
         "finely": lambda share: f"{100 * share:+z.2f} %",
         "duration": time_words,
-        "effect": lambda value, half: f"{'+' if value >= 0 else ''}{significant(value, half)}",
         "rough": lambda value: f"{value:.2g}" if abs(value) < 10 else f"{value:,.0f}",
         "fixed": lambda value, decimals: f"{value:z.{decimals}f}",
         "units": in_units,

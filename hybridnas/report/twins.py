@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..ablate import Ablation
-from ..ablate.words import places_words, scale, sentence, subject
+from ..ablate.words import places_words, sentence, subject
 from ..config import Study
 from ..search.words import fidelity_words
 from .facts import TwinFact
@@ -16,7 +16,6 @@ def twin_facts(study: Study, ablations: Sequence[Ablation]) -> tuple[TwinFact, .
     found = []
     for ablation in ablations:
         stages = ablation.original.cost.stages
-        factor, unit = scale(ablation.metric)
         for comparison in ablation.comparisons:
             effect = comparison.effect
             where = sorted({place.stage for place in comparison.places})
@@ -29,10 +28,9 @@ def twin_facts(study: Study, ablations: Sequence[Ablation]) -> tuple[TwinFact, .
                     replaced=places_words(comparison.places),
                     ratios=tuple(stages[stage - 1].long_sequence_ratio for stage in where),
                     macs_difference=comparison.macs_difference,
-                    unit=unit,
-                    value=factor * effect.value if effect else None,
-                    low=_scaled(effect.low if effect else None, factor),
-                    high=_scaled(effect.high if effect else None, factor),
+                    value=effect.value if effect else None,
+                    low=effect.low if effect else None,
+                    high=effect.high if effect else None,
                     seeds=effect.seeds if effect else 0,
                     verdict=effect.verdict if effect else "unknown",
                     words=sentence(comparison, ablation.metric),
@@ -48,7 +46,3 @@ def _command(ablation: Ablation, study: Study) -> str | None:
     together = " --together" * any(len(each.places) > 1 for each in ablation.comparisons)
     seeds = len(ablation.original.scores)
     return f"hybridnas ablate {study.name}:{ablation.label} --seeds {seeds}{together}"
-
-
-def _scaled(value: float | None, factor: float) -> float | None:
-    return None if value is None else factor * value

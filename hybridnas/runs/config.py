@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, model
 from ..architecture import Architecture
 from ..config import Fidelity, Protocol, Task, named
 from ..cost import cost
+from ..counting import number_of
 from ..errors import ConfigError
 from ..recipe import Fraction, Recipe, Seed, Value
 from ..reference import reference
@@ -51,11 +52,7 @@ class RunConfig(Value):
                 f"recipe.milestones {list(recipe.milestones)} must lie before the end, epoch "
                 f"{epochs}; say which they are with --set recipe.milestones=[...]"
             )
-        if recipe.warmup_steps is None and recipe.warmup_epochs > epochs:
-            raise ValueError(
-                f"recipe.warmup_epochs {recipe.warmup_epochs:g} must be no more than the "
-                f"epochs, {epochs}; say how many with --set recipe.warmup_epochs=N"
-            )
+        _check_ends(recipe, epochs)
         return self
 
     def fitted(self, architecture: Architecture) -> RunConfig:
@@ -97,6 +94,21 @@ class RunConfig(Value):
             data_digest=data_digest,
             class_names=class_names,
         )
+
+
+def _check_ends(recipe: Recipe, epochs: int) -> None:
+    """ValueError where warm-up and cool-down are longer than the training, or with a cool-down as
+    long, with settings that would do. Nothing is shortened unasked: it would be another recipe."""
+    warmup = 0.0 if recipe.warmup_steps is not None else recipe.warmup_epochs
+    ends = {"warmup_epochs": warmup, "cooldown_epochs": recipe.cooldown_epochs}
+    if warmup <= epochs and (not recipe.cooldown_epochs or sum(ends.values()) < epochs):
+        return
+    given = {name: length for name, length in ends.items() if length}
+    raise ValueError(
+        f"recipe: {' and '.join(f'{name} {length:g}' for name, length in given.items())} must fit "
+        f"into {number_of(epochs, 'epoch')}; shorter ones, a tenth of the training: "
+        + " ".join(f"--set recipe.{name}={epochs / 10:g}" for name in given)
+    )
 
 
 def load_recipe(

@@ -64,10 +64,13 @@ class Progress:
 
 
 class View(Protocol):
-    """Is told by the first process alone: once; now and then within an epoch; after every epoch,
-    with its row of the log."""
+    """Is told by the first process alone: once; after every step, how many were taken of the whole
+    training (a GPU may be some behind); now and then within an epoch; after every epoch, with its
+    row of the log."""
 
     def began(self, begun: Begun) -> None: ...
+
+    def taken(self, steps: int) -> None: ...
 
     def step(self, now: Progress) -> None: ...
 

@@ -88,8 +88,7 @@ def _prepare(order: Order, share: Share, device: torch.device) -> _Told:
     init, init_digest = FRESH, ""
     if order.weights is not None:
         init, init_digest = str(order.weights), file_digest(order.weights)
-    digest = by_first(share, lambda: task.data_digest(*task.splits(config.task)))
-    names = task.class_names(config.task)
+    digest, names = by_first(share, lambda: _data(config))
     protocol = config.protocol(1, digest, names, init, init_digest)
     loaders = task.loaders(protocol, device, order.loader_workers, share)
     check_steps(loaders, share)
@@ -103,6 +102,13 @@ def _prepare(order: Order, share: Share, device: torch.device) -> _Told:
         order.checkpoint_every,
     )
     return _Told(config, protocol, loaders, length, share, device)
+
+
+def _data(config: RunConfig) -> tuple[str, tuple[str, ...]]:
+    """The digest of the data, and the classes, of one listing."""
+    task = TASKS[config.task.name]
+    train, val = task.splits(config.task)
+    return task.data_digest(train, val), train.class_names
 
 
 def check_order(order: Order, config: RunConfig, share: Share) -> None:

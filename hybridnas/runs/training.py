@@ -175,6 +175,8 @@ class Training:
             at.done += 1
             at.num_images += num_images * self.share.num_ranks
             at.seconds = earlier + time.perf_counter() - started
+            if curves is not None:
+                self._view.taken(self.step)
             if at.done % STEPS_BETWEEN_LOOKS == 0:
                 self._look(curves)
             if self._asked_to_stop():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..store import RunRecord, SessionRecord
 from .rows import Row
 from .spending import gpu_seconds
 from .view import StudyView
-from .volume import Floats, reference_point, volume
+from .volume import Floats, reference_point, searched, volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,11 @@ def progress(view: StudyView, reference: Mapping[str, float] | None = None) -> l
     """In the order in which trials ended, as far as they keep the soft constraints.
 
     By what the search itself scored: the final retraining measures anew, and finds nothing.
-    reference: as of `volume`; None: `reference_point` of all these trials.
+    reference: as of `volume`; None: `reference_point` of this study.
     """
     soft = view.study.soft()
-    own = [replace(row, fresh=()) for row in view.finished]
-    kept = sorted((row for row in own if row.keeps(soft)), key=_ended_at)
-    point = reference_point([view], lambda _: kept) if reference is None else reference
+    kept = sorted((row for row in searched(view) if row.keeps(soft)), key=_ended_at)
+    point = reference_point([view]) if reference is None else reference
     trained = sorted(
         (run.evaluation.ended_at, gpu_seconds(run.evaluation))
         for row in view.rows

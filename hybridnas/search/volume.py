@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,23 +20,24 @@ if TYPE_CHECKING:
 FIRST = 10  # results of a study; those that samplers draw at random before they have learned
 
 
-def judged(view: StudyView) -> Sequence[Row]:
-    return view.judged
+def searched(view: StudyView) -> list[Row]:
+    """The results of a study with the search's own scores."""
+    return [replace(row, fresh=()) for row in view.finished]
 
 
-def reference_point(
-    views: Iterable[StudyView], rows_of: Callable[[StudyView], Sequence[Row]] = judged
-) -> dict[str, float]:
+def reference_point(views: Iterable[StudyView]) -> dict[str, float]:
     """A value for each objective that counts as nothing, the same for all of these studies.
 
     Of what is measured a tenth beyond the worst of their first results, FIRST of each, by the
     range of these (after Ishibuchi et al., Evolutionary Computation 2018): from a score of 0 the
     smallest network alone would be worth nearly all (studies/LOG.md). Of a cost, where all of them
-    limit it, the largest limit, else the largest value that any of their rows has; by default of
-    those that the front is drawn among. Their objectives must be the same.
+    limit it, the largest limit, else the largest value of any result that keeps the soft
+    constraints. A final retraining changes none of it. Their objectives must be the same.
     """
     every = list(views)
-    first = [replace(row, fresh=()) for view in every for row in view.finished[:FIRST]]
+    results = [(view.study.soft(), searched(view)) for view in every]
+    first = [row for _, rows in results for row in rows[:FIRST]]
+    kept = [row for soft, rows in results for row in rows if row.keeps(soft)]
     found = {}
     for name in every[0].objectives:
         bounds = [(view.study.bounds() | view.study.soft()).get(name) for view in every]
@@ -44,7 +45,7 @@ def reference_point(
         if len(limits) == len(every):
             found[name] = max(limits)
         elif is_cost(name):
-            found[name] = max((r.value(name) for v in every for r in rows_of(v)), default=0.0)
+            found[name] = max((row.value(name) for row in kept), default=0.0)
         else:
             losses = [loss_sign(name) * row.value(name) for row in first] or [0.0]
             beyond = max(losses) + 0.1 * (max(losses) - min(losses))
