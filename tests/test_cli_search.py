@@ -19,7 +19,6 @@ from hybridnas.search.core import SearchCore
 from hybridnas.search.ladder import problem_of
 from hybridnas.search.observer import Observer
 from hybridnas.search.plan import Plan
-from hybridnas.search.registration import register
 from hybridnas.search.studies import read_study
 from hybridnas.store import Store, engine, schema
 
@@ -33,11 +32,10 @@ def search_without_ray(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
         plan: Plan,
         store: Store,
         *,
-        resume: bool,
         ray_address: str | None,
         observer: Observer,
     ) -> str:
-        register(plan, store, resume)
+        store.put_study(plan.study.name, plan.config)
         helpers.drive(SearchCore(problem_of(plan), store, observer))
         return reason
 
@@ -103,6 +101,15 @@ def test_a_space_of_fewer_architectures_than_trials(
     shown = cli("report", "shapes", "--out", "report.md")
     assert shown.code == 0
     assert "hybridnas calibrate" not in Path("report.md").read_text()
+
+
+def test_what_was_changed_is_said_before_what_cannot_be_met(populated: Cli) -> None:
+    limit = "constraints.macs.max=1"
+    message = populated.refused("search", "shapes", "--resume", "--set", limit)
+    assert message.startswith("study 'shapes' cannot be resumed with changed constraints: ")
+    file = write_study(space="hybrid_small")
+    message = populated.refused("search", file, "--resume", "--set", limit)
+    assert message.startswith("study 'shapes' cannot be resumed with changed constraints, space: ")
 
 
 def test_an_interrupted_search_ends_with_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

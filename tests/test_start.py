@@ -58,6 +58,7 @@ REFUSED = [
     ["search", "missing", "--resume"],
     ["search", "quickstart", "--set", "budget.trails=3"],
     ["search", "quickstart", "--set", "name=shapes"],
+    ["search", "shapes", "--resume", "--set", "space=hybrid", "--set", "constraints.macs.max=1"],
     ["search", "quickstart", "--set", "space=missing"],
     ["search", "quickstart", "--set", "task.data=missing"],
     ["search", "segmentation", "--set", "task.data=missing"],

@@ -12,8 +12,9 @@ from ..errors import ArchitectureError, ConfigError, NoDatabaseError, meant
 from ..reference import REFERENCES
 from ..resources import shipped
 from ..search.counted import counted_cost
+from ..search.early import check_stored
 from ..search.rows import Row
-from ..search.studies import has_trials, read_study
+from ..search.studies import read_study
 from ..search.view import StudyView
 from ..store import Store
 from ..strict_yaml import override, read_yaml
@@ -46,11 +47,12 @@ def study_to_run(text: str, storage: str, resume: bool, settings: list[str]) -> 
     return read_study(text, settings)
 
 
-def check_new(name: str, storage: str, resume: bool) -> None:
-    """Raises ConfigError where the database has trials of the study, unless they are resumed."""
+def check_known(study: Study, storage: str, resume: bool) -> None:
+    """Raises ConfigError where the database has trials of the study, unless they are resumed, and
+    by what is as it was."""
     try:
         with Store.open(storage, create=False) as store:
-            has_trials(store, name, resume)
+            check_stored(study, store, resume)
     except NoDatabaseError:
         pass  # there will be one
 

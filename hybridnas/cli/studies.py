@@ -34,7 +34,7 @@ from .common import (
 )
 from .dry_run import look_around, print_plan
 from .ending import print_end
-from .resolve import check_new, known_study, study_to_run
+from .resolve import check_known, known_study, study_to_run
 from .summary import print_front, print_status, status_json, write_csv
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def search(
     with Store.open(storage) as store:
         _say_first(plan, store, storage, resume)
         with watch:
-            reason = run_study(plan, store, resume=resume, ray_address=ray, observer=watch)
+            reason = run_study(plan, store, ray_address=ray, observer=watch)
         view = StudyView(plan.study.name, store)
     if as_json:
         print_json({"stopped": reason, **status_json(view), "front": view.front_json()})
@@ -112,7 +112,7 @@ def search(
 def _wanted(text: str, storage: str, resume: bool, settings: list[str]) -> Study:
     """What is to run, once all was refused that can be at once."""
     wanted = study_to_run(text, storage, resume, settings)
-    check_new(wanted.name, storage, resume)
+    check_known(wanted, storage, resume)
     check_early(wanted)
     return wanted
 
