@@ -22,6 +22,14 @@ _ALLOWED: Mapping[str, str] = {
 }
 
 
+# What a split of a task's data is known by; classification, which asks the least, is asked last.
+_SIGNS: Mapping[str, str] = {
+    "detection": "{0}, annotations/instances_{0}.json",
+    "segmentation": "images/{0}, annotations/{0}",
+    "classification": "{0}/CLASS",
+}
+
+
 def check_folder(task: str, root: Path) -> None:
     """Raises DataError where data of a task are to be a folder, and are none."""
     if not root.is_dir():
@@ -55,6 +63,21 @@ def _split_names(task: str, root: Path) -> list[str]:
         masks = root / "annotations"
         return [name for name in subfolders(root / "images") if (masks / name).is_dir()]
     return subfolders(root)
+
+
+def of_another_task(task: str, root: Path) -> str:
+    """Behind the refusal of a folder as a task's data: which other task's they look like; nothing
+    where they look like its own, or like none."""
+    for other, sign in _SIGNS.items():
+        names = split_names(other, str(root)) or ()
+        if other == "classification":
+            names = tuple(name for name in names if len(subfolders(root / name)) > 1)
+            names = names if len(names) > 1 else ()  # one alone may hold anything
+        if names and other == task:
+            break
+        if names:
+            return f"; it looks like data of {other} ({sign.format(names[0])}: task.name={other})"
+    return ""
 
 
 def subfolders(folder: Path) -> list[str]:

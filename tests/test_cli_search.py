@@ -178,10 +178,16 @@ def test_a_resumed_name_is_the_databases_study(populated: Cli) -> None:
 
 BAD_STUDIES: list[tuple[dict[str, Any], str]] = [
     ({"trials": 3}, r"shapes.yaml: unknown key 'trials'; allowed: task, recipe, fidelities"),
-    ({"budget": {"trails": 3}}, r"unknown key 'budget.trails'; allowed: trials, hours, gpu_hours"),
+    (
+        {"budget": {"trails": 3}},
+        r"unknown key 'budget.trails' \(trials\?\); allowed: trials, hours, gpu_hours",
+    ),
     ({"space": {**helpers.SIX, "widths": 3}}, r"unknown key 'widths'; allowed: name, "),
     ({"space": "hybrid_smal"}, r"no search space 'hybrid_smal' \(hybrid_small\?\): it is"),
-    ({"references": ["mambaout_tinny"]}, r"unknown reference architecture 'mambaout_tinny'; known"),
+    (
+        {"references": ["mambaout_tinny"]},
+        r"unknown reference architecture 'mambaout_tinny' \(mambaout_tiny\?\); known",
+    ),
     ({"references": ["mambaout_tiny"]}, r"reference 'mambaout_tiny' is not in the space 'six'"),
     ({"constraints": {"macs": {"max": 10}}}, r"macs must keep max 10, the space reaches \d"),
     ({"task": {"data": "nowhere"}}, r"task.data: .*/nowhere does not exist; allowed is 'digits'"),
@@ -234,6 +240,8 @@ def test_a_data_set_names_what_is_missing(cli: Cli) -> None:
             "no study 'nope': it is neither a file nor one of the shipped ones (ade20k_proxy, ",
         ),
         (("quikstart",), "no study 'quikstart' (quickstart?): it is neither a file"),
+        ((".",), "no study '.': that is a folder, a YAML file is needed; one that is in the dat"),
+        (("quickstart", "--set", "budget=5"), "budget: must be a mapping (keys: trials, hours, g"),
         (("nope", "--resume"), f"/{DATABASE}; `hybridnas search` creates it"),
         (("quickstart", "--set", "budget.trials"), "--set takes KEY=VALUE with a dotted key, got"),
         (
@@ -243,7 +251,7 @@ def test_a_data_set_names_what_is_missing(cli: Cli) -> None:
         (("quickstart", "--set", "budget=[1"), "--set budget: '[1' is not a YAML value"),
         (
             ("quickstart", "--set", "budgets.trials=1"),
-            "quickstart with --set budgets.trials=1: unknown key 'budgets'; allowed: task",
+            "quickstart with --set budgets.trials=1: unknown key 'budgets' (budget?); allowed:",
         ),
         (("quickstart", "--set", "fidelities.3.epochs=1"), "'3' is no index of a list of 1"),
         (("quickstart", "--ray", "127.0.0.1:1"), "no Ray head answers at '127.0.0.1:1'"),

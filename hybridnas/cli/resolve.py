@@ -10,7 +10,7 @@ from ..config import Study, parse_study
 from ..cost import Cost, cost
 from ..errors import ArchitectureError, ConfigError, NoDatabaseError, meant
 from ..reference import REFERENCES
-from ..resources import shipped
+from ..resources import find, shipped
 from ..search.counted import counted_cost
 from ..search.early import check_stored
 from ..search.rows import Row
@@ -39,11 +39,11 @@ def study_to_run(text: str, storage: str, resume: bool, settings: list[str]) -> 
         if config is not None:
             return parse_study(override(config, settings), f"study {text!r}")
     elif not is_shipped:
-        raise ConfigError(
-            f"no study {text!r}{meant(text, shipped('studies'))}: it is neither a file nor one of "
-            f"the shipped ones ({', '.join(shipped('studies'))}); one that is in the database goes "
-            f"on with --resume"
-        )
+        try:
+            find("studies", text)
+        except ConfigError as error:
+            on = "one that is in the database goes on with --resume"
+            raise ConfigError(f"{error}; {on}") from None
     return read_study(text, settings)
 
 
