@@ -14,6 +14,7 @@ from store_databases import NEWEST, NEXT
 
 from hybridnas.cli.common import in_units
 from hybridnas.cli.resolve import study_to_run
+from hybridnas.errors import ConfigError
 from hybridnas.search import driver
 from hybridnas.search.core import SearchCore
 from hybridnas.search.ladder import problem_of
@@ -75,6 +76,15 @@ def test_search_prints_progress_the_front_and_the_next_steps(
     assert mistaken.err.startswith(
         "sqlite:///hybridnas.db has no study 'forms' yet: a new one begi"
     )
+
+
+def test_nothing_is_said_before_a_refusal(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_study(*_: Any, **__: Any) -> str:
+        raise ConfigError("no node can do that")
+
+    monkeypatch.setattr(driver, "run_study", run_study)
+    done = cli("search", write_study(recipe={"batch_size": 600}))
+    assert (done.code, done.err) == (2, "error: no node can do that\n")
 
 
 def test_search_as_json(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

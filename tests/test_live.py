@@ -249,6 +249,17 @@ def test_lines_are_plain_and_one_an_event(clock: Clock) -> None:
     ]
 
 
+@pytest.mark.parametrize("view", [Lines, LiveView])
+def test_hints_are_said_once_when_a_candidate_starts(clock: Clock, view: Any) -> None:
+    out = console()
+    with view(study(), out, ["the last images are left out"]) as watch:
+        watch.note("starting Ray")
+        assert "left out" not in out.export_text()
+        watch.started(candidate(0))
+        watch.started(candidate(1))
+    assert out.export_text().count("the last images are left out\n") == 1
+
+
 def test_lines_of_a_resumed_search_count_on(clock: Clock) -> None:
     out = console()
     lines = Lines(study(), out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
@@ -33,10 +34,13 @@ class _Running:
 
 
 class Lines:
-    """One plain line an event, for logs and pipes."""
+    """One plain line an event, for logs and pipes.
 
-    def __init__(self, study: Study, console: Console) -> None:
-        self._study, self._console = study, console
+    hints: lines to say once the first candidate has started, when nothing is refused any more.
+    """
+
+    def __init__(self, study: Study, console: Console, hints: Iterable[str] = ()) -> None:
+        self._study, self._console, self._hints = study, console, [*hints]
         self._done = 0
         self._again = False  # whether the best are trained again
         self._began = time.monotonic()
@@ -52,6 +56,8 @@ class Lines:
             self._print(f"{done}{_of(self._study, done)} trials were done before")
 
     def started(self, candidate: Candidate) -> None:
+        while self._hints:
+            self._print(self._hints.pop(0))
         final = self._study.final
         if final is not None and candidate.place.repeat and not self._again:
             self._again = True
@@ -78,10 +84,13 @@ class Lines:
 
 
 class LiveView:
-    """What runs, with a bar over its epochs; what ended last; how far the search is."""
+    """What runs, with a bar over its epochs; what ended last; how far the search is.
 
-    def __init__(self, study: Study, console: Console) -> None:
-        self._study, self._console = study, console
+    hints: as `Lines` has them; they stay above.
+    """
+
+    def __init__(self, study: Study, console: Console, hints: Iterable[str] = ()) -> None:
+        self._study, self._console, self._hints = study, console, [*hints]
         self._running: dict[int, _Running] = {}
         self._last: list[Finished] = []
         self._before = self._done = self._failed = 0
@@ -104,6 +113,8 @@ class LiveView:
         self._before = self._done = done
 
     def started(self, candidate: Candidate) -> None:
+        while self._hints:
+            self._console.print(self._hints.pop(0))
         assert isinstance(candidate.protocol, Protocol)
         fidelity = candidate.protocol.fidelity
         total = fidelity.epochs if fidelity.iterations is None else None

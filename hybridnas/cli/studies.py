@@ -92,12 +92,13 @@ def search(
         return
     from ..search.driver import run_study
     from ..search.forecast import attainable
+    from ..search.ladder import left_out_words
     from .live import Lines, LiveView
 
-    out, shown = console(stderr=True), attainable(plan)
-    watch = LiveView(shown, out) if out.is_terminal else Lines(shown, out)
+    out, shown, hints = console(stderr=True), attainable(plan), left_out_words(plan)
+    watch = LiveView(shown, out, hints) if out.is_terminal else Lines(shown, out, hints)
     with Store.open(storage) as store:
-        _say_first(plan, store, storage, resume)
+        _check_registered(plan, store, storage, resume)
         with watch:
             reason = run_study(plan, store, ray_address=ray, observer=watch)
         view = StudyView(plan.study.name, store)
@@ -117,18 +118,14 @@ def _wanted(text: str, storage: str, resume: bool, settings: list[str]) -> Study
     return wanted
 
 
-def _say_first(plan: Plan, store: Store, storage: str, resume: bool) -> None:
-    """Whether a study that is to go on is a new one, and, once it is clear that it is not refused,
-    which images its batches leave out."""
-    from ..search.ladder import left_out_words
+def _check_registered(plan: Plan, store: Store, storage: str, resume: bool) -> None:
+    """`check_registered`; then it is said where a study that is to go on is a new one."""
     from ..search.registration import check_registered
 
     name = plan.study.name
+    check_registered(plan, store, resume)
     if resume and store.study_config(name) is None:
         typer.echo(f"{redact(storage)} has no study {name!r} yet: a new one begins", err=True)
-    check_registered(plan, store, resume)
-    for line in left_out_words(plan):
-        typer.echo(line, err=True)
 
 
 def status(
