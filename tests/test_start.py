@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 
 import pytest
+from rich.console import Console
+
+from hybridnas.cli import common
 
 pytest_plugins = ["cli_helpers"]
 
@@ -90,6 +94,22 @@ def test_reading_loads_neither_torch_nor_timm_nor_ray() -> None:
     )
     told = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("[[")]
     assert told == [[w, 0, []] for w in READING] + [[w, 2, []] for w in REFUSED]
+
+
+@pytest.mark.parametrize(
+    ("terminal", "rank", "told"), [(True, None, True), (False, None, False), (True, "1", False)]
+)
+def test_what_takes_the_time_is_seen_in_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, rank: str | None, told: bool
+) -> None:
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+    out = Console(force_terminal=terminal, file=io.StringIO(), record=True)
+    monkeypatch.setattr(common, "console", lambda stderr: out)
+    with common.loading() as now:
+        now.update("looking at the data ...")
+    shown = out.export_text()
+    assert shown.endswith("looking at the data ...\n") if told else shown == ""
 
 
 IMPORTS = {

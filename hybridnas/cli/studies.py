@@ -29,6 +29,7 @@ from .common import (
     Storage,
     StudyArgument,
     console,
+    loading,
     print_json,
     say_written,
 )
@@ -80,34 +81,20 @@ def search(
     objectives and constraints.
     """
     wanted = _wanted(study, storage, resume, settings or [])
-    from ..search.cluster import check_reachable
-    from ..search.machine import check_here
-    from ..search.plan import make_plan  # imports torch, which what was refused did not wait for
+    with loading() as now:
+        from ..search.cluster import check_reachable
+        from ..search.machine import check_here
+        from ..search.plan import make_plan  # imports torch: what was refused did not wait for it
 
-    plan = make_plan(wanted)
-    check_reachable(ray)  # before a database is made
-    check_here(plan.study, ray)
-    if dry_run:
-        print_plan(plan, look_around(plan, storage, resume, ray), as_json)
-        return
-    from ..search.driver import run_study
-    from ..search.forecast import attainable
-    from ..search.ladder import left_out_words
-    from .live import Lines, LiveView
-
-    out, shown, hints = console(stderr=True), attainable(plan), left_out_words(plan)
-    watch = LiveView(shown, out, hints) if out.is_terminal else Lines(shown, out, hints)
-    with Store.open(storage) as store:
-        _check_registered(plan, store, storage, resume)
-        with watch:
-            reason = run_study(plan, store, ray_address=ray, observer=watch)
-        view = StudyView(plan.study.name, store)
-    if as_json:
-        print_json({"stopped": reason, **status_json(view), "front": view.front_json()})
+        now.update("looking at the space and the data ...")
+        plan = make_plan(wanted)
+        check_reachable(ray)  # before a database is made
+        check_here(plan.study, ray)
+        here = look_around(plan, storage, resume, ray) if dry_run else None
+    if here is None:
+        _run(plan, storage, resume, ray, as_json)
     else:
-        print_end(view, reason, storage)
-    if reason == "interrupted":
-        raise typer.Exit(130)
+        print_plan(plan, here, as_json)
 
 
 def _wanted(text: str, storage: str, resume: bool, settings: list[str]) -> Study:
@@ -118,14 +105,31 @@ def _wanted(text: str, storage: str, resume: bool, settings: list[str]) -> Study
     return wanted
 
 
-def _check_registered(plan: Plan, store: Store, storage: str, resume: bool) -> None:
-    """`check_registered`; then it is said where a study that is to go on is a new one."""
+def _run(plan: Plan, storage: str, resume: bool, ray: str | None, as_json: bool) -> None:
+    """Searches, and shows what was found. Exits with 130 where it was interrupted."""
+    with loading("Ray"):
+        from ..search.driver import run_study
+    from ..search.forecast import attainable
+    from ..search.ladder import left_out_words
     from ..search.registration import check_registered
+    from .live import Lines, LiveView
 
-    name = plan.study.name
-    check_registered(plan, store, resume)
-    if resume and store.study_config(name) is None:
-        typer.echo(f"{redact(storage)} has no study {name!r} yet: a new one begins", err=True)
+    name, out = plan.study.name, console(stderr=True)
+    shown, hints = attainable(plan), left_out_words(plan)
+    watch = LiveView(shown, out, hints) if out.is_terminal else Lines(shown, out, hints)
+    with Store.open(storage) as store:
+        check_registered(plan, store, resume)
+        if resume and store.study_config(name) is None:
+            typer.echo(f"{redact(storage)} has no study {name!r} yet: a new one begins", err=True)
+        with watch:
+            reason = run_study(plan, store, ray_address=ray, observer=watch)
+        view = StudyView(name, store)
+    if as_json:
+        print_json({"stopped": reason, **status_json(view), "front": view.front_json()})
+    else:
+        print_end(view, reason, storage)
+    if reason == "interrupted":
+        raise typer.Exit(130)
 
 
 def status(
