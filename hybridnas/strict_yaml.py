@@ -105,6 +105,18 @@ def _put(tree: dict[str, Any], keys: list[str], value: object, setting: str) -> 
         node = node[step]
 
 
+# What pydantic finds of a value, by its name for that, in words of YAML.
+_WRONG = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("list_type", "tuple_type"), "must be a list ([one, another])"),
+    **dict.fromkeys(("dict_type", "model_type"), "must be a mapping"),
+    "string_type": "must be text",
+    "string_pattern_mismatch": "must be of letters, digits, '_' and '-' (a study's name: '.', too)"
+    " and begin with a letter or a digit",
+}
+
+
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """pydantic's findings as one line: key, what was wrong, what came, what is allowed."""
     items = error.errors(include_url=False)
@@ -120,9 +132,10 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _finding(item: ErrorDetails, model: type[BaseModel]) -> str:
-    kind, came = item["type"], item["input"]
-    # `space.str` for text that may be a mapping, too; `also.NAME.[key]` for a key itself
-    loc = item["loc"][:-1] if item["loc"][-1:] in (("str",), ("[key]",)) else item["loc"]
+    kind, came, loc = item["type"], item["input"], item["loc"]
+    either = kind == "string_type" and loc[-1] == "str"  # `space.str`: text, or a mapping
+    if either or loc[-1:] == ("[key]",):  # `also.NAME.[key]`: the key itself
+        loc = loc[:-1]
     key = ".".join(map(str, loc))
     if kind == "extra_forbidden":
         owner = _model_at(model, loc[:-1])
@@ -138,20 +151,9 @@ def _finding(item: ErrorDetails, model: type[BaseModel]) -> str:
     elif kind == "literal_error":
         got += meant(str(came), re.findall(r"'([^']*)'", item["ctx"]["expected"]))
     elif kind == "string_type":
-        wrong += " or a mapping" * (loc != item["loc"])
+        wrong += " or a mapping" * either
         got += " (in quotes it is)" * isinstance(came, int | float)
     return f"{key and f'{key}: '}{wrong}{got}"
-
-
-_WRONG = {
-    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
-    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
-    **dict.fromkeys(("list_type", "tuple_type"), "must be a list ([one, another])"),
-    **dict.fromkeys(("dict_type", "model_type"), "must be a mapping"),
-    "string_type": "must be text",
-    "string_pattern_mismatch": "must be of letters, digits, '_' and '-' (a study's name: '.', too)"
-    " and begin with a letter or a digit",
-}
 
 
 def _in_our_words(message: str) -> str:

@@ -209,6 +209,7 @@ def test_a_wrong_study_is_refused(changes: dict[str, Any], message: str) -> None
         ("space=5", "space: must be text or a mapping, got 5 (in quotes it is)"),
         ("task.name=classify", "'segmentation' or 'detection', got 'classify' (classification?)"),
         ("recipe.learning_rate=1", "unknown key 'recipe.learning_rate'; allowed: batch_size, lr, "),
+        ("task.str=1", "unknown key 'task.str'; allowed: name, data, "),
         ("budget.trails=1", "unknown key 'budget.trails' (trials?); allowed: trials, hours, "),
         ("sampler=tp", "sampler: no sampler 'tp' (tpe?); allowed: ehvi, "),
         ("sampler.startup_trial=3", "has no option 'startup_trial' (startup_trials?); allowed: "),
