@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -94,6 +95,45 @@ def test_reading_loads_neither_torch_nor_timm_nor_ray() -> None:
     )
     told = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("[[")]
     assert told == [[w, 0, []] for w in READING] + [[w, 2, []] for w in REFUSED]
+
+
+# Each ends where it says that it loads PyTorch: with 101 if that has happened already.
+SAYS = """
+import json, sys
+from hybridnas.cli import common, main
+common.loading = lambda what="PyTorch": sys.exit(100 + ("torch" in sys.modules))
+codes = []
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["hybridnas", *words]
+    try:
+        main()
+    except SystemExit as end:
+        codes.append(end.code)
+print(json.dumps(codes))
+"""
+TRAINING = [
+    ["search", "shapes", "--resume"],
+    ["search", "quickstart", "--dry-run"],
+    ["calibrate", "quickstart", "--epochs", "60"],
+    ["ablate", "caformer_s18", "--study", "quickstart"],
+    ["train", "mambaout_femto", "--recipe", "imagenet_300e", "--data", "here", "--out", "there"],
+    ["export", "shapes:0", "--out", "there"],
+    ["evaluate", "exported"],
+    ["profile", "mambaout_femto"],
+    ["latency", "hybrid_small", "--out", "there.json"],
+]
+
+
+@pytest.mark.usefixtures("populated")
+def test_what_trains_says_so_before_it_loads_torch() -> None:
+    Path("exported").mkdir()
+    config = {"architecture": "hybridnas", "num_classes": 2, "model_args": {}, "pretrained_cfg": {}}
+    Path("exported/config.json").write_text(json.dumps(config))
+    Path("exported/model.safetensors").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", SAYS, json.dumps(TRAINING)], capture_output=True, check=True
+    )
+    assert json.loads(done.stdout) == [100] * len(TRAINING)
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,8 @@ def _setting(
     study: Study, archs: int, seeds: int, epochs: int | None, rungs: str | None
 ) -> Setting:
     """What the options ask for; ConfigError where they name no two fidelities."""
-    from ..search.calibration import Setting
+    with loading():
+        from ..search.calibration import Setting
 
     if epochs is not None and rungs is not None:
         raise ConfigError("give --epochs or --rungs, not both")
@@ -197,7 +198,8 @@ def _check_nothing_is_asked(options: Mapping[str, object]) -> None:
 
 def _begun(name: str, storage: str) -> tuple[Study, Setting]:
     """The study and setting of a calibration that was not finished."""
-    from ..search.calibration import Setting
+    with loading():
+        from ..search.calibration import Setting
 
     own = name.removesuffix(CALIBRATION) + CALIBRATION
     with Store.open(storage, create=False) as store:
