@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,21 +71,26 @@ def of_another_task(task: str, root: Path) -> str:
     where they look like its own, or like none."""
     for other, sign in _SIGNS.items():
         names = split_names(other, str(root)) or ()
-        if other == "classification":
-            names = tuple(name for name in names if len(subfolders(root / name)) > 1)
-            names = names if len(names) > 1 else ()  # one alone may hold anything
-        if names and other == task:
-            break
+        if other == "classification" != task:  # one folder of folders alone may be anything
+            names = tuple(name for name in names if _holds_folders(root / name))
+            names = names if len(names) > 1 else ()
         if names:
-            return f"; it looks like data of {other} ({sign.format(names[0])}: task.name={other})"
+            looks = f"; it looks like data of {other} ({sign.format(names[0])}: task.name={other})"
+            return "" if other == task else looks
     return ""
+
+
+def _holds_folders(folder: Path) -> bool:
+    try:
+        return len(subfolders(folder)) > 1
+    except OSError:
+        return False
 
 
 def subfolders(folder: Path) -> list[str]:
     """Their names in order, without hidden ones."""
-    return sorted(
-        path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-    )
+    with os.scandir(folder) as entries:  # which knows kinds without asking for each file
+        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
 
 def _has_other_form(data: str) -> bool:
