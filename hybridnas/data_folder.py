@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,14 @@ _ALLOWED: Mapping[str, str] = {
     "class (--set task.data=DIR), or FILE.tar, wds/DIR, hfds/NAME, torch/NAME:DIR",
     "segmentation": "a folder with images/<split> and annotations/<split>",
     "detection": "a folder in COCO's layout",
+}
+
+
+# What a split of a task's data is known by; classification, which asks the least, is asked last.
+_SIGNS: Mapping[str, str] = {
+    "detection": "{0}, annotations/instances_{0}.json",
+    "segmentation": "images/{0}, annotations/{0}",
+    "classification": "{0}/CLASS",
 }
 
 
@@ -57,11 +66,31 @@ def _split_names(task: str, root: Path) -> list[str]:
     return subfolders(root)
 
 
+def of_another_task(task: str, root: Path) -> str:
+    """Behind the refusal of a folder as a task's data: which other task's they look like; nothing
+    where they look like its own, or like none."""
+    for other, sign in _SIGNS.items():
+        names = split_names(other, str(root)) or ()
+        if other == "classification" != task:  # one folder of folders alone may be anything
+            names = tuple(name for name in names if _holds_folders(root / name))
+            names = names if len(names) > 1 else ()
+        if names:
+            looks = f"; it looks like data of {other} ({sign.format(names[0])}: task.name={other})"
+            return "" if other == task else looks
+    return ""
+
+
+def _holds_folders(folder: Path) -> bool:
+    try:
+        return len(subfolders(folder)) > 1
+    except OSError:
+        return False
+
+
 def subfolders(folder: Path) -> list[str]:
     """Their names in order, without hidden ones."""
-    return sorted(
-        path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-    )
+    with os.scandir(folder) as entries:  # which knows kinds without asking for each file
+        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
 
 def _has_other_form(data: str) -> bool:

@@ -21,7 +21,8 @@ from collections.abc import Iterable
 
 def meant(text: str, names: Iterable[str]) -> str:
     """` (quickstart?)` behind a name that is none but is near one of these; else nothing."""
-    near = difflib.get_close_matches(text, list(names), n=1)
+    # From 0.6 on, difflib's own limit, learning_rate would be near decay_rate.
+    near = difflib.get_close_matches(text, list(names), n=1, cutoff=0.61)
     return f" ({near[0]}?)" if near else ""
 
 

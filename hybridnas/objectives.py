@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from .errors import meant
 from .task_defaults import TASK_DEFAULTS
 
 Direction = Literal["maximize", "minimize"]
@@ -105,7 +106,8 @@ def check_measured(key: str, names: Iterable[str], task: str) -> None:
     known = (*TASK_DEFAULTS[task].scored, *OF_TRAINING)
     for name in names:
         if name not in CLOSED_FORM and name not in known:
+            near = meant(name, (*known, *CLOSED_FORM))
             raise ValueError(
                 f"{key}: {task} measures {', '.join(known)} (and counts "
-                f"{', '.join(sorted(CLOSED_FORM))}); got {name}"
+                f"{', '.join(sorted(CLOSED_FORM))}); got {name}{near}"
             )

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from .errors import ArchitectureError
+from .errors import ArchitectureError, meant
 
 Option = int | float | bool | str | None
 
@@ -99,7 +99,8 @@ def parse_part(raw: object, table: Mapping[str, type[P]], kind: str, where: str)
 def lookup(name: str, table: Mapping[str, type[P]], kind: str, where: str) -> type[P]:
     """The class of that name in a table."""
     if name not in table:
-        raise ArchitectureError(f"{where}: unknown {kind} {name!r}; known: {', '.join(table)}")
+        near, known = meant(name, table), ", ".join(table)
+        raise ArchitectureError(f"{where}: unknown {kind} {name!r}{near}; known: {known}")
     return table[name]
 
 

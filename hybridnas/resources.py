@@ -43,6 +43,8 @@ def find(kind: Kind, name_or_path: str | Path) -> Path:
     if path.is_file():
         return path
     what = {"search_spaces": "search space", "studies": "study"}.get(kind, kind.rstrip("s"))
+    if path.is_dir():
+        raise ConfigError(f"no {what} {text!r}: that is a folder, a YAML file is needed")
     raise ConfigError(
         f"no {what} {text!r}{meant(text, names)}: it is neither a file nor one of the shipped ones "
         f"({', '.join(names)})"

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from .errors import meant
 from .recipe import SearchSeed, Value
 
 DEFAULT_SAMPLER = "ehvi"
@@ -56,8 +57,9 @@ class Sampler(Value):
             defaults = SAMPLER_OPTIONS[name]
         else:
             raise ValueError(
-                f"no sampler {name!r}; allowed: {', '.join(SAMPLER_OPTIONS)}, or any of "
-                f"Optuna's kind by import path, package.module:Class or optunahub:NAME"
+                f"no sampler {name!r}{meant(name, SAMPLER_OPTIONS)}; allowed: "
+                f"{', '.join(SAMPLER_OPTIONS)}, or any of Optuna's kind by import path, "
+                f"package.module:Class or optunahub:NAME"
             )
         given = {key: value for key, value in raw.items() if value is not None}
         wrong = sorted(given.keys() - defaults.keys() - {"name", "seed"}, key=str)
@@ -66,7 +68,8 @@ class Sampler(Value):
             others = any(wrong[0] in options for options in SAMPLER_OPTIONS.values())
             instead = f" (`--set sampler={name}` leaves another sampler's out)" if others else ""
             raise ValueError(
-                f"{name} has no option {', '.join(map(repr, wrong))}; allowed: "
+                f"{name} has no option {', '.join(map(repr, wrong))}"
+                f"{meant(str(wrong[0]), defaults)}; allowed: "
                 f"{', '.join([*defaults, 'seed'])}{instead}"
             )
         return {**defaults, **given}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-from .errors import ConfigError
+from .errors import ConfigError, meant
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -38,10 +40,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{path}: not valid YAML: {_yaml_words(error)}") from None
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: expected a mapping of keys, got {type(raw).__name__}")
+        kind = {type(None): "nothing", list: "a list", str: "text"}.get(type(raw), repr(raw))
+        raise ConfigError(f"{path}: expected a mapping, KEY: VALUE in each line, got {kind}")
     return raw
+
+
+def _yaml_words(error: yaml.YAMLError) -> str:
+    """What is wrong and where, without the text around it."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return " ".join(str(error).split())
+    found = ((error.context, error.context_mark), (error.problem, error.problem_mark))
+    words = ", ".join(
+        f"{what} (line {mark.line + 1}, column {mark.column + 1})" if mark else what
+        for what, mark in found
+        if what
+    )
+    return words + ("; lines are indented by spaces, not by tabs" if r"'\t'" in words else "")
 
 
 def override(raw: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
@@ -73,7 +89,9 @@ def _put(tree: dict[str, Any], keys: list[str], value: object, setting: str) -> 
         last = position == len(keys) - 1
         if isinstance(node, list):
             if not key.isdecimal() or int(key) >= len(node):
-                raise ConfigError(f"--set {setting}: {key!r} is no index of a list of {len(node)}")
+                raise ConfigError(
+                    f"--set {setting}: {key!r} is no index of a list of {len(node)}, counted from 0"
+                )
             step: Any = int(key)
         else:
             step = key
@@ -87,27 +105,71 @@ def _put(tree: dict[str, Any], keys: list[str], value: object, setting: str) -> 
         node = node[step]
 
 
+# What pydantic finds of a value, by its name for that, in words of YAML.
+_WRONG = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("list_type", "tuple_type"), "must be a list ([one, another])"),
+    **dict.fromkeys(("dict_type", "model_type"), "must be a mapping"),
+    "string_type": "must be text",
+    "string_pattern_mismatch": "must be of letters, digits, '_' and '-' (a study's name: '.', too)"
+    " and begin with a letter or a digit",
+}
+
+
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """pydantic's findings as one line: key, what was wrong, what came, what is allowed."""
     items = error.errors(include_url=False)
     above = {item["loc"][:n] for item in items for n in range(len(item["loc"]))}
-    parts = []
-    for item in items:
-        if item["type"] == "too_short" and item["loc"] in above:
-            continue  # of a list with wrong entries pydantic counts the right ones
-        key = ".".join(str(step) for step in item["loc"])
-        if item["type"] == "extra_forbidden":
-            owner = _model_at(model, item["loc"][:-1])
-            allowed = f"; allowed: {', '.join(owner.model_fields)}" if owner else ""
-            parts.append(f"unknown key {key!r}{allowed}")
-        elif item["type"] == "missing":
-            parts.append(f"{key!r} is missing")
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            came = "" if isinstance(item["input"], dict) else f", got {item['input']!r}"
-            of = key and f"{key}: "  # nothing of what is wrong with the file as a whole
-            parts.append(f"{of}{message[:1].lower()}{message[1:]}{came}")
-    return "; ".join(parts)
+    return "; ".join(
+        _finding(item, model)
+        for item in items
+        # Of a list with wrong entries pydantic counts the right ones, too; what may be text or a
+        # mapping it calls wrong twice.
+        if not (item["type"] == "too_short" and item["loc"] in above)
+        and item["loc"][-1:] != ("dict[str,any]",)
+    )
+
+
+def _finding(item: ErrorDetails, model: type[BaseModel]) -> str:
+    kind, came, loc = item["type"], item["input"], item["loc"]
+    either = kind == "string_type" and loc[-1] == "str"  # `space.str`: text, or a mapping
+    if either or loc[-1:] == ("[key]",):  # `also.NAME.[key]`: the key itself
+        loc = loc[:-1]
+    key = ".".join(map(str, loc))
+    if kind == "extra_forbidden":
+        owner = _model_at(model, loc[:-1])
+        known = list(owner.model_fields) if owner else []
+        allowed = f"; allowed: {', '.join(known)}" if known else ""
+        return f"unknown key {key!r}{meant(str(loc[-1]), known)}{allowed}"
+    if kind == "missing":
+        return f"{key!r} is missing"
+    wrong = _WRONG.get(kind) or _in_our_words(item["msg"])
+    got = "" if kind == "value_error" and isinstance(came, dict) else f", got {_as_yaml(came)}"
+    if kind == "model_type" and (owner := _model_at(model, loc)):
+        wrong += f" (keys: {', '.join(owner.model_fields)})"
+    elif kind == "literal_error":
+        got += meant(str(came), re.findall(r"'([^']*)'", item["ctx"]["expected"]))
+    elif kind == "string_type":
+        wrong += " or a mapping" * either
+        got += " (in quotes it is)" * isinstance(came, int | float)
+    return f"{key and f'{key}: '}{wrong}{got}"
+
+
+def _in_our_words(message: str) -> str:
+    """`Tuple should have at least 2 items after validation, not 1` without what pydantic is made
+    of, and the texts of our own checks as they are."""
+    message = re.sub(r"^\w+ should ", "must ", message.removeprefix("Value error, "))
+    message = re.sub(r" after validation, not \d+$", "", message)
+    return message[:1].lower() + message[1:]
+
+
+def _as_yaml(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict) and value:
+        return "a mapping"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:

@@ -59,7 +59,7 @@ def main() -> None:
     try:
         with Store.open(url) as store:
             given = plan(int(trials))
-            run_study(given, store, resume=True, evaluate="simulated_evaluator:evaluate")
+            run_study(given, store, evaluate="simulated_evaluator:evaluate")
     except HybridnasError as error:  # as the command line ends
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

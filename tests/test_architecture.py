@@ -182,7 +182,10 @@ def test_an_architecture_is_frozen_hashable_and_picklable() -> None:
         (with_block(kernel=3), r"blocks\[0\]: unknown key 'kernel'; allowed: form, mixer, repeat"),
         (with_block(repeat=0), r"blocks\[0\]: repeat must be a positive integer, got 0"),
         (with_block(repeat=True), r"blocks\[0\]: repeat must be a positive integer, got True"),
-        (with_block(form="gate"), r"blocks\[0\].form: unknown form 'gate'; known: gated, meta"),
+        (
+            with_block(form="gate"),
+            r"blocks\[0\].form: unknown form 'gate' \(gated\?\); known: g",
+        ),
     ],
 )
 def test_a_wrong_mapping_is_refused(raw: Mapping[str, Any], message: str) -> None:

@@ -204,7 +204,7 @@ def test_a_summary_needs_all_seeds_in_a_row() -> None:
         ("cmaes", r"sampler 'cmaes': no sampler 'cmaes'; allowed: ehvi, "),
         ("tpe+startup_trials", r"\+ adds option=value, got 'startup_trials'"),
         ("tpe+population_size=3", r"tpe has no option 'population_size'; allowed: startup_trials"),
-        ("nsga2+population_size=1", r"population_size: Input should be greater than or equal to 2"),
+        ("nsga2+population_size=1", r"population_size: must be greater than or equal to 2"),
         ("nsga2+population_size={a", r"'\{a' is no value in YAML"),
         ("gp@many", r"behind @ stands how many seeds, got 'many'"),
         ("plain-ehvi", r"no sampler 'plain-ehvi' of Optuna's; allowed: plain-random, "),

@@ -64,7 +64,7 @@ def test_the_dry_run_says_what_each_rung_sees(cli: Cli) -> None:
         ({"halving": {"shares": [1.0]}}, "halving.shares: give one a rung (2), got 1"),
         ({"halving": {"eta": 4}}, "unknown key 'halving.eta'; allowed: shares"),
         ({"final": {"seeds": 2}}, "'final.retrain' is missing"),
-        ({"final": {"retrain": 0}}, "final.retrain: input should be greater than 0, got 0"),
+        ({"final": {"retrain": 0}}, "final.retrain: must be greater than 0, got 0"),
     ],
 )
 def test_what_is_no_ladder(changes: dict[str, Any], message: str, cli: Cli) -> None:

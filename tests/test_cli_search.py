@@ -14,12 +14,12 @@ from store_databases import NEWEST, NEXT
 
 from hybridnas.cli.common import in_units
 from hybridnas.cli.resolve import study_to_run
+from hybridnas.errors import ConfigError
 from hybridnas.search import driver
 from hybridnas.search.core import SearchCore
 from hybridnas.search.ladder import problem_of
 from hybridnas.search.observer import Observer
 from hybridnas.search.plan import Plan
-from hybridnas.search.registration import register
 from hybridnas.search.studies import read_study
 from hybridnas.store import Store, engine, schema
 
@@ -33,11 +33,10 @@ def search_without_ray(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
         plan: Plan,
         store: Store,
         *,
-        resume: bool,
         ray_address: str | None,
         observer: Observer,
     ) -> str:
-        register(plan, store, resume)
+        store.put_study(plan.study.name, plan.config)
         helpers.drive(SearchCore(problem_of(plan), store, observer))
         return reason
 
@@ -79,6 +78,15 @@ def test_search_prints_progress_the_front_and_the_next_steps(
     )
 
 
+def test_nothing_is_said_before_a_refusal(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_study(*_: Any, **__: Any) -> str:
+        raise ConfigError("no node can do that")
+
+    monkeypatch.setattr(driver, "run_study", run_study)
+    done = cli("search", write_study(recipe={"batch_size": 600}))
+    assert (done.code, done.err) == (2, "error: no node can do that\n")
+
+
 def test_search_as_json(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     search_without_ray(monkeypatch, "exhausted")
     found = cli.json("search", write_study())
@@ -103,6 +111,15 @@ def test_a_space_of_fewer_architectures_than_trials(
     shown = cli("report", "shapes", "--out", "report.md")
     assert shown.code == 0
     assert "hybridnas calibrate" not in Path("report.md").read_text()
+
+
+def test_what_was_changed_is_said_before_what_cannot_be_met(populated: Cli) -> None:
+    limit = "constraints.macs.max=1"
+    message = populated.refused("search", "shapes", "--resume", "--set", limit)
+    assert message.startswith("study 'shapes' cannot be resumed with changed constraints: ")
+    file = write_study(space="hybrid_small")
+    message = populated.refused("search", file, "--resume", "--set", limit)
+    assert message.startswith("study 'shapes' cannot be resumed with changed constraints, space: ")
 
 
 def test_an_interrupted_search_ends_with_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,10 +188,16 @@ def test_a_resumed_name_is_the_databases_study(populated: Cli) -> None:
 
 BAD_STUDIES: list[tuple[dict[str, Any], str]] = [
     ({"trials": 3}, r"shapes.yaml: unknown key 'trials'; allowed: task, recipe, fidelities"),
-    ({"budget": {"trails": 3}}, r"unknown key 'budget.trails'; allowed: trials, hours, gpu_hours"),
+    (
+        {"budget": {"trails": 3}},
+        r"unknown key 'budget.trails' \(trials\?\); allowed: trials, hours, gpu_hours",
+    ),
     ({"space": {**helpers.SIX, "widths": 3}}, r"unknown key 'widths'; allowed: name, "),
     ({"space": "hybrid_smal"}, r"no search space 'hybrid_smal' \(hybrid_small\?\): it is"),
-    ({"references": ["mambaout_tinny"]}, r"unknown reference architecture 'mambaout_tinny'; known"),
+    (
+        {"references": ["mambaout_tinny"]},
+        r"unknown reference architecture 'mambaout_tinny' \(mambaout_tiny\?\); known",
+    ),
     ({"references": ["mambaout_tiny"]}, r"reference 'mambaout_tiny' is not in the space 'six'"),
     ({"constraints": {"macs": {"max": 10}}}, r"macs must keep max 10, the space reaches \d"),
     ({"task": {"data": "nowhere"}}, r"task.data: .*/nowhere does not exist; allowed is 'digits'"),
@@ -227,6 +250,8 @@ def test_a_data_set_names_what_is_missing(cli: Cli) -> None:
             "no study 'nope': it is neither a file nor one of the shipped ones (ade20k_proxy, ",
         ),
         (("quikstart",), "no study 'quikstart' (quickstart?): it is neither a file"),
+        ((".",), "no study '.': that is a folder, a YAML file is needed; one that is in the dat"),
+        (("quickstart", "--set", "budget=5"), "budget: must be a mapping (keys: trials, hours, g"),
         (("nope", "--resume"), f"/{DATABASE}; `hybridnas search` creates it"),
         (("quickstart", "--set", "budget.trials"), "--set takes KEY=VALUE with a dotted key, got"),
         (
@@ -236,7 +261,7 @@ def test_a_data_set_names_what_is_missing(cli: Cli) -> None:
         (("quickstart", "--set", "budget=[1"), "--set budget: '[1' is not a YAML value"),
         (
             ("quickstart", "--set", "budgets.trials=1"),
-            "quickstart with --set budgets.trials=1: unknown key 'budgets'; allowed: task",
+            "quickstart with --set budgets.trials=1: unknown key 'budgets' (budget?); allowed:",
         ),
         (("quickstart", "--set", "fidelities.3.epochs=1"), "'3' is no index of a list of 1"),
         (("quickstart", "--ray", "127.0.0.1:1"), "no Ray head answers at '127.0.0.1:1'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -83,7 +84,7 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ({"recipe": {"learning_rate": 1}}, r"'recipe.learning_rate'; allowed: batch_size, lr, lr_"),
         (
             {"recipe": {"augmentation": {"flip": 1}}},
-            r"unknown key 'recipe.augmentation.flip'; allowed: scale, ratio, hflip",
+            r"unknown key 'recipe.augmentation.flip' \(hflip\?\); allowed: scale, ratio, hflip",
         ),
         (
             {"fidelities": [{"epochs": 1, "resolution": 32, "images": 1}]},
@@ -91,15 +92,15 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ),
         (
             {"constraints": {"latency": {"max": 1}}},
-            r"'constraints.latency'; allowed: macs, params, latency_ms, top1, .*, train_hours$",
+            r"'constraints.latency' \(latency_ms\?\); allowed: macs, params, .*, train_hours$",
         ),
         (
             {"sampler": {"name": "tpe", "gamma": 1}},
             r"sampler: tpe has no option 'gamma'; allowed: startup_trials, seed",
         ),
-        ({"name": "two words"}, r"tiny.yaml: name: string should match pattern .*got 'two words'"),
-        ({"name": "-x"}, r"name: string should match pattern"),
-        ({"name": "x" * 101}, r"name: string should have at most 100 characters"),
+        ({"name": "two words"}, r"tiny.yaml: name: must be of letters, digits, .*got 'two words'"),
+        ({"name": "-x"}, r"name: must be of letters, digits"),
+        ({"name": "x" * 101}, r"name: must have at most 100 characters"),
         ({"task": "tracking"}, r"task.name: .*'segmentation' or 'detection', got 'tracking'"),
         ({"task": {"head_width": 64}}, r"task: head_width is of segmentation and detection"),
         ({"task": "segmentation"}, r"task: segmentation needs data, a folder \(--set task.data="),
@@ -114,19 +115,19 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ),
         (
             {"task": {"max_corrupt": 2}},
-            r"task.max_corrupt: input should be less than or equal to 1",
+            r"task.max_corrupt: must be less than or equal to 1",
         ),
-        ({"recipe": {"lr": 0}}, r"recipe.lr: input should be greater than 0, got 0"),
-        ({"recipe": {"lr": "nan"}}, r"recipe.lr: input should be a finite number, got 'nan'"),
-        ({"recipe": {"lr": "fast"}}, r"recipe.lr: input should be a valid number.*got 'fast'"),
-        ({"recipe": {"batch_size": 1.5}}, r"recipe.batch_size: input should be a valid integer"),
+        ({"recipe": {"lr": 0}}, r"recipe.lr: must be greater than 0, got 0"),
+        ({"recipe": {"lr": "nan"}}, r"recipe.lr: must be a finite number, got 'nan'"),
+        ({"recipe": {"lr": "fast"}}, r"recipe.lr: must be a number.*got 'fast'"),
+        ({"recipe": {"batch_size": 1.5}}, r"recipe.batch_size: must be a whole number"),
         ({"recipe": {"augmentation": {"scale": [1]}}}, r"recipe.augmentation.scale.1' is missing"),
-        ({"fidelities": []}, r"fidelities: .* at least 1 item .*, got \[\]"),
+        ({"fidelities": []}, r"fidelities: .* at least 1 item, got \[\]"),
         ({"fidelities": RAW["fidelities"] * 2}, r"fidelities.1: a rung must cost more \(epochs x"),
         ({"fidelities": [{"epochs": 1}]}, r"'fidelities.0.resolution' is missing"),
         (
             {"fidelities": [{"epochs": 0, "resolution": 32}]},
-            r"fidelities.0.epochs: input should be",
+            r"fidelities.0.epochs: must be",
         ),
         (
             {"objectives": {"speed": "maximize"}},
@@ -146,7 +147,7 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
             r"constraints: classification measures top1, .*; got miou",
         ),
         ({"constraints": {"top1": {"min": 70}}}, r"constraints.top1.min: a share of 1, got 70"),
-        ({"objectives": {"top1": "up"}}, r"objectives.top1: input should be 'maximize' or 'mini"),
+        ({"objectives": {"top1": "up"}}, r"objectives.top1: must be 'maximize' or 'mini"),
         (
             {"objectives": {"top1": "minimize"}},
             r"objectives.top1: got 'minimize', allowed is 'maximize'",
@@ -169,17 +170,56 @@ def test_a_name_alone_stands_for_a_task_or_a_sampler() -> None:
         ({"sampler": {"name": "a:B", "n": 5}}, r"a:B has no option 'n'; allowed: options, seed"),
         ({"sampler": {"name": "evolution", "survival": "x"}}, r"survival: .*'age' or 'rank', got"),
         ({"budget": {}}, r"budget: give at least one of trials, hours, gpu_hours"),
-        ({"budget": {"trials": True}}, r"budget.trials: no key here is true or false, got True"),
-        ({"seed": -1}, r"seed: input should be greater than or equal to 0, got -1"),
-        ({"seed": 2**32}, r"seed: input should be less than 4294967296, got 4294967296"),
-        ({"sampler": {"seed": 2**32}}, r"sampler.seed: input should be less than 4294967296"),
+        ({"budget": {"trials": True}}, r"budget.trials: no key here is true or false, got true"),
+        ({"seed": -1}, r"seed: must be greater than or equal to 0, got -1"),
+        ({"seed": 2**32}, r"seed: must be less than 4294967296, got 4294967296"),
+        ({"sampler": {"seed": 2**32}}, r"sampler.seed: must be less than 4294967296"),
         ({"resources": {"gpus": 1.5}}, r"resources: gpus: above 1 whole ones, got 1.5"),
-        ({"resources": {"gpus": "all"}}, r"resources.gpus: input should be a valid number.*'all'"),
+        ({"resources": {"gpus": "all"}}, r"resources.gpus: must be a number.*'all'"),
     ],
 )
 def test_a_wrong_study_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         study(**changes)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("budget.trials=ten", "budget.trials: must be a whole number, got 'ten'"),
+        ("budget.trials=[3]", "budget.trials: must be a whole number, got [3]"),
+        ("budget.trials=-3", "budget.trials: must be greater than 0, got -3"),
+        ("budget=5", "budget: must be a mapping (keys: trials, hours, gpu_hours), got 5"),
+        ("budget=", "budget: must be a mapping (keys: trials, hours, gpu_hours), got nothing"),
+        ("constraints.macs=3e6", "constraints.macs: must be a mapping (keys: min, max), got '3e6'"),
+        ("objectives=[top1]", "objectives: must be a mapping, got ['top1']"),
+        ("fidelities={epochs: 1}", "fidelities: must be a list ([one, another]), got a mapping"),
+        (
+            "also.x=[]",
+            "also.x: must be a mapping (keys: task, recipe, fidelities, constraints, init)",
+        ),
+        (
+            "also.a b={}",
+            "also.a b: must be of letters, digits, '_' and '-' (a study's name: '.', to",
+        ),
+        ("task.classes=cat", "task.classes: must be a list ([one, another]), got 'cat'"),
+        ("task.classes=[cat]", "task.classes: must have at least 2 items, got ['cat']"),
+        ("task.classes=[cat, 2]", "task.classes.1: must be text, got 2 (in quotes it is)"),
+        ("name=", "name: must be text, got nothing"),
+        ("space=5", "space: must be text or a mapping, got 5 (in quotes it is)"),
+        ("task.name=classify", "'segmentation' or 'detection', got 'classify' (classification?)"),
+        ("recipe.learning_rate=1", "unknown key 'recipe.learning_rate'; allowed: batch_size, lr, "),
+        ("task.str=1", "unknown key 'task.str'; allowed: name, data, "),
+        ("budget.trails=1", "unknown key 'budget.trails' (trials?); allowed: trials, hours, "),
+        ("sampler=tp", "sampler: no sampler 'tp' (tpe?); allowed: ehvi, "),
+        ("sampler.startup_trial=3", "has no option 'startup_trial' (startup_trials?); allowed: "),
+        ("objectives.mac=minimize", "x: objectives: classification measures top1, top5, loss, "),
+        ("objectives.mac=minimize", "; got mac (macs?)"),
+    ],
+)
+def test_a_mistake_is_told_in_words_of_yaml(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        parse_study(override(RAW, [setting]), "x")
 
 
 @pytest.mark.parametrize("key", RAW)

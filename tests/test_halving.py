@@ -230,7 +230,7 @@ def test_shares_are_checked() -> None:
     for shares, message in (
         ([0.5, 0.4], r"halving: shares must be 1 in total, got 0.9"),
         ([0.2, 0.3, 0.5], r"halving.shares: give one a rung \(2\), got 3"),
-        ([0, 1], r"halving.shares.0: input should be greater than 0, got 0"),
+        ([0, 1], r"halving.shares.0: must be greater than 0, got 0"),
     ):
         with pytest.raises(ConfigError, match=message):
             plan(fidelities=rungs, halving={"shares": shares})

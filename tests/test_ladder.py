@@ -65,7 +65,7 @@ def test_images_that_full_batches_leave_out_are_said(
     [
         (
             {"fidelities": [{**SMALL, "share": 0}]},
-            r"fidelities.0.share: input should be greater than 0",
+            r"fidelities.0.share: must be greater than 0",
         ),
         (
             {"task": {"name": "detection", "data": "x"}, "fidelities": [SHORT]},

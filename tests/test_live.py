@@ -128,7 +128,7 @@ def test_what_ended_is_counted_and_the_best_kept(clock: Clock) -> None:
     view.finished(finished(3, 0.25))
     shown = frame(view, out)
     assert (
-        "shapes 4 of 6 done, 1 failed 0:30, 480 an hour, about 0:15 left best top1 0.7500 (S2, "
+        "shapes 4 of 6 done, 1 failed 0:30, 1167 an hour, about 0:06 left best top1 0.7500 (S2, "
         in shown
     )
     assert "trial 0 S2, 1.23 M MACs: top1 0.5000 (SE 0.0100), 12.3 s" in shown
@@ -155,8 +155,8 @@ def test_a_resumed_search_counts_on(clock: Clock) -> None:
     assert "shapes 3 of 6 done 0:00\n" in frame(view, out)
     clock.now = 60
     view.finished(finished(3, 0.5))
-    # A minute for the one of this run, so two for the two that are left.
-    assert "shapes 4 of 6 done 1:00, 60 an hour, about 2:00 left" in frame(view, out)
+    # 12.3 s for the one of this run, so twice that for the two that are left; Ray has started.
+    assert "shapes 4 of 6 done 1:00, 292 an hour, about 0:24 left" in frame(view, out)
 
 
 def test_the_budget_that_ends_first_says_when(clock: Clock) -> None:
@@ -164,7 +164,7 @@ def test_the_budget_that_ends_first_says_when(clock: Clock) -> None:
     view = LiveView(study(budget={"hours": 0.025, "trials": 10}), out)
     clock.now = 60
     assert ", about 0:30 left" in frame(view, out)
-    view.finished(finished(0, 0.5))  # nine more would take nine minutes
+    view.finished(finished(0, 0.5))  # nine more would take two minutes
     assert ", about 0:30 left" in frame(view, out)
 
 
@@ -182,7 +182,8 @@ def test_a_candidate_on_a_ladder_says_where_it_is(clock: Clock) -> None:
     view.finished(finished(2, 0.7, **again))
     shown = frame(view, out)
     assert (
-        "shapes 1 of 6 done 0:30, 120 an hour, time left unknown best top1 0.5000 (S2, " in shown
+        "shapes 1 of 6 first trainings done 0:30, 292 an hour, time left unknown best top1 0.5000 "
+        in shown
     ), "one trial, one top score"
     assert "\n0 S2 rung 2 of 2 1.23 M 0/4 " in shown
     assert "trial 1 S2, 1.23 M MACs (rung 1 of 2): top1 0.9000" in shown
@@ -194,7 +195,7 @@ def test_a_candidate_on_a_ladder_says_where_it_is(clock: Clock) -> None:
     assert told[-2:] == [
         "[0:00] trial 3 started: S2, 1.23 M MACs (rung 1 of 2)",
         "[0:00] trial 2 S2, 1.23 M MACs (rung 2 of 2): top1 0.5000 (SE 0.0100), 12.3 s, "
-        "0 done of 6",
+        "0 first trainings done of 6",
     ]
 
 

@@ -45,6 +45,8 @@ def test_blocks_of_a_mixer_have_a_rate_of_their_own() -> None:
 
 
 def test_a_rate_for_what_is_no_mixer_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"recipe.lr_scale: unknown mixer 'attn'; known: "):
+    with pytest.raises(
+        ConfigError, match=r"recipe.lr_scale: unknown mixer 'attn' \(attention\?\); known"
+    ):
         check_recipe(Recipe(lr_scale={"attn": 0.5}))
     check_recipe(Recipe(lr_scale={"attention": 0.5, "ssm": 2}))

@@ -17,7 +17,7 @@ from cli_helpers import Cli
 from hybridnas.cli.summary import _pace, print_status, status_json
 from hybridnas.search.pace import alive_session, candidates_per_hour, hours_left, looked_up
 from hybridnas.search.view import StudyView
-from hybridnas.store import Store
+from hybridnas.store import RunRecord, Store
 
 pytest_plugins = ["cli_helpers"]
 
@@ -52,6 +52,21 @@ def test_the_pace_is_that_of_the_last_run(half_done: Store) -> None:
     view = view_of(half_done)
     assert candidates_per_hour(view) == pytest.approx(2 / 1.5, rel=0.01)
     assert hours_left(view) == pytest.approx(3 / (2 / 1.5), rel=0.01)
+
+
+def test_the_start_of_ray_is_no_part_of_the_pace(half_done: Store) -> None:
+    """A quarter of an hour of it: what is left takes no more."""
+    view = view_of(half_done)
+    began = view.sessions[0].started_at + timedelta(hours=0.25)
+
+    def begun(run: RunRecord) -> RunRecord:
+        return replace(run, evaluation=run.evaluation and replace(run.evaluation, started_at=began))
+
+    view.rows[:] = [replace(row, runs=[*map(begun, row.runs)]) for row in view.rows]
+    assert candidates_per_hour(view) == pytest.approx(2 / 1.25, rel=0.01)
+    assert hours_left(view) == pytest.approx(3 / (2 / 1.25), rel=0.01)
+    view.study = helpers.plan(budget={"gpu_hours": 0.1}).study
+    assert hours_left(view) == pytest.approx((0.1 - 3 / 60) / (3 / 60 / 1.25), rel=0.01)
 
 
 def test_what_is_looked_up_is_told_beside_it(half_done: Store) -> None:

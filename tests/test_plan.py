@@ -20,7 +20,7 @@ from hybridnas.search.plan import (
     make_plan,
     survey,
 )
-from hybridnas.search.registration import check_registered, register
+from hybridnas.search.registration import check_registered
 from hybridnas.search.studies import read_study
 from hybridnas.space import SearchSpace
 from hybridnas.store import Store
@@ -110,7 +110,7 @@ def test_a_survey_tells_what_is_left() -> None:
 
 
 def test_a_study_without_trials_may_begin_anew(study_store: Store) -> None:
-    register(plan(), study_store, resume=False)
+    study_store.put_study("shapes", plan().config)
     assert not check_registered(plan(seed=7), study_store, resume=False)
     asked(start(plan(), study_store))
     with pytest.raises(ConfigError, match="in the database already"):
@@ -120,11 +120,10 @@ def test_a_study_without_trials_may_begin_anew(study_store: Store) -> None:
 def test_a_study_is_registered_once(study_store: Store) -> None:
     asked(start(plan(), study_store))
     with pytest.raises(ConfigError, match=r"'shapes' is in the database already: .*--resume"):
-        register(plan(budget={"trials": 99}), study_store, resume=False)
+        check_registered(plan(budget={"trials": 99}), study_store, resume=False)
     assert study_store.study_config("shapes") == plan().config
-    register(plan(), study_store, resume=True)
-    register(plan(name="new"), study_store, resume=True)
-    assert study_store.study_names() == ["shapes", "new"]
+    assert check_registered(plan(), study_store, resume=True)
+    assert not check_registered(plan(name="new"), study_store, resume=True)
 
 
 def test_a_study_that_runs_is_to_be_waited_for(study_store: Store) -> None:
@@ -154,14 +153,16 @@ CHANGES: dict[str, Any] = {
 def test_a_resumed_study_is_the_same(key: str, study_store: Store) -> None:
     asked(start(plan(), study_store))
     with pytest.raises(ConfigError, match=rf"cannot be resumed with changed {key}: its trials"):
-        register(plan(**{key: CHANGES[key]}, budget={"trials": 9}), study_store, resume=True)
+        check_registered(
+            plan(**{key: CHANGES[key]}, budget={"trials": 9}), study_store, resume=True
+        )
     assert study_store.study_config("shapes") == plan().config, "nothing is half-written"
 
 
 def test_all_changes_are_named(study_store: Store) -> None:
     asked(start(plan(), study_store))
     with pytest.raises(ConfigError, match=r"changed constraints, fidelities, .*, seed, space: "):
-        register(plan(**CHANGES), study_store, resume=True)
+        check_registered(plan(**CHANGES), study_store, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -188,23 +189,22 @@ def test_a_space_is_what_it_holds_not_its_file(study_store: Store, tmp_path: Pat
     shipped = Path(__file__).parents[1] / "search_spaces" / "hybrid_small.yaml"
     (tmp_path / "copy.yaml").write_text(shipped.read_text())
     asked(start(plan(space="hybrid_small"), study_store))
-    register(plan(space=str(tmp_path / "copy.yaml")), study_store, resume=True)
+    check_registered(plan(space=str(tmp_path / "copy.yaml")), study_store, resume=True)
     (tmp_path / "copy.yaml").write_text(shipped.read_text().replace("[8, 16, 32, 48]", "[8, 16]"))
     with pytest.raises(ConfigError, match="changed space"):
-        register(plan(space=str(tmp_path / "copy.yaml")), study_store, resume=True)
+        check_registered(plan(space=str(tmp_path / "copy.yaml")), study_store, resume=True)
 
 
 def test_data_may_move_but_not_change(study_store: Store, pets: Path) -> None:
     first = made(task={"data": str(pets)})
-    register(first, study_store, resume=False)
     asked(start(first, study_store))
     moved = pets.rename(pets.with_name("moved"))
-    register(made(task={"data": str(moved)}), study_store, resume=True)
+    check_registered(made(task={"data": str(moved)}), study_store, resume=True)
     (moved / "train" / "cat" / "1.png").unlink()
     with pytest.raises(ConfigError, match=rf"has changed since \({moved}; .* db delete shapes`"):
-        register(made(task={"data": str(moved)}), study_store, resume=True)
+        check_registered(made(task={"data": str(moved)}), study_store, resume=True)
     with pytest.raises(ConfigError, match=r"its data set or task has changed since"):
-        register(made(task={"data": "digits"}), study_store, resume=True)
+        check_registered(made(task={"data": "digits"}), study_store, resume=True)
     assert study_store.study_config("shapes") is not None
 
 

@@ -175,7 +175,7 @@ def test_epochs_take_the_place_of_iterations() -> None:
             ["epochs=20", "recipe.schedule=multistep", "recipe.milestones=[8, 20]"],
             r"recipe.milestones \[8, 20\] must lie before the end, epoch 20",
         ),
-        (["init=somewhere"], "init: input should be 'none' or 'weights', got 'somewhere'"),
+        (["init=somewhere"], "init: must be 'none' or 'weights', got 'somewhere'"),
     ],
 )
 def test_a_wrong_key_is_named(settings: list[str], message: str) -> None:

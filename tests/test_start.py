@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from rich.console import Console
+
+from hybridnas.cli import common
 
 pytest_plugins = ["cli_helpers"]
 
@@ -58,6 +63,7 @@ REFUSED = [
     ["search", "missing", "--resume"],
     ["search", "quickstart", "--set", "budget.trails=3"],
     ["search", "quickstart", "--set", "name=shapes"],
+    ["search", "shapes", "--resume", "--set", "space=hybrid", "--set", "constraints.macs.max=1"],
     ["search", "quickstart", "--set", "space=missing"],
     ["search", "quickstart", "--set", "task.data=missing"],
     ["search", "segmentation", "--set", "task.data=missing"],
@@ -89,6 +95,61 @@ def test_reading_loads_neither_torch_nor_timm_nor_ray() -> None:
     )
     told = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("[[")]
     assert told == [[w, 0, []] for w in READING] + [[w, 2, []] for w in REFUSED]
+
+
+# Each ends where it says that it loads PyTorch: with 101 if that has happened already.
+SAYS = """
+import json, sys
+from hybridnas.cli import common, main
+common.loading = lambda what="PyTorch": sys.exit(100 + ("torch" in sys.modules))
+codes = []
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["hybridnas", *words]
+    try:
+        main()
+    except SystemExit as end:
+        codes.append(end.code)
+print(json.dumps(codes))
+"""
+TRAINING = [
+    ["search", "shapes", "--resume"],
+    ["search", "quickstart", "--dry-run"],
+    ["calibrate", "quickstart", "--epochs", "60"],
+    ["ablate", "caformer_s18", "--study", "quickstart"],
+    ["train", "mambaout_femto", "--recipe", "imagenet_300e", "--data", "here", "--out", "there"],
+    ["export", "shapes:0", "--out", "there"],
+    ["evaluate", "exported"],
+    ["profile", "mambaout_femto"],
+    ["latency", "hybrid_small", "--out", "there.json"],
+]
+
+
+@pytest.mark.usefixtures("populated")
+def test_what_trains_says_so_before_it_loads_torch() -> None:
+    Path("exported").mkdir()
+    config = {"architecture": "hybridnas", "num_classes": 2, "model_args": {}, "pretrained_cfg": {}}
+    Path("exported/config.json").write_text(json.dumps(config))
+    Path("exported/model.safetensors").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", SAYS, json.dumps(TRAINING)], capture_output=True, check=True
+    )
+    assert json.loads(done.stdout) == [100] * len(TRAINING)
+
+
+@pytest.mark.parametrize(
+    ("terminal", "rank", "told"), [(True, None, True), (False, None, False), (True, "1", False)]
+)
+def test_what_takes_the_time_is_seen_in_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, rank: str | None, told: bool
+) -> None:
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+    out = Console(force_terminal=terminal, file=io.StringIO(), record=True)
+    monkeypatch.setattr(common, "console", lambda stderr: out)
+    with common.loading() as now:
+        now.update("looking at the data ...")
+    shown = out.export_text()
+    assert shown.endswith("looking at the data ...\n") if told else shown == ""
 
 
 IMPORTS = {

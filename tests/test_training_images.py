@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+import search_helpers as helpers
 import torch
 from dense_helpers import raw, write_data
+from rich.console import Console
 
+from hybridnas.cli.live import Lines, LiveView
 from hybridnas.config import Task
 from hybridnas.data import masks
 from hybridnas.search.ladder import ladder, left_out_words
 from hybridnas.search.plan import make_plan
 from hybridnas.search.studies import read_study
+from hybridnas.store import Store
 from hybridnas.tasks import TASKS
 
 
@@ -56,3 +61,17 @@ def test_files_are_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (line,) = left_out_words(plan)
     assert line.startswith("each epoch leaves out 1 of 4 images")
     assert listed == ["training", "validation"]
+
+
+@pytest.mark.parametrize("view", [Lines, LiveView])
+def test_it_is_said_once_when_the_first_candidate_starts(
+    view: type[Lines | LiveView], study_store: Store
+) -> None:
+    plan, seen = helpers.plan(), io.StringIO()
+    core = helpers.start(plan, study_store)
+    with view(plan.study, Console(file=seen), ["images are left out"]) as watch:
+        watch.note("starting Ray")
+        assert "left out" not in seen.getvalue()
+        for _ in range(2):
+            watch.started(helpers.asked(core))
+    assert seen.getvalue().count("images are left out\n") == 1

@@ -15,7 +15,6 @@ from hybridnas.errors import ConfigError, StoreError
 from hybridnas.evaluate import Outcome, evaluate
 from hybridnas.search import weights
 from hybridnas.search.patience import patiently
-from hybridnas.search.registration import register
 from hybridnas.search.worker import _record, _where, as_evaluation, seldom
 from hybridnas.store import Store
 from hybridnas.train import EpochRecord
@@ -31,7 +30,7 @@ def test_a_second_attempt_leaves_the_first_ones_weights(
     study_store: Store, tmp_path: Path, outcome: Outcome
 ) -> None:
     plan = helpers.plan()
-    register(plan, study_store, resume=False)
+    study_store.put_study(plan.study.name, plan.config)
     candidate = helpers.start(plan, study_store).ask()
     assert candidate is not None
     assert outcome.state_dict is not None
@@ -58,7 +57,7 @@ def test_a_second_attempt_leaves_the_first_ones_weights(
 
 def test_an_orphan_leaves_nothing(study_store: Store, tmp_path: Path, outcome: Outcome) -> None:
     plan = helpers.plan()
-    register(plan, study_store, resume=False)
+    study_store.put_study(plan.study.name, plan.config)
     candidate = helpers.start(plan, study_store).ask()
     assert candidate is not None
     assert outcome.state_dict is not None
@@ -109,7 +108,7 @@ def test_somebody_elses_optuna_study_is_left_alone(study_store: Store) -> None:
     storage = study_store.optuna_storage()
     foreign = optuna.create_study(study_name=plan.study.name, storage=storage)
     foreign.add_trial(optuna.trial.create_trial(value=1.0))
-    register(plan, study_store, resume=False)
+    study_store.put_study(plan.study.name, plan.config)
     with pytest.raises(ConfigError, match="that hybridnas did not make"):
         helpers.start(plan, study_store)
     assert len(foreign.get_trials()) == 1

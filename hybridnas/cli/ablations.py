@@ -22,6 +22,7 @@ from .common import (
     Settings,
     Storage,
     console,
+    loading,
     print_json,
     say_written,
 )
@@ -156,11 +157,13 @@ def ablate(
     fidelity = _fidelity(base, epochs, rung)
     twins = _twins(named, base, fidelity, mixer, stages, together)
     label = _label(named, arch, base, task)
-    from ..ablate.setup import set_up  # imports torch, which what was refused did not wait for
-    from .ablation_view import print_setup
+    with loading() as now:
+        from ..ablate.setup import set_up  # imports torch: what was refused did not wait for it
+        from .ablation_view import print_setup
 
-    setup = set_up(base, label, fidelity, named.architecture, twins, seeds)
-    forecast = _forecast(setup, storage, ray)
+        now.update("looking at the data ...")
+        setup = set_up(base, label, fidelity, named.architecture, twins, seeds)
+        forecast = _forecast(setup, storage, ray)
     if dry_run:
         print_setup(setup, forecast, as_json)
     else:

@@ -26,6 +26,7 @@ from .common import (
     console,
     fidelity_words,
     in_units,
+    loading,
     print_facts,
     print_json,
     print_table,
@@ -121,13 +122,15 @@ def calibrate(
         found = study_to_run(study, storage, True, settings or [])
         check_early(found)
         setting = _setting(found, archs or _USUAL_ARCHS, seeds or 1, epochs, rungs)
-    from ..search.calibration import Calibration, calibration_study
-    from ..search.job_forecast import forecast_jobs
-    from ..search.plan import make_plan
+    with loading() as now:
+        from ..search.calibration import Calibration, calibration_study
+        from ..search.job_forecast import forecast_jobs
+        from ..search.plan import make_plan
 
-    plan = make_plan(calibration_study(found, setting))
-    calibration = Calibration(plan, setting)
-    forecast = forecast_jobs(plan.study, calibration.jobs, storage, ray)
+        now.update("looking at the space and the data ...")
+        plan = make_plan(calibration_study(found, setting))
+        calibration = Calibration(plan, setting)
+        forecast = forecast_jobs(plan.study, calibration.jobs, storage, ray)
     if dry_run:
         _print_plan(plan, calibration, forecast, as_json)
         return
@@ -154,7 +157,8 @@ def _setting(
     study: Study, archs: int, seeds: int, epochs: int | None, rungs: str | None
 ) -> Setting:
     """What the options ask for; ConfigError where they name no two fidelities."""
-    from ..search.calibration import Setting
+    with loading():
+        from ..search.calibration import Setting
 
     if epochs is not None and rungs is not None:
         raise ConfigError("give --epochs or --rungs, not both")
@@ -194,7 +198,8 @@ def _check_nothing_is_asked(options: Mapping[str, object]) -> None:
 
 def _begun(name: str, storage: str) -> tuple[Study, Setting]:
     """The study and setting of a calibration that was not finished."""
-    from ..search.calibration import Setting
+    with loading():
+        from ..search.calibration import Setting
 
     own = name.removesuffix(CALIBRATION) + CALIBRATION
     with Store.open(storage, create=False) as store:

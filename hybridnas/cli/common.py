@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 
 from ..counting import in_units as in_units
@@ -93,6 +95,16 @@ def console(stderr: bool = False) -> Console:
     if not made.is_terminal:
         made.width = 200
     return made
+
+
+def loading(what: str = "PyTorch") -> Status:
+    """What takes the time before a command's first line: for `with`, and `update` as it goes on.
+
+    It is seen in a terminal alone, and leaves nothing there.
+    """
+    shown = console(stderr=True)
+    shown.quiet = "RANK" in os.environ  # of torchrun, all of whose processes would say it
+    return shown.status(f"loading {what} ...")
 
 
 def _is_number(text: str) -> bool:

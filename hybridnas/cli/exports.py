@@ -10,7 +10,7 @@ import typer
 from ..errors import ConfigError, ExportError
 from ..exported import HEAD, check_new, read_config
 from ..task_defaults import TASK_DEFAULTS
-from .common import DEFAULT_STORAGE, AsJson, Storage, console, print_facts, print_json
+from .common import DEFAULT_STORAGE, AsJson, Storage, loading, print_facts, print_json
 from .costs import ArchArgument
 from .resolve import Named, architecture_of
 
@@ -125,10 +125,11 @@ def export(
             f"export fresh ones, or give --weights FILE"
         )
     check_new(out)
-    from ..export import Extras, Source  # import torch, which what was refused did not wait for
+    with loading() as now:
+        from ..export import Extras, Source  # import torch: what was refused did not wait for it
 
-    extras = Extras(standalone=standalone, onnx=onnx, program=torch_export)
-    with console(stderr=True).status(f"writing {out} ..."):
+        extras = Extras(standalone=standalone, onnx=onnx, program=torch_export)
+        now.update(f"writing {out} ...")
         if trained:
             _export_trained(named, out, extras)
         else:
@@ -241,19 +242,21 @@ def evaluate(
     if task is not None and task not in TASK_DEFAULTS:
         raise ConfigError(f"unknown task {task!r}; allowed: {', '.join(TASK_DEFAULTS)}")
     read_config(folder)
-    from ..export import score_export  # imports torch, which what was refused did not wait for
-    from ..tasks.inference import WHOLE
+    with loading() as now:
+        from ..export import score_export  # imports torch: what was refused did not wait for it
+        from ..tasks.inference import WHOLE
 
-    seen = _inference(window, stride, scales, flip)
-    found = score_export(
-        folder,
-        task=task,
-        data=data,
-        split=split,
-        batch_size=batch_size,
-        device=device,
-        inference=seen,
-    )
+        seen = _inference(window, stride, scales, flip)
+        now.update(f"scoring {folder} ...")
+        found = score_export(
+            folder,
+            task=task,
+            data=data,
+            split=split,
+            batch_size=batch_size,
+            device=device,
+            inference=seen,
+        )
     if as_json:
         print_json(found)
     else:

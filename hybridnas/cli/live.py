@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
@@ -33,10 +34,13 @@ class _Running:
 
 
 class Lines:
-    """One plain line an event, for logs and pipes."""
+    """One plain line an event, for logs and pipes.
 
-    def __init__(self, study: Study, console: Console) -> None:
-        self._study, self._console = study, console
+    hints: lines to say once the first candidate has started, when nothing is refused any more.
+    """
+
+    def __init__(self, study: Study, console: Console, hints: Iterable[str] = ()) -> None:
+        self._study, self._console, self._hints = study, console, [*hints]
         self._done = 0
         self._again = False  # whether the best are trained again
         self._began = time.monotonic()
@@ -49,9 +53,12 @@ class Lines:
     def began(self, done: int) -> None:
         self._done = done
         if done:
-            self._print(f"{done}{_of(self._study, done)} trials were done before")
+            what = _firsts(self._study) or "trials "
+            self._print(f"{done}{_of(self._study, done)} {what}were done before")
 
     def started(self, candidate: Candidate) -> None:
+        while self._hints:
+            self._print(self._hints.pop(0))
         if candidate.place.repeat and not self._again:
             self._again = True
             self._print(_again(self._study))
@@ -63,7 +70,7 @@ class Lines:
 
     def finished(self, result: Finished) -> None:
         self._done += result.begins
-        done = f"{self._done} done{_of(self._study, self._done)}"
+        done = f"{self._done} {_firsts(self._study)}done{_of(self._study, self._done)}"
         self._print(f"{_ending(result, self._study.measured)}, {done}")
 
     def note(self, text: str) -> None:
@@ -74,10 +81,13 @@ class Lines:
 
 
 class LiveView:
-    """What runs, with a bar over its epochs; what ended last; how far the search is."""
+    """What runs, with a bar over its epochs; what ended last; how far the search is.
 
-    def __init__(self, study: Study, console: Console) -> None:
-        self._study, self._console = study, console
+    hints: as `Lines` has them; they stay above.
+    """
+
+    def __init__(self, study: Study, console: Console, hints: Iterable[str] = ()) -> None:
+        self._study, self._console, self._hints = study, console, [*hints]
         self._running: dict[int, _Running] = {}
         self._last: list[Finished] = []
         self._before = self._done = self._failed = 0
@@ -86,6 +96,7 @@ class LiveView:
         self._note = ""
         self._front = FrontSoFar(study)
         self._began = time.monotonic()
+        self._waited: float | None = None  # until the first training began, which comes once
         self._live = Live(
             get_renderable=self._render, console=console, refresh_per_second=4, transient=True
         )
@@ -101,6 +112,8 @@ class LiveView:
         self._before = self._done = done
 
     def started(self, candidate: Candidate) -> None:
+        while self._hints:
+            self._console.print(self._hints.pop(0))
         assert isinstance(candidate.protocol, Protocol)
         self._again |= candidate.place.repeat > 0
         fidelity = candidate.protocol.fidelity
@@ -116,6 +129,8 @@ class LiveView:
         self._running.pop(result.number, None)
         self._done += result.begins
         self._failed += result.reason is not None
+        if self._waited is None and not result.reused:
+            self._waited = max(0.0, time.monotonic() - self._began - result.seconds)
         self._last = [*self._last[-7:], result]
         self._front.add(result)
         score = result.metrics.get(self._study.measured)
@@ -136,7 +151,8 @@ class LiveView:
     def _heading(self) -> Text:
         elapsed = time.monotonic() - self._began
         text = Text(f"{self._study.name}  ", style="bold")
-        text.append(f"{self._done}{_of(self._study, self._done)} done", style="green")
+        done = f"{self._done}{_of(self._study, self._done)} {_firsts(self._study)}done"
+        text.append(done, style="green")
         if self._failed:
             text.append(f", {self._failed} failed", style="red")
         text.append(f"   {_clock(elapsed)}{self._remaining(elapsed)}", style="dim")
@@ -154,13 +170,14 @@ class LiveView:
     def _remaining(self, elapsed: float) -> str:
         """How fast it goes, and how long it will; nothing before something has ended."""
         budget, here = self._study.budget, self._done - self._before
+        searched = elapsed - (self._waited or 0.0)
         left = []
         if budget.hours:
             left.append(max(0.0, budget.hours * 3600 - elapsed))
         one_training_each = len(self._study.fidelities) == 1 and self._study.final is None
         if budget.trials and here and one_training_each:
-            left.append(elapsed / here * max(0, budget.trials - self._done))
-        rate = f", {_rate(3600 * here / elapsed)} an hour" if here and elapsed else ""
+            left.append(searched / here * max(0, budget.trials - self._done))
+        rate = f", {_rate(3600 * here / searched)} an hour" if here and searched > 0 else ""
         if left:
             return f"{rate}, about {_clock(min(left))} left"
         return f"{rate}, time left unknown" if here else rate
@@ -206,6 +223,11 @@ def _ending(result: Finished, measured: str) -> str:
     if (error := result.metrics.get(STANDARD_ERRORS.get(measured, ""))) is not None:
         score += f" (SE {error:.4f})"
     return f"{start}: {score}, {'known already' if result.reused else f'{result.seconds:.1f} s'}"
+
+
+def _firsts(study: Study) -> str:
+    """What is counted where a trial has several trainings: the budget has it with the first."""
+    return "" if len(study.fidelities) == 1 and not study.also else "first trainings "
 
 
 def _of(study: Study, done: int) -> str:

@@ -12,6 +12,7 @@ import typer
 
 from ..cost import cost as cost_of
 from ..errors import ConfigError
+from ..space import SearchSpace
 from .bar import Bar
 from .common import (
     DEFAULT_STORAGE,
@@ -19,6 +20,7 @@ from .common import (
     Storage,
     console,
     in_units,
+    loading,
     print_facts,
     print_json,
     print_table,
@@ -101,9 +103,10 @@ def profile(
     different days by their ratios to it. MACs do not order networks by time, and neither do other
     modes or devices. Example: `hybridnas profile mambaout_tiny --batch 1`
     """
-    from ..environment import pick_device
-    from ..profiling import profile as measure
-    from ..profiling import setting_for
+    with loading():
+        from ..environment import pick_device
+        from ..profiling import profile as measure
+        from ..profiling import setting_for
 
     named = architecture_of(arch, storage)
     size = (named.resolution,) * 2 if input_size is None else image_size(input_size)
@@ -209,9 +212,9 @@ def latency(
     images must have the table's size, and its task must be classification.
     Example, for a study of 64 px: `hybridnas latency hybrid_small --input-size 64 --out h100.json`
     """
-    from ..environment import pick_device
-    from ..profiling import Stopwatch, fitting, make_table, setting_for
-    from ..space import SearchSpace
+    with loading():
+        from ..environment import pick_device
+        from ..profiling import Stopwatch, fitting, make_table, setting_for
 
     loaded = SearchSpace.load(space)
     size = (loaded.spec.input_size,) * 2 if input_size is None else image_size(input_size)

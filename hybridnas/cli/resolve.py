@@ -10,10 +10,11 @@ from ..config import Study, parse_study
 from ..cost import Cost, cost
 from ..errors import ArchitectureError, ConfigError, NoDatabaseError, meant
 from ..reference import REFERENCES
-from ..resources import shipped
+from ..resources import find, shipped
 from ..search.counted import counted_cost
+from ..search.early import check_stored
 from ..search.rows import Row
-from ..search.studies import has_trials, read_study
+from ..search.studies import read_study
 from ..search.view import StudyView
 from ..store import Store
 from ..strict_yaml import override, read_yaml
@@ -38,19 +39,20 @@ def study_to_run(text: str, storage: str, resume: bool, settings: list[str]) -> 
         if config is not None:
             return parse_study(override(config, settings), f"study {text!r}")
     elif not is_shipped:
-        raise ConfigError(
-            f"no study {text!r}{meant(text, shipped('studies'))}: it is neither a file nor one of "
-            f"the shipped ones ({', '.join(shipped('studies'))}); one that is in the database goes "
-            f"on with --resume"
-        )
+        try:
+            find("studies", text)
+        except ConfigError as error:
+            on = "one that is in the database goes on with --resume"
+            raise ConfigError(f"{error}; {on}") from None
     return read_study(text, settings)
 
 
-def check_new(name: str, storage: str, resume: bool) -> None:
-    """Raises ConfigError where the database has trials of the study, unless they are resumed."""
+def check_known(study: Study, storage: str, resume: bool) -> None:
+    """Raises ConfigError where the database has trials of the study, unless they are resumed, and
+    by what is as it was."""
     try:
         with Store.open(storage, create=False) as store:
-            has_trials(store, name, resume)
+            check_stored(study, store, resume)
     except NoDatabaseError:
         pass  # there will be one
 

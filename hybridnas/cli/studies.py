@@ -29,12 +29,13 @@ from .common import (
     Storage,
     StudyArgument,
     console,
+    loading,
     print_json,
     say_written,
 )
 from .dry_run import look_around, print_plan
 from .ending import print_end
-from .resolve import check_new, known_study, study_to_run
+from .resolve import check_known, known_study, study_to_run
 from .summary import print_front, print_status, status_json, write_csv
 
 if TYPE_CHECKING:
@@ -80,55 +81,55 @@ def search(
     objectives and constraints.
     """
     wanted = _wanted(study, storage, resume, settings or [])
-    from ..search.cluster import check_reachable
-    from ..search.machine import check_here
-    from ..search.plan import make_plan  # imports torch, which what was refused did not wait for
+    with loading() as now:
+        from ..search.cluster import check_reachable
+        from ..search.machine import check_here
+        from ..search.plan import make_plan  # imports torch: what was refused did not wait for it
 
-    plan = make_plan(wanted)
-    check_reachable(ray)  # before a database is made
-    check_here(plan.study, ray)
-    if dry_run:
-        print_plan(plan, look_around(plan, storage, resume, ray), as_json)
-        return
-    from ..search.driver import run_study
+        now.update("looking at the space and the data ...")
+        plan = make_plan(wanted)
+        check_reachable(ray)  # before a database is made
+        check_here(plan.study, ray)
+        here = look_around(plan, storage, resume, ray) if dry_run else None
+    if here is None:
+        _run(plan, storage, resume, ray, as_json)
+    else:
+        print_plan(plan, here, as_json)
+
+
+def _wanted(text: str, storage: str, resume: bool, settings: list[str]) -> Study:
+    """What is to run, once all was refused that can be at once."""
+    wanted = study_to_run(text, storage, resume, settings)
+    check_known(wanted, storage, resume)
+    check_early(wanted)
+    return wanted
+
+
+def _run(plan: Plan, storage: str, resume: bool, ray: str | None, as_json: bool) -> None:
+    """Searches, and shows what was found. Exits with 130 where it was interrupted."""
+    with loading("Ray"):
+        from ..search.driver import run_study
     from ..search.forecast import attainable
+    from ..search.ladder import left_out_words
+    from ..search.registration import check_registered
     from .live import Lines, LiveView
 
-    out, shown = console(stderr=True), attainable(plan)
-    watch = LiveView(shown, out) if out.is_terminal else Lines(shown, out)
+    name, out = plan.study.name, console(stderr=True)
+    shown, hints = attainable(plan), left_out_words(plan)
+    watch = LiveView(shown, out, hints) if out.is_terminal else Lines(shown, out, hints)
     with Store.open(storage) as store:
-        _say_first(plan, store, storage, resume)
+        check_registered(plan, store, resume)
+        if resume and store.study_config(name) is None:
+            typer.echo(f"{redact(storage)} has no study {name!r} yet: a new one begins", err=True)
         with watch:
-            reason = run_study(plan, store, resume=resume, ray_address=ray, observer=watch)
-        view = StudyView(plan.study.name, store)
+            reason = run_study(plan, store, ray_address=ray, observer=watch)
+        view = StudyView(name, store)
     if as_json:
         print_json({"stopped": reason, **status_json(view), "front": view.front_json()})
     else:
         print_end(view, reason, storage)
     if reason == "interrupted":
         raise typer.Exit(130)
-
-
-def _wanted(text: str, storage: str, resume: bool, settings: list[str]) -> Study:
-    """What is to run, once all was refused that can be at once."""
-    wanted = study_to_run(text, storage, resume, settings)
-    check_new(wanted.name, storage, resume)
-    check_early(wanted)
-    return wanted
-
-
-def _say_first(plan: Plan, store: Store, storage: str, resume: bool) -> None:
-    """Whether a study that is to go on is a new one, and, once it is clear that it is not refused,
-    which images its batches leave out."""
-    from ..search.ladder import left_out_words
-    from ..search.registration import check_registered
-
-    name = plan.study.name
-    if resume and store.study_config(name) is None:
-        typer.echo(f"{redact(storage)} has no study {name!r} yet: a new one begins", err=True)
-    check_registered(plan, store, resume)
-    for line in left_out_words(plan):
-        typer.echo(line, err=True)
 
 
 def status(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import DEFAULT_STORAGE, Storage, console
+from .common import DEFAULT_STORAGE, Storage, console, loading
 from .costs import ArchArgument
 from .resolve import architecture_of
 
@@ -116,9 +116,9 @@ def train(
     log.csv (a row an epoch), tensorboard/, checkpoints/, and at the end the model as `hybridnas
     export` writes it: `hybridnas evaluate DIR` and timm ("local-dir:DIR") take it.
     """
-    from ..runs import Order, load_recipe
-    from ..runs.group import told_once
-
+    with loading():
+        from ..runs import Order, load_recipe
+        from ..runs.group import told_once
     changed = [*(settings or []), *([] if epochs is None else [f"epochs={epochs}"])]
     with told_once():
         order = Order(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..data_folder import check_folder
+from ..data_folder import check_folder, of_another_task
 from ..errors import DataError
 from ..user_paths import expanded
 from .coco_json import Contents, Instances, clipped, read_annotations, rle
@@ -135,6 +135,7 @@ def open_coco(root: str | Path, split: str) -> CocoSplit:
         raise DataError(
             f"task.data: {root} has no annotations/{annotations.name}; its splits are {names}, and "
             "files of other names are given as FILE.json:FOLDER"
+            f"{of_another_task('detection', root)}"
         )
     return open_coco_files(annotations, root / split)
 

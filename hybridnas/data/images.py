@@ -18,7 +18,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from ..config import Task
 from ..data_folder import DIGITS as DIGITS
-from ..data_folder import check_folder
+from ..data_folder import check_folder, of_another_task
 from ..data_folder import subfolders as subfolders
 from ..errors import DataError
 from ..user_paths import expanded
@@ -108,4 +108,5 @@ def _check_folders(root: Path, folder: Path) -> None:
     if not folder.is_dir():
         raise DataError(
             f"task.data: {root} has no folder {folder.name}; {root} holds {some(subfolders(root))}"
+            f"{of_another_task('classification', root)}"
         )

@@ -25,7 +25,7 @@ from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from ..config import Task
-from ..data_folder import check_folder
+from ..data_folder import check_folder, of_another_task
 from ..errors import DataError
 from ..user_paths import expanded
 from .class_lists import listed_classes
@@ -182,7 +182,7 @@ def _check_folders(root: Path, images: Path, annotations: Path) -> None:
             holder = folder.parent if folder.parent.is_dir() else root
             raise DataError(
                 f"task.data: {root} has no folder {folder.relative_to(root)}; {holder} holds "
-                f"{some(subfolders(holder))}"
+                f"{some(subfolders(holder))}{of_another_task('segmentation', root)}"
             )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..architecture import Architecture
-from ..errors import ArchitectureError
+from ..errors import ArchitectureError, meant
 from ..layers.blocks import Gated
 from . import local_directions
 from .families import convformer, convnext, deit, mambaout, mambaout_rw
@@ -125,5 +125,6 @@ def reference(name: str) -> Architecture:
     """The architecture of a published backbone; ArchitectureError lists the known names."""
     if name not in REFERENCES:
         known = ", ".join(REFERENCES)
-        raise ArchitectureError(f"unknown reference architecture {name!r}; known: {known}")
+        near = meant(name, REFERENCES)
+        raise ArchitectureError(f"unknown reference architecture {name!r}{near}; known: {known}")
     return REFERENCES[name].architecture

@@ -34,6 +34,7 @@ def search(
     from .driver import run_study
     from .machine import check_here
     from .plan import make_plan
+    from .registration import check_registered
     from .studies import read_study
     from .view import StudyView
 
@@ -41,7 +42,8 @@ def search(
     check_reachable(ray_address)
     check_here(plan.study, ray_address)
     with Store.open(storage) as store:
-        run_study(plan, store, resume=resume, ray_address=ray_address, observer=observer)
+        check_registered(plan, store, resume)
+        run_study(plan, store, ray_address=ray_address, observer=observer)
         return StudyView(plan.study.name, store)
 
 

@@ -30,7 +30,6 @@ from .machine import Share, share_of, share_words
 from .nodes import Room, alive_hosts, alive_nodes, check_nodes, gone_nodes
 from .observer import Observer, Silent
 from .plan import Plan
-from .registration import register
 from .retention import prune_weights
 from .retries import Retries
 from .searcher import StopWhenAsked, StudySearcher, Work
@@ -51,22 +50,21 @@ def run_study(
     plan: Plan,
     store: Store,
     *,
-    resume: bool = False,
     ray_address: str | None = None,
     observer: Observer | None = None,
     evaluate: str = EVALUATE,
 ) -> str:
-    """Runs or continues a study until its budget ends; returns why it ended.
+    """Runs or continues a study that `check_registered` has nothing against until its budget ends;
+    returns why it ended.
 
     That is trials, hours, gpu_hours, exhausted, or interrupted (Ctrl-C: what was running is
-    queued for --resume). Raises HybridnasError for bad input, also where it shows up only on a
-    worker (broken data).
+    queued for --resume). Raises HybridnasError for bad input that shows up only on a worker
+    (broken data), and where another run of it is alive.
 
     evaluate: import path of what evaluates candidates on the workers (`package.module:function`),
     called as hybridnas.evaluate.evaluate is; another one than that is for simulations.
     """
     observer, folder = observer or Silent(), _folder(plan)
-    register(plan, store, resume)
     with _session(plan, store) as (heart, ended):
         core = SearchCore(problem_of(plan), store, observer)
         ended.reason = _work(core, plan, heart, folder, ray_address, evaluate)

@@ -22,12 +22,26 @@ def is_left(view: StudyView) -> bool:
     return view.sessions[-1].end_reason in (None, "interrupted", "lost", "error")
 
 
+def _seconds_waited(view: StudyView, session: SessionRecord) -> float:
+    """Of a run, until its first training began: Ray and its processes start once, so that what is
+    left takes no more of it."""
+    began = [
+        run.evaluation.started_at
+        for row in view.rows
+        for run in row.runs
+        if run.evaluation and not run.reused
+    ]
+    own = [moment for moment in began if session.started_at <= moment <= session.last_seen_at]
+    return (min(own) - session.started_at).total_seconds() if own else 0.0
+
+
 def candidates_per_hour(view: StudyView) -> float | None:
-    """Trials that were trained and ended in the last run of the search, by its hours; None without
-    a run, or before the first."""
-    if not view.sessions or view.sessions[-1].duration_s <= 0:
+    """Trials that were trained and ended in the last run of the search, by its hours since its
+    first training began; None without a run, or before the first."""
+    if not view.sessions:
         return None
     session = view.sessions[-1]
+    seconds = session.duration_s - _seconds_waited(view, session)
     ended = [
         max(e.ended_at for run in row.runs if not run.reused and (e := run.evaluation))
         for row in view.rows
@@ -35,7 +49,7 @@ def candidates_per_hour(view: StudyView) -> float | None:
         and any(run.evaluation and not run.reused for run in row.runs)
     ]
     number = sum(moment >= session.started_at for moment in ended)
-    return number / session.duration_s * 3600 if number else None
+    return number / seconds * 3600 if number and seconds > 0 else None
 
 
 def looked_up(view: StudyView) -> int:
@@ -60,8 +74,9 @@ def hours_left(view: StudyView) -> float | None:
     found = []
     if budget.hours is not None:
         found.append(budget.hours - cost["wall_hours"])
-    if budget.gpu_hours is not None and cost["gpu_hours"] and cost["wall_hours"]:
-        pace = cost["gpu_hours"] / cost["wall_hours"]
+    waited = sum(_seconds_waited(view, session) for session in view.sessions) / 3600
+    if budget.gpu_hours is not None and cost["gpu_hours"] and cost["wall_hours"] > waited:
+        pace = cost["gpu_hours"] / (cost["wall_hours"] - waited)
         found.append((budget.gpu_hours - cost["gpu_hours"]) / pace)
     one_training_each = len(view.study.fidelities) == 1 and view.study.final is None
     rate = candidates_per_hour(view)

@@ -37,6 +37,7 @@ from .early import about
 from .feasibility import CostOf, Feasibility
 from .genome_cost import GenomeCost
 from .samplers import make_sampler
+from .studies import written_out
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class Plan:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The study as the database keeps it: complete, with its space written out."""
-        return {**self.study.model_dump(mode="json"), "space": dict(self.space.spec.raw)}
+        """The study as the database keeps it."""
+        return written_out(self.study, self.space)
 
 
 def rung_protocol(plan: Plan, fidelity: Fidelity, seed: int | None = None) -> Protocol:

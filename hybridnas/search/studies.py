@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ..config import Protocol, Study, parse_study
 from ..errors import ConfigError, meant
 from ..resources import find, told
+from ..space import SearchSpace
 from ..store import Store, is_alive
 from ..strict_yaml import explain, override, read_yaml
 
@@ -37,6 +38,11 @@ def has_trials(store: Store, name: str, resume: bool) -> bool:
             f"or give this one another name (--set name=...)"
         )
     return True
+
+
+def written_out(study: Study, space: SearchSpace) -> dict[str, Any]:
+    """A study as the database keeps it: complete, with its space in it."""
+    return {**study.model_dump(mode="json"), "space": dict(space.spec.raw)}
 
 
 def no_study(name: str, names: Sequence[str]) -> ConfigError:

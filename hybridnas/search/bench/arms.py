@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from ...config import Sampler
 from ...errors import ConfigError
+from ...strict_yaml import explain
 
 PLAIN = "plain-"
 # Optuna's samplers at Optuna's defaults.
@@ -65,7 +66,4 @@ def read_arm(text: str) -> Arm:
     try:
         return Arm(name, Sampler.model_validate({"name": kind, **options}), num_seeds=number)
     except ValidationError as error:
-        finding = error.errors()[0]
-        key = ".".join(str(step) for step in finding["loc"])
-        message = finding["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"sampler {text!r}: {key and f'{key}: '}{message}") from None
+        raise ConfigError(f"sampler {text!r}: {explain(error, Sampler)}") from None
