@@ -16,8 +16,8 @@ from ..errors import ConfigError
 from ..provenance import machine
 from .cluster import LOCAL, address_of
 
-# While one builds, captures or scores, others train: whole evaluations by one and two processes made
-# 1,480 and 1,642 candidates an hour, by three, four and six 1,680 to 1,850 (studies/LOG.md).
+# While one builds, captures or scores, others train: one and two processes made 1,480 and 1,642
+# candidates an hour, three, four and six 1,680 to 1,850 (studies/LOG.md).
 _CANDIDATES_A_GPU = 4
 _CPUS_A_GPU_CANDIDATE = 2
 
