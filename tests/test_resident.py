@@ -126,6 +126,20 @@ def test_what_does_not_fit_streams(
     assert resident.load_resident(split, Whole(48), device=CPU, max_corrupt=0.0) is not None
 
 
+def test_what_would_be_padding_streams(two_classes: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One large picture among small ones: ADE20K has some."""
+    for place in two_classes.glob("train/*/*.png"):
+        Image.new("RGB", (20, 20)).save(place)
+    place = two_classes / "train" / "cat" / "0.png"
+    for side, fits in ((48, True), (49, False)):  # 10 side^2 is at most 4 (9 x 400 + side^2)
+        Image.new("RGB", (side, side)).save(place)
+        found = resident.load_resident(
+            split_of(two_classes), Whole(200), device=CPU, max_corrupt=0.0
+        )
+        assert (found is not None) == fits
+    assert "where the pictures themselves, which differ in size, take" in caplog.text
+
+
 def test_placement_follows_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4000, 8000))
     monkeypatch.setattr(resident, "free_host_memory", lambda: 10000)

@@ -2,11 +2,11 @@
 
 Rule: on a CUDA device if the bytes are at most a quarter of what is free there (candidates that
 share a GPU each hold a copy); else on the host, if they are at most half of the memory that is
-free there; else not at all, and the split streams through ImageLoader. Splits of earlier candidates
-stay while all together take at most a quarter of the device's memory, or half of what is free on
-the host. On the host nothing is
-pinned but the batches in flight: processes then share one mapped file, and a batch is gathered by
-the CPU anyway.
+free there; else not at all, and the split streams through ImageLoader. So it does where most of the
+bytes would be padding, because some of its pictures are much larger than the others. Splits of
+earlier candidates stay while all together take at most a quarter of the device's memory, or half of
+what is free on the host. On the host nothing is pinned but the batches in flight: processes then
+share one mapped file, and a batch is gathered by the CPU anyway.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -37,6 +38,8 @@ _DEVICE_SHARE = 0.25
 _HOST_SHARE = 0.5
 # Heads of files read to learn what a split will take, before any of it is decoded.
 _PROBES = 512
+# Pictures that are kept each take as much as the largest: at most so many times their own bytes.
+_MOST_PADDED = 4
 # A candidate's training and validation split always stay; two studies' worth if there is room.
 _FEWEST_KEPT, _MOST_KEPT = 2, 4
 
@@ -239,12 +242,15 @@ def _load(
     cache: Path | None,
     on_progress: Progress | None,
 ) -> ResidentImages | None:
-    num_bytes = _expected_bytes(split, form)
+    num_bytes, of_pictures = _expected_bytes(split, form)
+    why = ""
     if placement(num_bytes, device) == "stream":
+        why = "more than fits in memory"
+    elif num_bytes > _MOST_PADDED * of_pictures:
+        why = f"where the pictures themselves, which differ in size, take {of_pictures / 1e9:.1f}"
+    if why:
         _log.warning(
-            "%s takes %.1f GB decoded, more than fits in memory: it streams instead",
-            split.where,
-            num_bytes / 1e9,
+            "%s takes %.1f GB decoded, %s: it streams instead", split.where, num_bytes / 1e9, why
         )
         return None
 
@@ -266,16 +272,21 @@ def _load(
     )
 
 
-def _expected_bytes(split: Kept, form: Form) -> int:
-    """From the heads of some images spread over the split; those that cannot be read count not."""
-    shapes = [(1, 1)]
+def _expected_bytes(split: Kept, form: Form) -> tuple[int, float]:
+    """Of all pictures in one tensor, and of the pictures themselves.
+
+    From the heads of some spread over the split; those that cannot be read count not.
+    """
+    shapes = []
     for index in range(0, len(split), max(1, len(split) // _PROBES)):
         try:
             shapes.append(form.shape(*split.size(index)))
         except Exception:  # decoding tells which and why
             continue
+    shapes = shapes or [(1, 1)]
     height, width = (max(axis) for axis in zip(*shapes, strict=True))
-    return len(split) * form.channels * height * width
+    mean = fmean(h * w for h, w in shapes)
+    return len(split) * form.channels * height * width, len(split) * form.channels * mean
 
 
 def _stand_ins(num: int, unreadable: dict[int, str]) -> Tensor:
