@@ -136,10 +136,10 @@ class PairAugment:
         height, width = images.shape[2:]
         masks, sizes = images[:, 3], plan.sizes[0]
         grid = self._grid(masks, self._corner(masks, plan), sizes, plan.flip[0])
-        reduction = sizes[:, 2:] / sizes[:, :2]
+        first, reduction = torch.zeros_like(sizes[:, 0]), sizes[:, 2:] / sizes[:, :2]
         with torch.autocast(images.device.type, enabled=False):
-            rows = _linear(grid.rows[:, 0], reduction[:, 0], sizes[:, 2], height)
-            columns = _linear(grid.columns[:, 0], reduction[:, 1], sizes[:, 3], width)
+            rows = filter_weights(grid.rows[:, 0], reduction[:, 0], first, sizes[:, 2], height)
+            columns = filter_weights(grid.columns[:, 0], reduction[:, 1], first, sizes[:, 3], width)
             pixels = resampled(images[:, :3], rows, columns)
             if self._distort:
                 pixels = distorted(pixels, plan.tones[0])
@@ -185,12 +185,6 @@ class PairAugment:
         nearest = masks.flatten(1).gather(1, places.flatten(1)).view_as(places)
         rows, columns = centre.unbind(2)
         return _Grid(rows, columns, is_inside, torch.where(is_inside, nearest, IGNORED))
-
-
-def _linear(centre: Tensor, reduction: Tensor, end: Tensor, size: int) -> Tensor:
-    """(B, side, size): a bilinear filter, as wide as a pixel of the crop where that is wider."""
-    is_cubic = torch.zeros_like(end, dtype=torch.bool)
-    return filter_weights(centre, reduction, is_cubic, torch.zeros_like(end), end, size)
 
 
 def _counts(classes: Tensor) -> Tensor:

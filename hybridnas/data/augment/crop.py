@@ -96,22 +96,30 @@ def _weights(
     centre = start.unsqueeze(1) + _places(flip, size_out) * reduction.unsqueeze(1)
     # A small tolerance: a scaled window's end may miss a whole number by the last bit.
     first, last = (start + 1e-3).floor(), (start + length - 1e-3).ceil()
-    return filter_weights(centre, reduction, cubic, first, last, size_in)
+    return filter_weights(centre, reduction, first, last, size_in, cubic)
 
 
 def filter_weights(
-    centre: Tensor, reduction: Tensor, cubic: Tensor, first: Tensor, last: Tensor, size_in: int
+    centre: Tensor,
+    reduction: Tensor,
+    first: Tensor,
+    last: Tensor,
+    size_in: int,
+    cubic: Tensor | None = None,
 ) -> Tensor:
     """(B, out, size_in): what each pixel of an axis gives to each place that is asked for.
 
     centre: (B, out), the places, in pixels of the axis, the first of which is 0 to 1. Of each
-    image, (B,): reduction, pixels a place stands for; cubic, whether the filter is that, else it is
-    linear; first, last: where the pixels begin and end that count. A place without any has zeros.
+    image, (B,): reduction, pixels a place stands for; first, last: where the pixels begin and end
+    that count; cubic, whether the filter is that, else, and for None, it is linear. A place without
+    a pixel has zeros.
     """
-    reduction, cubic, first, last = (x.view(-1, 1, 1) for x in (reduction, cubic, first, last))
+    reduction, first, last = (x.view(-1, 1, 1) for x in (reduction, first, last))
     pixel = torch.arange(size_in, device=centre.device).view(1, 1, -1) + 0.5
     distance = ((pixel - centre.unsqueeze(2)) / reduction.clamp(min=1)).abs()
-    weights = torch.where(cubic, _cubic(distance), (1 - distance).clamp(min=0))
+    weights = (1 - distance).clamp(min=0)
+    if cubic is not None:
+        weights = torch.where(cubic.view(-1, 1, 1), _cubic(distance), weights)
     weights = weights * ((pixel > first) & (pixel < last))
     return weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-6)
 
