@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from contract_helpers import ARCHITECTURES, DISTINCT, IMAGES, network
+from contract_helpers import ARCHITECTURES, DISTINCT, IMAGES, narrow, network
 from timm.layers import DropPath
 from timm.models import FeatureInfo
 from timm.models._features import FeatureGetterNet
@@ -32,7 +32,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def architecture(name: str) -> Architecture:
-    return ARCHITECTURES[name]
+    return narrow(ARCHITECTURES[name])
 
 
 @pytest.fixture(scope="module")

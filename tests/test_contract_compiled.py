@@ -1,6 +1,5 @@
 """What compiles, exports and scripts timm's models takes ours: references (once for sizes that
-differ in widths only) and random architectures of `hybrid`, at the depth of a block or two a
-stage."""
+differ in widths only) and random architectures of `hybrid`, narrow, each of their blocks once."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from contract_helpers import ARCHITECTURES, COMPILED, IMAGES, network, shallow
+from contract_helpers import ARCHITECTURES, COMPILED, IMAGES, brief, narrow, network, shallow
 from test_export_card import HYBRID
 from timm.models import get_notrace_functions, get_notrace_modules
 from timm.models._features import FeatureGetterNet
@@ -22,7 +21,7 @@ from torchvision.models.feature_extraction import create_feature_extractor, get_
 
 @pytest.fixture(scope="module", params=COMPILED)
 def net(request: pytest.FixtureRequest) -> Iterator[Any]:
-    yield network(shallow(ARCHITECTURES[request.param]))
+    yield network(narrow(brief(shallow(ARCHITECTURES[request.param]))))
     torch._dynamo.reset()
 
 
