@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from contract_helpers import ARCHITECTURES, DISTINCT, IMAGES, narrow, network
+from contract_helpers import ARCHITECTURES, DISTINCT, IMAGES, narrow, network, shallow
 from timm.layers import DropPath
 from timm.models import FeatureInfo
 from timm.models._features import FeatureGetterNet
@@ -214,7 +214,8 @@ def test_default_cfg(name: str, architecture: Architecture) -> None:
     assert cfg["input_size"] == (model.in_chans, 224, 224)
     assert (cfg["num_classes"], model.num_classes) == (1000, 1000)
     images = torch.zeros(1, *cfg["input_size"], device="meta", dtype=torch.float64)
-    *_, last = model.forward_intermediates(images, intermediates_only=True)
+    flat: Any = build(shallow(architecture), device="meta", dtype=torch.float64)
+    *_, last = flat.forward_intermediates(images, intermediates_only=True)  # as large as a deep one
     assert last.shape[2:] == cfg["pool_size"]
     with pytest.raises(TypeError, match="not_an_argument"):
         build(architecture, device="meta", not_an_argument=1)

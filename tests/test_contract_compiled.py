@@ -78,7 +78,7 @@ def test_torch_fx(net: Any) -> None:
 @pytest.mark.skipif(shutil.which("g++") is None, reason="Inductor compiles C++")
 def test_inductor_computes_the_same() -> None:
     """Outputs and gradients, of every mixer at once."""
-    net = network(HYBRID).train()
+    net = network(brief(HYBRID)).train()
     compiled: Any = torch.compile(copy.deepcopy(net))
     for each in (net, compiled):
         each(IMAGES).square().mean().backward()
