@@ -33,7 +33,7 @@ MIXED = dataclasses.replace(HYBRID, stages=HYBRID.stages[::2])  # every mixer on
 ARCHITECTURES = {
     "hybrid": MIXED,
     "localvmamba_tiny": part("localvmamba_tiny", 0, blocks=1),
-    "vim_tiny": shallow(reference("vim_tiny")),
+    "vim_tiny": part("vim_tiny", 0, blocks=1),
     "mambavision_tiny": part("mambavision_tiny", 0, 2),
     "caformer_s18": part("caformer_s18", 0, 2),
 }
