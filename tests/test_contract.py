@@ -201,11 +201,11 @@ def test_groups_of_parameters(made: Any) -> None:
     assert scales[made.stem.conv1.weight] == pytest.approx(0.5 ** (depth + 1))
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES, scope="module")
-def test_default_cfg(name: str, architecture: Architecture) -> None:
-    known = name in REFERENCES
+@pytest.mark.parametrize("which", ARCHITECTURES)
+def test_default_cfg(which: str) -> None:
+    architecture, known = ARCHITECTURES[which], which in REFERENCES
     model: Any = (
-        timm.create_model(f"hybridnas_{name}", device="meta", dtype=torch.float64)
+        timm.create_model(f"hybridnas_{which}", device="meta", dtype=torch.float64)
         if known  # at its whole depth
         else build(architecture, device="meta", dtype=torch.float64)
     )
