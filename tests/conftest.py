@@ -45,7 +45,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _quick_interpreter() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        if importlib.util.find_spec("triton") is not None:
+        if not torch.cuda.is_available() and importlib.util.find_spec("triton") is not None:
             quicken(patch)
         yield
 
