@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ if not torch.cuda.is_available():
     # Triton's kernels run in its interpreter, which it must know when it is first imported; timm
     # does that.
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+from quick_interpreter import quicken
 
 from hybridnas.store import Store
 
@@ -37,6 +40,14 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_interpreter() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        if not torch.cuda.is_available() and importlib.util.find_spec("triton") is not None:
+            quicken(patch)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

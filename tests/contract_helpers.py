@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from hybridnas.architecture import Architecture, Block, Stage
+from hybridnas.errors import ArchitectureError
 from hybridnas.reference import REFERENCES
 from hybridnas.space import SearchSpace
 from hybridnas.timm_entry import build
@@ -48,6 +50,44 @@ def shallow(architecture: Architecture) -> Architecture:
     return dataclasses.replace(architecture, stages=stages)
 
 
+def narrow(architecture: Architecture) -> Architecture:
+    """Every stage at a quarter of its width, or the next multiple of 8 that its blocks take: with
+    maps of a few pixels most of the time goes into weights."""
+    if ALL:
+        return architecture
+
+    def least(stage: Stage) -> Stage:
+        for width in range(8 * -(-stage.width // 32), stage.width, 8):
+            with contextlib.suppress(ArchitectureError):
+                return dataclasses.replace(stage, width=width)
+        return stage
+
+    return dataclasses.replace(architecture, stages=tuple(map(least, architecture.stages)))
+
+
+def brief(architecture: Architecture) -> Architecture:
+    """The blocks that bring something new (an option, a direction of a scan, a window), of two
+    stages at least: whoever traces takes as long for each block as for the first."""
+    if ALL or len(architecture.stages) == 1:
+        return architecture
+    seen: set[str] = set()
+
+    def is_new(block: Block, window: int | None) -> bool:
+        options = dataclasses.asdict(block.mixer)
+        parts = {repr(block.form), str(window), *options.pop("directions", "").split()}
+        parts.add(f"{block.mixer_name} {options}")
+        found = not parts <= seen
+        seen.update(parts)
+        return found
+
+    stages: list[Stage] = []
+    for stage in architecture.stages:
+        blocks = tuple(block for block in stage.blocks if is_new(block, stage.window))
+        if blocks or len(stages) < 2:
+            stages.append(dataclasses.replace(stage, blocks=blocks or stage.blocks[:1]))
+    return dataclasses.replace(architecture, stages=tuple(stages))
+
+
 def distinct(architectures: Mapping[str, Architecture]) -> list[str]:
     """Names of the first of those that differ in widths only, since width adds time and no other
     code either."""
@@ -71,9 +111,11 @@ ARCHITECTURES = _by_name()
 # What all tests but one take: of LocalVMamba the size that walks in all of its directions.
 _SOME = {name: a for name, a in ARCHITECTURES.items() if name != "localvmamba_small"}
 DISTINCT = [*ARCHITECTURES] if ALL else distinct(_SOME)
-# Those that are compiled, exported and scripted, each of which takes seconds: shallow, and twelve
-# random ones.
-_COMPILED = {name: shallow(a) for name, a in _SOME.items() if name not in [*RANDOM][12:]}
+# Those that are compiled, exported and scripted, each of which takes seconds: shallow, none that
+# differs from a sister in numbers alone (or in having layer scale, as most others), and of the
+# random ones those up to the eighth, which have every value of every option.
+_ALIKE = {"mambaout_base_tall_rw", "mambavision_small", "mambavision_base", *[*RANDOM][8:]}
+_COMPILED = {name: shallow(a) for name, a in _SOME.items() if name not in _ALIKE}
 COMPILED = [*ARCHITECTURES] if ALL else distinct(_COMPILED)
 
 

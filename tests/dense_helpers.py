@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE: tests import from here before the plug-in loads.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mask_sets import write_set
 from hybridnas.cli.origins import origin_of
 from hybridnas.export import export_model
 from hybridnas.search.plan import make_plan
+from hybridnas.search.ray_session import ray_session
 from hybridnas.search.rows import Row
 from hybridnas.search.studies import read_study
 from hybridnas.search.view import StudyView
@@ -79,3 +81,10 @@ def train_one(task: str, folder: Path) -> Trained:
 @pytest.fixture(scope="session", params=["segmentation", "detection"])
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return train_one(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[None]:
+    """Ray and its workers for a file's searches: they take longer to start than to train here."""
+    with ray_session(None):
+        yield

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from contract_helpers import distinct, shallow
+from contract_helpers import brief, distinct, shallow
 from torch import Tensor, nn
 
 from hybridnas.architecture import Architecture, Block, Stage
@@ -121,7 +121,7 @@ def said(architecture: Architecture, size: tuple[int, int], classes: int) -> dic
     return {"stem": c.stem, **stages, "head": c.head, "": Count(c.params, c.macs)}
 
 
-SHALLOW = {name: shallow(known.architecture) for name, known in REFERENCES.items()}
+SHALLOW = {name: brief(shallow(known.architecture)) for name, known in REFERENCES.items()}
 
 
 @pytest.mark.parametrize("name", distinct(SHALLOW))  # random architectures below vary widths
@@ -146,7 +146,7 @@ def test_windows_cost_what_fvcore_counts(window: int, scans: Scans) -> None:
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("space", [*shipped("search_spaces")])
 def test_random_architectures_cost_what_fvcore_counts(space: str, seed: int, scans: Scans) -> None:
-    architecture = shallow(SearchSpace.load(space).sample(random.Random(seed)))
+    architecture = brief(shallow(SearchSpace.load(space).sample(random.Random(seed))))
     net = build(architecture, num_classes=10)
     for size in SIZES:
         assert said(architecture, size, 10) == counted(net, size, scans)

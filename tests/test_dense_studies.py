@@ -273,7 +273,7 @@ def test_a_training_s_cost_is_that_of_the_images_it_sees(task: str, tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", DENSE)
-def test_a_search_from_a_file_to_a_front(task: str, cli: Cli, tmp_path: Path) -> None:
+def test_a_search_from_a_file_to_a_front(task: str, cli: Cli, ray: None, tmp_path: Path) -> None:
     study = raw(task, write_data(task, tmp_path / "data"), resources={"concurrent": 1})
     Path("study.yaml").write_text(yaml.safe_dump(study))
     dry = cli.json("search", "study.yaml", "--dry-run")

@@ -30,6 +30,7 @@ HYBRID = Architecture(
     (Stage(16, (CONV, SCAN)), Stage(24, (SCAN,)), Stage(32, (ATTENTION,)), Stage(40, (ATTENTION,)))
 )
 THREE = Architecture(HYBRID.stages[:3], head=LinearHead())
+MIXED = Architecture(HYBRID.stages[::2])  # every mixer once, for what takes seconds a block
 
 
 def code_of(folder: Path, number: int) -> str:

@@ -50,19 +50,20 @@ def test_types(dtype: torch.dtype, tolerance: float) -> None:
     assert_agrees(inputs(20, 2, 1, batch=1, dim=24), True, dtype, tolerance)
 
 
-@pytest.mark.usefixtures("_copies")
+# Copies that come early are of use where there are several: of states, or of tiles (16 times).
 @pytest.mark.parametrize(
-    ("length", "num_states", "groups", "batch", "dim"),
+    ("length", "num_states", "groups", "batch", "dim", "_copies"),
     [
-        (2, 2, 1, 2, 5),
-        (16, 16, 1, 1, 33),
-        (18, 3, 2, 1, 6),
-        (50, 5, 1, 1, 5),
-        (34, 17, 1, 1, 2),  # too many for shared memory
+        (2, 2, 1, 2, 5, False),
+        *((16, 16, 1, 1, 33, early) for early in (False, True)),
+        *((18, 3, 2, 1, 6, early) for early in (False, True)),
+        *((50, 5, 1, 1, 5, early) for early in (False, True)),
+        (34, 17, 1, 1, 2, False),  # too many for shared memory
     ],
+    indirect=["_copies"],
 )
 def test_many_states_in_16_bits(
-    length: int, num_states: int, groups: int, batch: int, dim: int
+    length: int, num_states: int, groups: int, batch: int, dim: int, _copies: None
 ) -> None:
     given = inputs(length, num_states, groups, batch=batch, dim=dim)
     given = {k: x for k, x in given.items() if k != "z"}
@@ -84,9 +85,18 @@ def test_the_last_state_has_a_gradient_or_none(used: tuple[str, ...]) -> None:
         assert (got - want).norm() <= 1e-3 * want.norm()
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("name", ["u", "C", "dout"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])  # of memory, of shared memory
+# Each tensor in memory (float32) and in shared memory, and both values in either.
+@pytest.mark.parametrize(
+    ("name", "dtype", "value"),
+    [
+        ("u", torch.float32, float("nan")),
+        ("u", torch.bfloat16, float("inf")),
+        ("C", torch.float32, float("inf")),
+        ("C", torch.bfloat16, float("nan")),
+        ("dout", torch.float32, float("nan")),
+        ("dout", torch.bfloat16, float("inf")),
+    ],
+)
 def test_what_is_not_finite_stays_at_its_time(name: str, value: float, dtype: torch.dtype) -> None:
     """One lane's number at time 27, of the second of three tiles."""
     given = {k: x.to(dtype) for k, x in inputs(34, 2, 2, batch=1, dim=6).items()}
