@@ -46,7 +46,8 @@ def test_labels(mixup: float, batch_size: int, tmp_path: Path) -> None:
 
 
 def test_files_are_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For classes, digest, rungs and what batches leave out: on large data that takes a while."""
+    """For classes, digest, rungs and what batches leave out, and once by a process for all its
+    candidates to train on: on large data that takes a while."""
     listed: list[str] = []
     open_split = masks.open_split
 
@@ -61,6 +62,9 @@ def test_files_are_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (line,) = left_out_words(plan)
     assert line.startswith("each epoch leaves out 1 of 4 images")
     assert listed == ["training", "validation"]
+    for _ in range(2):
+        TASKS["segmentation"].loaders(plan.protocol, torch.device("cpu"), 0)
+    assert listed.count("training") == 2
 
 
 @pytest.mark.parametrize("view", [Lines, LiveView])

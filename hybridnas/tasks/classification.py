@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import torch
 from PIL import Image
@@ -36,6 +35,7 @@ from .batch_size import training_batch_size
 from .exact import exact_float32
 from .finishing import Finish, mixes
 from .forward import Forward
+from .listing import listed
 from .posterize import allow_no_bits
 from .resident_data import resident_scoring, resident_training
 
@@ -53,25 +53,13 @@ def classification_loaders(
     (scripts/bench_augment.py), and an outcome, which is the same to the bit, must not depend on how
     much memory was free.
     """
-    train, val = _splits(protocol)
+    train, val = listed(protocol, open_splits)
     train = train.part(protocol.fidelity.share)
     return Loaders(
         train=_training_batches(train, protocol, device, loader_workers, share),
         val=_scoring_batches(val, protocol, device, loader_workers, share),
         num_classes=len(train.class_names),
     )
-
-
-def _splits(protocol: Protocol) -> tuple[Split, Split]:
-    """Where a protocol says what its data holds, the files are listed once in a process."""
-    if protocol.data_digest:
-        return _listed(protocol.task, protocol.data_digest)
-    return open_splits(protocol.task)
-
-
-@lru_cache(maxsize=2)
-def _listed(task: Task, data_digest: str) -> tuple[Split, Split]:
-    return open_splits(task)
 
 
 def _training_batches(

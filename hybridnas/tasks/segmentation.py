@@ -23,6 +23,7 @@ from .confusion import Confusion, segmentation_metrics
 from .dense import check_dense_recipe
 from .exact import exact_float32
 from .inference import WHOLE, Inference, class_scores
+from .listing import listed
 from .resident_data import resident_pairs
 
 _AUXILIARY_WEIGHT = 0.4
@@ -39,7 +40,7 @@ def segmentation_loaders(
     """
     task, recipe, resolution = protocol.task, protocol.recipe, protocol.fidelity.resolution
     _check(recipe)
-    train = masks.open_split(task, task.train)
+    train = listed(protocol, _training_split)
     batch_size = training_batch_size(recipe, len(train), share)
     if batch_size < 2:
         raise ConfigError(
@@ -58,6 +59,10 @@ def segmentation_loaders(
         ),
         num_classes=len(train.class_names),
     )
+
+
+def _training_split(task: Task) -> masks.MaskSplit:
+    return masks.open_split(task, task.train)
 
 
 def _training_batches(
