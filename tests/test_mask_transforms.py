@@ -11,10 +11,11 @@ import pytest
 import torch
 from mask_sets import shapes, task, write_set
 from numpy.typing import NDArray
+from pair_helpers import one_distorted
 from PIL import Image
 from torch import Tensor
 
-from hybridnas.data import ImageLoader, mask_transforms, masks
+from hybridnas.data import ImageLoader, masks
 from hybridnas.data.mask_transforms import (
     fitted_size,
     photometric_distortion,
@@ -138,28 +139,6 @@ def test_scoring_resizes_the_image_and_leaves_the_classes() -> None:
 # ---- distortion
 
 
-class Told:
-    """Answers in the order in which it is asked."""
-
-    def __init__(self, *answers: float) -> None:
-        self.answers = list(answers)
-
-    def __call__(self, *_: float) -> float:
-        return self.answers.pop(0)
-
-
-def distorted(
-    monkeypatch: pytest.MonkeyPatch, image: Tensor, coins: tuple[bool, ...], values: list[float]
-) -> Tensor:
-    coin, uniform = Told(*coins), Told(*values)
-    monkeypatch.setattr(mask_transforms, "_coin", coin)
-    monkeypatch.setattr(mask_transforms, "_uniform", uniform)
-    found = photometric_distortion(image)
-    assert not coin.answers
-    assert not uniform.answers
-    return found
-
-
 IMAGE = torch.randint(0, 256, (3, 8, 9), generator=torch.Generator().manual_seed(1)).byte()
 # In the order of their coins: brightness, whether contrast is late, contrast, saturation, hue.
 EARLY = (False, False, True, False, False)
@@ -167,13 +146,13 @@ LATE = (False, True, False, False, True)
 
 
 def test_brightness_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = distorted(monkeypatch, IMAGE, (True, True, False, False, False), [-20.0])
+    found = one_distorted(monkeypatch, IMAGE, (True, True, False, False, False), [-20.0])
     assert torch.equal(found, (IMAGE.int() - 20).clamp(0, 255).byte())
 
 
 @pytest.mark.parametrize("coins", [EARLY, LATE])
 def test_contrast_multiplies(monkeypatch: pytest.MonkeyPatch, coins: tuple[bool, ...]) -> None:
-    found = distorted(monkeypatch, IMAGE, coins, [1.5])
+    found = one_distorted(monkeypatch, IMAGE, coins, [1.5])
     assert (found - (IMAGE * 1.5).clamp(0, 255)).abs().max() <= 0.5
 
 
@@ -184,7 +163,7 @@ def test_contrast_multiplies(monkeypatch: pytest.MonkeyPatch, coins: tuple[bool,
 def test_saturation_and_hue_change_alone(
     monkeypatch: pytest.MonkeyPatch, coins: tuple[bool, ...], value: float
 ) -> None:
-    found = distorted(monkeypatch, IMAGE, coins, [value])
+    found = one_distorted(monkeypatch, IMAGE, coins, [value])
     for pixel, was in zip(found.flatten(1).T / 255, IMAGE.flatten(1).T / 255, strict=True):
         hue, saturation, brightness = colorsys.rgb_to_hsv(*was.tolist())
         if coins[2]:

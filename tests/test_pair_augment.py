@@ -10,16 +10,17 @@ import pytest
 import torch
 from augment_helpers import as_tensor, pictures, same_distribution, seeded
 from mask_sets import shapes, task, write_set
-from numpy.typing import NDArray
+from pair_helpers import SIZES, by_torchvision, levels, one_distorted, pairs, stored
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from hybridnas.data import MEAN, STD, mask_transforms, masks, resident
+from hybridnas.data import masks, resident
 from hybridnas.data.augment.distortion import distorted, draw_tones, hsv, rgb
-from hybridnas.data.decoding import WholePair, decode
-from hybridnas.data.mask_transforms import PADDING, photometric_distortion, training_pair
+from hybridnas.data.decoding import WholePair
+from hybridnas.data.mask_transforms import training_pair
 from hybridnas.data.pair_augment import PairAugment, PairPlan, stored_pair_side
 from hybridnas.data.resident_training import ResidentBatches
 from hybridnas.errors import DataError
@@ -27,48 +28,7 @@ from hybridnas.errors import DataError
 pytest_plugins = ["resident_helpers"]
 
 CPU = torch.device("cpu")
-SIZES = [(60, 90), (90, 60), (33, 140), (20, 31)]  # a small one, a panorama
 STEP = torch.zeros(1, dtype=torch.int64)
-
-
-def pairs(number: int) -> list[tuple[Image.Image, NDArray[np.uint8]]]:
-    """Of SIZES in turn, with classes 0 to 2 and a border that is ignored."""
-    random = np.random.default_rng(0)
-    made = [shapes(random, *SIZES[i % len(SIZES)]) for i in range(number)]
-    return [(image, labels - np.uint8(1)) for image, labels in made]
-
-
-def stored(given: list[tuple[Image.Image, NDArray[np.uint8]]], side: int = 400) -> Tensor:
-    """(B, 4, H, W), as a split of them is kept."""
-
-    class Given:
-        def __len__(self) -> int:
-            return len(given)
-
-        def size(self, index: int) -> tuple[int, int]:
-            return given[index][0].size[::-1]
-
-        def read(self, index: int) -> tuple[Image.Image, NDArray[np.uint8]]:
-            return given[index]
-
-    return torch.from_numpy(decode(Given(), WholePair(side), lambda bad: None).pixels)
-
-
-def levels(images: Tensor) -> Tensor:
-    return images * 255 * torch.tensor(STD).view(3, 1, 1) + 255 * torch.tensor(MEAN).view(3, 1, 1)
-
-
-# ---- oracles: one pair after another
-
-
-class Told:
-    """Answers in the order in which it is asked."""
-
-    def __init__(self, *answers: Any) -> None:
-        self.answers = list(answers)
-
-    def __call__(self, *_: float) -> Any:
-        return self.answers.pop(0)
 
 
 def by_pillow(monkeypatch: pytest.MonkeyPatch, image: Tensor, tones: list[float]) -> Tensor:
@@ -77,32 +37,7 @@ def by_pillow(monkeypatch: pytest.MonkeyPatch, image: Tensor, tones: list[float]
     coins += [saturation != 1, turn != 0, *([True] if late != 1 else [])]
     values = [add] * (add != 0) + [early] * (early != 1) + [saturation] * (saturation != 1)
     values += [turn] * (turn != 0) + [late] * (late != 1)
-    coin, uniform = Told(*coins), Told(*values)
-    monkeypatch.setattr(mask_transforms, "_coin", coin)
-    monkeypatch.setattr(mask_transforms, "_uniform", uniform)
-    found = photometric_distortion(image)
-    assert not coin.answers
-    assert not uniform.answers
-    return found
-
-
-def by_torchvision(
-    pair: tuple[Image.Image, NDArray[np.uint8]], plan: PairPlan, index: int, side: int, most: float
-) -> tuple[Tensor, Tensor]:
-    """The crop, padded, by the numbers of a plan."""
-    size = plan.sizes[0, index, :2].int().tolist()
-    pixels = F.resize(F.pil_to_tensor(pair[0]), size, InterpolationMode.BILINEAR)
-    mask = F.resize(torch.from_numpy(pair[1])[None], size, InterpolationMode.NEAREST_EXACT)
-    for top, left in plan.corners[0, index].int().tolist():
-        window = (..., slice(top, top + side), slice(left, left + side))
-        labelled = mask[window][mask[window] != 255]
-        if labelled.bincount(minlength=1).max() < most * len(labelled):
-            break
-    pixels, mask = pixels[window], mask[window]
-    if plan.flip[0, index]:
-        pixels, mask = pixels.flip(2), mask.flip(2)
-    margins = [0, 0, side - mask.shape[2], side - mask.shape[1]]
-    return F.pad(pixels, margins, fill=PADDING), F.pad(mask, margins, fill=255)[0]
+    return one_distorted(monkeypatch, image, coins, values)
 
 
 # ---- the same as one by one
@@ -252,6 +187,36 @@ def test_applying_is_one_graph_for_the_compiler() -> None:
     wanted = augment.apply(batch, labels, plan)
     for mine, theirs in zip(compiled(batch, labels, plan), wanted, strict=True):
         assert torch.equal(mine, theirs)
+
+
+class _Elsewhere(TorchDispatchMode):
+    """Operations that take or give a tensor that is not on a CUDA device."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, Tensor)]
+        if any(x.device.type != "cuda" for x in tensors):
+            self.found.append(str(func))
+        return result
+
+
+def test_applying_leaves_the_host_out() -> None:
+    """Nor is a number copied from it: a CUDA graph would know where it lay. Without a GPU."""
+    cuda, batch = torch.device("cuda"), 4
+    with FakeTensorMode():
+        augment = PairAugment(16, cuda)
+        sizes = ((3, batch, 4), (3, batch, 10, 2), (3, batch), (3, batch, 6))
+        plan = PairPlan(*(torch.empty(size, device=cuda) for size in sizes))
+        images = torch.empty((batch, 4, 30, 40), dtype=torch.uint8, device=cuda)
+        step = torch.zeros(1, dtype=torch.int64, device=cuda)
+        with _Elsewhere() as elsewhere:
+            pixels, classes = augment.apply(images, images[:, 0, 0, 0].long(), plan.at(step))
+    assert not elsewhere.found
+    assert (pixels.device.type, classes.device.type) == ("cuda", "cuda")
 
 
 @pytest.mark.gpu
