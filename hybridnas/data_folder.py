@@ -90,7 +90,14 @@ def _holds_folders(folder: Path) -> bool:
 def subfolders(folder: Path) -> list[str]:
     """Their names in order, without hidden ones."""
     with os.scandir(folder) as entries:  # which knows kinds without asking for each file
-        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+        return sorted(e.name for e in entries if _is_folder(e) and not e.name.startswith("."))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself, or where one may not look
+        return False
 
 
 def _has_other_form(data: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hybridnas.config import Task
-from hybridnas.data_folder import of_another_task
+from hybridnas.data_folder import of_another_task, subfolders
 from hybridnas.errors import DataError
 from hybridnas.tasks import TASKS
 
@@ -48,3 +48,11 @@ def test_nothing_is_said_of_what_is_like_no_other_tasks(laid_out: tuple[str, Pat
     assert of_another_task(own, folder) == ""
     (folder / "empty").mkdir()
     assert all(of_another_task(task, folder / "empty") == "" for task in TASKS)
+
+
+def test_links_that_lead_nowhere_are_no_folders(tmp_path: Path) -> None:
+    for name, place in (("loop", "loop"), ("gone", "nowhere"), ("linked", "real")):
+        (tmp_path / name).symlink_to(place)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "file").touch()
+    assert subfolders(tmp_path) == ["linked", "real"]
