@@ -38,8 +38,9 @@ _DEVICE_SHARE = 0.25
 _HOST_SHARE = 0.5
 # Heads of files read to learn what a split will take, before any of it is decoded.
 _PROBES = 512
-# Pictures that are kept each take as much as the largest: at most so many times their own bytes.
-_MOST_PADDED = 4
+# Pictures that are kept each take as much as the largest: at most so many times their own bytes,
+# or so many bytes in all.
+_MOST_PADDED, _ALWAYS_KEPT = 4, 2**30
 # A candidate's training and validation split always stay; two studies' worth if there is room.
 _FEWEST_KEPT, _MOST_KEPT = 2, 4
 
@@ -246,7 +247,7 @@ def _load(
     why = ""
     if placement(num_bytes, device) == "stream":
         why = "more than fits in memory"
-    elif num_bytes > _MOST_PADDED * of_pictures:
+    elif num_bytes > max(_ALWAYS_KEPT, _MOST_PADDED * of_pictures):
         why = f"where the pictures themselves, which differ in size, take {of_pictures / 1e9:.1f}"
     if why:
         _log.warning(
