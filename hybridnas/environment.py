@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import numpy as np
 import torch
 
-from .errors import ConfigError
+from hybridnas_kernels.backends import BACKENDS, VARIABLE
+
+from .errors import ConfigError, meant
+
+
+def check_kernels() -> None:
+    """Raises ConfigError where the environment asks for kernels that there are none of."""
+    asked = os.environ.get(VARIABLE, BACKENDS[0])
+    if asked not in BACKENDS:
+        raise ConfigError(
+            f"the environment variable {VARIABLE} is one of {', '.join(BACKENDS)}, "
+            f"got {asked!r}{meant(asked, BACKENDS)}"
+        )
 
 
 def pick_device(name: str) -> torch.device:
-    """torch's device of that name, `auto` for the best there is; ConfigError if it is not here."""
+    """torch's device of that name, `auto` for the best there is; ConfigError if it is not here, and
+    as `check_kernels`."""
+    check_kernels()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

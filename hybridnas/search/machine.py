@@ -12,6 +12,7 @@ from typing import TypeAlias
 import torch
 
 from ..config import Resources, Study
+from ..environment import check_kernels
 from ..errors import ConfigError
 from ..provenance import machine
 from .cluster import LOCAL, address_of
@@ -86,8 +87,10 @@ def share_of(study: Study, nodes: Sequence[Node]) -> Share:
 
 
 def check_here(study: Study, ray_address: str | None) -> None:
-    """Raises ConfigError for a study that cannot run here (`share_of`), before anything is written
-    of it. Of a Ray that is elsewhere, or is running already, its nodes will say it."""
+    """Raises ConfigError for a study that cannot run here (`share_of`, `check_kernels`), before
+    anything is written of it. Of a Ray that is elsewhere, or is running already, its nodes will say
+    what they have."""
+    check_kernels()
     ray = sys.modules.get("ray")
     if address_of(ray_address) == LOCAL and not (ray and ray.is_initialized()):
         share_of(study, [this_machine()])
