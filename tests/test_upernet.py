@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import warnings
+from typing import Any
 
 import pytest
 import torch
 from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
 from torch import nn
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from hybridnas.architecture import Architecture, Block, Stage
 from hybridnas.cost import cost
 from hybridnas.errors import ConfigError
 from hybridnas.heads import UPerNet
+from hybridnas.heads.upernet import _stretch
 from hybridnas.layers.blocks import Gated
 from hybridnas.mixers.gated_conv import GatedConv
 from hybridnas.network import HybridNet
@@ -32,7 +35,7 @@ def pyramid(*widths: int) -> Architecture:
     return Architecture(tuple(Stage(width, (CONV,)) for width in widths))
 
 
-def segmenter(architecture: Architecture, num_classes: int = 5, **given: int) -> UPerNet:
+def segmenter(architecture: Architecture, num_classes: int = 5, **given: Any) -> UPerNet:
     torch.manual_seed(0)
     return UPerNet(HybridNet(architecture), num_classes, **given)
 
@@ -118,6 +121,30 @@ def test_logits_have_the_size_of_the_image(size: tuple[int, int]) -> None:
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
     assert net.eval()(images).shape == (2, 5, *size)
+
+
+@pytest.mark.parametrize(
+    ("given", "size"), [((9, 16), (33, 64)), ((5, 7), (5, 7)), ((8, 8), (3, 4))]
+)
+def test_it_stretches_logits_as_interpolation_does(
+    given: tuple[int, int], size: tuple[int, int]
+) -> None:
+    x = torch.randn(2, 3, *given, dtype=torch.float64, requires_grad=True)
+    found = _stretch(x, size)
+    want = F.interpolate(x, size, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(found, want, rtol=0, atol=1e-12)
+    dy = torch.randn_like(want)
+    slopes = (torch.autograd.grad(y, x, dy)[0] for y in (found, want))
+    torch.testing.assert_close(*slopes, rtol=0, atol=1e-12)
+
+
+def test_logits_are_the_same_in_training() -> None:
+    net = segmenter(pyramid(8, 16, 24), width=16, dropout=0.0).double()
+    images = torch.randn(2, 3, 33, 64, dtype=torch.float64)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    torch.testing.assert_close(net(images)[0], net.eval()(images), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("silent", range(4))

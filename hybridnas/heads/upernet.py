@@ -70,10 +70,10 @@ class UPerNet(nn.Module):
             for norm, x in zip(self.norms, self._maps(images), strict=True)
         ]
         size = images.shape[2:]
-        logits = _resize(self.decode_head(maps), size)
+        logits = self.decode_head(maps)
         if not self.training:
-            return logits
-        return logits, _resize(self.auxiliary_head(maps[-2]), size)
+            return _resize(logits, size)
+        return _stretch(logits, size), _stretch(self.auxiliary_head(maps[-2]), size)
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that weight decay leaves alone, besides biases and norms."""
@@ -147,6 +147,24 @@ def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
     if x.shape[2:] == tuple(size):
         return x
     return F.interpolate(x, list(size), mode="bilinear", align_corners=False)
+
+
+def _stretch(x: Tensor, size: Sequence[int]) -> Tensor:
+    """`_resize` by a product along each side.
+
+    Of few classes the gradient of F.interpolate adds pixel after pixel to the same places: a fifth
+    of a step. That of products is products.
+    """
+    height, width = (
+        _weights_along(x, side, length) for side, length in zip((2, 3), size, strict=True)
+    )
+    return height.T @ (x @ width)
+
+
+def _weights_along(x: Tensor, side: int, length: int) -> Tensor:
+    """(x's length there, length): what each of its places counts in each of the new ones."""
+    places = torch.eye(x.shape[side], dtype=x.dtype, device=x.device)
+    return F.interpolate(places[None], length, mode="linear", align_corners=False)[0]
 
 
 def _init_weights(module: nn.Module) -> None:
