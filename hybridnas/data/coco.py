@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -26,6 +27,7 @@ from ..errors import DataError
 from ..user_paths import expanded
 from .coco_json import Contents, Instances, clipped, read_annotations, rle
 from .images import as_rgb
+from .split import why_missing
 
 
 class Target(TypedDict):
@@ -45,13 +47,13 @@ class CocoSplit:
     """One split: N images and the objects in them.
 
     where: the annotation file, for messages. folder: what the images' names are relative to.
-    missing: images that the JSON names and the folder does not hold; reading one raises.
+    missing: why, of images that the JSON names and the folder does not hold; reading one raises.
     """
 
     where: str
     folder: str
     contents: Contents
-    missing: frozenset[int]
+    missing: Mapping[int, str]
 
     def __len__(self) -> int:
         return len(self.contents.files)
@@ -82,7 +84,7 @@ class CocoSplit:
         """The image in RGB; raises whatever its decoder raises, and where it is not as the JSON
         says."""
         if index in self.missing:
-            raise FileNotFoundError("no such file")
+            raise FileNotFoundError(self.missing[index])
         with Image.open(self.name(index)) as stored:
             image = as_rgb(stored)
         height, width = self.size(index)
@@ -146,8 +148,12 @@ def open_coco_files(annotations: Path, folder: Path) -> CocoSplit:
         raise DataError(f"{annotations}: its folder of images {folder} does not exist")
     contents = read_annotations(annotations)
     here = set(_sizes_of_files(folder))
-    missing = (i for i, file in enumerate(contents.files) if os.path.normpath(file) not in here)
-    return CocoSplit(str(annotations), str(folder), contents, frozenset(missing))
+    missing = {
+        i: why_missing(os.path.join(folder, file))
+        for i, file in enumerate(contents.files)
+        if os.path.normpath(file) not in here
+    }
+    return CocoSplit(str(annotations), str(folder), contents, missing)
 
 
 def open_coco_splits(root: str | Path, train: str, val: str) -> tuple[CocoSplit, CocoSplit]:

@@ -30,6 +30,7 @@ from ..errors import DataError
 from ..user_paths import expanded
 from .class_lists import listed_classes
 from .images import as_rgb, some, subfolders
+from .split import size_and_time, size_of, why_missing
 
 IGNORED = 255
 """The class of a pixel that neither trains nor counts."""
@@ -81,6 +82,25 @@ class MaskSplit:
     def name(self, index: int) -> str:
         return self.images[index]
 
+    @cached_property
+    def sizes(self) -> tuple[list[int | None], list[int | None]]:
+        """Bytes of each image and of each annotation; None where it is not there."""
+        return [size_of(path) for path in self.images], [size_of(path) for path in self.annotations]
+
+    @cached_property
+    def missing(self) -> dict[int, str]:
+        """Why, of pairs of which a file is not there; reading one raises."""
+        images, annotations = self.sizes
+        of_masks = {
+            i: f"{self.annotations[i]}: {why_missing(self.annotations[i])}"
+            for i, size in enumerate(annotations)
+            if size is None
+        }
+        of_images = {
+            i: why_missing(self.images[i]) for i, size in enumerate(images) if size is None
+        }
+        return of_masks | of_images
+
     # ---- what it takes to stay decoded (resident.Kept)
 
     in_memory = False
@@ -94,9 +114,8 @@ class MaskSplit:
     def fingerprint(self) -> str:
         """Of the classes, and name, size and time of each file."""
         content = hashlib.sha256(json.dumps(self.class_names).encode())
-        for path in map(Path, [*self.images, *self.annotations]):
-            stat = path.stat()
-            content.update(f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}\n".encode())
+        for path in (*self.images, *self.annotations):
+            content.update(f"{Path(path).name}:{size_and_time(path)}\n".encode())
         return content.hexdigest()
 
     def read(self, index: int) -> tuple[Image.Image, NDArray[np.uint8]]:
@@ -145,9 +164,9 @@ def data_digest(train: MaskSplit, val: MaskSplit) -> str:
     content = hashlib.sha256()
     for role, split in (("train", train), ("val", val)):
         content.update(json.dumps([role, split.class_names]).encode())
-        for paths in (split.images, split.annotations):
-            for path in map(Path, paths):
-                content.update(f"{path.name}:{path.stat().st_size}".encode())
+        for paths, sizes in zip((split.images, split.annotations), split.sizes, strict=True):
+            for path, size in zip(paths, sizes, strict=True):
+                content.update(f"{Path(path).name}:{size}".encode())
     return content.hexdigest()[:12]
 
 
