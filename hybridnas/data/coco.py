@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..data_folder import check_folder, of_another_task
+from ..data_folder import check_split
 from ..errors import DataError
 from ..user_paths import expanded
 from .coco_json import Contents, Instances, clipped, read_annotations, rle
@@ -122,23 +122,16 @@ class CocoSplit:
         return rows[~(self.instances.crowd[rows] | self.instances.degenerate[rows])]
 
 
-def open_coco(root: str | Path, split: str) -> CocoSplit:
+def open_coco(root: str | Path, split: str, key: str = "") -> CocoSplit:
     """A split in COCO's layout by its name (`train2017`), or by its files (`FILE.json:FOLDER`,
-    both relative to root). DataError says what is missing, and what there is instead."""
+    both relative to root). DataError says what is missing, and what there is instead. key: of the
+    setting that names the split, for a hint."""
     root = expanded(root)
-    check_folder("detection", root)
+    check_split("detection", root, split, key)
     if ".json:" in split:
         file, _, folder = split.rpartition(":")
         return open_coco_files(root / file, root / folder)
     annotations = root / "annotations" / f"instances_{split}.json"
-    if not annotations.is_file():
-        found = sorted((root / "annotations").glob("instances_*.json"))
-        names = ", ".join(path.stem.removeprefix("instances_") for path in found) or "none"
-        raise DataError(
-            f"task.data: {root} has no annotations/{annotations.name}; its splits are {names}, and "
-            "files of other names are given as FILE.json:FOLDER"
-            f"{of_another_task('detection', root)}"
-        )
     return open_coco_files(annotations, root / split)
 
 
@@ -158,7 +151,7 @@ def open_coco_files(annotations: Path, folder: Path) -> CocoSplit:
 
 def open_coco_splits(root: str | Path, train: str, val: str) -> tuple[CocoSplit, CocoSplit]:
     """What is trained on and what is scored on; DataError when their categories differ."""
-    splits = open_coco(root, train), open_coco(root, val)
+    splits = open_coco(root, train, "task.train"), open_coco(root, val, "task.val")
     first, second = (set(zip(s.contents.category_ids, s.class_names, strict=True)) for s in splits)
     if first != second:
         raise DataError(

@@ -25,12 +25,12 @@ from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from ..config import Task
-from ..data_folder import check_folder, of_another_task
+from ..data_folder import check_split, held
 from ..errors import DataError
 from ..user_paths import expanded
 from .class_lists import listed_classes
-from .images import as_rgb, some, subfolders
-from .split import size_and_time, size_of, why_missing
+from .images import as_rgb, some
+from .split import key_of, size_and_time, size_of, why_missing
 
 IGNORED = 255
 """The class of a pixel that neither trains nor counts."""
@@ -130,7 +130,7 @@ class MaskSplit:
 
 def open_split(task: Task, split: str) -> MaskSplit:
     """A split by its name; DataError says what is missing, and what there is instead."""
-    images, annotations = _pairs(_root(task), split)
+    images, annotations = _pairs(task, split)
     return MaskSplit(str(_root(task) / "images" / split), class_names(task), images, annotations)
 
 
@@ -149,7 +149,7 @@ def class_names(task: Task) -> tuple[str, ...]:
     root = _root(task)
     names = listed_classes(root)
     if names is None:
-        largest = _largest_label(tuple(_pairs(root, task.train)[1]))
+        largest = _largest_label(tuple(_pairs(task, task.train)[1]))
         names = tuple(str(label) for label in range(1, largest + 1))
     if not 2 <= len(names) <= _MOST_CLASSES:
         raise DataError(f"{root}: got {len(names)} classes, allowed are 2 to {_MOST_CLASSES}")
@@ -174,10 +174,11 @@ def _root(task: Task) -> Path:
     return expanded(task.data)
 
 
-def _pairs(root: Path, split: str) -> tuple[list[str], list[str]]:
+def _pairs(task: Task, split: str) -> tuple[list[str], list[str]]:
     """The images of a split in the order of their names, and the annotation of each."""
+    root = _root(task)
+    check_split("segmentation", root, split, key_of(task, split))
     folders = root / "images" / split, root / "annotations" / split
-    _check_folders(root, *folders)
     images = _files(folders[0], IMG_EXTENSIONS)
     if not images:
         raise DataError(
@@ -189,20 +190,9 @@ def _pairs(root: Path, split: str) -> tuple[list[str], list[str]]:
     if missing:
         raise DataError(
             f"{folders[1]}: {len(missing)} of {len(images)} annotations are missing: "
-            f"{some(missing)}"
+            f"{some(missing)}; it holds {held(folders[1])}"
         )
     return [str(path) for path in images], [annotations[path.stem] for path in images]
-
-
-def _check_folders(root: Path, images: Path, annotations: Path) -> None:
-    check_folder("segmentation", root)
-    for folder in (images, annotations):
-        if not folder.is_dir():
-            holder = folder.parent if folder.parent.is_dir() else root
-            raise DataError(
-                f"task.data: {root} has no folder {folder.relative_to(root)}; {holder} holds "
-                f"{some(subfolders(holder))}{of_another_task('segmentation', root)}"
-            )
 
 
 def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:

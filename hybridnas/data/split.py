@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..config import Task
+from ..data_folder import some as some
 from .stored import Chosen, Stored
 
 
@@ -194,7 +196,8 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def some(names: list[str], most: int = 8) -> str:
-    """A list for a message: its first few names, or `none`."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more if names else "none"
+def key_of(task: Task, split: str) -> str:
+    """Of the setting that names a split; nothing of one that is scored alone, named elsewhere."""
+    if task.train == task.val:
+        return ""
+    return {task.train: "task.train", task.val: "task.val"}.get(split, "")
