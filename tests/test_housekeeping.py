@@ -81,6 +81,23 @@ def test_a_deleted_study_takes_only_its_own_along(url: str) -> None:
         assert len(optuna_trials(store, "shapes")) == 5, "a new one of that name begins anew"
 
 
+def test_trials_without_any_result_go_and_others_stay(url: str) -> None:
+    with Store.open(url) as store:
+        fill(store)
+        for work in range(2):
+            asked(start(plan(name="begun", **{**WIDE, "seed": 5}), store))
+            assert len(store.trials("begun")) == len(optuna_trials(store, "begun")) == 1, work
+            store.remove_begun("begun")
+            assert store.trials("begun") == []
+            names = optuna.get_all_study_names(store.optuna_storage())
+            assert sorted(names) == ["second", "shapes"]
+        before = rows(store)
+        for name in ("shapes", "second"):
+            store.remove_begun(name)
+        assert rows(store) == before
+        assert "begun" in store.study_names()
+
+
 def give_up(store: Store, study: str) -> int:
     """The study's first trial is told as failed, its node was lost, and it ends well elsewhere; the
     id of the evaluation that no run refers to."""

@@ -97,6 +97,16 @@ def remove_all(session: Session, names: Collection[str], keep_evaluations: bool)
     return found
 
 
+def remove_begun(session: Session, study: str) -> None:
+    """A worker that wrote just now keeps its evaluation, which later searches look up."""
+    has_result = RunRow.study == study, RunRow.evaluation_id.is_not(None)
+    if session.scalar(select(RunRow.number).where(*has_result).limit(1)) is not None:
+        return
+    for table in (RunRow, TrialRow):
+        session.execute(delete(table).where(table.study == study))
+    optuna_studies.delete_study(session, study)
+
+
 def _existing(session: Session, name: str) -> StudyRow:
     row = session.get(StudyRow, name)
     if row is None:
