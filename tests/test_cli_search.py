@@ -204,6 +204,10 @@ BAD_STUDIES: list[tuple[dict[str, Any], str]] = [
     ({"task": {"data": "shapes.yaml"}}, r"task.data: .*/shapes.yaml is a file"),
     ({"task": {"val": "dev"}}, r"digits have no split 'dev'; allowed: train, val, test"),
     ({"task": "tracking"}, r"task.name: .*'classification', .*, got 'tracking'"),
+    (
+        {"recipe": {"warmup_epochs": 2}},
+        r"^fidelities\.0: recipe: warmup_epochs 2 must fit into 1 epoch; shorter .*=0\.1$",
+    ),
     ({"budget": {"trials": 0}}, r"budget.trials: .* greater than 0, got 0"),
     (
         {"objectives": {"macs": "minimize"}},

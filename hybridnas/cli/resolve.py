@@ -12,7 +12,7 @@ from ..errors import ArchitectureError, ConfigError, NoDatabaseError, meant
 from ..reference import REFERENCES
 from ..resources import find, shipped
 from ..search.counted import counted_cost
-from ..search.early import check_stored
+from ..search.early import check_lengths, check_stored
 from ..search.rows import Row
 from ..search.studies import read_study
 from ..search.view import StudyView
@@ -49,12 +49,12 @@ def study_to_run(text: str, storage: str, resume: bool, settings: list[str]) -> 
 
 def check_known(study: Study, storage: str, resume: bool) -> None:
     """Raises ConfigError where the database has trials of the study, unless they are resumed, and
-    by what is as it was."""
+    by what is as it was; and of a new one as `check_lengths`."""
     try:
         with Store.open(storage, create=False) as store:
             check_stored(study, store, resume)
     except NoDatabaseError:
-        pass  # there will be one
+        check_lengths(study)  # there will be one
 
 
 def known_study(text: str) -> str:

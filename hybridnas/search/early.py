@@ -8,6 +8,7 @@ from typing import Any
 from ..config import Study, parent_study, parse_study
 from ..data_folder import check_data
 from ..errors import ConfigError, HybridnasError
+from ..recipe import check_ends
 from ..space import SearchSpace
 from ..store import Store
 from ..user_paths import expanded
@@ -35,10 +36,25 @@ def check_early(study: Study) -> None:
             raise about(name, error) from None
 
 
+def check_lengths(study: Study) -> None:
+    """Raises ConfigError where a recipe's warm-up and cool-down do not fit into a fidelity, with
+    settings that would do. For new studies: earlier versions have searched so."""
+    for name, part in study.tasks.items():
+        owner = f"also.{name}." if name else ""
+        shortest = min(part.fidelities, key=lambda fidelity: fidelity.epochs)
+        try:
+            check_ends(part.recipe, shortest.epochs, owner)
+        except ValueError as error:
+            rung = part.fidelities.index(shortest)
+            raise ConfigError(f"{owner}fidelities.{rung}: {error}") from None
+
+
 def check_stored(study: Study, store: Store, resume: bool) -> None:
     """Raises ConfigError as `check_registered` does, but for what only data and files can tell."""
     known = known_config(study.name, store, resume)
-    if known is not None:
+    if known is None:
+        check_lengths(study)
+    else:
         now = written_out(study, SearchSpace.load(study.space))
         check_unchanged(study.name, now, known, besides=_FILES)
 
