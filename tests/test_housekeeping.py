@@ -183,6 +183,9 @@ def test_the_commands_ask_first(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_p
     for words in (("rename", "shapes", "forms"), ("delete", "shapes")):
         assert "nobody is here to be asked: give --yes" in cli.refused("db", *words)
     assert "NEW: a study's name has letters" in cli.refused("db", "rename", "shapes", "a b")
+    for taken in ("second", "shapes"):
+        message = cli.refused("db", "rename", "shapes", taken)
+        assert message == f"there is a study '{taken}' already"
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     asked_for: list[str] = []
 
