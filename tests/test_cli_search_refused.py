@@ -13,7 +13,10 @@ from cli_helpers import DATABASE, Cli, write_study
 pytest_plugins = ["cli_helpers"]
 
 BAD_STUDIES: list[tuple[dict[str, Any], str]] = [
-    ({"trials": 3}, r"shapes.yaml: unknown key 'trials'; allowed: task, recipe, fidelities"),
+    (
+        {"trials": 3},
+        r"unknown key 'trials' \(budget\.trials\?\); allowed: task, recipe, fidelities",
+    ),
     (
         {"budget": {"trails": 3}},
         r"unknown key 'budget.trails' \(trials\?\); allowed: trials, hours, gpu_hours",
