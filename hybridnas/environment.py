@@ -8,25 +8,36 @@ import random
 import numpy as np
 import torch
 
-from hybridnas_kernels.backends import BACKENDS, VARIABLE
+from hybridnas_kernels.backends import BACKENDS, VARIABLE, choose
 
 from .errors import ConfigError, meant
 
 
-def check_kernels() -> None:
-    """Raises ConfigError where the environment asks for kernels that there are none of."""
+def check_kernels(device: torch.device | None = None) -> None:
+    """Raises ConfigError where the environment asks for kernels that there are none of, and where
+    it forces Triton's, which cannot run on the device. device: None: nobody knows yet."""
     asked = os.environ.get(VARIABLE, BACKENDS[0])
     if asked not in BACKENDS:
         raise ConfigError(
             f"the environment variable {VARIABLE} is one of {', '.join(BACKENDS)}, "
             f"got {asked!r}{meant(asked, BACKENDS)}"
         )
+    if device is not None and asked == "triton":  # mamba is of the scan alone
+        try:
+            choose(f"the environment variable {VARIABLE}", asked, torch.empty(0, device=device))
+        except RuntimeError as error:
+            raise ConfigError(f"{error}; set it to auto, or leave it unset") from None
 
 
 def pick_device(name: str) -> torch.device:
     """torch's device of that name, `auto` for the best there is; ConfigError if it is not here, and
     as `check_kernels`."""
-    check_kernels()
+    device = _device(name)
+    check_kernels(device)
+    return device
+
+
+def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

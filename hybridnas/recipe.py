@@ -14,6 +14,8 @@ from pydantic import (
     model_validator,
 )
 
+from .counting import number_of
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]  # as torch and databases have them
 SearchSeed = Annotated[int, Field(ge=0, lt=2**32)]  # as numpy has them, with which Optuna draws
@@ -101,3 +103,21 @@ class Recipe(Value):
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"milestones: must rise, got {list(self.milestones)}")
         return self
+
+
+def check_ends(recipe: Recipe, epochs: int, owner: str = "") -> None:
+    """ValueError where warm-up and cool-down are longer than the training, or with a cool-down as
+    long, with settings that would do. Nothing is shortened unasked: it would be another recipe.
+
+    owner: what stands before `recipe` in the key that it has (`also.masks.`).
+    """
+    warmup = 0.0 if recipe.warmup_steps is not None else recipe.warmup_epochs
+    ends = {"warmup_epochs": warmup, "cooldown_epochs": recipe.cooldown_epochs}
+    if warmup <= epochs and (not recipe.cooldown_epochs or sum(ends.values()) < epochs):
+        return
+    given = {name: length for name, length in ends.items() if length}
+    raise ValueError(
+        f"recipe: {' and '.join(f'{name} {length:g}' for name, length in given.items())} must fit "
+        f"into {number_of(epochs, 'epoch')}; shorter ones, a tenth of the training: "
+        + " ".join(f"--set {owner}recipe.{name}={epochs / 10:g}" for name in given)
+    )

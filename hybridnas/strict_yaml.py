@@ -105,6 +105,7 @@ def _put(tree: dict[str, Any], keys: list[str], value: object, setting: str) -> 
         node = node[step]
 
 
+_DEEPEST = 4  # keys within keys
 # What pydantic finds of a value, by its name for that, in words of YAML.
 _WRONG = {
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
@@ -141,10 +142,14 @@ def _finding(item: ErrorDetails, model: type[BaseModel]) -> str:
         owner = _model_at(model, loc[:-1])
         known = list(owner.model_fields) if owner else []
         allowed = f"; allowed: {', '.join(known)}" if known else ""
-        return f"unknown key {key!r}{meant(str(loc[-1]), known)}{allowed}"
+        name, elsewhere = str(loc[-1]), _elsewhere(model, loc)
+        near = meant(name, known)
+        if elsewhere and name not in near:  # constraints.latency is latency_ms there
+            near = f" ({elsewhere}?)"
+        return f"unknown key {key!r}{near}{allowed}"
     if kind == "missing":
         return f"{key!r} is missing"
-    wrong = _WRONG.get(kind) or _in_our_words(item["msg"])
+    wrong = _wrong(item)
     got = "" if kind == "value_error" and isinstance(came, dict) else f", got {_as_yaml(came)}"
     if kind == "model_type" and (owner := _model_at(model, loc)):
         wrong += f" (keys: {', '.join(owner.model_fields)})"
@@ -154,6 +159,16 @@ def _finding(item: ErrorDetails, model: type[BaseModel]) -> str:
         wrong += " or a mapping" * either
         got += " (in quotes it is)" * isinstance(came, int | float)
     return f"{key and f'{key}: '}{wrong}{got}"
+
+
+def value_words(error: ValidationError) -> str:
+    """What is wrong with a value by itself, as a command's option has it."""
+    item = error.errors(include_url=False)[0]
+    return f"{_wrong(item)}, got {_as_yaml(item['input'])}"
+
+
+def _wrong(item: ErrorDetails) -> str:
+    return _WRONG.get(item["type"]) or _in_our_words(item["msg"])
 
 
 def _in_our_words(message: str) -> str:
@@ -185,6 +200,33 @@ def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseM
         if get_origin(field.annotation) is dict:
             next(steps, None)  # the user's own key
     return model
+
+
+def _elsewhere(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    """Where a key of that name stands that is none at loc: below there, else further up; nothing
+    where it stands nowhere."""
+    for depth in reversed(range(len(loc))):
+        owner = _model_at(model, loc[:depth])
+        if owner and (found := _key_of(owner, str(loc[-1]))):
+            return "".join(f"{key}." for key in loc[:depth]) + found
+    return ""
+
+
+def _key_of(model: type[BaseModel], name: str) -> str:
+    """Where a model, or one within it, has a key of that name: `fidelities.0.epochs`, the nearest
+    to the top; nothing where none has."""
+    level = [("", model)]
+    for _ in range(_DEEPEST):
+        if found := next((f"{at}{name}" for at, m in level if name in m.model_fields), ""):
+            return found
+        level = [
+            (f"{at}{key}.{'0.' * (get_origin(field.annotation) in (tuple, list))}", inner)
+            for at, each in level
+            for key, field in each.model_fields.items()
+            if get_origin(field.annotation) is not dict  # whose keys are the user's
+            for inner in _models_in(field.annotation)
+        ]
+    return ""
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -284,7 +284,7 @@ def test_what_cannot_be_ablated_is_refused(searched: Cli) -> None:
         (("shapes:9",), "study 'shapes' has no trial 9; it has 0 to 1"),
         (("shapes:0", "--stages", "2"), "stage 2 of S1-G1-S1A1 has no ssm or attention; those"),
         (("shapes:0", "--stages", "one"), "--stages takes numbers apart by commas, like 1,3; got"),
-        (("shapes:0", "--seeds", "1"), "Invalid value for '--seeds'"),
+        (("shapes:0", "--seeds", "1"), "Invalid value for '--seeds': must be greater than or "),
         (("shapes:0", "--mixer", "conv"), "Invalid value for '--mixer'"),
         (("shapes:0", "--rung", "3"), "--rung takes 1 to 2 of study 'shapes', got 3"),
         (("shapes:0", "--rung", "1", "--epochs", "2"), "give --epochs or --rung, not both"),

@@ -68,7 +68,7 @@ def test_a_trial_costs_what_its_study_says(populated: Cli) -> None:
         ),
         (
             ("mambaout_tiny", "--num-classes", "many"),
-            r"Invalid value for '--num-classes'.* integer",
+            r"Invalid value for '--num-classes': must be a whole number, got 'many'; see ",
         ),
         (("shapes:3",), r"no database at sqlite:.*/hybridnas.db"),
     ],
@@ -150,7 +150,9 @@ def test_bad_spaces_are_refused(cli: Cli) -> None:
             in message
         )
     Path("bad.yaml").write_text("name: bad\nstages: []\nwidth: 3\n")
-    assert "unknown key 'width'; allowed: name, " in cli.refused("spaces", "show", "bad.yaml")
+    assert "unknown key 'width' (stages.0.width?); allowed: name, " in cli.refused(
+        "spaces", "show", "bad.yaml"
+    )
 
 
 # ---------------------------------------------------------------- export and evaluate

@@ -209,6 +209,12 @@ def test_a_wrong_study_is_refused(changes: dict[str, Any], message: str) -> None
         ("space=5", "space: must be text or a mapping, got 5 (in quotes it is)"),
         ("task.name=classify", "'segmentation' or 'detection', got 'classify' (classification?)"),
         ("recipe.learning_rate=1", "unknown key 'recipe.learning_rate'; allowed: batch_size, lr, "),
+        (
+            "recipe.epochs=5",
+            "unknown key 'recipe.epochs' (fidelities.0.epochs?); allowed: batch_size",
+        ),
+        ("recipe.mixup=1", "unknown key 'recipe.mixup' (recipe.augmentation.mixup?); allowed: "),
+        ("lr=1", "unknown key 'lr' (recipe.lr?); allowed: task, "),
         ("task.str=1", "unknown key 'task.str'; allowed: name, data, "),
         ("budget.trails=1", "unknown key 'budget.trails' (trials?); allowed: trials, hours, "),
         ("sampler=tp", "sampler: no sampler 'tp' (tpe?); allowed: ehvi, "),

@@ -10,8 +10,10 @@ import search_helpers as helpers
 
 from hybridnas.config import Study, parse_study
 from hybridnas.data_folder import check_data
-from hybridnas.errors import DataError, SpaceError
-from hybridnas.search.early import check_early
+from hybridnas.errors import ConfigError, DataError, SpaceError
+from hybridnas.search.early import check_early, check_lengths
+from hybridnas.search.registration import check_registered
+from hybridnas.store import Store
 from hybridnas.task_defaults import TASK_DEFAULTS
 
 
@@ -54,3 +56,28 @@ def test_the_space_and_each_task_of_a_study() -> None:
     both = {"top1": "maximize", "masks.miou": "maximize"}
     with pytest.raises(DataError, match=r"^also\.masks: task\.data: .*nowhere does not exist"):
         check_early(study(also={"masks": masks}, objectives=both))
+
+
+def test_warm_up_and_cool_down_fit_into_the_shortest_rung_of_each_task() -> None:
+    rungs = [{"epochs": epochs, "resolution": 64} for epochs in (2, 8)]
+    check_lengths(study(fidelities=rungs, recipe={"warmup_epochs": 2}))
+    check_lengths(study(recipe={"warmup_epochs": 9, "warmup_steps": 1}))
+    recipe = {"warmup_epochs": 1, "cooldown_epochs": 1}
+    masks = {"task": {"name": "segmentation", "data": "x"}, "fidelities": rungs, "recipe": recipe}
+    both = {"top1": "maximize", "masks.miou": "maximize"}
+    own = [{"epochs": epochs, "resolution": 32} for epochs in (1, 3)]
+    with pytest.raises(ConfigError) as raised:
+        check_lengths(study(fidelities=own, also={"masks": masks}, objectives=both))
+    assert str(raised.value) == (
+        "also.masks.fidelities.0: recipe: warmup_epochs 1 and cooldown_epochs 1 must fit into 2 "
+        "epochs; shorter ones, a tenth of the training: --set also.masks.recipe.warmup_epochs=0.2 "
+        "--set also.masks.recipe.cooldown_epochs=0.2"
+    )
+
+
+def test_a_study_that_began_with_a_longer_warm_up_goes_on(study_store: Store) -> None:
+    long = helpers.plan(recipe={"warmup_epochs": 2})
+    with pytest.raises(ConfigError, match="must fit into 1 epoch"):
+        check_registered(long, study_store, resume=False)
+    helpers.asked(helpers.start(long, study_store))
+    assert check_registered(long, study_store, resume=True)

@@ -81,6 +81,23 @@ def test_a_deleted_study_takes_only_its_own_along(url: str) -> None:
         assert len(optuna_trials(store, "shapes")) == 5, "a new one of that name begins anew"
 
 
+def test_trials_without_any_result_go_and_others_stay(url: str) -> None:
+    with Store.open(url) as store:
+        fill(store)
+        for work in range(2):
+            asked(start(plan(name="begun", **{**WIDE, "seed": 5}), store))
+            assert len(store.trials("begun")) == len(optuna_trials(store, "begun")) == 1, work
+            store.remove_begun("begun")
+            assert store.trials("begun") == []
+            names = optuna.get_all_study_names(store.optuna_storage())
+            assert sorted(names) == ["second", "shapes"]
+        before = rows(store)
+        for name in ("shapes", "second"):
+            store.remove_begun(name)
+        assert rows(store) == before
+        assert "begun" in store.study_names()
+
+
 def give_up(store: Store, study: str) -> int:
     """The study's first trial is told as failed, its node was lost, and it ends well elsewhere; the
     id of the evaluation that no run refers to."""
@@ -166,6 +183,9 @@ def test_the_commands_ask_first(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_p
     for words in (("rename", "shapes", "forms"), ("delete", "shapes")):
         assert "nobody is here to be asked: give --yes" in cli.refused("db", *words)
     assert "NEW: a study's name has letters" in cli.refused("db", "rename", "shapes", "a b")
+    for taken in ("second", "shapes"):
+        message = cli.refused("db", "rename", "shapes", taken)
+        assert message == f"there is a study '{taken}' already"
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     asked_for: list[str] = []
 

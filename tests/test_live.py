@@ -101,7 +101,7 @@ def test_what_runs_has_its_epochs_and_loss(clock: Clock) -> None:
     view.epoch(99, 2, 4, 1.0, "")  # ended meanwhile
     clock.now = 65
     shown = frame(view, out)
-    assert "2 candidates at once" in shown
+    assert "2 candidates at once" not in shown, "they train"
     assert "\n0 S2 1.23 M 2/4 ━━━━━━━━━━╺━━━━━━━━━ 1.988 1:05\n" in shown
     assert "\n1 S2 1.23 M 0/4 ━━━━━━━━━━━━━━━━━━━━ 1:00" in shown
     assert "99" not in shown
@@ -119,22 +119,25 @@ def test_a_training_by_iterations_has_the_epochs_that_it_says(clock: Clock) -> N
 def test_what_ended_is_counted_and_the_best_kept(clock: Clock) -> None:
     out = console()
     view = LiveView(study(), out)
+    view.note("2 candidates at once")
     for number in range(4):
         view.started(candidate(number))
     clock.now = 30
     view.finished(finished(0, 0.5))
-    view.finished(finished(1, 0.75, reused=True))
-    view.finished(finished(2, **FAILED))
-    view.finished(finished(3, 0.25))
+    assert "2 candidates at once" not in frame(view, out)
+    view.note("trial 3: its process ended")
+    for each in (finished(1, 0.75, reused=True), finished(2, **FAILED), finished(3, 0.25)):
+        view.finished(each)
     shown = frame(view, out)
     assert (
-        "shapes 4 of 6 done, 1 failed 0:30, 1167 an hour, about 0:06 left best top1 0.7500 (S2, "
+        "shapes 4 of 6 done, 1 failed 0:30, 875 an hour, about 0:08 left best top1 0.7500 (S2, "
         in shown
     )
     assert "trial 0 S2, 1.23 M MACs: top1 0.5000 (SE 0.0100), 12.3 s" in shown
     assert "trial 1 S2, 1.23 M MACs: top1 0.7500 (SE 0.0100), known already" in shown
     assert "trial 2 S2, 1.23 M MACs: failed, out_of_memory (no room [/red])" in shown
     assert "0/4" not in shown, "nothing runs any more"
+    assert "trial 3: its process ended" in shown
 
 
 def test_only_the_last_few_endings_are_shown(clock: Clock) -> None:

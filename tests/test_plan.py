@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,28 @@ def test_all_changes_are_named(study_store: Store) -> None:
     asked(start(plan(), study_store))
     with pytest.raises(ConfigError, match=r"changed constraints, fidelities, .*, seed, space: "):
         check_registered(plan(**CHANGES), study_store, resume=True)
+
+
+def test_what_was_changed_is_said_with_both_values(study_store: Store) -> None:
+    asked(start(plan(constraints={"macs": {"max": 1e9}}), study_store))
+    few = {"recipe": {"lr": 0.5}, "objectives": {"macs": "minimize", "top1": "maximize"}}
+    rungs = [{"epochs": 2, "resolution": 32}]
+    cases: list[tuple[dict[str, Any], str]] = [
+        (
+            {**few, "fidelities": rungs},
+            "(constraints.macs.max was 1000000000.0, is nothing; fidelities.0.epochs was 1, is 2; "
+            "objectives had the order top1, macs, has macs, top1; recipe.lr was "
+            "0.001, is 0.5); go on",
+        ),
+        (
+            {"fidelities": [*rungs, {"epochs": 3, "resolution": 32}]},
+            'fidelities was [{"epochs": 1, "resolution": 32, "iterations"..., is [{"epochs": 2, ',
+        ),
+        (CHANGES, "; and 2 more); go on"),
+    ]
+    for changes, words in cases:
+        with pytest.raises(ConfigError, match=re.escape(words)):
+            check_registered(plan(**changes), study_store, resume=True)
 
 
 @pytest.mark.parametrize(

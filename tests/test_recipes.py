@@ -164,6 +164,7 @@ def test_epochs_take_the_place_of_iterations() -> None:
     ("settings", "message"),
     [
         (["recipe.learning_rate=1"], "unknown key 'recipe.learning_rate'; allowed: batch_size, lr"),
+        (["recipe.epochs=5"], r"unknown key 'recipe\.epochs' \(epochs\?\); allowed: batch_size"),
         (["epochs=5", "iterations=5"], "give one of epochs and iterations"),
         (["recipe.lr_scale={attn: 2}"], "recipe.lr_scale: unknown mixer 'attn'"),
         (["drop_paths.mambaout_huge=0.5"], "mambaout_huge"),

@@ -23,9 +23,11 @@ from search_helpers import (
     start,
 )
 
-from hybridnas.errors import StoreError
+from hybridnas.errors import ConfigError, DataError, StoreError
 from hybridnas.sampler_config import SAMPLER_OPTIONS
+from hybridnas.search import driver
 from hybridnas.search.core import SearchCore
+from hybridnas.search.registration import check_registered
 from hybridnas.store import Evaluation, Store
 from hybridnas.store import trials as store_trials
 
@@ -58,6 +60,29 @@ def check_whole(store: Store, total: int) -> None:
         assert record.evaluation is not None
         assert trial.user_attrs["evaluation"] == record.evaluation.id
         assert (trial.state == TrialState.COMPLETE) == (record.evaluation.status == "ok")
+
+
+def test_broken_data_found_before_any_result_leave_a_study_as_good_as_new(
+    study_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(core: SearchCore, *_: object) -> str:
+        for number in range(results):
+            finish(core, asked(core))
+            assert core.running == {}, number
+        asked(core)
+        core.release()
+        raise DataError("an image cannot be read")
+
+    made = plan(**WIDE)
+    monkeypatch.setattr(driver, "_work", broken)
+    for results in (0, 1):
+        assert not check_registered(made, study_store, resume=False)
+        with pytest.raises(DataError):
+            driver.run_study(made, study_store)
+        assert len(study_store.trials("shapes")) == (2 if results else 0)
+    assert states(study_store) == ["COMPLETE", "WAITING"], "of worth: it stays"
+    with pytest.raises(ConfigError, match="in the database already"):
+        check_registered(made, study_store, resume=False)
 
 
 def test_after_a_death(study_store: Store) -> None:

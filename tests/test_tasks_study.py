@@ -86,7 +86,10 @@ def plan(masks: Path) -> Plan:
         ),
         (changed(constraints={"top1": {"min": 0.1}}), r"constraints: segmentation measures"),
         (changed(constraints={"miou": {"min": 3}}), r"constraints\.miou\.min: a share of 1, got 3"),
-        (changed(epochs=3), r"unknown key 'also\.masks\.epochs'; allowed: task, recipe, "),
+        (
+            changed(epochs=3),
+            r"key 'also\.masks\.epochs' \(also\.masks\.fidelities\.0\.epochs\?\); allowed: ",
+        ),
         (raw("m", also={"a.b": raw("m")["also"]["masks"]}), r"also\.a\.b: must be of letters"),
     ],
 )

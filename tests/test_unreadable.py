@@ -10,7 +10,7 @@ import search_helpers as helpers
 from cli_helpers import Cli
 from PIL import Image
 
-from hybridnas.cli.ending import print_end
+from hybridnas.cli.ending import end
 from hybridnas.report import facts_of
 from hybridnas.report.render import drawings_of, to_markdown
 from hybridnas.search.unreadable import passed_over, unreadable_words
@@ -44,7 +44,7 @@ def test_status_and_the_end_of_a_search_say_how_many(
     shown = " ".join(cli.shown("status", "shapes").split())
     assert f"unreadable {SAID}" in shown
     assert cli.json("status", "shapes")["unreadable"] == {"": {"train": 2, "val": 1}}
-    print_end(searched, "trials", "sqlite:///hybridnas.db")
+    end(searched, "trials", "sqlite:///hybridnas.db", as_json=False)
     assert f"Could not be read, and were passed over: {SAID}.\n" in capsys.readouterr().out
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -66,6 +66,11 @@ def main() -> None:
 
 def _explain(error: Exception) -> None:
     """Typer's finding about the words of the command line, as one line like all our errors."""
+    cause: Any = error.__cause__
+    if type(cause).__name__ == "ValidationError":  # pydantic's, of which newer ones are made
+        from ..strict_yaml import value_words
+
+        error.message = value_words(cause)  # type: ignore[attr-defined]
     message = getattr(error, "format_message", error.__str__)().strip().removesuffix(".")
     if not message:  # no words at all: typer has printed the help
         return

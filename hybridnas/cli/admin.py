@@ -125,6 +125,7 @@ def rename(
         names = {old: new + old.removeprefix(study) for old in (study, *beside)}
         for old, name in names.items():
             _check_name(old, name, "NEW", searched=old == study and store.is_searched(old))
+        store.check_new_names(names)
         also = f" (and {', '.join(beside)} likewise)" if beside else ""
         _ask(f"Rename study {study} of {redact(storage)} to {new}{also}?", yes)
         store.rename_studies(names)

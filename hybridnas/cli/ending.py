@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections import Counter
 
 import typer
 
@@ -11,14 +12,40 @@ from ..search.unreadable import unreadable, unreadable_words
 from ..search.view import StudyView
 from ..search.words import ENDED, export_command
 from ..store import redact
-from .common import DEFAULT_STORAGE
-from .summary import print_front
+from .common import DEFAULT_STORAGE, print_json
+from .summary import print_front, status_json
 
 _COMMAND = 58  # characters that a command takes before what it does is said
 
 
-def print_end(view: StudyView, reason: str, storage: str) -> None:
-    """The front, how the search ended, and what to do next. storage: as it was given."""
+def end(view: StudyView, reason: str, storage: str, as_json: bool) -> None:
+    """Says what was found. Exits with 130 where the search was interrupted, with 1 where no trial
+    succeeded. storage: as it was given."""
+    if as_json:
+        print_json({"stopped": reason, **status_json(view), "front": view.front_json()})
+    else:
+        _print_end(view, reason, storage)
+    if reason == "interrupted":
+        raise typer.Exit(130)
+    counts = view.counts()
+    if counts["failed"] and not counts["ok"]:
+        typer.echo(f"error: {_none_succeeded(view)}", err=True)
+        raise typer.Exit(1)
+
+
+def _none_succeeded(view: StudyView) -> str:
+    """`no trial succeeded: 4 failed, 3 of them by error (a mixer with a bug)`."""
+    ended = [e for row in view.rows if row.state == "failed" for e in row.evaluations.values()]
+    words = f"no trial succeeded: {view.counts()['failed']} failed"
+    failures = [each for each in ended if each.reason is not None]
+    for reason, number in Counter(each.reason for each in failures).most_common(1):
+        messages = Counter(each.message for each in failures if each.reason == reason)
+        words += f", {number} of them by {reason} ({messages.most_common(1)[0][0]})"
+    return words
+
+
+def _print_end(view: StudyView, reason: str, storage: str) -> None:
+    """The front, how the search ended, and what to do next."""
     print_front(view)
     counts = view.counts()
     why = ENDED.get(reason, reason)

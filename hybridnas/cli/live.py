@@ -91,10 +91,10 @@ class LiveView:
         self._study, self._console, self._hints = study, console, [*hints]
         self._running: dict[int, _Running] = {}
         self._last: list[Finished] = []
-        self._before = self._done = self._failed = 0
+        self._done = self._trained = self._failed = 0
         self._best: Finished | None = None
         self._again = False  # whether the best are trained again
-        self._note = ""
+        self._note = self._note_of_start = ""
         self._front = FrontSoFar(study)
         self._began = time.monotonic()
         self._waited: float | None = None  # until the first training began, which comes once
@@ -110,7 +110,7 @@ class LiveView:
         self._live.stop()
 
     def began(self, done: int) -> None:
-        self._before = self._done = done
+        self._done = done
 
     def started(self, candidate: Candidate) -> None:
         while self._hints:
@@ -125,13 +125,16 @@ class LiveView:
         if number in self._running:
             run = self._running[number]
             run.epoch, run.total, run.loss, run.where = done, total, loss, where
+            self._start_is_over()
 
     def finished(self, result: Finished) -> None:
         self._running.pop(result.number, None)
         self._done += result.begins
+        self._trained += result.begins and not result.reused
         self._failed += result.reason is not None
         if self._waited is None and not result.reused:
             self._waited = max(0.0, time.monotonic() - self._began - result.seconds)
+            self._start_is_over()
         self._last = [*self._last[-7:], result]
         self._front.add(result)
         score = result.metrics.get(self._study.measured)
@@ -142,6 +145,13 @@ class LiveView:
 
     def note(self, text: str) -> None:
         self._note = text
+        if not self._running:
+            self._note_of_start = text
+
+    def _start_is_over(self) -> None:
+        """A candidate trains: what was said before it leaves its lines to others."""
+        if self._note == self._note_of_start:
+            self._note = ""
 
     def _render(self) -> RenderableType:
         last = [_last_line(result, self._study.measured) for result in self._last]
@@ -170,7 +180,7 @@ class LiveView:
 
     def _remaining(self, elapsed: float) -> str:
         """How fast it goes, and how long it will; nothing before something has ended."""
-        budget, here = self._study.budget, self._done - self._before
+        budget, here = self._study.budget, self._trained  # what is known already takes no time
         searched = elapsed - (self._waited or 0.0)
         left = []
         if budget.hours:

@@ -34,7 +34,7 @@ from .common import (
     say_written,
 )
 from .dry_run import look_around, print_plan
-from .ending import print_end
+from .ending import end
 from .resolve import known_study
 from .summary import print_front, print_status, status_json, write_csv
 
@@ -68,7 +68,7 @@ def search(
     """Run or continue a study.
 
     Ctrl-C ends it in good order; `--resume` goes on where it was, also after a crash.
-    Exit codes: 0 the budget is spent, 2 bad input, 130 interrupted.
+    Exit codes: 0 the budget is spent, 1 no trial succeeded, 2 bad input, 130 interrupted.
 
     Examples: `hybridnas search quickstart`, `hybridnas search study.yaml --dry-run`,
     `hybridnas search images64 --set task.data=DIR --set budget.hours=1`
@@ -98,7 +98,7 @@ def search(
 
 
 def _run(plan: Plan, storage: str, resume: bool, ray: str | None, as_json: bool) -> None:
-    """Searches, and shows what was found. Exits with 130 where it was interrupted."""
+    """Searches, and shows what was found."""
     with loading("Ray"):
         from ..search.driver import run_study
     from ..search.forecast import attainable
@@ -116,12 +116,7 @@ def _run(plan: Plan, storage: str, resume: bool, ray: str | None, as_json: bool)
         with watch:
             reason = run_study(plan, store, ray_address=ray, observer=watch)
         view = StudyView(name, store)
-    if as_json:
-        print_json({"stopped": reason, **status_json(view), "front": view.front_json()})
-    else:
-        print_end(view, reason, storage)
-    if reason == "interrupted":
-        raise typer.Exit(130)
+    end(view, reason, storage, as_json)
 
 
 def status(

@@ -11,9 +11,8 @@ from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, model
 from ..architecture import Architecture
 from ..config import Fidelity, Protocol, Task, named
 from ..cost import cost
-from ..counting import number_of
 from ..errors import ConfigError
-from ..recipe import Fraction, Recipe, Seed, Value
+from ..recipe import Fraction, Recipe, Seed, Value, check_ends
 from ..reference import reference
 from ..resources import find, told
 from ..strict_yaml import explain, override, read_yaml
@@ -52,7 +51,7 @@ class RunConfig(Value):
                 f"recipe.milestones {list(recipe.milestones)} must lie before the end, epoch "
                 f"{epochs}; say which they are with --set recipe.milestones=[...]"
             )
-        _check_ends(recipe, epochs)
+        check_ends(recipe, epochs)
         return self
 
     def fitted(self, architecture: Architecture) -> RunConfig:
@@ -94,21 +93,6 @@ class RunConfig(Value):
             data_digest=data_digest,
             class_names=class_names,
         )
-
-
-def _check_ends(recipe: Recipe, epochs: int) -> None:
-    """ValueError where warm-up and cool-down are longer than the training, or with a cool-down as
-    long, with settings that would do. Nothing is shortened unasked: it would be another recipe."""
-    warmup = 0.0 if recipe.warmup_steps is not None else recipe.warmup_epochs
-    ends = {"warmup_epochs": warmup, "cooldown_epochs": recipe.cooldown_epochs}
-    if warmup <= epochs and (not recipe.cooldown_epochs or sum(ends.values()) < epochs):
-        return
-    given = {name: length for name, length in ends.items() if length}
-    raise ValueError(
-        f"recipe: {' and '.join(f'{name} {length:g}' for name, length in given.items())} must fit "
-        f"into {number_of(epochs, 'epoch')}; shorter ones, a tenth of the training: "
-        + " ".join(f"--set recipe.{name}={epochs / 10:g}" for name in given)
-    )
 
 
 def load_recipe(

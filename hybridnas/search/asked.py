@@ -11,7 +11,7 @@ from ..errors import ConfigError, NoDatabaseError
 from ..resources import find, shipped
 from ..store import Store
 from ..strict_yaml import override
-from .early import check_early, check_stored
+from .early import check_early, check_lengths, check_stored
 from .studies import read_study
 from .view import StudyView
 
@@ -60,9 +60,9 @@ def study_to_run(
 
 def check_known(study: Study, storage: str, resume: bool) -> None:
     """Raises ConfigError where the database has trials of the study, unless they are resumed, and
-    by what is as it was."""
+    by what is as it was; and of a new one as `check_lengths`."""
     try:
         with Store.open(storage, create=False) as store:
             check_stored(study, store, resume)
     except NoDatabaseError:
-        pass  # there will be one
+        check_lengths(study)  # there will be one

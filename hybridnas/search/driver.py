@@ -19,7 +19,7 @@ from .ray_session import environment, ray_session  # isort: skip # before Ray
 from ray import tune
 
 from ..config import Resources
-from ..errors import StoreError
+from ..errors import ConfigError, DataError, StoreError
 from ..store import Store
 from .calibration import Calibration, Setting
 from .cluster import LOCAL, address_of, check_reach
@@ -59,7 +59,8 @@ def run_study(
 
     That is trials, hours, gpu_hours, exhausted, or interrupted (Ctrl-C: what was running is
     queued for --resume). Raises HybridnasError for bad input that shows up only on a worker
-    (broken data), and where another run of it is alive.
+    (broken data), and where another run of it is alive. Where that comes before any result, the
+    database keeps no trial, and the same call begins anew once it is mended.
 
     evaluate: import path of what evaluates candidates on the workers (`package.module:function`),
     called as hybridnas.evaluate.evaluate is; another one than that is for simulations.
@@ -67,7 +68,12 @@ def run_study(
     observer, folder = observer or Silent(), _folder(plan)
     with _session(plan, store) as (heart, ended):
         core = SearchCore(problem_of(plan), store, observer)
-        ended.reason = _work(core, plan, heart, folder, ray_address, evaluate)
+        try:
+            ended.reason = _work(core, plan, heart, folder, ray_address, evaluate)
+        except (ConfigError, DataError):
+            # Of mended data the digest is another one, with which begun trials cannot go on.
+            store.remove_begun(plan.study.name)
+            raise
         if ended.reason != "interrupted":
             core.close()
         prune_weights(plan.study.name, store, folder)

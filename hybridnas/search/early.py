@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ..config import Study, parent_study, parse_study
 from ..data_folder import check_data
 from ..errors import ConfigError, HybridnasError
+from ..recipe import check_ends
 from ..space import SearchSpace
 from ..store import Store
 from ..user_paths import expanded
@@ -18,6 +20,8 @@ _FREE = {
     *("description", "budget", "halving", "final", "resources", "sampler"),
     *("artifacts", "keep_weights", "references"),
 }
+# Of what was changed: values that are shown, and characters of each.
+_MOST_CHANGES, _LONGEST = 6, 48
 # Where files stand that a plan looks into.
 _FILES = ("init", "latency")
 
@@ -36,10 +40,25 @@ def check_early(study: Study) -> None:
             raise about(name, error) from None
 
 
+def check_lengths(study: Study) -> None:
+    """Raises ConfigError where a recipe's warm-up and cool-down do not fit into a fidelity, with
+    settings that would do. For new studies: earlier versions have searched so."""
+    for name, part in study.tasks.items():
+        owner = f"also.{name}." if name else ""
+        shortest = min(part.fidelities, key=lambda fidelity: fidelity.epochs)
+        try:
+            check_ends(part.recipe, shortest.epochs, owner)
+        except ValueError as error:
+            rung = part.fidelities.index(shortest)
+            raise ConfigError(f"{owner}fidelities.{rung}: {error}") from None
+
+
 def check_stored(study: Study, store: Store, resume: bool) -> None:
     """Raises ConfigError as `check_registered` does, but for what only data and files can tell."""
     known = known_config(study.name, store, resume)
-    if known is not None:
+    if known is None:
+        check_lengths(study)
+    else:
         now = written_out(study, SearchSpace.load(study.space))
         check_unchanged(study.name, now, known, besides=_FILES)
 
@@ -75,11 +94,39 @@ def check_unchanged(
         if list(now[key]) != list(then[key]):
             changed.add(key)
     if changed:
+        keys = sorted(changed)
+        words = [each for key in keys for each in _changes(key, second[key], first[key])]
+        more = f"; and {len(words) - _MOST_CHANGES} more" if len(words) > _MOST_CHANGES else ""
         raise ConfigError(
-            f"study {name!r} cannot be resumed with changed {', '.join(sorted(changed))}: its "
-            f"trials would not be comparable; go on with what it began with by its name, "
-            f"`hybridnas search {name} --resume`, or start a new one (--set name=...)"
+            f"study {name!r} cannot be resumed with changed {', '.join(keys)}: its trials would "
+            f"not be comparable ({'; '.join(words[:_MOST_CHANGES])}{more}); go on "
+            f"with what it began with by its name, `hybridnas search {name} --resume`, or "
+            f"start a new one (--set name=...)"
         )
+
+
+def _changes(key: str, then: Any, now: Any) -> Iterator[str]:
+    """`recipe.lr was 0.002, is 0.5`, for each value within a key that changed."""
+    if isinstance(then, Mapping | None) and isinstance(now, Mapping | None):
+        old, new = then or {}, now or {}
+        if old == new:
+            yield f"{key} had the order {', '.join(old)}, has {', '.join(new)}"
+        pairs = [(name, old.get(name), new.get(name)) for name in {**old, **new}]
+    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        pairs = [(place, *both) for place, both in enumerate(zip(then, now, strict=True))]
+    else:
+        yield f"{key} was {_shortly(then)}, is {_shortly(now)}"
+        return
+    for inner, before, after in pairs:
+        if before != after:
+            yield from _changes(f"{key}.{inner}", before, after)
+
+
+def _shortly(value: object) -> str:
+    if value is None:
+        return "nothing"
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _compared(config: Mapping[str, Any], besides: Collection[str]) -> dict[str, Any]:

@@ -94,7 +94,8 @@ def check_here(study: Study, ray_address: str | None) -> None:
     check_kernels()
     ray = sys.modules.get("ray")
     if address_of(ray_address) == LOCAL and not (ray and ray.is_initialized()):
-        share_of(study, [this_machine()])
+        share = share_of(study, [this_machine()])
+        check_kernels(None if share.gpus else torch.device("cpu"))
 
 
 def share_words(study: Study, share: Share) -> str:

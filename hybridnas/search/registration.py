@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import ConfigError
 from ..store import Store
-from .early import check_unchanged, known_config
+from .early import check_lengths, check_unchanged, known_config
 from .plan import Plan, run_protocol
 
 
@@ -14,11 +14,13 @@ def check_registered(plan: Plan, store: Store, resume: bool) -> bool:
 
     A study without a trial yet (Ray could not be started, say) is as good as new. Raises
     ConfigError where it exists and resume is not asked for, where something was changed that would
-    make old and new trials incomparable, and for the name of a twin test's or a calibration's.
+    make old and new trials incomparable, for the name of a twin test's or a calibration's, and of
+    a new study as `check_lengths`.
     """
     name = plan.study.name
     known = known_config(name, store, resume)
     if known is None:
+        check_lengths(plan.study)
         return False
     check_unchanged(name, plan.config, known)
     _check_terms(plan, store)

@@ -43,10 +43,16 @@ def rename_all(session: Session, names: Mapping[str, str]) -> None:
         rename(session, name, new)
 
 
+def check_names(session: Session, names: Mapping[str, str]) -> None:
+    for name, new in names.items():
+        _existing(session, name)
+        _check_rest(session, name)
+        _check_free(session, new)
+
+
 def rename(session: Session, name: str, new: str) -> None:
     row = _at_rest(session, name)
-    if session.get(StudyRow, new) is not None or optuna_studies.has_study(session, new):
-        raise StoreError(f"there is a study {new!r} already")
+    _check_free(session, new)
     config = {**row.config, "name": new}
     session.add(StudyRow(name=new, config=config, created_at=row.created_at))
     session.flush()
@@ -97,6 +103,16 @@ def remove_all(session: Session, names: Collection[str], keep_evaluations: bool)
     return found
 
 
+def remove_begun(session: Session, study: str) -> None:
+    """A worker that wrote just now keeps its evaluation, which later searches look up."""
+    has_result = RunRow.study == study, RunRow.evaluation_id.is_not(None)
+    if session.scalar(select(RunRow.number).where(*has_result).limit(1)) is not None:
+        return
+    for table in (RunRow, TrialRow):
+        session.execute(delete(table).where(table.study == study))
+    optuna_studies.delete_study(session, study)
+
+
 def _existing(session: Session, name: str) -> StudyRow:
     row = session.get(StudyRow, name)
     if row is None:
@@ -108,6 +124,16 @@ def _at_rest(session: Session, name: str) -> StudyRow:
     """The study, locked so that no search of it begins meanwhile."""
     row = _existing(session, name)
     session.scalar(select(StudyRow).where(StudyRow.name == name).with_for_update())
+    _check_rest(session, name)
+    return row
+
+
+def _check_free(session: Session, name: str) -> None:
+    if session.get(StudyRow, name) is not None or optuna_studies.is_there(session, name):
+        raise StoreError(f"there is a study {name!r} already")
+
+
+def _check_rest(session: Session, name: str) -> None:
     going = select(SessionRow).where(SessionRow.study == name, SessionRow.ended_at.is_(None))
     for run in session.scalars(going):
         if liveness.is_alive(run, datetime.now(UTC)):
@@ -115,7 +141,6 @@ def _at_rest(session: Session, name: str) -> StudyRow:
                 f"study {name!r} is being searched by process {run.pid} on {run.host}; "
                 f"stop it first"
             )
-    return row
 
 
 def _only_theirs(session: Session, names: Collection[str]) -> Sequence[EvaluationRow]:

@@ -140,6 +140,12 @@ class Store(TrialMethods, PastMethods):
         self.optuna_storage()  # makes its tables
         self._database.write(partial(housekeeping.rename_all, names=names))
 
+    def check_new_names(self, names: Mapping[str, str]) -> None:
+        """Raises StoreError as `rename_studies` would now; nothing is written."""
+        from . import housekeeping
+
+        self._database.read(partial(housekeeping.check_names, names=names))
+
     def is_searched(self, study: str) -> bool:
         """Whether a search proposed its trials, not a calibration or a twin test."""
         from . import optuna_studies

@@ -135,6 +135,14 @@ class TrialMethods:
             ),
         )
 
+    def remove_begun(self, study: str) -> None:
+        """Takes a study's trials away, in Optuna's tables too, where none has a result: then it is
+        as good as new. Where one has, all stay.
+        """
+        from . import housekeeping
+
+        self._write_as_owner(study, partial(housekeeping.remove_begun, study=study))
+
     def resume_trial(self, trial_id: int) -> None:
         """A trial that was put back is RUNNING with Optuna again.
 
