@@ -49,6 +49,8 @@ Settings = Annotated[
         "--set constraints.macs.max=4.5e9 --set task.data=DIR. May be repeated.",
     ),
 ]
+ECHO = 4  # columns that what is drawn anew leaves free: a terminal shows ^C at the cursor, which
+# must not wrap the line, or one of the old lines stays
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
 
 

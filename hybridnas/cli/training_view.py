@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -21,6 +20,7 @@ from ..runs import Progress as Step
 from ..runs.group import own_rank
 from ..task_defaults import TASK_DEFAULTS
 from ..train import FRESH
+from .bar import Narrow
 from .common import in_units
 
 
@@ -38,7 +38,7 @@ class TrainingView:
     def __init__(self, console: Console, arch: str, order: Order) -> None:
         self._console, self._arch, self._order = console, arch, order
         self._quiet = own_rank() > 0
-        self._bar = Progress(
+        self._bar = Narrow(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(table_column=_whole()),
