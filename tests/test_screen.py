@@ -12,7 +12,10 @@ from test_live import candidate, finished, study
 from hybridnas.cli.bar import Bar
 from hybridnas.cli.live import LiveView
 
-LONG: dict[str, Any] = {"reason": "out_of_memory", "message": "no room for so many activations at once, alas"}
+LONG: dict[str, Any] = {
+    "reason": "out_of_memory",
+    "message": "no room for so many activations at once, alas",
+}
 
 
 def terminal(screen: Screen) -> Console:

@@ -56,7 +56,7 @@ def main() -> None:
         code = app(prog_name="hybridnas", standalone_mode=False)
     except HybridnasError as error:
         if not error.told_by_first:
-            typer.echo(f"error: {error}", err=True)
+            _say(f"error: {error}")
         sys.exit(2)
     except _USAGE_ERROR as error:
         _explain(error)
@@ -71,4 +71,10 @@ def _explain(error: Exception) -> None:
         return
     context = getattr(error, "ctx", None)
     see = f"; see `{context.command_path} --help`" if context is not None else ""
-    typer.echo(f"error: {' '.join(message.split())}{see}", err=True)
+    _say(f"error: {' '.join(message.split())}{see}")
+
+
+def _say(text: str) -> None:
+    from .folding import say  # imports rich: what goes well does not wait for it
+
+    say(text, err=True)

@@ -18,6 +18,7 @@ from ..search import DEFAULT_STORAGE as DEFAULT_STORAGE
 from ..search.words import bound_words as bound_words
 from ..search.words import fidelity_words as fidelity_words
 from ..search.words import objective_text as objective_text
+from .folding import say
 
 Storage = Annotated[
     str,
@@ -75,7 +76,7 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[obje
 
 def say_written(*paths: Path) -> None:
     """On stderr, where it disturbs no JSON."""
-    typer.echo(f"written: {' and '.join(map(str, paths))}", err=True)
+    say(f"written: {' and '.join(map(str, paths))}", err=True)
 
 
 def print_facts(title: str, facts: Iterable[tuple[str, object]]) -> None:

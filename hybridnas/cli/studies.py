@@ -35,6 +35,7 @@ from .common import (
 )
 from .dry_run import look_around, print_plan
 from .ending import print_end
+from .folding import say
 from .resolve import check_known, known_study, study_to_run
 from .summary import print_front, print_status, status_json, write_csv
 
@@ -120,7 +121,7 @@ def _run(plan: Plan, storage: str, resume: bool, ray: str | None, as_json: bool)
     with Store.open(storage) as store:
         check_registered(plan, store, resume)
         if resume and store.study_config(name) is None:
-            typer.echo(f"{redact(storage)} has no study {name!r} yet: a new one begins", err=True)
+            say(f"{redact(storage)} has no study {name!r} yet: a new one begins", err=True)
         with watch:
             reason = run_study(plan, store, ray_address=ray, observer=watch)
         view = StudyView(name, store)
@@ -198,7 +199,7 @@ def pareto(
     else:
         print_front(view)
         for line in anew:
-            typer.echo(line)
+            say(line)
 
 
 def _trained_anew(view: StudyView, store: Store) -> list[str]:
@@ -293,4 +294,4 @@ def init(
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}") from None
-    typer.echo(f"written: {file}; run it with: hybridnas search {file}")
+    say(f"written: {file}; run it with: hybridnas search {file}")

@@ -18,6 +18,7 @@ from ..tables import Table, read_table
 from ..tables.analysis import Analysis, Effect, analyse, rank_of
 from ..tables.writing import card_of, check_card, check_file, write_table
 from .common import DEFAULT_STORAGE, AsJson, Storage, in_units, print_json, print_table
+from .folding import say
 from .resolve import known_study
 
 tables = typer.Typer(
@@ -98,14 +99,14 @@ def _write(found: Tabulated, out: Path) -> None:
     removed = write_table(found.columns, found.card, out)
     rows = len(found.columns["macs"])
     if found.card is None:
-        typer.echo(
+        say(
             f"written: {out} ({number_of(rows, 'architecture')}), without a card, so that `table "
             f"show` and `bench search` cannot read it: {_lack(found)}"
         )
         if removed:
-            typer.echo(f"removed: {card_of(out)}, the card of what {out.name} held before")
+            say(f"removed: {card_of(out)}, the card of what {out.name} held before")
     else:
-        typer.echo(f"written: {out} ({number_of(rows, 'architecture')}) and {card_of(out)}")
+        say(f"written: {out} ({number_of(rows, 'architecture')}) and {card_of(out)}")
 
 
 def _lack(found: Tabulated) -> str:
@@ -188,17 +189,15 @@ def _print_places(
         ],
     )
     if error is not None:
-        typer.echo(
-            f"+-: the standard error of a mean of {number_of(found.seeds, 'seed')}, of all alike"
-        )
-    typer.echo(
+        say(f"+-: the standard error of a mean of {number_of(found.seeds, 'seed')}, of all alike")
+    say(
         f"chosen among {found.architectures}, the best were lucky, too: their scores flatter, "
         f"other seeds would judge them"
     )
 
 
 def _print_analysis(table: Table, found: Analysis) -> None:
-    typer.echo(
+    say(
         f"{table.name}: {number_of(found.architectures, 'architecture')} x "
         f"{number_of(found.seeds, 'seed')}\n"
         f"{table.metric} {found.low:.4f} to {found.high:.4f}, mean {found.mean:.4f}\n"

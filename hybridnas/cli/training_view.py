@@ -22,6 +22,7 @@ from ..task_defaults import TASK_DEFAULTS
 from ..train import FRESH
 from .bar import Narrow
 from .common import in_units
+from .folding import folded
 
 
 def _whole() -> Column:
@@ -108,7 +109,8 @@ class TrainingView:
 
     def note(self, text: str) -> None:
         if not self._quiet:
-            self._console.print(text)
+            out = self._console
+            out.print(folded(text, out.width) if out.is_terminal else text, soft_wrap=True)
 
     def _at(self, epoch: int) -> str:
         return f"epoch {min(epoch, self._epochs)}/{self._epochs}"
