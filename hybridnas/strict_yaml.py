@@ -117,18 +117,46 @@ _WRONG = {
 }
 
 
+# Keys that a file of each kind has at its top, and no other kind.
+_KINDS = {
+    "a study": {"space", "budget"},
+    "a search space": {"stages", "blocks"},
+    "the card of a table": {"genes", "costs"},
+}
+
+
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """pydantic's findings as one line: key, what was wrong, what came, what is allowed."""
+    """pydantic's findings as one line: key, what was wrong, what came, what is allowed. A file of
+    another kind is called that, and no more."""
     items = error.errors(include_url=False)
+    unknown: dict[tuple[int | str, ...], list[str]] = {}  # by the place that they stand in
+    for item in items:
+        if item["type"] == "extra_forbidden":
+            unknown.setdefault(item["loc"][:-1], []).append(str(item["loc"][-1]))
+    for kind, keys in _KINDS.items():
+        if keys <= {*unknown.get((), ())}:
+            return f"it looks like {kind}; allowed are the keys {', '.join(model.model_fields)}"
     above = {item["loc"][:n] for item in items for n in range(len(item["loc"]))}
-    return "; ".join(
+    found = [
         _finding(item, model)
         for item in items
         # Of a list with wrong entries pydantic counts the right ones, too; what may be text or a
         # mapping it calls wrong twice.
         if not (item["type"] == "too_short" and item["loc"] in above)
         and item["loc"][-1:] != ("dict[str,any]",)
-    )
+        and item["type"] != "extra_forbidden"
+    ]
+    return "; ".join([*found, *(_unknown(*each, model) for each in unknown.items())])
+
+
+def _unknown(place: tuple[int | str, ...], names: list[str], model: type[BaseModel]) -> str:
+    """`unknown keys 'budgets' (budget?), 'also.x'; allowed: budget, ...`"""
+    owner = _model_at(model, place)
+    known = list(owner.model_fields) if owner else []
+    above = "".join(f"{step}." for step in place)
+    keys = ", ".join(f"{above + name!r}{meant(name, known)}" for name in names)
+    allowed = f"; allowed: {', '.join(known)}" if known else ""
+    return f"unknown key{'s' * (len(names) > 1)} {keys}{allowed}"
 
 
 def _finding(item: ErrorDetails, model: type[BaseModel]) -> str:
@@ -137,11 +165,6 @@ def _finding(item: ErrorDetails, model: type[BaseModel]) -> str:
     if either or loc[-1:] == ("[key]",):  # `also.NAME.[key]`: the key itself
         loc = loc[:-1]
     key = ".".join(map(str, loc))
-    if kind == "extra_forbidden":
-        owner = _model_at(model, loc[:-1])
-        known = list(owner.model_fields) if owner else []
-        allowed = f"; allowed: {', '.join(known)}" if known else ""
-        return f"unknown key {key!r}{meant(str(loc[-1]), known)}{allowed}"
     if kind == "missing":
         return f"{key!r} is missing"
     wrong = _WRONG.get(kind) or _in_our_words(item["msg"])
