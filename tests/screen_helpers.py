@@ -1,8 +1,14 @@
-"""A terminal in a few lines: what is on its screen, and what has left it at the top."""
+"""A terminal in a few lines: what is on its screen, and what has left it at the top. A plug-in of
+pytest.
+
+PYTEST_DONT_REWRITE: tests import from here before the plug-in loads.
+"""
 
 from __future__ import annotations
 
 import re
+
+import pytest
 
 _PIECES = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|.", re.DOTALL)
 
@@ -57,3 +63,17 @@ class Screen:
         self._row, self._column = self._row + 1, 0
         if self._row == len(self._rows):
             self._rows.append([])
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is printed goes to a terminal of 80 columns."""
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+
+
+def on_screen(written: str) -> list[str]:
+    """The lines of what was printed, in 80 columns."""
+    screen = Screen(80, 1000)
+    screen.write(written)
+    return screen.lines()

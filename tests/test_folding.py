@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import pytest
 from cli_helpers import Cli
-from screen_helpers import Screen
+from screen_helpers import on_screen
 
 from hybridnas.cli.ending import print_end
 from hybridnas.cli.folding import folded
 from hybridnas.search.view import StudyView
 from hybridnas.store import Store
 
-pytest_plugins = ["cli_helpers"]
-
-
-@pytest.fixture
-def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is printed goes to a terminal of 80 columns."""
-    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
-        monkeypatch.setenv(name, value)
-
-
-def on_screen(written: str) -> list[str]:
-    screen = Screen(80, 1000)
-    screen.write(written)
-    return screen.lines()
+pytest_plugins = ["cli_helpers", "screen_helpers"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from ..search.words import bound_words as bound_words
 from ..search.words import fidelity_words as fidelity_words
 from ..search.words import objective_text as objective_text
 from .folding import say
+from .tabular import table_of
 
 Storage = Annotated[
     str,
@@ -61,17 +62,10 @@ def print_json(document: object) -> None:
 
 
 def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """A table on stdout: text to the left, numbers to the right."""
-    table = Table(header_style="bold")
-    cells = [[str(cell) for cell in row] for row in rows]
-    for i, column in enumerate(columns):
-        numeric = all(_is_number(row[i]) for row in cells) and bool(cells)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*row)
+    """A table on stdout; see `table_of`."""
     out = console()
     out.print(title, style="bold")
-    out.print(table)
+    out.print(table_of([*columns], [[str(cell) for cell in row] for row in rows], out.width))
 
 
 def say_written(*paths: Path) -> None:
@@ -108,7 +102,3 @@ def loading(what: str = "PyTorch") -> Status:
     shown = console(stderr=True)
     shown.quiet = "RANK" in os.environ  # of torchrun, all of whose processes would say it
     return shown.status(f"loading {what} ...")
-
-
-def _is_number(text: str) -> bool:
-    return text.strip("-+%KMG ").replace(",", "").replace(".", "").isdigit() or text in ("", "-")

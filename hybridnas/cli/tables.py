@@ -17,9 +17,10 @@ from ..store import Store
 from ..tables import Table, read_table
 from ..tables.analysis import Analysis, Effect, analyse, rank_of
 from ..tables.writing import card_of, check_card, check_file, write_table
-from .common import DEFAULT_STORAGE, AsJson, Storage, in_units, print_json, print_table
+from .common import DEFAULT_STORAGE, AsJson, Storage, console, in_units, print_json, print_table
 from .folding import say
 from .resolve import known_study
+from .tabular import keeps_words
 
 tables = typer.Typer(
     help="Make tables of results, which searches can be replayed on, and read them."
@@ -173,20 +174,27 @@ def _print_places(
     table: Table, found: Analysis, places: Sequence[Mapping[str, Any]], asked: bool
 ) -> None:
     error = found.mean_error
+    figures = [table.metric, *([] if error is None else ["+-"]), *table.costs]
+    columns = ["rank", *table.genes, *figures]
+    rows = [
+        [
+            str(p["rank"]),
+            *map(str, p["choices"].values()),
+            f"{p['score']:.4f}",
+            *([] if error is None else [f"{error:.4f}"]),
+            *map(in_units, p["costs"].values()),
+        ]
+        for p in places
+    ]
+    if not keeps_words(columns, rows, console().width):  # then the choices share a column
+        several = slice(1, 1 + len(table.genes))
+        for row in (columns, *rows):
+            row[several] = [", ".join(row[several])]
     print_table(
         f"Best by the mean of {number_of(found.seeds, 'seed')}"
         + (", and those asked for" if asked else ""),
-        ("rank", *table.genes, table.metric, *([] if error is None else ["+-"]), *table.costs),
-        [
-            [
-                p["rank"],
-                *p["choices"].values(),
-                f"{p['score']:.4f}",
-                *([] if error is None else [f"{error:.4f}"]),
-                *map(in_units, p["costs"].values()),
-            ]
-            for p in places
-        ],
+        columns,
+        rows,
     )
     if error is not None:
         say(f"+-: the standard error of a mean of {number_of(found.seeds, 'seed')}, of all alike")
