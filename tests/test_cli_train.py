@@ -52,7 +52,10 @@ def test_it_says_the_images_of_a_step_where_there_are_fewer_than_a_batch(
 ) -> None:
     changes = ["--set", "recipe.batch_size=4096", "--set", "recipe.cooldown_epochs=1"]
     done = cli(*words, "--out", "run", "--epochs", "3", *changes)
-    assert "3 steps of 1000 images, as there are no 4096 " in done.err
+    assert "3 steps of 1,000 images, as there are no 4,096 " in done.err
+    assert (
+        "1 step of 1,000 images" in cli(*words, "--out", "one", "--epochs", "1", *changes[:2]).err
+    )
     assert " (3 epochs of 1, 1 of them at the lowest rate) at 8 px" in done.err
 
 

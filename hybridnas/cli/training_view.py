@@ -77,12 +77,12 @@ class TrainingView:
         epochs = f"{number_of(self._epochs, 'epoch')} of {begun.steps_per_epoch}"
         if recipe.cooldown_epochs:
             epochs += f", {recipe.cooldown_epochs:g} of them at the lowest rate"
-        images = f"{begun.batch_size} images"
+        images = number_of(begun.batch_size, "image")
         if begun.batch_size < recipe.batch_size:
-            images += f", as there are no {recipe.batch_size}"
+            images += f", as there are no {recipe.batch_size:,}"
         self.note(
             f"{self._arch}, {in_units(begun.params)} parameters, by {self._order.recipe}: "
-            f"{begun.num_steps} steps of {images} ({epochs}) "
+            f"{number_of(begun.num_steps, 'step')} of {images} ({epochs}) "
             f"at {begun.protocol.fidelity.resolution} px on {where}, drop path "
             f"{recipe.drop_path:g}, starting from {start}"
         )

@@ -12,6 +12,7 @@ from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
 from ..config import Recipe
+from ..counting import number_of
 from ..errors import ArchitectureError, ConfigError
 from ..mixers import mixer_class
 from ..network import NetworkStage
@@ -149,9 +150,9 @@ def build_schedule(
 def _check_length(recipe: Recipe, taken: int, num_steps: int, steps_per_epoch: int) -> None:
     if taken >= num_steps:
         raise ConfigError(
-            f"recipe: warm-up and cool-down take {taken} steps of a training of {num_steps} "
-            f"({steps_per_epoch} an epoch): train longer, or lower warmup_epochs, warmup_steps "
-            "or cooldown_epochs"
+            f"recipe: warm-up and cool-down take {number_of(taken, 'step')} of a training of "
+            f"{num_steps} ({steps_per_epoch} an epoch): train longer, or lower warmup_epochs, "
+            "warmup_steps or cooldown_epochs"
         )
 
 
