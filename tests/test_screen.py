@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from rich.console import Console
 from screen_helpers import Screen
 from test_live import candidate, finished, study
 
+from hybridnas.cli import StderrNow
 from hybridnas.cli.bar import Bar
 from hybridnas.cli.live import LiveView
 
@@ -78,3 +80,16 @@ def test_neither_does_a_bar() -> None:
             bar.tell("training on the one device that there is", done, 40)
             screen.write("^C")
     assert screen.lines() == [""]
+
+
+def test_what_is_logged_stands_above_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, log, handler = Screen(), logging.getLogger("a.part"), StderrNow()
+    monkeypatch.setattr("sys.stderr", screen)
+    log.addHandler(handler)
+    try:
+        with Bar(terminal(screen)) as bar:
+            bar.tell("training", 1, 40)
+            log.warning("something is odd")
+    finally:
+        log.removeHandler(handler)
+    assert screen.lines() == ["something is odd"]

@@ -47,9 +47,20 @@ def options(
 ) -> None: ...
 
 
+class StderrNow(logging.Handler):
+    """Logs to what is stderr at the time: while a bar is shown, that prints above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(f"{self.format(record)}\n")
+        except (OSError, ValueError):  # it is closed
+            self.handleError(record)
+
+
 def main() -> None:
     """The console script. Exit codes: 0 done, 2 bad input, 1 anything else, 130 interrupted."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    shape = "%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.WARNING, format=shape, handlers=[StderrNow()])
     warnings.filterwarnings("ignore", category=FutureWarning)
     sys.path.append(os.getcwd())  # a user's own mixer is imported by its path from here
     try:

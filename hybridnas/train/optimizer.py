@@ -142,6 +142,9 @@ def build_schedule(
         ends = [m * steps_per_epoch + 1 - (warmup if before else 0) for m in recipe.milestones]
         return MultiStepLRScheduler(optimizer, ends, recipe.decay_rate, **shared)
     span = max(1, num_steps - cooldown - (warmup if before else 0))
+    # There is one cycle, so that nothing decays by this; but timm warns of a cycle of one step
+    # that would be like the next.
+    shared["cycle_decay"] = 0.5
     if recipe.schedule == "poly":
         return PolyLRScheduler(optimizer, span, power=recipe.power, lr_min=recipe.min_lr, **shared)
     return CosineLRScheduler(optimizer, span, lr_min=recipe.min_lr, **shared)
