@@ -59,6 +59,16 @@ def test_it_says_the_images_of_a_step_where_there_are_fewer_than_a_batch(
     assert " (3 epochs of 1, 1 of them at the lowest rate) at 8 px" in done.err
 
 
+def test_it_says_once_what_every_epoch_leaves_out(cli: Cli, words: list[str]) -> None:
+    told = ["--epochs", "2", "--set", "recipe.warmup_epochs=0"]
+    done = cli(*words, *told, "--out", "run", "--set", "recipe.batch_size=600")
+    line = "each epoch leaves out 400 of 1,000 images, others each time, since batches are full "
+    assert done.err.count(line) == 1
+    assert done.err.splitlines()[1] == f"{line}ones of 600 (recipe.batch_size)"
+    few = cli(*words, *told, "--out", "few", "--set", "recipe.batch_size=92")  # 80 are left out
+    assert "leaves out" not in few.err
+
+
 def test_help_teaches_by_examples(cli: Cli) -> None:
     shown = cli.shown("train", "--help")
     for word in ("imagenet_300e", "ade20k_160k", "coco_1x", "torchrun", "--resume", "Ctrl-C"):

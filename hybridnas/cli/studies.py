@@ -111,12 +111,12 @@ def _run(plan: Plan, storage: str, resume: bool, ray: str | None, as_json: bool)
     with loading("Ray"):
         from ..search.driver import run_study
     from ..search.forecast import attainable
-    from ..search.ladder import left_out_words
+    from ..search.ladder import left_out
     from ..search.registration import check_registered
     from .live import Lines, LiveView
 
     name, out = plan.study.name, console(stderr=True)
-    shown, hints = attainable(plan), left_out_words(plan)
+    shown, hints = attainable(plan), left_out(plan)
     watch = LiveView(shown, out, hints) if out.is_terminal else Lines(shown, out, hints)
     with Store.open(storage) as store:
         check_registered(plan, store, resume)

@@ -19,6 +19,7 @@ from ..runs import Begun, Order
 from ..runs import Progress as Step
 from ..runs.group import own_rank
 from ..task_defaults import TASK_DEFAULTS
+from ..tasks.batch_size import left_out_words
 from ..train import FRESH
 from .bar import Narrow
 from .common import in_units
@@ -86,6 +87,9 @@ class TrainingView:
             f"at {begun.protocol.fidelity.resolution} px on {where}, drop path "
             f"{recipe.drop_path:g}, starting from {start}"
         )
+        taken = begun.steps_per_epoch * begun.batch_size
+        if words := left_out_words(begun.num_images, taken, begun.batch_size):
+            self.note(words)
         if begun.first_step:
             self.note(f"going on after step {begun.first_step}")
 
