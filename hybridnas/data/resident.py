@@ -146,6 +146,9 @@ class ScoringBatches:
             images = batch.images.float().sub_(self._mean).div_(self._std)
             yield images.contiguous(memory_format=torch.channels_last), batch.labels
 
+    def check(self, number: int) -> None:
+        """All were read when they were decoded."""
+
 
 def stored_side(resolution: int) -> int:
     """The longest axis that `Whole` should keep for training crops of `resolution` pixels.

@@ -30,6 +30,10 @@ from .group import by_first, process_group, told_once
 from .order import Begun, Order, View
 from .training import Length, Training
 
+# Validation images read before the first epoch, not after it: a second or so, and enough to find
+# that half of a large split is broken with the usual task.max_corrupt.
+_TRIED = 128
+
 
 def run_recipe(order: Order, view: View, stop: Callable[[], bool]) -> dict[str, Any]:
     """Trains, into order.out; the last row of its log.
@@ -93,6 +97,7 @@ def _prepare(order: Order, share: Share, device: torch.device) -> _Told:
     protocol = config.protocol(1, digest, names, init, init_digest)
     loaders = task.loaders(protocol, device, order.loader_workers, share)
     check_steps(loaders, share)
+    by_first(share, lambda: loaders.val.check(_TRIED))
     steps_per_epoch = len(loaders.train)
     protocol = config.protocol(steps_per_epoch, digest, names, init, init_digest)
     length = Length(
