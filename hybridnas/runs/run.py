@@ -30,7 +30,7 @@ from .group import by_first, process_group, told_once
 from .order import Begun, Order, View
 from .training import Length, Training
 
-# Validation images read before the first epoch, not after it: a second or so, and enough to find
+# Validation images read before the first epoch, not after it: a second or a few, and enough to find
 # that half of a large split is broken with the usual task.max_corrupt.
 _TRIED = 128
 
