@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .counting import number_of
-from .errors import ArchitectureError
+from .errors import ArchitectureError, meant
 from .layers import DOWNSAMPLES, FORMS, HEADS, STEMS, Downsample, Form, Head, Stem
 from .layers.blocks import Gated
 from .layers.downsamples import ConvNorm
@@ -244,7 +244,10 @@ def _check_keys(raw: Mapping[str, Any], needed: set[str], optional: set[str], wh
     unknown = sorted(raw.keys() - needed - optional, key=str)
     missing = sorted(needed - raw.keys())
     if unknown:
-        allowed = ", ".join(sorted(needed | optional))
-        raise ArchitectureError(f"{where}: unknown key {unknown[0]!r}; allowed: {allowed}")
+        allowed = sorted(needed | optional)
+        near = meant(str(unknown[0]), allowed)
+        raise ArchitectureError(
+            f"{where}: unknown key {unknown[0]!r}{near}; allowed: {', '.join(allowed)}"
+        )
     if missing:
         raise ArchitectureError(f"{where}: {missing[0]!r} is missing")

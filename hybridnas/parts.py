@@ -110,8 +110,8 @@ def build_part(cls: type[P], options: Mapping[str, Any], where: str) -> P:
     unknown = sorted(options.keys() - known.keys(), key=str)
     if unknown:
         raise ArchitectureError(
-            f"{where}: {cls.kind} {cls.__name__} has no option {', '.join(map(repr, unknown))}; "
-            f"it takes {', '.join(known) or 'none'}"
+            f"{where}: {cls.kind} {cls.__name__} has no option {', '.join(map(repr, unknown))}"
+            f"{meant(str(unknown[0]), known)}; it takes {', '.join(known) or 'none'}"
         )
     try:
         return cls(**options)
@@ -137,8 +137,9 @@ def coerce(value: object, hint: Any, where: str) -> Option:
         allowed = get_args(hint)
         if value in allowed and type(value) is type(allowed[allowed.index(value)]):
             return value  # type: ignore[return-value]
+        near = meant(str(value), map(str, allowed))
         raise ArchitectureError(
-            f"{where} must be one of {', '.join(map(repr, allowed))}, got {value!r}"
+            f"{where} must be one of {', '.join(map(repr, allowed))}, got {value!r}{near}"
         )
     if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         try:

@@ -23,7 +23,7 @@ from pydantic import (
 
 from .architecture import Block
 from .equal_macs import EqualMacs
-from .errors import ArchitectureError, ConfigError, SpaceError
+from .errors import ArchitectureError, ConfigError, SpaceError, meant
 from .layers import DOWNSAMPLES, FORMS, HEADS, STEMS, Downsample, Form, Head, Stem
 from .mixers import Mixer, mixer_class
 from .parts import Option, P, Part, coerce, lookup, parse_part, words_of
@@ -245,7 +245,8 @@ def _kind(name: str, entry: Mapping[str, Any]) -> BlockKind:
     fixed = {key: value for key, value in entry.items() if key not in ("form", "mixer")}
     unknown = sorted(fixed.keys() - known.keys())
     if unknown:
-        raise SpaceError(f"{place}: no option {unknown[0]!r}; it takes {', '.join(known)}")
+        near = meant(str(unknown[0]), (*known, "form", "mixer"))
+        raise SpaceError(f"{place}: no option {unknown[0]!r}{near}; it takes {', '.join(known)}")
     return BlockKind(
         form, mixer, {n: coerce(v, known[n], f"{place}.{n}") for n, v in fixed.items()}
     )
@@ -260,7 +261,9 @@ def _coerced(name: str, values: list[Any], kinds: Mapping[str, BlockKind]) -> tu
     place = f"options.{name}"
     owner = next((kind for kind in kinds.values() if kind.takes(name)), None)
     if owner is None:
-        raise SpaceError(f"{place}: no block under blocks takes it (or each fixes it)")
+        taken = {n for kind in kinds.values() for n in _options_of(kind.form, kind.mixer)}
+        near = "" if name in taken else meant(name, sorted(taken))
+        raise SpaceError(f"{place}{near}: no block under blocks takes it (or each fixes it)")
     hint = _options_of(owner.form, owner.mixer)[name]
     found = [coerce(value, hint, place) for value in values]
     try:
@@ -274,4 +277,5 @@ def _check_names(file: _File) -> None:
         for name in (*stage.mixer, *(n for n in stage.second_half if n != SAME)):
             if name not in file.blocks:
                 known = ", ".join(file.blocks)
-                raise SpaceError(f"stage {i}: {name!r} is not under blocks ({known})")
+                near = meant(name, file.blocks)
+                raise SpaceError(f"stage {i}: {name!r}{near} is not under blocks ({known})")

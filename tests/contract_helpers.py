@@ -113,8 +113,9 @@ _SOME = {name: a for name, a in ARCHITECTURES.items() if name != "localvmamba_sm
 DISTINCT = [*ARCHITECTURES] if ALL else distinct(_SOME)
 # Those that are compiled, exported and scripted, each of which takes seconds: shallow, none that
 # differs from a sister in numbers alone (or in having layer scale, as most others), and of the
-# random ones those up to the eighth, which have every value of every option.
-_ALIKE = {"mambaout_base_tall_rw", "mambavision_small", "mambavision_base", *[*RANDOM][8:]}
+# random ones three which with the published ones have every value of every option.
+_THREE = ("hybrid3", "hybrid6", "hybrid7")
+_ALIKE = {"mambaout_base_tall_rw", "mambavision_small", "mambavision_base", *RANDOM.keys() - _THREE}
 _COMPILED = {name: shallow(a) for name, a in _SOME.items() if name not in _ALIKE}
 COMPILED = [*ARCHITECTURES] if ALL else distinct(_COMPILED)
 

@@ -96,6 +96,26 @@ def test_bad_input_is_one_kind_of_error(tmp_path: Path) -> None:
     assert issubclass(hybridnas.HybridnasError, ValueError)
 
 
+def test_a_search_refuses_before_it_plans(
+    study_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planning imports torch and looks at the data."""
+    helpers.drive(helpers.start(helpers.plan(), study_store))
+    planning = importlib.import_module("hybridnas.search.plan")
+    monkeypatch.setattr(planning, "make_plan", None)
+    for study, resume, message in (
+        ("shape", True, r"no study 'shape' \(shapes\?\) in the database; it has: shapes"),
+        (helpers.RAW, False, "'shapes' is in the database already: go on with --resume"),
+        ({**helpers.RAW, "name": "new", "task": {"data": "none"}}, False, "none does not exist"),
+        ({**helpers.RAW, "seed": 5}, True, "cannot be resumed with changed seed"),
+    ):
+        with pytest.raises(hybridnas.HybridnasError, match=message):
+            hybridnas.search(study, storage=study_store.url, resume=resume)
+    monkeypatch.setattr(planning, "make_plan", lambda study: pytest.fail(study.name))
+    with pytest.raises(pytest.fail.Exception, match="shapes"):
+        hybridnas.search("shapes", storage=study_store.url, resume=True)
+
+
 def test_a_study_is_loaded(study_store: Store) -> None:
     core = helpers.start(helpers.plan(), study_store)
     helpers.drive(core)

@@ -13,9 +13,9 @@ from cli_helpers import DATABASE, Cli, write_study
 from store_databases import NEWEST, NEXT
 
 from hybridnas.cli.common import in_units
-from hybridnas.cli.resolve import study_to_run
 from hybridnas.errors import ConfigError
 from hybridnas.search import driver
+from hybridnas.search.asked import study_to_run
 from hybridnas.search.core import SearchCore
 from hybridnas.search.ladder import problem_of
 from hybridnas.search.observer import Observer

@@ -83,7 +83,7 @@ def test_help_teaches_by_examples(cli: Cli) -> None:
             "no recipe 'imagenet' (imagenet_300e?): it is neither a file nor",
         ),
         (["--set", "recipe.lrr=1"], "unknown key 'recipe.lrr' (lr?); allowed: batch_size, lr, "),
-        (["--data", "nowhere"], "task.data: nowhere does not exist"),
+        (["--data", "nowhere"], "/nowhere does not exist; allowed is"),
         (["--resume"], "--resume: run holds no training (config.yaml not found)"),
         (["--weights", "none.pth"], "none.pth cannot be read: No such file"),
         (["--set", "task.num_classes=11"], "task.num_classes: digits/train has 10 classes, got 11"),
@@ -91,13 +91,20 @@ def test_help_teaches_by_examples(cli: Cli) -> None:
         (["--device", "meta"], "no device 'meta' here (networks do not run on meta)"),
         (["--set", f"seed={10**20}"], "seed: must be less than 9223372036854775808, got 1"),
         (["--epochs", "1", "--set", "recipe.warmup_steps=10"], "warm-up and cool-down take 10"),
-        (["--recipe", "ade20k_160k"], "ade20k_160k starts from trained weights: give --weights"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
     cli: Cli, words: list[str], changes: list[str], message: str
 ) -> None:
     assert message in cli.refused(*words, "--out", "run", *changes)
+
+
+def test_a_recipe_that_starts_from_weights_asks_for_them(cli: Cli, words: list[str]) -> None:
+    for folder in ("images/training", "images/validation"):
+        Path(folder).mkdir(parents=True)
+        Path(folder.replace("images", "annotations")).mkdir(parents=True)
+    asked = cli.refused(*words, "--recipe", "ade20k_160k", "--data", ".", "--out", "run")
+    assert "ade20k_160k starts from trained weights: give --weights" in asked
 
 
 def test_a_training_that_diverges_names_the_curve_only_where_there_is_one(

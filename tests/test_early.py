@@ -22,21 +22,27 @@ def study(**changes: Any) -> Study:
 def test_data_that_are_not_there(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for task in TASK_DEFAULTS:
-        check_data(task, str(tmp_path))
+        with pytest.raises(
+            DataError, match=r"^task\.data: .* has no .*train.* holds files alone: file"
+        ):
+            check_data(task, str(tmp_path), "train", "val")
         with pytest.raises(DataError, match=r"^task\.data: .*/none does not exist; allowed is "):
-            check_data(task, str(tmp_path / "none"))
+            check_data(task, str(tmp_path / "none"), "train", "val")
         with pytest.raises(DataError, match=r"^task\.data: .*/file is a file; allowed is "):
-            check_data(task, str(tmp_path / "file"))
+            check_data(task, str(tmp_path / "file"), "train", "val")
 
 
 def test_other_forms_are_left_to_their_readers(tmp_path: Path) -> None:
     (tmp_path / "all.tar").touch()
     for data in ("digits", "wds/none", "HFDS/none", "torch/cifar10:none", f"{tmp_path}/all.tar"):
-        check_data("classification", data)
+        check_data("classification", data, "train", "val")
         with pytest.raises(DataError, match="allowed is a folder with images/<split>"):
-            check_data("segmentation", data)
+            check_data("segmentation", data, "train", "val")
     with pytest.raises(DataError, match="does not exist"):
-        check_data("classification", f"{tmp_path}/none.tar")
+        check_data("classification", f"{tmp_path}/none.tar", "train", "val")
+    (tmp_path / "train.tar").touch()
+    (tmp_path / "val").mkdir()
+    check_data("classification", str(tmp_path), "train", "val")
 
 
 def test_the_space_and_each_task_of_a_study() -> None:

@@ -45,22 +45,22 @@ def test_onnx_takes_any_batch(name: str, tmp_path: Path) -> None:
     state = network(architecture, num_classes=5).state_dict()
     out = tmp_path / "model"
     export_model(
-        architecture, out, state, None, num_classes=5, input_size=64, extras=Extras(onnx=True)
+        architecture, out, state, None, num_classes=5, input_size=32, extras=Extras(onnx=True)
     )
     onnx.checker.check_model(onnx.load(out / "model.onnx"))
     session = onnxruntime.InferenceSession(out / "model.onnx")
     (given,) = session.get_inputs()
-    assert (given.name, given.shape[1:]) == ("images", [3, 64, 64])
+    assert (given.name, given.shape[1:]) == ("images", [3, 32, 32])
     assert isinstance(given.shape[0], str), "the batch is free"
     model = build(architecture, num_classes=5).eval()
     model.load_state_dict(state)
     for batch in (1, 2, 7):
-        images = torch.randn(batch, 3, 64, 64)
+        images = torch.randn(batch, 3, 32, 32)
         (got,) = session.run(["logits"], {"images": images.numpy()})
         with torch.no_grad():
             want = model(images)
         torch.testing.assert_close(torch.from_numpy(got), want, atol=1e-4, rtol=1e-4)
-    assert "- `model.onnx`: ONNX for any batch of 64 x 64 px" in (out / "README.md").read_text()
+    assert "- `model.onnx`: ONNX for any batch of 32 x 32 px" in (out / "README.md").read_text()
 
 
 def test_a_program_takes_any_batch(tmp_path: Path) -> None:

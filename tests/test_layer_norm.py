@@ -54,8 +54,11 @@ def assert_agrees(
         assert error <= tolerance, f"{name}: {error:.1e}"
 
 
-# One row; one under, at and over a power of two; rows one under and over a program's (4096 / 64).
-@pytest.mark.parametrize("shape", [(1, 5), (63, 48), (65, 48), (3, 7, 64), (2, 65), (257, 16)])
+# One row; one under, at and over a power of two; rows one under and over a program's (4096 / 64);
+# widths that 8 divides and 16 does not.
+@pytest.mark.parametrize(
+    "shape", [(1, 5), (63, 48), (65, 48), (3, 7, 64), (2, 65), (257, 16), (3, 8), (130, 40)]
+)
 def test_output_and_gradients(shape: tuple[int, ...]) -> None:
     given = arguments(*shape)
     assert_agrees(given, torch.float32, torch.float32, 2e-6, "torch")

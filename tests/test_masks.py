@@ -127,12 +127,12 @@ def _empty(root: Path) -> None:
         ),
         (
             lambda root: shutil.rmtree(root / "annotations"),
-            r"has no folder annotations/training; .*shapes holds images$",
+            r"has no folder annotations/training; .*shapes holds images; needed: images/",
         ),
         (_empty, r"images/validation: no images in it; an image's name ends in one of \.jpg"),
         (
             lambda root: annotation(root, 2, "validation").unlink(),
-            r"annotations/validation: 1 of 4 annotations are missing: 002\.png",
+            r"annotations/validation: 1 of 4 annotations are missing: 002\.png; it holds files",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,8 @@ from PIL import Image
 from resident_helpers import CPU, SIZES, load, split_of
 
 from hybridnas.config import Task
-from hybridnas.data import decoding, open_split, resident
+from hybridnas.data import ResidentImages, ScoringBatches, decoding, open_split, resident
 from hybridnas.data.decoding import Scored, Whole
-from hybridnas.data.resident import ScoringBatches
 from hybridnas.errors import DataError
 from hybridnas.tasks.classification import score, validation_loader
 
@@ -124,6 +124,44 @@ def test_what_does_not_fit_streams(
     assert "streams instead" in caplog.text
     monkeypatch.setattr(resident, "free_host_memory", lambda: 2 * needed)
     assert resident.load_resident(split, Whole(48), device=CPU, max_corrupt=0.0) is not None
+
+
+def test_a_large_picture_that_no_probe_meets_is_found_before_any_is_decoded(
+    two_classes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of ten every fifth is looked at first; the fourth is the largest."""
+    monkeypatch.setattr(resident, "_PROBES", 2)
+    expected, needed = 10 * 3 * 30 * 30, 10 * 3 * 100 * 80
+    assert resident._expected_bytes(split_of(two_classes), Whole(200))[0] == 10 * 3 * 16 * 16
+
+    def loaded() -> ResidentImages | None:
+        split, cache = split_of(two_classes), tmp_path / "cache"
+        return resident.load_resident(split, Whole(200), device=CPU, max_corrupt=0.0, cache=cache)
+
+    monkeypatch.setattr(resident, "free_host_memory", lambda: 2 * expected)
+    monkeypatch.setattr(decoding, "_bodies", None)  # nothing is decoded
+    assert [loaded() for _ in range(3)] == [None] * 3
+    assert caplog.text.count("more than fits in memory: it streams instead") == 1
+    assert not list(tmp_path.glob("cache/*/*"))
+    monkeypatch.undo()
+    monkeypatch.setattr(resident, "free_host_memory", lambda: 2 * needed)
+    kept = loaded()
+    assert kept is not None
+    assert kept.pixels.nbytes == needed
+
+
+def test_what_streams_is_looked_at_once_in_a_process(
+    two_classes: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(resident, "free_host_memory", lambda: 0)
+    load_it = partial(resident.load_resident, form=Whole(48), device=CPU, max_corrupt=0.0)
+    assert load_it(split_of(two_classes)) is None
+    monkeypatch.setattr(resident, "_expected_bytes", None)
+    assert load_it(split_of(two_classes)) is None
+    assert caplog.text.count("it streams instead") == 1
 
 
 @pytest.mark.usefixtures("nothing_kept")

@@ -85,6 +85,7 @@ def test_a_subset_is_another_protocol(folder: str) -> None:
 @pytest.mark.parametrize(
     ("subset", "message"),
     [
+        ({"classes": ("a", "bb")}, r"has no class bb \(b\?\); it has a, b, c"),
         ({"classes": ("a", "z")}, r"task.classes: .*train has no class z; it has a, b, c"),
         ({"num_classes": 9}, r"task.num_classes: .*train has 8 classes, got 9"),
     ],

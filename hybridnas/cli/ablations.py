@@ -13,6 +13,7 @@ from ..config import Fidelity, Study
 from ..cost import input_size
 from ..errors import ConfigError
 from ..reference import REFERENCES
+from ..search.asked import study_to_run
 from ..search.early import check_early
 from ..store import Store
 from .common import (
@@ -26,7 +27,7 @@ from .common import (
     print_json,
     say_written,
 )
-from .resolve import Named, architecture_of, study_to_run
+from .resolve import Named, architecture_of
 
 if TYPE_CHECKING:
     from ..ablate import Ablation

@@ -12,6 +12,7 @@ from ..config import CALIBRATION, Fidelity, Study, parse_study
 from ..counting import number_of, pixels
 from ..errors import ConfigError
 from ..rank_correlation import FEWEST
+from ..search.asked import study_to_run
 from ..search.counted import counted_size
 from ..search.early import check_early
 from ..search.proxy_words import interval
@@ -32,7 +33,7 @@ from .common import (
     print_table,
 )
 from .folding import say
-from .resolve import known_study, study_to_run
+from .resolve import known_study
 
 if TYPE_CHECKING:
     from ..search.calibration import Calibration, Setting

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ..counting import number_of
-from ..errors import ConfigError
+from ..errors import ConfigError, meant
 from ..search.bench.statistics import Interval
 from ..search.comparison import Comparison, compare, matching
 from ..search.view import StudyView
@@ -103,8 +103,8 @@ def _point(words: list[str], view: StudyView) -> dict[str, float] | None:
             raise ConfigError(f"--reference takes NAME=VALUE, got {word!r}") from None
     if unknown := [name for name in found if name not in view.objectives]:
         raise ConfigError(
-            f"--reference: {view.study.name} has no objective {', '.join(unknown)}; it has: "
-            f"{', '.join(view.objectives)}"
+            f"--reference: {view.study.name} has no objective {', '.join(unknown)}"
+            f"{meant(unknown[0], view.objectives)}; it has: {', '.join(view.objectives)}"
         )
     if lacking := [name for name in view.objectives if name not in found]:
         raise ConfigError(

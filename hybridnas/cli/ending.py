@@ -7,6 +7,7 @@ import os
 
 import typer
 
+from ..search.unreadable import unreadable, unreadable_words
 from ..search.view import StudyView
 from ..search.words import ENDED, export_command
 from ..store import redact
@@ -24,6 +25,8 @@ def print_end(view: StudyView, reason: str, storage: str) -> None:
     why = ENDED.get(reason, reason)
     stopped = f", {counts['pruned']} stopped at a lower rung" if counts["pruned"] else ""
     say(f"\n{counts['ok']} evaluated{stopped}, {counts['failed']} failed; {why}.")
+    if unread := unreadable_words(unreadable(view)):
+        say(f"Could not be read, and were passed over: {unread}.")
     usual = os.environ.get("HYBRIDNAS_STORAGE", DEFAULT_STORAGE)
     elsewhere = "" if storage == usual else f" --storage {redact(storage)}"
     typer.echo("Next:")

@@ -17,6 +17,7 @@ from ..config import Protocol, Study
 from ..counting import number_of
 from ..objectives import STANDARD_ERRORS, loss_sign
 from ..search.observer import Candidate, Finished
+from ..search.unreadable import passed_over
 from ..search.words import FINALISTS
 from .common import ECHO, in_units
 from .front_so_far import FrontSoFar
@@ -239,6 +240,8 @@ def _ending(result: Finished, measured: str) -> str:
     score = f"no {measured}" if value is None else f"{measured} {value:.4f}"
     if (error := result.metrics.get(STANDARD_ERRORS.get(measured, ""))) is not None:
         score += f" (SE {error:.4f})"
+    if unread := passed_over(result.metrics):
+        score += f", {number_of(unread, 'image')} unreadable"
     return f"{start}: {score}, {'known already' if result.reused else f'{result.seconds:.1f} s'}"
 
 

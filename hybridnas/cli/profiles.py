@@ -104,14 +104,14 @@ def profile(
     different days by their ratios to it. MACs do not order networks by time, and neither do other
     modes or devices. Example: `hybridnas profile mambaout_tiny --batch 1`
     """
-    with loading():
+    named = architecture_of(arch, storage)
+    size = (named.resolution,) * 2 if input_size is None else image_size(input_size)
+    known = cost_of(named.architecture, size, num_classes=named.num_classes)
+    with loading():  # torch: what was refused did not wait for it
         from ..environment import pick_device
         from ..profiling import profile as measure
         from ..profiling import setting_for
 
-    named = architecture_of(arch, storage)
-    size = (named.resolution,) * 2 if input_size is None else image_size(input_size)
-    known = cost_of(named.architecture, size, num_classes=named.num_classes)
     where = pick_device(device)
     sizes = batch or ([1, 128] if where.type == "cuda" else [1])
     settings = [setting_for(where, (size[0], size[-1]), number, dtype, mode) for number in sizes]
@@ -213,14 +213,14 @@ def latency(
     images must have the table's size, and its task must be classification.
     Example, for a study of 64 px: `hybridnas latency hybrid_small --input-size 64 --out h100.json`
     """
+    loaded = SearchSpace.load(space)
+    size = (loaded.spec.input_size,) * 2 if input_size is None else image_size(input_size)
+    _check_writable(out)
     with loading():
         from ..environment import pick_device
         from ..profiling import Stopwatch, fitting, make_table, setting_for
 
-    loaded = SearchSpace.load(space)
-    size = (loaded.spec.input_size,) * 2 if input_size is None else image_size(input_size)
     setting = setting_for(pick_device(device), (size[0], size[-1]), batch, dtype, mode)
-    _check_writable(out)
     began, lines = time.monotonic(), console(stderr=True)
     with fitting(setting), Bar(lines) as bar:
         table = make_table(

@@ -6,55 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..architecture import Architecture
-from ..config import Study, parse_study
 from ..cost import Cost, cost
-from ..errors import ArchitectureError, ConfigError, NoDatabaseError, meant
+from ..errors import ArchitectureError, ConfigError, meant
 from ..reference import REFERENCES
-from ..resources import find, shipped
 from ..search.counted import counted_cost
-from ..search.early import check_stored
 from ..search.rows import Row
-from ..search.studies import read_study
 from ..search.view import StudyView
 from ..store import Store
-from ..strict_yaml import override, read_yaml
-
-
-def study_to_run(text: str, storage: str, resume: bool, settings: list[str]) -> Study:
-    """The study to run: a file as it is, a name as the database has it when resuming, else the
-    shipped one."""
-    is_shipped = text in shipped("studies")
-    if Path(text).is_file() or (is_shipped and not resume):
-        return read_study(text, settings)
-    if resume:
-        try:
-            with Store.open(storage, create=False) as store:
-                config = store.study_config(text)
-                if config is None and not is_shipped:
-                    StudyView(text, store)  # says which studies there are
-        except NoDatabaseError:
-            if not is_shipped:
-                raise
-            config = None
-        if config is not None:
-            return parse_study(override(config, settings), f"study {text!r}")
-    elif not is_shipped:
-        try:
-            find("studies", text)
-        except ConfigError as error:
-            on = "one that is in the database goes on with --resume"
-            raise ConfigError(f"{error}; {on}") from None
-    return read_study(text, settings)
-
-
-def check_known(study: Study, storage: str, resume: bool) -> None:
-    """Raises ConfigError where the database has trials of the study, unless they are resumed, and
-    by what is as it was."""
-    try:
-        with Store.open(storage, create=False) as store:
-            check_stored(study, store, resume)
-    except NoDatabaseError:
-        pass  # there will be one
+from ..strict_yaml import read_yaml
 
 
 def known_study(text: str) -> str:

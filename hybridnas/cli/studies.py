@@ -14,10 +14,10 @@ from urllib.parse import quote
 
 import typer
 
-from ..config import NAME, TWINS, Study
+from ..config import NAME, TWINS
 from ..errors import ConfigError
 from ..resources import find
-from ..search.early import check_early
+from ..search.asked import asked_for
 from ..search.pace import alive_session
 from ..search.view import StudyView
 from ..store import Store, redact
@@ -36,7 +36,7 @@ from .common import (
 from .dry_run import look_around, print_plan
 from .ending import print_end
 from .folding import say
-from .resolve import check_known, known_study, study_to_run
+from .resolve import known_study
 from .summary import print_front, print_status, status_json, write_csv
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def search(
     the peak of a training on its GPU, train_hours its wall-clock. `hybridnas init` explains
     objectives and constraints.
     """
-    wanted = _wanted(study, storage, resume, settings or [])
+    wanted = asked_for(study, storage, resume, settings or [])
     with loading() as now:
         from ..search.cluster import check_reachable
         from ..search.machine import check_here
@@ -96,14 +96,6 @@ def search(
         _run(plan, storage, resume, ray, as_json)
     else:
         print_plan(plan, here, as_json)
-
-
-def _wanted(text: str, storage: str, resume: bool, settings: list[str]) -> Study:
-    """What is to run, once all was refused that can be at once."""
-    wanted = study_to_run(text, storage, resume, settings)
-    check_known(wanted, storage, resume)
-    check_early(wanted)
-    return wanted
 
 
 def _run(plan: Plan, storage: str, resume: bool, ray: str | None, as_json: bool) -> None:

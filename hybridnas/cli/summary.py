@@ -14,6 +14,7 @@ from ..search.counted import counted_size
 from ..search.pace import alive_session, candidates_per_hour, hours_left, is_left, looked_up
 from ..search.proxy_words import proxy_lines
 from ..search.rows import Row, error_words
+from ..search.unreadable import unreadable, unreadable_words
 from ..search.view import StudyView
 from ..search.volume import reference_point, volume_words
 from ..search.words import run_words, spent_words, time_words
@@ -69,6 +70,7 @@ def status_json(view: StudyView) -> dict[str, Any]:
         "proposals": proposals,
         "redrawn_share": redrawn / proposals if proposals else 0.0,
         "failures": dict(view.failures()),
+        "unreadable": unreadable(view),
         "cost": view.cost_so_far(),
         "sessions": [
             {
@@ -87,6 +89,7 @@ def print_status(view: StudyView) -> None:
     volume, cost = found["hypervolume"], found["cost"]
     point = reference_point([view])
     best = view.best(1)
+    unread = unreadable_words(found["unreadable"])
     print_facts(
         f"Study {view.study.name}",
         [
@@ -108,6 +111,7 @@ def print_status(view: StudyView) -> None:
             ("queued", _numbers(found["queued"])),
             ("proposals", f"{found['proposals']}, {_percent(found['redrawn_share'])} repaired"),
             ("failures", _counts(found["failures"])),
+            *([("unreadable", unread)] if unread else []),
             (
                 "spent",
                 f"{spent_words(cost['wall_hours'], cost['gpu_hours'])}, "

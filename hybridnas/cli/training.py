@@ -7,13 +7,18 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import ValidationError
 
+from ..config import Task
+from ..data_folder import check_data
+from ..resources import find
+from ..strict_yaml import override, read_yaml
 from .common import DEFAULT_STORAGE, Storage, console, loading
 from .costs import ArchArgument
 from .resolve import architecture_of
@@ -94,8 +99,7 @@ def train(
 
     Recipes: `imagenet_300e` (MambaOut's), `ade20k_160k` (UperNet), `coco_1x` (Mask R-CNN), and
     cheaper ones derived from them: `proxy_imagenet100_30e`, `proxy_images64_30e`,
-    `proxy_ade20k_16k`, `proxy_coco_3e`. Each is a commented YAML file in hybridnas/recipes;
-    a file of your own may stand in its place.
+    `proxy_ade20k_16k`, `proxy_coco_3e`: commented YAML files in hybridnas/recipes, as yours may be.
 
     Examples:
 
@@ -116,10 +120,11 @@ def train(
     log.csv (a row an epoch), tensorboard/, checkpoints/, and at the end the model as `hybridnas
     export` writes it: `hybridnas evaluate DIR` and timm ("local-dir:DIR") take it.
     """
+    changed = [*(settings or []), *([] if epochs is None else [f"epochs={epochs}"])]
+    _check_early(arch, storage, recipe, changed, data)
     with loading():
         from ..runs import Order, load_recipe
         from ..runs.group import told_once
-    changed = [*(settings or []), *([] if epochs is None else [f"epochs={epochs}"])]
     with told_once():
         order = Order(
             architecture=architecture_of(arch, storage).architecture,
@@ -135,6 +140,20 @@ def train(
             command=shlex.join(["hybridnas", *sys.argv[1:]]),
         )
     _run(order, arch)
+
+
+def _check_early(arch: str, storage: str, recipe: str, settings: list[str], data: str) -> None:
+    """Refuses, before torch is imported, an architecture and a recipe that are not there, and data
+    that are not, or not as its task wants them; what else is wrong with a recipe, who reads it
+    says. Of several processes the first alone is to tell, which takes torch."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        return
+    architecture_of(arch, storage)
+    given = override(read_yaml(find("recipes", recipe)), settings).get("task")
+    with suppress(ValidationError):
+        known = given if isinstance(given, dict) else {"name": given}
+        task = Task.model_validate({**known, "data": data})
+        check_data(task.name, task.data, task.train, task.val)
 
 
 def _run(order: Order, arch: str) -> None:

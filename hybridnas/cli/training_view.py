@@ -18,6 +18,7 @@ from ..counting import number_of
 from ..runs import Begun, Order
 from ..runs import Progress as Step
 from ..runs.group import own_rank
+from ..search.unreadable import words_of_training
 from ..task_defaults import TASK_DEFAULTS
 from ..tasks.batch_size import left_out_words
 from ..train import FRESH
@@ -109,6 +110,8 @@ class TrainingView:
     def ended(self, last: dict[str, Any]) -> None:
         out = self._order.out
         score = ", ".join(f"{name} {last[name]:.4f}" for name in self._shown(last))
+        unread = words_of_training(self._order.config.task, last)
+        score += f"; could not be read, and were passed over: {unread}" if unread else ""
         self.note(f"done: {score}; the model is {out}, scored again by `hybridnas evaluate {out}`")
 
     def note(self, text: str) -> None:

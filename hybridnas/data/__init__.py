@@ -14,6 +14,6 @@ from .loader import STD as STD
 from .loader import ImageLoader as ImageLoader
 from .order import epoch_order as epoch_order
 from .resident import ResidentImages as ResidentImages
-from .resident import ScoringBatches as ScoringBatches
 from .resident import load_resident as load_resident
 from .resident import stored_side as stored_side
+from .resident_scoring import ScoringBatches as ScoringBatches

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -21,11 +22,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..data_folder import check_folder, of_another_task
+from ..data_folder import check_split
 from ..errors import DataError
 from ..user_paths import expanded
 from .coco_json import Contents, Instances, clipped, read_annotations, rle
 from .images import as_rgb
+from .split import why_missing
 
 
 class Target(TypedDict):
@@ -45,13 +47,13 @@ class CocoSplit:
     """One split: N images and the objects in them.
 
     where: the annotation file, for messages. folder: what the images' names are relative to.
-    missing: images that the JSON names and the folder does not hold; reading one raises.
+    missing: why, of images that the JSON names and the folder does not hold; reading one raises.
     """
 
     where: str
     folder: str
     contents: Contents
-    missing: frozenset[int]
+    missing: Mapping[int, str]
 
     def __len__(self) -> int:
         return len(self.contents.files)
@@ -82,7 +84,7 @@ class CocoSplit:
         """The image in RGB; raises whatever its decoder raises, and where it is not as the JSON
         says."""
         if index in self.missing:
-            raise FileNotFoundError("no such file")
+            raise FileNotFoundError(self.missing[index])
         with Image.open(self.name(index)) as stored:
             image = as_rgb(stored)
         height, width = self.size(index)
@@ -120,23 +122,16 @@ class CocoSplit:
         return rows[~(self.instances.crowd[rows] | self.instances.degenerate[rows])]
 
 
-def open_coco(root: str | Path, split: str) -> CocoSplit:
+def open_coco(root: str | Path, split: str, key: str = "") -> CocoSplit:
     """A split in COCO's layout by its name (`train2017`), or by its files (`FILE.json:FOLDER`,
-    both relative to root). DataError says what is missing, and what there is instead."""
+    both relative to root). DataError says what is missing, and what there is instead. key: of the
+    setting that names the split, for a hint."""
     root = expanded(root)
-    check_folder("detection", root)
+    check_split("detection", root, split, key)
     if ".json:" in split:
         file, _, folder = split.rpartition(":")
         return open_coco_files(root / file, root / folder)
     annotations = root / "annotations" / f"instances_{split}.json"
-    if not annotations.is_file():
-        found = sorted((root / "annotations").glob("instances_*.json"))
-        names = ", ".join(path.stem.removeprefix("instances_") for path in found) or "none"
-        raise DataError(
-            f"task.data: {root} has no annotations/{annotations.name}; its splits are {names}, and "
-            "files of other names are given as FILE.json:FOLDER"
-            f"{of_another_task('detection', root)}"
-        )
     return open_coco_files(annotations, root / split)
 
 
@@ -146,13 +141,17 @@ def open_coco_files(annotations: Path, folder: Path) -> CocoSplit:
         raise DataError(f"{annotations}: its folder of images {folder} does not exist")
     contents = read_annotations(annotations)
     here = set(_sizes_of_files(folder))
-    missing = (i for i, file in enumerate(contents.files) if os.path.normpath(file) not in here)
-    return CocoSplit(str(annotations), str(folder), contents, frozenset(missing))
+    missing = {
+        i: why_missing(os.path.join(folder, file))
+        for i, file in enumerate(contents.files)
+        if os.path.normpath(file) not in here
+    }
+    return CocoSplit(str(annotations), str(folder), contents, missing)
 
 
 def open_coco_splits(root: str | Path, train: str, val: str) -> tuple[CocoSplit, CocoSplit]:
     """What is trained on and what is scored on; DataError when their categories differ."""
-    splits = open_coco(root, train), open_coco(root, val)
+    splits = open_coco(root, train, "task.train"), open_coco(root, val, "task.val")
     first, second = (set(zip(s.contents.category_ids, s.class_names, strict=True)) for s in splits)
     if first != second:
         raise DataError(

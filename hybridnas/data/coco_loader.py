@@ -62,7 +62,7 @@ class CocoLoader:
         self._max_corrupt = max_corrupt
         self._limit = min(int(max_corrupt * len(indices)), len(indices) - 1)
         self._device = device
-        self._count({index: "no such file" for index in indices if index in split.missing})
+        self._count({i: split.missing[i] for i in indices if i in split.missing})
         self._plans = _Plans(split, indices, self.batch_size, training, seed, share)
         batches = _Batches(split, view, indices, self._limit)
         self._batches = planned(batches, self._plans, device, loader_workers, keep=training)

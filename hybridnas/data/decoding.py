@@ -26,6 +26,9 @@ _MOST_THREADS = 16
 
 # Told how many pictures are done, of how many.
 Progress = Callable[[int, int], None]
+# Told what an array of all pictures takes, in bytes, and the pictures themselves; raises where that
+# is too much.
+Room = Callable[[int, float], None]
 # Told of the pictures that could not be read so far, and why; raises when there are too many.
 Check = Callable[[dict[int, str]], None]
 _T = TypeVar("_T")
@@ -165,11 +168,16 @@ class Decoded:
 
 
 def decode(
-    pictures: Pictures, form: Form, check: Check, on_progress: Progress | None = None
+    pictures: Pictures,
+    form: Form,
+    check: Check,
+    on_progress: Progress | None = None,
+    check_room: Room | None = None,
 ) -> Decoded:
     """Reads every picture once, first the heads of all files to know the largest.
 
-    Raises what `check` raises, as soon as it does, and DataError for a picture that is wrong.
+    Raises what `check` raises, as soon as it does, what `check_room` raises, before there is an
+    array, and DataError for a picture that is wrong.
     """
     num = len(pictures)
     sizes = np.zeros((num, 2), dtype=np.int32)
@@ -185,6 +193,9 @@ def decode(
                 check(unreadable)
             shapes = [form.shape(*size) for size in sizes[sizes[:, 0] > 0].tolist()]
             height, width = (max(axis) for axis in zip(*shapes, strict=True))
+            if check_room is not None:
+                own = sum(h * w for h, w in shapes)
+                check_room(num * form.channels * height * width, form.channels * own)
             pixels = np.zeros((num, form.channels, height, width), dtype=np.uint8)
             good = [index for index in range(num) if index not in unreadable]
             done = 0

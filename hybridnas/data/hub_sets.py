@@ -18,7 +18,7 @@ from ..config import Task
 from ..environment import first_line
 from ..errors import DataError
 from ..user_paths import expanded
-from .split import Split
+from .split import Split, size_of
 from .stored import Stored
 
 
@@ -128,7 +128,7 @@ class _TorchvisionImages(Stored):
         samples = getattr(self._dataset, "samples", None)
         if samples is not None:
             path = Path(samples[index][0])
-            return f"{path.name}:{path.stat().st_size}"
+            return f"{path.name}:{size_of(str(path))}"
         pixels = np.ascontiguousarray(self._dataset.data[index])
         return hashlib.sha256(pixels.tobytes()).hexdigest()[:12]
 

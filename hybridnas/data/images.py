@@ -18,7 +18,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from ..config import Task
 from ..data_folder import DIGITS as DIGITS
-from ..data_folder import check_folder, of_another_task
+from ..data_folder import check_split, held
 from ..data_folder import subfolders as subfolders
 from ..errors import DataError
 from ..user_paths import expanded
@@ -26,6 +26,7 @@ from .digits import SPLITS, digits
 from .readers import open_with_reader
 from .split import Split as Split
 from .split import as_rgb as as_rgb
+from .split import key_of
 from .split import some as some
 from .subsets import chosen
 
@@ -69,7 +70,9 @@ def _open_whole(task: Task, split: str) -> Split:
     if task.data == DIGITS:
         return _open_digits(split)
     opened = open_with_reader(task, split)
-    return opened if opened is not None else _open_folder(expanded(task.data), split)
+    if opened is not None:
+        return opened
+    return _open_folder(expanded(task.data), split, key_of(task, split))
 
 
 def _open_digits(split: str) -> Split:
@@ -79,13 +82,13 @@ def _open_digits(split: str) -> Split:
     return Split(f"{DIGITS}/{split}", tuple("0123456789"), labels, images)
 
 
-def _open_folder(root: Path, split: str) -> Split:
+def _open_folder(root: Path, split: str, key: str) -> Split:
+    check_split("classification", root, split, key)
     folder = root / split
-    _check_folders(root, folder)
     classes = subfolders(folder)
     if len(classes) < 2:
         raise DataError(
-            f"{folder}: got {len(classes)} class folders ({some(classes)}), needed are two "
+            f"{folder}: got {len(classes)} class folders ({held(folder)}), needed are two "
             "or more, each with the images of one class"
         )
     index = {name: label for label, name in enumerate(classes)}
@@ -101,12 +104,3 @@ def _open_folder(root: Path, split: str) -> Split:
             f"{', '.join(IMG_EXTENSIONS)}"
         )
     return opened
-
-
-def _check_folders(root: Path, folder: Path) -> None:
-    check_folder("classification", root)
-    if not folder.is_dir():
-        raise DataError(
-            f"task.data: {root} has no folder {folder.name}; {root} holds {some(subfolders(root))}"
-            f"{of_another_task('classification', root)}"
-        )

@@ -25,11 +25,12 @@ from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from ..config import Task
-from ..data_folder import check_folder, of_another_task
+from ..data_folder import check_split, held
 from ..errors import DataError
 from ..user_paths import expanded
 from .class_lists import listed_classes
-from .images import as_rgb, some, subfolders
+from .images import as_rgb, some
+from .split import key_of, size_and_time, size_of, why_missing
 
 IGNORED = 255
 """The class of a pixel that neither trains nor counts."""
@@ -81,6 +82,25 @@ class MaskSplit:
     def name(self, index: int) -> str:
         return self.images[index]
 
+    @cached_property
+    def sizes(self) -> tuple[list[int | None], list[int | None]]:
+        """Bytes of each image and of each annotation; None where it is not there."""
+        return [size_of(path) for path in self.images], [size_of(path) for path in self.annotations]
+
+    @cached_property
+    def missing(self) -> dict[int, str]:
+        """Why, of pairs of which a file is not there; reading one raises."""
+        images, annotations = self.sizes
+        of_masks = {
+            i: f"{self.annotations[i]}: {why_missing(self.annotations[i])}"
+            for i, size in enumerate(annotations)
+            if size is None
+        }
+        of_images = {
+            i: why_missing(self.images[i]) for i, size in enumerate(images) if size is None
+        }
+        return of_masks | of_images
+
     # ---- what it takes to stay decoded (resident.Kept)
 
     in_memory = False
@@ -94,9 +114,8 @@ class MaskSplit:
     def fingerprint(self) -> str:
         """Of the classes, and name, size and time of each file."""
         content = hashlib.sha256(json.dumps(self.class_names).encode())
-        for path in map(Path, [*self.images, *self.annotations]):
-            stat = path.stat()
-            content.update(f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}\n".encode())
+        for path in (*self.images, *self.annotations):
+            content.update(f"{Path(path).name}:{size_and_time(path)}\n".encode())
         return content.hexdigest()
 
     def read(self, index: int) -> tuple[Image.Image, NDArray[np.uint8]]:
@@ -111,7 +130,7 @@ class MaskSplit:
 
 def open_split(task: Task, split: str) -> MaskSplit:
     """A split by its name; DataError says what is missing, and what there is instead."""
-    images, annotations = _pairs(_root(task), split)
+    images, annotations = _pairs(task, split)
     return MaskSplit(str(_root(task) / "images" / split), class_names(task), images, annotations)
 
 
@@ -130,7 +149,7 @@ def class_names(task: Task) -> tuple[str, ...]:
     root = _root(task)
     names = listed_classes(root)
     if names is None:
-        largest = _largest_label(tuple(_pairs(root, task.train)[1]))
+        largest = _largest_label(tuple(_pairs(task, task.train)[1]))
         names = tuple(str(label) for label in range(1, largest + 1))
     if not 2 <= len(names) <= _MOST_CLASSES:
         raise DataError(f"{root}: got {len(names)} classes, allowed are 2 to {_MOST_CLASSES}")
@@ -145,9 +164,9 @@ def data_digest(train: MaskSplit, val: MaskSplit) -> str:
     content = hashlib.sha256()
     for role, split in (("train", train), ("val", val)):
         content.update(json.dumps([role, split.class_names]).encode())
-        for paths in (split.images, split.annotations):
-            for path in map(Path, paths):
-                content.update(f"{path.name}:{path.stat().st_size}".encode())
+        for paths, sizes in zip((split.images, split.annotations), split.sizes, strict=True):
+            for path, size in zip(paths, sizes, strict=True):
+                content.update(f"{Path(path).name}:{size}".encode())
     return content.hexdigest()[:12]
 
 
@@ -155,10 +174,11 @@ def _root(task: Task) -> Path:
     return expanded(task.data)
 
 
-def _pairs(root: Path, split: str) -> tuple[list[str], list[str]]:
+def _pairs(task: Task, split: str) -> tuple[list[str], list[str]]:
     """The images of a split in the order of their names, and the annotation of each."""
+    root = _root(task)
+    check_split("segmentation", root, split, key_of(task, split))
     folders = root / "images" / split, root / "annotations" / split
-    _check_folders(root, *folders)
     images = _files(folders[0], IMG_EXTENSIONS)
     if not images:
         raise DataError(
@@ -170,20 +190,9 @@ def _pairs(root: Path, split: str) -> tuple[list[str], list[str]]:
     if missing:
         raise DataError(
             f"{folders[1]}: {len(missing)} of {len(images)} annotations are missing: "
-            f"{some(missing)}"
+            f"{some(missing)}; it holds {held(folders[1])}"
         )
     return [str(path) for path in images], [annotations[path.stem] for path in images]
-
-
-def _check_folders(root: Path, images: Path, annotations: Path) -> None:
-    check_folder("segmentation", root)
-    for folder in (images, annotations):
-        if not folder.is_dir():
-            holder = folder.parent if folder.parent.is_dir() else root
-            raise DataError(
-                f"task.data: {root} has no folder {folder.relative_to(root)}; {holder} holds "
-                f"{some(subfolders(holder))}{of_another_task('segmentation', root)}"
-            )
 
 
 def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:

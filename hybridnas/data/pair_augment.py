@@ -23,7 +23,8 @@ from .masks import IGNORED
 
 # Bins of a count, so that neighbours in a mask, mostly of one class, seldom meet in one.
 _BINS = 32
-# Of masks, in which crops are tried: their places take eight bytes each.
+# Of masks, in which crops are tried: counting their classes takes 17 bytes each at its peak, eight
+# of them the place of each count, and 32 KiB a crop; so 150 MB.
 _PIXELS_AT_ONCE = 2**23
 
 

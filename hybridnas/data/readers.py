@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 
 from ..config import Task
-from ..data_folder import HUGGING_FACE, TORCHVISION, WEBDATASET
+from ..data_folder import HUGGING_FACE, TORCHVISION, WEBDATASET, near_split
 from ..errors import DataError
 from ..user_paths import expanded
 from .class_lists import listed_classes
 from .hub_sets import open_hugging_face, open_torchvision
-from .split import Split, some
+from .split import Split, key_of, some
 from .tars import Member, TarImages, images_in, is_image, members
 
 
@@ -38,7 +38,7 @@ def open_with_reader(task: Task, split: str) -> Split | None:
         return opener(rest, split, task)
     path = expanded(task.data)
     if path.is_file() and path.suffix == ".tar":
-        return _of_one_archive(path, split)
+        return _of_one_archive(path, split, key_of(task, split))
     if (path / f"{split}.tar").is_file():
         return _of_archives(path / split, [path / f"{split}.tar"])
     inner = _visible(path / split) if (path / split).is_dir() else []
@@ -66,14 +66,15 @@ def _visible(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
 
 
-def _of_one_archive(path: Path, split: str) -> Split:
+def _of_one_archive(path: Path, split: str, key: str) -> Split:
     """An archive of all splits: what lies in a folder SPLIT of it."""
     images = images_in([path])
     inside = [image for image in images if split in image.folders[:-1]]
     if not inside:
         tops = sorted({folder for image in images for folder in image.folders[:-1]})
+        near = near_split(split, tops, key)
         raise DataError(
-            f"task.data: {path} has no images in {split}/CLASS; the folders in it that hold "
+            f"task.data: {path} has no images in {split}/CLASS{near}; the folders in it that hold "
             f"folders are {some(tops)}"
         )
     return _by_folder(f"{path}:{split}", inside)

@@ -16,7 +16,6 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -30,13 +29,14 @@ from torch import Tensor
 from .batches import Placement
 from .decoded_cache import cached
 from .decoding import Decoded, Form, Pictures, Progress, decode
-from .loader import MEAN, STD, Named, check_readable
+from .loader import Named, check_readable
 
 _log = logging.getLogger(__name__)
 
 _DEVICE_SHARE = 0.25
 _HOST_SHARE = 0.5
-# Heads of files read to learn what a split will take, before any of it is decoded.
+# Heads of files read to guess what a split will take, before those of all are. A large picture
+# among many may be missed: then it is found when all are read, before any is decoded.
 _PROBES = 512
 # Pictures that are kept each take as much as the largest: at most so many times their own bytes,
 # or so many bytes in all.
@@ -45,6 +45,10 @@ _MOST_PADDED, _ALWAYS_KEPT = 4, 2**30
 _FEWEST_KEPT, _MOST_KEPT = 2, 4
 
 _kept: OrderedDict[tuple[str, str], ResidentImages] = OrderedDict()
+# By split_key: bytes of all pictures in one tensor, and of the pictures themselves, as far as is
+# known; of which splits it was said that they stream. Every candidate of a search asks.
+_needed: dict[str, tuple[int, float]] = {}
+_said: set[tuple[str, str]] = set()
 _lock = threading.Lock()
 
 
@@ -121,35 +125,6 @@ class ResidentImages:
         return Batch(*taken)
 
 
-class ScoringBatches:
-    """A resident split of `Scored` form as ImageLoader gives one for validation.
-
-    Iterates over images (B, 3, R, R) float32, normalised, and labels (B,), in order, without the
-    unreadable ones.
-    """
-
-    def __init__(self, images: ResidentImages, batch_size: int) -> None:
-        self.batch_size = min(batch_size, len(images))
-        self.unreadable = images.unreadable
-        self.where = images.where
-        self._images = images
-        self._indices = images.readable.to(images.pixels.device)
-        self._mean = 255 * torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
-        self._std = 255 * torch.tensor(STD, device=images.device).view(1, 3, 1, 1)
-
-    def __len__(self) -> int:
-        return -(-len(self._indices) // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for indices in self._indices.split(self.batch_size):
-            batch = self._images.take(indices)
-            images = batch.images.float().sub_(self._mean).div_(self._std)
-            yield images.contiguous(memory_format=torch.channels_last), batch.labels
-
-    def check(self, number: int) -> None:
-        """All were read when they were decoded."""
-
-
 def stored_side(resolution: int) -> int:
     """The longest axis that `Whole` should keep for training crops of `resolution` pixels.
 
@@ -190,9 +165,10 @@ def load_resident(
 
 
 def forget() -> None:
-    """Gives back what this process keeps."""
+    """Gives back what this process keeps, and what it knows of splits."""
     with _lock:
-        _kept.clear()
+        for known in (_kept, _needed, _said):
+            known.clear()
 
 
 def split_key(split: Kept, form: Form) -> str:
@@ -246,22 +222,25 @@ def _load(
     cache: Path | None,
     on_progress: Progress | None,
 ) -> ResidentImages | None:
-    num_bytes, of_pictures = _expected_bytes(split, form)
-    why = ""
-    if placement(num_bytes, device) == "stream":
-        why = "more than fits in memory"
-    elif num_bytes > max(_ALWAYS_KEPT, _MOST_PADDED * of_pictures):
-        why = f"where the pictures themselves, which differ in size, take {of_pictures / 1e9:.1f}"
-    if why:
-        _log.warning(
-            "%s takes %.1f GB decoded, %s: it streams instead", split.where, num_bytes / 1e9, why
-        )
-        return None
+    def check_room(num_bytes: int, of_pictures: float) -> None:
+        _needed[key] = num_bytes, of_pictures
+        if why := _why_not(num_bytes, of_pictures, device):
+            raise _Streams(f"takes {num_bytes / 1e9:.1f} GB decoded, {why}")
 
     def make() -> Decoded:
-        return decode(split, form, lambda bad: check_readable(split, bad, max_corrupt), on_progress)
+        def check(bad: dict[int, str]) -> None:
+            check_readable(split, bad, max_corrupt)
 
-    decoded = make() if cache is None or split.in_memory else cached(cache, key, make)
+        return decode(split, form, check, on_progress, check_room)
+
+    try:
+        check_room(*(_needed.get(key) or _expected_bytes(split, form)))
+        decoded = make() if cache is None or split.in_memory else cached(cache, key, make)
+    except _Streams as reason:
+        if (key, str(device)) not in _said:
+            _log.warning("%s %s: it streams instead", split.where, reason)
+        _said.add((key, str(device)))
+        return None
     pixels = torch.from_numpy(decoded.pixels)
     on_device = placement(pixels.nbytes, device) == "device"
     place = device if on_device else torch.device("cpu")
@@ -274,6 +253,19 @@ def _load(
         device=device,
         where=split.where,
     )
+
+
+class _Streams(Exception):
+    """Why a split is not kept."""
+
+
+def _why_not(num_bytes: int, of_pictures: float, device: torch.device) -> str:
+    """Why a split is not to be kept; nothing where it is."""
+    if placement(num_bytes, device) == "stream":
+        return "more than fits in memory"
+    if num_bytes > max(_ALWAYS_KEPT, _MOST_PADDED * of_pictures):
+        return f"where the pictures themselves, which differ in size, take {of_pictures / 1e9:.1f}"
+    return ""
 
 
 def _expected_bytes(split: Kept, form: Form) -> tuple[int, float]:

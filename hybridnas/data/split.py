@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..config import Task
+from ..data_folder import some as some
 from .stored import Chosen, Stored
 
 
@@ -50,10 +52,15 @@ class Split:
             content.update(f"{self.where}\n{times}\n".encode() + self.identity())
         else:
             for source in self.sources:
-                stat = os.stat(source)
                 name = os.path.relpath(source, self.where)
-                content.update(f"{name}:{stat.st_size}:{stat.st_mtime_ns}\n".encode())
+                content.update(f"{name}:{size_and_time(source)}\n".encode())
         return content.hexdigest()
+
+    @cached_property
+    def missing(self) -> dict[int, str]:
+        """Why, of images that are not there, as behind a link that leads nowhere; reading one
+        raises."""
+        return {i: why_missing(self.name(i)) for i, size in enumerate(self._sizes) if size is None}
 
     @property
     def in_memory(self) -> bool:
@@ -94,7 +101,8 @@ class Split:
             own = [self.sources.identity(index) for index in range(len(self))]
         else:
             files = map(Path, self.sources)
-            own = [f"{file.relative_to(self.where)}:{file.stat().st_size}" for file in files]
+            found = zip(files, self._sizes, strict=True)
+            own = [f"{file.relative_to(self.where)}:{size}" for file, size in found]
         named = zip(own, self.labels.tolist(), strict=True)
         return "".join(f"{label}/{name}" for name, label in named).encode()
 
@@ -131,6 +139,13 @@ class Split:
             sources = [self.sources[index] for index in indices]
         return Split(self.where, self.class_names, self.labels[indices], sources)
 
+    @cached_property
+    def _sizes(self) -> list[int | None]:
+        """Bytes of each file; none where images lie in something else."""
+        if isinstance(self.sources, (np.ndarray, Stored)):
+            return []
+        return [size_of(source) for source in self.sources]
+
     def _key(self, index: int) -> str:
         """Of an image, wherever the data lies."""
         if isinstance(self.sources, np.ndarray):
@@ -147,6 +162,30 @@ def _part_of(share: float, number: int) -> int:
     return math.ceil(share * number)
 
 
+def size_of(path: str) -> int | None:
+    """Bytes of a file; None where there is none, as where a link leads nowhere."""
+    try:
+        return os.stat(path).st_size
+    except OSError:  # reading it says why
+        return None
+
+
+def size_and_time(path: str) -> str:
+    """Of a file; a picture that was replaced may have the old one's size."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return ""
+    return f"{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def why_missing(path: str) -> str:
+    """Of a file that is listed, and is not there."""
+    if os.path.islink(path):
+        return f"leads to {os.readlink(path)}, which is not there"
+    return "no such file"
+
+
 def as_rgb(image: Image.Image) -> Image.Image:
     """Any picture in RGB; raises whatever its decoder raises when it cannot be read."""
     if image.mode.startswith("I;16"):
@@ -157,7 +196,8 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def some(names: list[str], most: int = 8) -> str:
-    """A list for a message: its first few names, or `none`."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more if names else "none"
+def key_of(task: Task, split: str) -> str:
+    """Of the setting that names a split; nothing of one that is scored alone, named elsewhere."""
+    if task.train == task.val:
+        return ""
+    return {task.train: "task.train", task.val: "task.val"}.get(split, "")

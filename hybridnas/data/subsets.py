@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..config import Task
-from ..errors import DataError
+from ..errors import DataError, meant
 from .split import Split, some
 
 
@@ -38,8 +38,8 @@ def _class_names(split: Split, task: Task) -> tuple[str, ...]:
         unknown = sorted(set(task.classes) - set(split.class_names))
         if unknown:
             raise DataError(
-                f"task.classes: {split.where} has no class {some(unknown)}; it has "
-                f"{some(list(split.class_names))}"
+                f"task.classes: {split.where} has no class {some(unknown)}"
+                f"{meant(unknown[0], split.class_names)}; it has {some(list(split.class_names))}"
             )
         return tuple(name for name in split.class_names if name in task.classes)
     if task.num_classes is None:

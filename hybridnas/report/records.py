@@ -9,6 +9,7 @@ from typing import Any
 
 from ..config import Fidelity
 from ..search.spending import gpu_seconds
+from ..search.unreadable import TRAIN, VAL, most_unreadable
 from ..search.view import StudyView
 from ..search.words import fidelity_words
 from ..store import Evaluation, RunRecord
@@ -142,6 +143,8 @@ def protocol_facts(view: StudyView) -> tuple[ProtocolFact, ...]:
                 val=protocol.task.val,
                 num_classes=len(protocol.class_names),
                 num_images=None if images is None else int(images),
+                unreadable=most_unreadable(ended, VAL),
+                train_unreadable=most_unreadable(ended, TRAIN),
                 train_images=next((n for e in ended if (n := _train_images(e))), None),
                 fidelity=fidelity_words(protocol.fidelity),
                 init=protocol.init,

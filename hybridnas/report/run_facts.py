@@ -91,8 +91,9 @@ class CalibrationFact(Fact):
 class ProtocolFact(Fact):
     """What evaluations were made under; those that differ in their seed alone are one. train, val:
     the splits trained on and scored on. num_images: that scores are of, None where no evaluation
-    says; train_images: that are trained on in an epoch, where a curve of losses says. optimizer: by
-    name; its settings are the recipe's."""
+    says; train_images: that are trained on in an epoch, where a curve of losses says. unreadable,
+    train_unreadable: besides those, what was passed over of val and of train, since it could not be
+    read. optimizer: by name; its settings are the recipe's."""
 
     task: str
     kind: str
@@ -102,6 +103,8 @@ class ProtocolFact(Fact):
     num_classes: int
     num_images: int | None
     train_images: int | None
+    unreadable: int
+    train_unreadable: int
     fidelity: str
     init: str
     optimizer: str

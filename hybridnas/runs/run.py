@@ -175,6 +175,7 @@ def _training(
         Runner(stepper, loaders.train, captured=captured),
         told.length,
         score=lambda: task.score(stepper.trained, loaders.val, told.device),
+        unreadable=lambda: len(set().union(*gathered(set(loaders.train.unreadable)))),
         metric=TASK_DEFAULTS[told.config.task.name].measures[0],
         folder=RunFolder(order.out),
         data=loaders.train.placement,

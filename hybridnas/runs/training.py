@@ -75,9 +75,10 @@ class Length:
 class Training:
     """Steps, looks, scores and checkpoints, from a position to the end.
 
-    metric: of the task's score, by which the best epoch is known. data: where its images
-    lie. seed: of the training. stop: asked after every step; with several processes after some,
-    because they must stop together.
+    unreadable: how many images to train on were found so, by any process. metric: of the task's
+    score, by which the best epoch is known. data: where its images lie. seed: of the training.
+    stop: asked after every step; with several processes after some, because they must stop
+    together.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Training:
         length: Length,
         *,
         score: Callable[[], Score],
+        unreadable: Callable[[], int],
         metric: str,
         folder: RunFolder,
         data: Placement,
@@ -99,6 +101,7 @@ class Training:
         self._stepper, self._runner = stepper, runner
         self._length = length
         self._score, self._metric = score, metric
+        self._unreadable = unreadable
         self.folder, self.share = folder, share
         self._data, self._seed = data, seed
         self._view, self._stop = view, stop
@@ -247,7 +250,8 @@ class Training:
             self._stepper.trained.to(memory_format=torch.contiguous_format)
         score = self._score()
         named = {VALIDATION_LOSS if n == "loss" else n: value for n, value in score.metrics.items()}
-        return {**named, "num_images": score.num_images, "num_corrupt": score.num_corrupt}
+        numbers = {"num_images": score.num_images, "num_corrupt": score.num_corrupt}
+        return {**named, **numbers, "num_corrupt_train": self._unreadable()}
 
     def _asked_to_stop(self) -> bool:
         if self.share.num_ranks == 1:
@@ -274,5 +278,6 @@ class Training:
 
 def _place(name: str) -> str:
     """Where TensorBoard shows a column of the log."""
-    group = "train" if name in ("loss", "lr", "images_per_second") else "val"
+    of_training = ("loss", "lr", "images_per_second", "num_corrupt_train")
+    group = "train" if name in of_training else "val"
     return f"{group}/{'loss' if name == VALIDATION_LOSS else name}"

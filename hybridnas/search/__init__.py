@@ -26,19 +26,23 @@ def search(
 
     study: a YAML file, the name of a shipped study, or the YAML's content as a mapping.
     storage: the database; SQLite is made where there is none. resume: go on with a study that is
-    in the database. settings: `key.sub=value` overrides of the YAML. ray_address: of a cluster;
-    None starts Ray here. Raises HybridnasError for bad input, before anything is written.
+    in the database, where its name will do for `study`. settings: `key.sub=value` overrides of the
+    YAML. ray_address: of a cluster; None starts Ray here. Raises HybridnasError for bad input,
+    before anything is written.
     """
     from ..store import Store
+    from .asked import asked_for
+
+    wanted = asked_for(study, storage, resume, list(settings))
+    # These import torch and Ray: what was refused did not wait for them.
     from .cluster import check_reachable
     from .driver import run_study
     from .machine import check_here
     from .plan import make_plan
     from .registration import check_registered
-    from .studies import read_study
     from .view import StudyView
 
-    plan = make_plan(read_study(study, settings))
+    plan = make_plan(wanted)
     check_reachable(ray_address)
     check_here(plan.study, ray_address)
     with Store.open(storage) as store:

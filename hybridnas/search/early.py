@@ -23,14 +23,15 @@ _FILES = ("init", "latency")
 
 
 def check_early(study: Study) -> None:
-    """Raises HybridnasError where its space is wrong, or data or the home of its artifacts are not
-    there at all: `make_plan` and the search would, too, and look closer."""
+    """Raises HybridnasError where its space is wrong, or data, splits of them or the home of its
+    artifacts are not there: `make_plan` and the search would, too, and look closer."""
     SearchSpace.load(study.space)
     if "://" not in study.artifacts:
         expanded(study.artifacts)
     for name, part in study.tasks.items():
         try:
-            check_data(part.task.name, part.task.data)
+            task = part.task
+            check_data(task.name, task.data, task.train, task.val)
         except HybridnasError as error:
             raise about(name, error) from None
 

@@ -18,8 +18,9 @@ from ..errors import ConfigError
 from ..provenance import machine
 from .cluster import LOCAL, address_of
 
-# While one builds, captures or scores, others train: one and two processes made 1,480 and 1,642
-# candidates an hour, three, four and six 1,680 to 1,850 (studies/LOG.md).
+# While one builds, captures or scores, others train. Whole searches of 155 s evaluated 84 and 94
+# candidates three at once, 97 and 100 with four, 102 twice with six, which take half as much memory
+# and CPU again (studies/LOG.md).
 _CANDIDATES_A_GPU = 4
 _CPUS_A_GPU_CANDIDATE = 2
 

@@ -35,7 +35,7 @@ from .batch_size import training_batch_size
 from .exact import exact_float32
 from .finishing import Finish, mixes
 from .forward import Forward
-from .listing import listed
+from .listing import all_there, listed
 from .posterize import allow_no_bits
 from .resident_data import resident_scoring, resident_training
 
@@ -204,7 +204,7 @@ def _training_images(split: Split, share: float) -> int:
 CLASSIFICATION = VisionTask(
     check=_check,
     class_names=class_names,
-    splits=open_splits,
+    splits=all_there(open_splits),
     data_digest=data_digest,
     training_images=_training_images,
     loaders=classification_loaders,

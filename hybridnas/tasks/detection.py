@@ -15,7 +15,6 @@ from ..cost import input_size
 from ..data.coco import CocoSplit, coco_digest, open_coco, open_coco_splits
 from ..data.coco_loader import CocoLoader
 from ..data.detection_views import SHORTER, TrainingView, longest_side
-from ..data.loader import check_readable
 from ..errors import ConfigError
 from ..heads import Detector, mask_rcnn
 from ..network import HybridNet
@@ -23,6 +22,7 @@ from ..processes import ALONE, Share, scoring_batch_size
 from .base import Loaders, Loss, VisionTask
 from .dense import check_dense_recipe
 from .detection_score import score
+from .listing import all_there
 
 _ANCHOR = 32.0  # pixels, at images of 800
 
@@ -109,11 +109,7 @@ def _class_names(task: Task) -> tuple[str, ...]:
 
 
 def _splits(task: Task) -> tuple[CocoSplit, CocoSplit]:
-    """As `open_coco_splits`; DataError where more images than task.max_corrupt are missing."""
-    splits = open_coco_splits(task.data, task.train, task.val)
-    for split in splits:
-        check_readable(split, dict.fromkeys(split.missing, "no such file"), task.max_corrupt)
-    return splits
+    return open_coco_splits(task.data, task.train, task.val)
 
 
 def _as_scored(protocol: Protocol, device: torch.device) -> CocoLoader:
@@ -135,7 +131,7 @@ def _training_images(split: CocoSplit, share: float) -> int:
 DETECTION = VisionTask(
     check=_check,
     class_names=_class_names,
-    splits=_splits,
+    splits=all_there(_splits),
     data_digest=coco_digest,
     training_images=_training_images,
     loaders=detection_loaders,

@@ -23,7 +23,7 @@ from .confusion import Confusion, segmentation_metrics
 from .dense import check_dense_recipe
 from .exact import exact_float32
 from .inference import WHOLE, Inference, class_scores
-from .listing import listed
+from .listing import all_there, listed
 from .resident_data import resident_pairs
 
 _AUXILIARY_WEIGHT = 0.4
@@ -234,7 +234,7 @@ def _training_images(split: masks.MaskSplit, share: float) -> int:
 SEGMENTATION = VisionTask(
     check=_check,
     class_names=masks.class_names,
-    splits=masks.open_splits,
+    splits=all_there(masks.open_splits),
     data_digest=masks.data_digest,
     training_images=_training_images,
     loaders=segmentation_loaders,

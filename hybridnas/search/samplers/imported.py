@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 
 from optuna.samplers import BaseSampler
 
-from ...errors import ConfigError
+from ...errors import ConfigError, meant
 
 HUB = "optunahub"
 
@@ -27,8 +27,8 @@ def imported_sampler(path: str, options: Mapping[str, Any], seed: int) -> BaseSa
     unknown = sorted(given.keys() - parameters.keys())
     if unknown and not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
         raise ConfigError(
-            f"sampler {path}: no option {', '.join(map(repr, unknown))}; allowed: "
-            f"{', '.join(parameters)}"
+            f"sampler {path}: no option {', '.join(map(repr, unknown))}"
+            f"{meant(unknown[0], parameters)}; allowed: {', '.join(parameters)}"
         )
     try:
         return kind(**given)
