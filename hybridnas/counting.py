@@ -55,8 +55,9 @@ def in_size(number: int) -> str:
 
 
 def number_of(number: int, what: str) -> str:
-    """`1 training`, `1,024 trainings`."""
-    return f"{number:,} {what}{'s' * (number != 1)}"
+    """`1 training`, `1,024 trainings`, `2 studies`."""
+    plural = f"{what.removesuffix('y')}ies" if what.endswith("y") else f"{what}s"
+    return f"{number:,} {what if number == 1 else plural}"
 
 
 def square(side: int) -> Size:

@@ -46,8 +46,9 @@ def _device(name: str) -> torch.device:
             raise RuntimeError(f"networks do not run on {device.type}")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
+        allowed = ["auto", "cpu", *(["cuda", "cuda:N"] if torch.cuda.is_available() else [])]
         raise ConfigError(
-            f"no device {name!r} here ({first_line(error)}); allowed are auto, cpu, cuda, cuda:N"
+            f"no device {name!r} here ({first_line(error)}); allowed are {', '.join(allowed)}"
         ) from None
     return device
 

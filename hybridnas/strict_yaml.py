@@ -118,18 +118,54 @@ _WRONG = {
 }
 
 
+# Keys that a file of each kind has at its top, and no other kind.
+_KINDS = {
+    "a study": {"space", "budget"},
+    "a search space": {"stages", "blocks"},
+    "the card of a table": {"genes", "costs"},
+}
+
+
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """pydantic's findings as one line: key, what was wrong, what came, what is allowed."""
+    """pydantic's findings as one line: key, what was wrong, what came, what is allowed. A file of
+    another kind is called that, and no more."""
     items = error.errors(include_url=False)
+    unknown: dict[tuple[int | str, ...], list[str]] = {}  # by the place that they stand in
+    for item in items:
+        if item["type"] == "extra_forbidden":
+            unknown.setdefault(item["loc"][:-1], []).append(str(item["loc"][-1]))
+    for kind, keys in _KINDS.items():
+        if keys <= {*unknown.get((), ())}:
+            return f"it looks like {kind}; allowed are the keys {', '.join(model.model_fields)}"
     above = {item["loc"][:n] for item in items for n in range(len(item["loc"]))}
-    return "; ".join(
+    found = [
         _finding(item, model)
         for item in items
         # Of a list with wrong entries pydantic counts the right ones, too; what may be text or a
         # mapping it calls wrong twice.
         if not (item["type"] == "too_short" and item["loc"] in above)
         and item["loc"][-1:] != ("dict[str,any]",)
-    )
+        and item["type"] != "extra_forbidden"
+    ]
+    return "; ".join([*found, *(_unknown(*each, model) for each in unknown.items())])
+
+
+def _unknown(place: tuple[int | str, ...], names: list[str], model: type[BaseModel]) -> str:
+    """`unknown keys 'budgets' (budget?), 'also.x'; allowed: budget, ...`"""
+    owner = _model_at(model, place)
+    known = list(owner.model_fields) if owner else []
+    above = "".join(f"{step}." for step in place)
+    keys = ", ".join(f"{above + name!r}{_near(name, place, known, model)}" for name in names)
+    allowed = f"; allowed: {', '.join(known)}" if known else ""
+    return f"unknown key{'s' * (len(names) > 1)} {keys}{allowed}"
+
+
+def _near(name: str, place: tuple[int | str, ...], known: list[str], model: type[BaseModel]) -> str:
+    """` (budget?)`: the known key that is meant, or where else the very name is one."""
+    near, elsewhere = meant(name, known), _elsewhere(model, (*place, name))
+    if elsewhere and name not in near:  # constraints.latency is latency_ms there
+        return f" ({elsewhere}?)"
+    return near
 
 
 def _finding(item: ErrorDetails, model: type[BaseModel]) -> str:
@@ -138,15 +174,6 @@ def _finding(item: ErrorDetails, model: type[BaseModel]) -> str:
     if either or loc[-1:] == ("[key]",):  # `also.NAME.[key]`: the key itself
         loc = loc[:-1]
     key = ".".join(map(str, loc))
-    if kind == "extra_forbidden":
-        owner = _model_at(model, loc[:-1])
-        known = list(owner.model_fields) if owner else []
-        allowed = f"; allowed: {', '.join(known)}" if known else ""
-        name, elsewhere = str(loc[-1]), _elsewhere(model, loc)
-        near = meant(name, known)
-        if elsewhere and name not in near:  # constraints.latency is latency_ms there
-            near = f" ({elsewhere}?)"
-        return f"unknown key {key!r}{near}{allowed}"
     if kind == "missing":
         return f"{key!r} is missing"
     wrong = _wrong(item)

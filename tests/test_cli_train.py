@@ -52,8 +52,21 @@ def test_it_says_the_images_of_a_step_where_there_are_fewer_than_a_batch(
 ) -> None:
     changes = ["--set", "recipe.batch_size=4096", "--set", "recipe.cooldown_epochs=1"]
     done = cli(*words, "--out", "run", "--epochs", "3", *changes)
-    assert "3 steps of 1000 images, as there are no 4096 " in done.err
+    assert "3 steps of 1,000 images, as there are no 4,096 " in done.err
+    assert (
+        "1 step of 1,000 images" in cli(*words, "--out", "one", "--epochs", "1", *changes[:2]).err
+    )
     assert " (3 epochs of 1, 1 of them at the lowest rate) at 8 px" in done.err
+
+
+def test_it_says_once_what_every_epoch_leaves_out(cli: Cli, words: list[str]) -> None:
+    told = ["--epochs", "2", "--set", "recipe.warmup_epochs=0"]
+    done = cli(*words, *told, "--out", "run", "--set", "recipe.batch_size=600")
+    line = "each epoch leaves out 400 of 1,000 images, others each time, since batches are full "
+    assert done.err.count(line) == 1
+    assert done.err.splitlines()[1] == f"{line}ones of 600 (recipe.batch_size)"
+    few = cli(*words, *told, "--out", "few", "--set", "recipe.batch_size=92")  # 80 are left out
+    assert "leaves out" not in few.err
 
 
 def test_help_teaches_by_examples(cli: Cli) -> None:

@@ -11,6 +11,7 @@ import pytest
 from run_helpers import ARCHITECTURE, After, Told, log, order
 from safetensors.torch import load_file, save_file
 
+from hybridnas.errors import DataError
 from hybridnas.export import score_export
 from hybridnas.runs import Interrupted, Order, load_recipe, run_recipe
 from hybridnas.timm_entry import build
@@ -65,3 +66,18 @@ def test_a_dense_recipe_trains_stops_and_goes_on(
     start = load_file(weights)
     moved = (trained["stem.conv1.weight"] - start["stem.conv1.weight"]).abs().max()
     assert 0 < moved < 1e-2  # it started there
+
+
+@pytest.mark.parametrize(
+    ("task", "pictures"), [("segmentation", "images/validation"), ("detection", "val2017")]
+)
+def test_a_broken_validation_image_is_found_before_the_first_epoch(
+    task: str, pictures: str, tmp_path: Path, weights: Path
+) -> None:
+    told, seen = replace(small(task, tmp_path), weights=weights), Told()
+    path = max((tmp_path / "set" / pictures).iterdir())
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match=rf"cannot be read, allowed are 0 .*{path.name} \("):
+        run_recipe(told, seen, NEVER)
+    assert not seen.begun
+    assert not told.out.exists()

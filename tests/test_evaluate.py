@@ -262,7 +262,8 @@ def test_missing_data_is_no_outcome(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99"])
 def test_unknown_devices_are_named(device: str) -> None:
-    with pytest.raises(ConfigError, match=f"no device '{device}' here .*; allowed are auto, cpu"):
+    allowed = "auto, cpu, cuda, cuda:N" if torch.cuda.is_available() else "auto, cpu"
+    with pytest.raises(ConfigError, match=f"no device '{device}' here .*; allowed are {allowed}$"):
         evaluate(ANY, protocol(), device=device)
 
 

@@ -224,7 +224,7 @@ def test_the_front_so_far_is_drawn_once_there_is_one(clock: Clock) -> None:
     shown = frame(view, out)
     assert "front so far: 2 of 3, top1 over macs\n0.7500 " in shown
     assert "\n1.00 M 4.00 M\n" in shown
-    small = Console(record=True, width=120, height=12, force_terminal=True, file=io.StringIO())
+    small = Console(record=True, width=120, height=10, force_terminal=True, file=io.StringIO())
     assert not FrontSoFar(study()).lines(8)
     crowded = LiveView(study(), small)
     for number, macs in enumerate([1e6, 2e6, 4e6]):

@@ -153,7 +153,7 @@ def test_gpu_hours_alone_need_a_gpu() -> None:
     assert share_words(both, known).endswith("; without a GPU budget.gpu_hours does not count")
     assert (
         share_words(both, share_of(both, [machine(2, 1)]))
-        == "1 candidates at once, 2 CPU and 1 GPU each"
+        == "1 candidate at once, 2 CPU and 1 GPU each"
     )
 
 

@@ -178,7 +178,7 @@ def test_a_compressed_archive_is_refused(three_classes: Path, tmp_path: Path) ->
         ("{at}/none.tar", r"none.tar does not exist"),
         ("{at}/text.tar", r"text.tar is no tar file that can be read"),
         ("{at}/flat.tar", r"has no images in train/CLASS; the folders in it that hold folders are"),
-        ("wds/{at}/nowhere", r"must be a folder of shards"),
+        ("wds/{at}/nowhere", r"^task.data: /[^/].*/nowhere must be a folder of WebDataset"),
         ("wds/{at}/empty", r"has neither info.json nor shards train-\*.tar"),
         ("torch/cifar10", r"does not say where it lies: torch/NAME:DIR"),
         ("torch/cifar10:{at}/empty", r"torch/cifar10:.*/empty has no split 'train'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import signal
 from dataclasses import replace
@@ -12,7 +13,8 @@ import pytest
 import run_helpers as helpers
 import timm
 import torch
-from run_helpers import After, Told, log, order
+from PIL import Image
+from run_helpers import PLAIN, After, Told, config, log, order
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -252,3 +254,20 @@ def test_weights_are_where_it_starts(whole: Path, tmp_path: Path) -> None:
     record = read_yaml(tmp_path / "again" / "config.yaml")
     assert record["weights"] == str(weights)
     assert len(record["init_digest"]) == 64
+
+
+def test_broken_validation_images_are_found_before_the_first_epoch(tmp_path: Path) -> None:
+    for split, kind in itertools.product(("train", "val"), "ab"):
+        (tmp_path / "set" / split / kind).mkdir(parents=True)
+        for number in range(200):
+            Image.new("L", (8, 8), number).save(tmp_path / f"set/{split}/{kind}/{number:03}.png")
+    broken = sorted((tmp_path / "set/val").rglob("*.png"))
+    for path in broken[200:]:
+        path.write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    keys = {"name": "classification", "data": str(tmp_path / "set"), "max_corrupt": 0.1}
+    told, seen = order(tmp_path / "run", config=config(PLAIN, 8, task=keys)), Told()
+    message = r"val: 50 or more of 400 images cannot be read, allowed are 40 .*/b/000.png \("
+    with pytest.raises(DataError, match=message):
+        run_recipe(told, seen, NEVER)
+    assert not seen.begun
+    assert not told.out.exists()

@@ -184,3 +184,14 @@ def test_the_head_of_a_dense_task_learns_at_the_full_rate() -> None:
     assert scales["decode_head.classifier.weight"] == 1
     assert scales["backbone.stages.1.blocks.1.proj_out.weight"] == 0.5
     assert scales["backbone.stem.conv1.weight"] == 0.5**5
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "poly"])
+def test_a_single_step_at_the_full_rate_is_nothing_to_warn_of(
+    schedule: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = {"schedule": schedule, "lr": 1e-3, "min_lr": 1e-5, "warmup_epochs": 0}
+    assert rates(Recipe.model_validate(told), 1, 1) == [1e-3, 1e-5]
+    cooled = Recipe.model_validate({**told, "cooldown_epochs": 2})
+    assert rates(cooled, 3, 1) == [1e-3, 1e-5, 1e-5, 1e-5]
+    assert not caplog.records

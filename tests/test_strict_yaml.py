@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from hybridnas.errors import ConfigError
+from hybridnas.config import parse_study
+from hybridnas.errors import ConfigError, HybridnasError
+from hybridnas.resources import find
+from hybridnas.runs import load_recipe
+from hybridnas.space import SearchSpace
 from hybridnas.strict_yaml import override, read_yaml
+from hybridnas.tables import read_table
 
+Kind = Literal["studies", "search_spaces", "tables"]
 RAW: dict[str, Any] = {"a": 1, "b": {"c": 2, "d": [3, {"e": 4}]}, "sampler": "tpe"}
 
 
@@ -130,3 +137,37 @@ def test_a_setting_reaches_no_other_place_that_yaml_shares(tmp_path: Path) -> No
 def test_a_wrong_setting_is_refused(setting: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         override(RAW, [setting])
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "reader", "words"),
+    [
+        ("studies", "quickstart", SearchSpace.load, "a study; allowed are the keys name, descript"),
+        ("studies", "quickstart", lambda file: load_recipe(str(file)), "a study; allowed are"),
+        ("studies", "quickstart", lambda file: read_table(str(file)), "a study; allowed are"),
+        (
+            "search_spaces",
+            "hybrid",
+            lambda file: parse_study(read_yaml(file), ""),
+            "a search space",
+        ),
+        ("tables", "digits", SearchSpace.load, "the card of a table; allowed are"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_that(
+    folder: Kind, name: str, reader: Callable[[Path], object], words: str
+) -> None:
+    with pytest.raises(HybridnasError, match=f": it looks like {words}") as error:
+        reader(find(folder, name))
+    assert len(str(error.value)) < 400
+
+
+def test_unknown_keys_of_one_place_come_together() -> None:
+    raw = {**read_yaml(find("studies", "quickstart")), "sead": 1, "blocks": 2}
+    raw["budget"] = {"trials": 1, "ours": 3}
+    with pytest.raises(
+        ConfigError,
+        match=r"^x: unknown key 'budget\.ours' \(hours\?\); allowed: trials, hours, gpu_hours; "
+        r"unknown keys 'sead' \(seed\?\), 'blocks'; allowed: task, .*_weights$",
+    ):
+        parse_study(raw, "x")

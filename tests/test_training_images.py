@@ -14,7 +14,7 @@ from rich.console import Console
 from hybridnas.cli.live import Lines, LiveView
 from hybridnas.config import Task
 from hybridnas.data import masks
-from hybridnas.search.ladder import ladder, left_out_words
+from hybridnas.search.ladder import ladder, left_out
 from hybridnas.search.plan import make_plan
 from hybridnas.search.studies import read_study
 from hybridnas.store import Store
@@ -59,7 +59,7 @@ def test_files_are_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     data = write_data("segmentation", tmp_path / "data")
     plan = make_plan(read_study(raw("segmentation", data, recipe={"batch_size": 3})))
     assert ladder(plan)[0].images == 3
-    (line,) = left_out_words(plan)
+    (line,) = left_out(plan)
     assert line.startswith("each epoch leaves out 1 of 4 images")
     assert listed == ["training", "validation"]
     for _ in range(2):

@@ -38,6 +38,9 @@ def test_time(hours: float, words: str) -> None:
 )
 def test_one_is_singular(number: int, words: str) -> None:
     assert number_of(number, "training") == words
+    assert number_of(number, "study") == words.replace("trainings", "studies").replace(
+        "training", "study"
+    )
 
 
 @pytest.mark.parametrize("name", ["top1", "latency_ms", "memory_mb"])

@@ -47,16 +47,27 @@ def options(
 ) -> None: ...
 
 
+class StderrNow(logging.Handler):
+    """Logs to what is stderr at the time: while a bar is shown, that prints above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(f"{self.format(record)}\n")
+        except (OSError, ValueError):  # it is closed
+            self.handleError(record)
+
+
 def main() -> None:
     """The console script. Exit codes: 0 done, 2 bad input, 1 anything else, 130 interrupted."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    shape = "%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.WARNING, format=shape, handlers=[StderrNow()])
     warnings.filterwarnings("ignore", category=FutureWarning)
     sys.path.append(os.getcwd())  # a user's own mixer is imported by its path from here
     try:
         code = app(prog_name="hybridnas", standalone_mode=False)
     except HybridnasError as error:
         if not error.told_by_first:
-            typer.echo(f"error: {error}", err=True)
+            _say(f"error: {error}")
         sys.exit(2)
     except _USAGE_ERROR as error:
         _explain(error)
@@ -76,4 +87,10 @@ def _explain(error: Exception) -> None:
         return
     context = getattr(error, "ctx", None)
     see = f"; see `{context.command_path} --help`" if context is not None else ""
-    typer.echo(f"error: {' '.join(message.split())}{see}", err=True)
+    _say(f"error: {' '.join(message.split())}{see}")
+
+
+def _say(text: str) -> None:
+    from .folding import say  # imports rich: what goes well does not wait for it
+
+    say(text, err=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import typer
-
 from ..ablate import Ablation
 from ..ablate.effects import CONFIDENCE
 from ..ablate.setup import Setup
@@ -17,6 +15,7 @@ from ..search.counted import counted_size
 from ..search.job_forecast import JobForecast
 from ..search.plan import counted_costs
 from .common import fidelity_words, in_units, print_json, print_table
+from .folding import say
 from .forecast_view import forecast_words
 
 
@@ -49,10 +48,10 @@ def print_setup(setup: Setup, forecast: JobForecast, as_json: bool) -> None:
         ("replaced", "stages", f"MACs at {size}", "difference"),
         zip(replaced, shorts, macs, differences, strict=True),
     )
-    typer.echo("difference: from the original in the MACs of stem and stages; the head is the same")
+    say("difference: from the original in the MACs of stem and stages; the head is the same")
     for words, twin in zip(replaced[1:], setup.twins, strict=True):
-        typer.echo(f"{words}: {'; '.join(_stages_of(twin))}")
-    typer.echo(forecast_words(forecast))
+        say(f"{words}: {'; '.join(_stages_of(twin))}")
+    say(forecast_words(forecast))
 
 
 def print_ablation(ablation: Ablation) -> None:
@@ -75,17 +74,17 @@ def print_ablation(ablation: Ablation) -> None:
         rows,
     )
     for comparison in ablation.comparisons:
-        typer.echo(sentence(comparison, ablation.metric))
+        say(sentence(comparison, ablation.metric))
     if original.failed:
-        typer.echo(f"{number_of(original.failed, 'training')} of the original failed")
+        say(f"{number_of(original.failed, 'training')} of the original failed")
     together = f" for all {family} together (Bonferroni)" if family > 1 else ""
-    typer.echo(
+    say(
         f"intervals: paired t over seeds, {100 * CONFIDENCE:g} %{together}; L/6D above 1: a long "
         f"sequence, for which the MambaOut paper holds an SSM worth trying"
     )
     effects = [c.effect for c in ablation.comparisons if c.effect]
     if any(e.low is not None and e.verdict == "unknown" for e in effects):
-        typer.echo(POWER_WORDS)
+        say(POWER_WORDS)
 
 
 def _places(places: Sequence[StageMixer]) -> list[dict[str, object]]:

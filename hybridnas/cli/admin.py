@@ -17,6 +17,7 @@ from ..search.calibrated import calibrated_study
 from ..store import Store, redact
 from ..task_defaults import TASK_DEFAULTS
 from .common import DEFAULT_STORAGE, AsJson, Storage, print_facts, print_json, print_table
+from .folding import say
 
 db = typer.Typer(
     help="Look at the database of studies, upgrade it, merge; rename and delete studies.",
@@ -67,7 +68,7 @@ def upgrade(storage: Storage = DEFAULT_STORAGE) -> None:
     """Bring the database's tables to this version of hybridnas. Make a copy of it before."""
     before, after = Store.upgrade(storage)
     change = f"is at {after} already" if before == after else f"from {before or 'none'} to {after}"
-    typer.echo(f"{redact(storage)}: {change}")
+    say(f"{redact(storage)}: {change}")
 
 
 @db.command("merge")
@@ -129,7 +130,7 @@ def rename(
         also = f" (and {', '.join(beside)} likewise)" if beside else ""
         _ask(f"Rename study {study} of {redact(storage)} to {new}{also}?", yes)
         store.rename_studies(names)
-    typer.echo("\n".join(f"{old} is {name} now" for old, name in names.items()))
+    say("\n".join(f"{old} is {name} now" for old, name in names.items()))
 
 
 @db.command("delete")
@@ -172,9 +173,9 @@ def delete(
         _ask(f"Delete study {words} of {redact(storage)}? It has {'; '.join(facts)}.", yes)
         gone = store.delete_studies(names, keep_evaluations=keep_evaluations)
     left = remove_files(gone.weights)
-    typer.echo(f"{words} is deleted: {'; '.join(facts)}")
+    say(f"{words} is deleted: {'; '.join(facts)}")
     for each in left:
-        typer.echo(f"weights {each}", err=True)
+        say(f"weights {each}", err=True)
 
 
 def _users(store: Store, name: str, study: str) -> list[str]:
@@ -203,7 +204,7 @@ def _ask(question: str, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise ConfigError("nobody is here to be asked: give --yes")
     if not typer.confirm(question):
-        typer.echo("Nothing was changed.")
+        say("Nothing was changed.")
         raise typer.Exit
 
 

@@ -17,6 +17,7 @@ from ..pictures import draw
 from ..reference import REFERENCES, Reference
 from .common import DEFAULT_STORAGE, AsJson, Storage, print_json, print_table, say_written
 from .costs import ArchArgument
+from .folding import say
 from .resolve import architecture_of
 
 archs = typer.Typer(help="List published architectures, or show one.", invoke_without_command=True)
@@ -86,13 +87,13 @@ def show_arch(
     if svg is not None:
         _write(draw(architecture, named.cost(), arch), svg)
         return
-    typer.echo(f"{arch}: {architecture.short} ({architecture.digest})")
-    typer.echo(f"  stem: {words_of(architecture.stem, STEMS)}")
+    say(f"{arch}: {architecture.short} ({architecture.digest})")
+    say(f"  stem: {words_of(architecture.stem, STEMS)}")
     for i, line in enumerate(architecture.describe(), 1):
-        typer.echo(f"  stage {i}: {line}")
+        say(f"  stage {i}: {line}")
     if len(architecture.stages) > 1:
-        typer.echo(f"  downsample: {words_of(architecture.downsample, DOWNSAMPLES)}")
-    typer.echo(f"  head: {words_of(architecture.head, HEADS)}")
+        say(f"  downsample: {words_of(architecture.downsample, DOWNSAMPLES)}")
+    say(f"  head: {words_of(architecture.head, HEADS)}")
 
 
 def _write(picture: str, path: Path) -> None:

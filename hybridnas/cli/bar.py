@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,8 +15,26 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
+
+from .common import ECHO
 
 _SECONDS_BETWEEN_LINES = 10.0
+
+
+class Narrow(Progress):
+    """Of which nothing stays when a key is pressed while it runs."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield _Narrowed(self.make_tasks_table(self.tasks))
+
+
+class _Narrowed:
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(self._table, options.update(width=options.max_width - ECHO))
 
 
 class Bar:
@@ -23,7 +42,7 @@ class Bar:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bar = Progress(
+        self._bar = Narrow(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),

@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from ..search.bench.arms import read_arm
 from ..search.bench.results import Results, json_value, summarise
 from .common import AsJson, console, print_json, say_written
+from .folding import say
 from .samplers_view import check_plot, plot_curves, print_summary, write_summary
 
 _TARGET = 50  # trainings of the first sampler, which the others are to equal
@@ -146,7 +147,7 @@ def _looks(text: str | None, feasible: int) -> list[int]:
 def _say_if_cut(looks: list[int]) -> None:
     """That the table ends before the usual looks do."""
     if looks[-1] < _LOOKS[-1]:
-        typer.echo(
+        say(
             f"--trainings {','.join(map(str, looks))}: the table has {looks[-1]} architectures "
             f"that keep its constraints",
             err=True,

@@ -32,6 +32,7 @@ from .common import (
     print_json,
     print_table,
 )
+from .folding import say
 from .resolve import known_study
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def calibrate(
     with Store.open(storage) as store, watch:
         result = run_calibration(plan, store, setting, ray_address=ray, observer=watch)
     if result is None:
-        typer.echo("interrupted; go on with --resume", err=True)
+        say("interrupted; go on with --resume", err=True)
         raise typer.Exit(130)
     if as_json:
         print_json({"study": found.name, **setting.as_json(plan.study.measured), **result})
@@ -268,11 +269,11 @@ def _print(name: str, setting: Setting, metric: str, result: dict[str, Any]) -> 
         rows,
     )
     seconds = result["seconds"]
-    typer.echo(
+    say(
         f"proxy: {metric} after {proxy}, {seconds['proxy']:.1f} s a training; "
         f"{seconds['judge']:.1f} s for what judges it"
     )
     if setting.seeds > 1:
-        typer.echo(f"two seeds of the judge: tau {interval(result['between_seeds'])}")
+        say(f"two seeds of the judge: tau {interval(result['between_seeds'])}")
     if result["failed"]:
-        typer.echo(f"left out: {number_of(result['failed'], 'architecture')} that failed to train")
+        say(f"left out: {number_of(result['failed'], 'architecture')} that failed to train")

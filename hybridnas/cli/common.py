@@ -18,6 +18,8 @@ from ..search import DEFAULT_STORAGE as DEFAULT_STORAGE
 from ..search.words import bound_words as bound_words
 from ..search.words import fidelity_words as fidelity_words
 from ..search.words import objective_text as objective_text
+from .folding import say
+from .tabular import table_of
 
 Storage = Annotated[
     str,
@@ -49,6 +51,8 @@ Settings = Annotated[
         "--set constraints.macs.max=4.5e9 --set task.data=DIR. May be repeated.",
     ),
 ]
+ECHO = 4  # columns that what is drawn anew leaves free: a terminal shows ^C at the cursor, which
+# must not wrap the line, or one of the old lines stays
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
 
 
@@ -58,22 +62,15 @@ def print_json(document: object) -> None:
 
 
 def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """A table on stdout: text to the left, numbers to the right."""
-    table = Table(header_style="bold")
-    cells = [[str(cell) for cell in row] for row in rows]
-    for i, column in enumerate(columns):
-        numeric = all(_is_number(row[i]) for row in cells) and bool(cells)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*row)
+    """A table on stdout; see `table_of`."""
     out = console()
     out.print(title, style="bold")
-    out.print(table)
+    out.print(table_of([*columns], [[str(cell) for cell in row] for row in rows], out.width))
 
 
 def say_written(*paths: Path) -> None:
     """On stderr, where it disturbs no JSON."""
-    typer.echo(f"written: {' and '.join(map(str, paths))}", err=True)
+    say(f"written: {' and '.join(map(str, paths))}", err=True)
 
 
 def print_facts(title: str, facts: Iterable[tuple[str, object]]) -> None:
@@ -105,7 +102,3 @@ def loading(what: str = "PyTorch") -> Status:
     shown = console(stderr=True)
     shown.quiet = "RANK" in os.environ  # of torchrun, all of whose processes would say it
     return shown.status(f"loading {what} ...")
-
-
-def _is_number(text: str) -> bool:
-    return text.strip("-+%KMG ").replace(",", "").replace(".", "").isdigit() or text in ("", "-")

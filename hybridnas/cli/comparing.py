@@ -19,6 +19,7 @@ from ..search.words import point_words, time_words
 from ..store import Store
 from .common import DEFAULT_STORAGE, AsJson, Storage, print_json, print_table, say_written
 from .comparison_plot import plot_comparison
+from .folding import say
 from .resolve import known_study
 
 Studies = Annotated[
@@ -168,7 +169,7 @@ def _print(found: Comparison) -> None:
     ]
     print_table(f"Hypervolume: shares of the {box_words(found.reference)}", headings, rows)
     for note in (*_explained(found), *_other_points(found), *found.notes):
-        typer.echo(note)
+        say(note)
 
 
 def _trained_anew(found: Comparison) -> bool:

@@ -19,6 +19,7 @@ from .common import (
     print_json,
     print_table,
 )
+from .folding import say
 from .resolve import architecture_of
 
 ArchArgument = Annotated[
@@ -134,7 +135,7 @@ def _print_cost(arch: str, known: Cost, task: str) -> None:
     columns = ("stage", "depth", "width", "mixers", "params", "MACs", "share", "tokens L", "L/6D")
     title = f"{arch} at {height} x {width} px, {known.num_classes} classes"
     print_table(f"{title}{HEADS.get(task, '')}", columns, rows)
-    typer.echo(f"MACs: {CONVENTION}")
+    say(f"MACs: {CONVENTION}")
 
 
 def _numbers(part: Any, total: int) -> list[object]:

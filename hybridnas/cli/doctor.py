@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from ..config import Task
+from ..counting import number_of
 from ..errors import HybridnasError
 from ..kernels import BACKENDS, VARIABLE, choose
 from ..store import Store, redact
@@ -35,7 +36,11 @@ def examine(storage: str, data: str | None, task: str | None = None) -> list[Fin
     data: a folder to look at besides. task: that it is for; None: the one whose layout it has."""
     cpus = os.cpu_count() or 1
     findings = [
-        Finding("python", True, f"{platform.python_version()}, {cpus} CPUs, {platform.platform()}"),
+        Finding(
+            "python",
+            True,
+            f"{platform.python_version()}, {number_of(cpus, 'CPU')}, {platform.platform()}",
+        ),
         *(_package(name) for name in ("torch", "timm", "optuna", "ray", "sqlalchemy")),
         _gpu(),
         _optional("triton", "comes with torch's CUDA builds on Linux"),
@@ -87,7 +92,7 @@ def _database(storage: str) -> Finding:
     what = f"database {redact(storage)}"
     try:
         with Store.open(storage, create=False) as store:
-            return Finding(what, True, f"{len(store.study_names())} studies")
+            return Finding(what, True, number_of(len(store.study_names()), "study"))
     except HybridnasError as error:
         return Finding(what, False, str(error))
 

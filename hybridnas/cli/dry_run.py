@@ -179,7 +179,7 @@ def _task_as_json(
 def _facts(plan: Plan, rungs: Rungs, found: Mapping[str, Any]) -> list[tuple[str, object]]:
     """As people read it. found: what is said as JSON."""
     from ..search.counted import counted_size
-    from ..search.ladder import left_out_words
+    from ..search.ladder import left_out
 
     study: Study = plan.study
     limits, soft = bound_words(study.bounds()), bound_words(study.soft())
@@ -188,7 +188,7 @@ def _facts(plan: Plan, rungs: Rungs, found: Mapping[str, Any]) -> list[tuple[str
     macs = {name: in_units(found[f"{name}_macs"]) for name in ("smallest", "median", "largest")}
     of_macs = f"from {macs['smallest']} to {macs['largest']}, median {macs['median']}"
     size = f"{in_size(found['size'])} architectures, {number_of(found['genes'], 'decision')}"
-    left_out = left_out_words(plan)
+    left = left_out(plan)
     numbers = [each["candidates"] for each in found["fidelities"]]
     own, *others = ((n, p, _training(study, p, rungs[n], numbers)) for n, p in plan.tasks.items())
     broken = f"{soft}; who breaks this is trained, and on no front"
@@ -201,7 +201,7 @@ def _facts(plan: Plan, rungs: Rungs, found: Mapping[str, Any]) -> list[tuple[str
         ("task", _task(plan)),
         ("training", own[2]),
         *((f"also {name}", f"{_task(one)}\n{training}") for name, one, training in others),
-        *([("left out", "\n".join(left_out))] if left_out else []),
+        *([("left out", "\n".join(left))] if left else []),
         *([("at the end", _retraining(study.final))] if study.final else []),
         *([("latency", study.latency.setting)] if study.latency else []),
         ("sampler", study.sampler.name),

@@ -12,7 +12,8 @@ from ..search.unreadable import unreadable, unreadable_words
 from ..search.view import StudyView
 from ..search.words import ENDED, export_command
 from ..store import redact
-from .common import DEFAULT_STORAGE, print_json
+from .common import DEFAULT_STORAGE, console, print_json
+from .folding import say
 from .summary import print_front, status_json
 
 _COMMAND = 58  # characters that a command takes before what it does is said
@@ -29,7 +30,7 @@ def end(view: StudyView, reason: str, storage: str, as_json: bool) -> None:
         raise typer.Exit(130)
     counts = view.counts()
     if counts["failed"] and not counts["ok"]:
-        typer.echo(f"error: {_none_succeeded(view)}", err=True)
+        say(f"error: {_none_succeeded(view)}", err=True)
         raise typer.Exit(1)
 
 
@@ -50,14 +51,21 @@ def _print_end(view: StudyView, reason: str, storage: str) -> None:
     counts = view.counts()
     why = ENDED.get(reason, reason)
     stopped = f", {counts['pruned']} stopped at a lower rung" if counts["pruned"] else ""
-    typer.echo(f"\n{counts['ok']} evaluated{stopped}, {counts['failed']} failed; {why}.")
+    say(f"\n{counts['ok']} evaluated{stopped}, {counts['failed']} failed; {why}.")
     if unread := unreadable_words(unreadable(view)):
-        typer.echo(f"Could not be read, and were passed over: {unread}.")
+        say(f"Could not be read, and were passed over: {unread}.")
     usual = os.environ.get("HYBRIDNAS_STORAGE", DEFAULT_STORAGE)
     elsewhere = "" if storage == usual else f" --storage {redact(storage)}"
     typer.echo("Next:")
-    for command, does in _next(view).items():
-        typer.echo(f"  {command + elsewhere:<{_COMMAND}}  {does}")
+    does = {command + elsewhere: words for command, words in _next(view).items()}
+    out = console()
+    aside = max(_COMMAND, *map(len, does)) + max(map(len, does.values())) + 4
+    for command, words in does.items():
+        if not out.is_terminal or aside <= out.width:
+            typer.echo(f"  {command:<{_COMMAND}}  {words}")
+        else:
+            typer.echo(f"  {command}")  # never folded: it is there to be copied
+            say(f"      {words}")
 
 
 def _next(view: StudyView) -> dict[str, str]:

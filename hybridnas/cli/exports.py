@@ -12,6 +12,7 @@ from ..exported import HEAD, check_new, read_config
 from ..task_defaults import TASK_DEFAULTS
 from .common import DEFAULT_STORAGE, AsJson, Storage, loading, print_facts, print_json
 from .costs import ArchArgument
+from .folding import say
 from .resolve import Named, architecture_of
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def export(
         else:
             source = Source(arch, None if weights is None else weights.name)
             _export_other(named, out, weights, source, num_classes, input_size, crop_pct, extras)
-    typer.echo(f"written: {out}")
+    say(f"written: {out}")
     typer.echo(f"load it: {_load_it(out, standalone, (out / HEAD).is_file())}")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment, SegmentLines
 from rich.table import Table
 from rich.text import Text
 
@@ -18,10 +19,10 @@ from ..objectives import STANDARD_ERRORS, loss_sign
 from ..search.observer import Candidate, Finished
 from ..search.unreadable import passed_over
 from ..search.words import FINALISTS
-from .common import in_units
+from .common import ECHO, in_units
 from .front_so_far import FrontSoFar
 
-_PLOT_HEIGHT, _AROUND = 8, 8  # lines of the plot, and of what stands around it
+_PLOT_HEIGHT = 8  # lines
 
 
 @dataclass
@@ -154,10 +155,26 @@ class LiveView:
             self._note = ""
 
     def _render(self) -> RenderableType:
-        last = [_last_line(result, self._study.measured) for result in self._last]
-        room = self._console.size.height - len(self._running) - len(last) - _AROUND
-        plot = self._front.lines(min(_PLOT_HEIGHT, room))
-        return Group(self._heading(), self._running_table(), *plot, *last)
+        """No higher than the screen, for what has left it cannot be taken away at the end: of what
+        there is no room for the oldest endings go first, then the plot."""
+        room = self._console.height - 1
+        shown = self._lines(self._heading(), self._running_table())
+        free, ended = room - len(shown), list[list[Segment]]()
+        for result in reversed(self._last):
+            lines = self._lines(_last_line(result, self._study.measured))
+            if len(lines) + len(ended) > free // 2:
+                break
+            ended = lines + ended
+        plot = self._front.lines(min(_PLOT_HEIGHT, free - len(ended)))
+        shown += self._lines(*plot) + ended
+        if len(shown) > room:
+            shown[room - 1 :] = [[Segment("...")]]
+        return SegmentLines(shown, new_lines=True)
+
+    def _lines(self, *parts: RenderableType) -> list[list[Segment]]:
+        """As they come out on the screen, those that are too long folded."""
+        options = self._console.options.update(width=max(1, self._console.width - ECHO))
+        return self._console.render_lines(Group(*parts), options, pad=False) if parts else []
 
     def _heading(self) -> Text:
         elapsed = time.monotonic() - self._began

@@ -26,6 +26,7 @@ from .common import (
     print_table,
 )
 from .costs import ArchArgument, image_size
+from .folding import say
 from .resolve import architecture_of
 
 if TYPE_CHECKING:
@@ -163,14 +164,14 @@ def _print(arch: str, params: str, macs: str, found: list[Profile]) -> None:
         columns,
         rows,
     )
-    typer.echo(
+    say(
         f"ms: one batch, median of rounds. Of reference: times the inference of {REFERENCE} at the "
         "same batch and size, measured in turn. Training: forward, loss, backward, AdamW."
     )
     for one in found:
         for what, figures in (("inference", one.inference), ("training", one.training)):
             if figures.is_unsteady:
-                typer.echo(
+                say(
                     f"batch {one.setting.batch}, {what}: the slowest round took "
                     f"{figures.high_ms / figures.low_ms:.1f} times as long as the quickest, so "
                     f"the time is not reliable: something else kept the device busy"

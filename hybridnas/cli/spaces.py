@@ -15,6 +15,7 @@ from ..resources import find, shipped
 from ..space import SearchSpace
 from ..space_idle import idle_decisions, idle_words
 from .common import AsJson, in_units, print_json, print_table
+from .folding import say
 
 spaces = typer.Typer(
     help="List search spaces, show one, or sample it.", invoke_without_command=True
@@ -88,7 +89,7 @@ def show(
     title = f"{space.name}: {space.spec.description} ({in_size(space.size())} architectures)"
     print_table(title, ("decision", "choices"), rows)
     for line in idle_words(space.spec):
-        typer.echo(line)
+        say(line)
 
 
 @spaces.command("sample")

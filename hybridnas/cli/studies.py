@@ -35,6 +35,7 @@ from .common import (
 )
 from .dry_run import look_around, print_plan
 from .ending import end
+from .folding import say
 from .resolve import known_study
 from .summary import print_front, print_status, status_json, write_csv
 
@@ -102,17 +103,17 @@ def _run(plan: Plan, storage: str, resume: bool, ray: str | None, as_json: bool)
     with loading("Ray"):
         from ..search.driver import run_study
     from ..search.forecast import attainable
-    from ..search.ladder import left_out_words
+    from ..search.ladder import left_out
     from ..search.registration import check_registered
     from .live import Lines, LiveView
 
     name, out = plan.study.name, console(stderr=True)
-    shown, hints = attainable(plan), left_out_words(plan)
+    shown, hints = attainable(plan), left_out(plan)
     watch = LiveView(shown, out, hints) if out.is_terminal else Lines(shown, out, hints)
     with Store.open(storage) as store:
         check_registered(plan, store, resume)
         if resume and store.study_config(name) is None:
-            typer.echo(f"{redact(storage)} has no study {name!r} yet: a new one begins", err=True)
+            say(f"{redact(storage)} has no study {name!r} yet: a new one begins", err=True)
         with watch:
             reason = run_study(plan, store, ray_address=ray, observer=watch)
         view = StudyView(name, store)
@@ -185,7 +186,7 @@ def pareto(
     else:
         print_front(view)
         for line in anew:
-            typer.echo(line)
+            say(line)
 
 
 def _trained_anew(view: StudyView, store: Store) -> list[str]:
@@ -280,4 +281,4 @@ def init(
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}") from None
-    typer.echo(f"written: {file}; run it with: hybridnas search {file}")
+    say(f"written: {file}; run it with: hybridnas search {file}")

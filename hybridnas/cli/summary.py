@@ -7,8 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import typer
-
 from ..config import parent_study
 from ..counting import number_of, pixels
 from ..objectives import STANDARD_ERRORS, is_cost
@@ -31,6 +29,7 @@ from .common import (
     print_facts,
     print_table,
 )
+from .folding import say
 
 _ROOM_FOR_BARS = 100  # columns of a terminal
 
@@ -153,15 +152,13 @@ def print_front(view: StudyView) -> None:
     """The front as a table, cheapest first; or why there is none."""
     name = view.study.name
     if not view.finished:
-        typer.echo(f"Study {name} has no results yet; its trials: {_counts(view.counts())}.")
+        say(f"Study {name} has no results yet; its trials: {_counts(view.counts())}.")
         return
     soft = view.study.soft()
     if not view.judged:
         best, again = _one_line(view, view.best(1)[0]), len(view.retrained)
         those = f"{again} retrained" if again else number_of(len(view.finished), "result")
-        typer.echo(
-            f"None of the {those} of {name} keeps {bound_words(soft)}; the best of all: {best}"
-        )
+        say(f"None of the {those} of {name} keeps {bound_words(soft)}; the best of all: {best}")
         return
     rows = []
     front = view.front()
@@ -187,18 +184,18 @@ def print_front(view: StudyView) -> None:
     erring = [name for name in view.objectives if name in STANDARD_ERRORS]
     if view.retrained:
         around = f", +- the {error_words(front, erring)}" if erring else ""
-        typer.echo(f"scores: means over fresh seeds{around}")
+        say(f"scores: means over fresh seeds{around}")
     elif erring:
-        typer.echo("scores: +- the standard error that comes from the number of validation images")
+        say("scores: +- the standard error that comes from the number of validation images")
     if soft:
         judged = len(view.retrained or view.finished)
-        typer.echo(f"{len(view.judged)} of {judged} keep {bound_words(soft)}")
+        say(f"{len(view.judged)} of {judged} keep {bound_words(soft)}")
     if view.study.latency is not None:
-        typer.echo(f"latency_ms: of one batch by table, {view.study.latency.setting}")
+        say(f"latency_ms: of one batch by table, {view.study.latency.setting}")
     if drawn[0]:
-        typer.echo(BARS_WORDS)
+        say(BARS_WORDS)
     for line in proxy_lines(view):
-        typer.echo(line)
+        say(line)
 
 
 def _bars(view: StudyView, front: Sequence[Row]) -> list[dict[str, str]]:

@@ -17,8 +17,10 @@ from ..store import Store
 from ..tables import Table, read_table
 from ..tables.analysis import Analysis, Effect, analyse, rank_of
 from ..tables.writing import card_of, check_card, check_file, write_table
-from .common import DEFAULT_STORAGE, AsJson, Storage, in_units, print_json, print_table
+from .common import DEFAULT_STORAGE, AsJson, Storage, console, in_units, print_json, print_table
+from .folding import say
 from .resolve import known_study
+from .tabular import keeps_words
 
 tables = typer.Typer(
     help="Make tables of results, which searches can be replayed on, and read them."
@@ -98,14 +100,14 @@ def _write(found: Tabulated, out: Path) -> None:
     removed = write_table(found.columns, found.card, out)
     rows = len(found.columns["macs"])
     if found.card is None:
-        typer.echo(
+        say(
             f"written: {out} ({number_of(rows, 'architecture')}), without a card, so that `table "
             f"show` and `bench search` cannot read it: {_lack(found)}"
         )
         if removed:
-            typer.echo(f"removed: {card_of(out)}, the card of what {out.name} held before")
+            say(f"removed: {card_of(out)}, the card of what {out.name} held before")
     else:
-        typer.echo(f"written: {out} ({number_of(rows, 'architecture')}) and {card_of(out)}")
+        say(f"written: {out} ({number_of(rows, 'architecture')}) and {card_of(out)}")
 
 
 def _lack(found: Tabulated) -> str:
@@ -172,33 +174,38 @@ def _print_places(
     table: Table, found: Analysis, places: Sequence[Mapping[str, Any]], asked: bool
 ) -> None:
     error = found.mean_error
+    figures = [table.metric, *([] if error is None else ["+-"]), *table.costs]
+    columns = ["rank", *table.genes, *figures]
+    rows = [
+        [
+            str(p["rank"]),
+            *map(str, p["choices"].values()),
+            f"{p['score']:.4f}",
+            *([] if error is None else [f"{error:.4f}"]),
+            *map(in_units, p["costs"].values()),
+        ]
+        for p in places
+    ]
+    if not keeps_words(columns, rows, console().width):  # then the choices share a column
+        several = slice(1, 1 + len(table.genes))
+        for row in (columns, *rows):
+            row[several] = [", ".join(row[several])]
     print_table(
         f"Best by the mean of {number_of(found.seeds, 'seed')}"
         + (", and those asked for" if asked else ""),
-        ("rank", *table.genes, table.metric, *([] if error is None else ["+-"]), *table.costs),
-        [
-            [
-                p["rank"],
-                *p["choices"].values(),
-                f"{p['score']:.4f}",
-                *([] if error is None else [f"{error:.4f}"]),
-                *map(in_units, p["costs"].values()),
-            ]
-            for p in places
-        ],
+        columns,
+        rows,
     )
     if error is not None:
-        typer.echo(
-            f"+-: the standard error of a mean of {number_of(found.seeds, 'seed')}, of all alike"
-        )
-    typer.echo(
+        say(f"+-: the standard error of a mean of {number_of(found.seeds, 'seed')}, of all alike")
+    say(
         f"chosen among {found.architectures}, the best were lucky, too: their scores flatter, "
         f"other seeds would judge them"
     )
 
 
 def _print_analysis(table: Table, found: Analysis) -> None:
-    typer.echo(
+    say(
         f"{table.name}: {number_of(found.architectures, 'architecture')} x "
         f"{number_of(found.seeds, 'seed')}\n"
         f"{table.metric} {found.low:.4f} to {found.high:.4f}, mean {found.mean:.4f}\n"

@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -21,8 +20,11 @@ from ..runs import Progress as Step
 from ..runs.group import own_rank
 from ..search.unreadable import words_of_training
 from ..task_defaults import TASK_DEFAULTS
+from ..tasks.batch_size import left_out_words
 from ..train import FRESH
+from .bar import Narrow
 from .common import in_units
+from .folding import folded
 
 
 def _whole() -> Column:
@@ -39,7 +41,7 @@ class TrainingView:
     def __init__(self, console: Console, arch: str, order: Order) -> None:
         self._console, self._arch, self._order = console, arch, order
         self._quiet = own_rank() > 0
-        self._bar = Progress(
+        self._bar = Narrow(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(table_column=_whole()),
@@ -77,15 +79,18 @@ class TrainingView:
         epochs = f"{number_of(self._epochs, 'epoch')} of {begun.steps_per_epoch}"
         if recipe.cooldown_epochs:
             epochs += f", {recipe.cooldown_epochs:g} of them at the lowest rate"
-        images = f"{begun.batch_size} images"
+        images = number_of(begun.batch_size, "image")
         if begun.batch_size < recipe.batch_size:
-            images += f", as there are no {recipe.batch_size}"
+            images += f", as there are no {recipe.batch_size:,}"
         self.note(
             f"{self._arch}, {in_units(begun.params)} parameters, by {self._order.recipe}: "
-            f"{begun.num_steps} steps of {images} ({epochs}) "
+            f"{number_of(begun.num_steps, 'step')} of {images} ({epochs}) "
             f"at {begun.protocol.fidelity.resolution} px on {where}, drop path "
             f"{recipe.drop_path:g}, starting from {start}"
         )
+        taken = begun.steps_per_epoch * begun.batch_size
+        if words := left_out_words(begun.num_images, taken, begun.batch_size):
+            self.note(words)
         if begun.first_step:
             self.note(f"going on after step {begun.first_step}")
 
@@ -111,7 +116,8 @@ class TrainingView:
 
     def note(self, text: str) -> None:
         if not self._quiet:
-            self._console.print(text)
+            out = self._console
+            out.print(folded(text, out.width) if out.is_terminal else text, soft_wrap=True)
 
     def _at(self, epoch: int) -> str:
         return f"epoch {min(epoch, self._epochs)}/{self._epochs}"

@@ -31,6 +31,10 @@ class Batches(Protocol):
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]: ...
 
+    def check(self, number: int) -> None:
+        """Reads at most so many images from all over the split, one by one; DataError as iterating
+        raises it. No pass over the data begins, and nothing is counted."""
+
 
 Placement = Literal["device", "host", "stream"]
 

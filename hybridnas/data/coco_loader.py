@@ -20,7 +20,7 @@ from ..processes import ALONE, Share
 from .batches import Placement
 from .coco import CocoSplit, Target
 from .detection_views import TrainingView
-from .loader import check_readable
+from .loader import check_readable, spread
 from .plans import Plans, planned, seeded
 
 
@@ -97,6 +97,13 @@ class CocoLoader:
         places = range(0, self._num_images, max(1, self._num_images // number))
         batch = self._batches.dataset[_Plan([*places][:number], 0)]
         return self._on_device(batch) if batch.images else None
+
+    def check(self, number: int) -> None:
+        """See `Batches`."""
+        found = dict(self.unreadable)
+        for place in spread(self._num_images, number):
+            found |= self._batches.dataset[_Plan([place], 0)].unreadable
+        check_readable(self.split, found, self._max_corrupt, self._num_images)
 
     def _on_device(self, batch: _Batch) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
         def move(x: Tensor) -> Tensor:

@@ -128,6 +128,16 @@ class ImageLoader:
             raise DataError(batch.error)
         return self._on_device(batch.runs[0]) if batch.runs else None
 
+    def check(self, number: int) -> None:
+        """See `Batches`."""
+        found = dict(self.unreadable)
+        for index in spread(len(self.split), number):
+            batch = self._batches.dataset[_Plan([index], 0)]
+            if batch.error:
+                raise DataError(batch.error)
+            found |= batch.unreadable
+        check_readable(self.split, found, self._max_corrupt)
+
     def _on_device(self, run: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         images, targets = (x.to(self._device, non_blocking=True) for x in run)
         return images.float().sub_(self._mean).div_(self._std), targets
@@ -135,6 +145,11 @@ class ImageLoader:
     def _count(self, unreadable: dict[int, str]) -> None:
         self.unreadable |= unreadable
         check_readable(self.split, self.unreadable, self._max_corrupt)
+
+
+def spread(length: int, number: int) -> range:
+    """At most so many places from all over a split, evenly."""
+    return range(0, length, -(-length // number))
 
 
 def check_readable(

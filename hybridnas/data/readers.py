@@ -152,7 +152,7 @@ def _number(member: Member) -> int:
 def _shards(folder: Path, split: str) -> list[Path]:
     """Those that info.json lists for the split, as timm's reader wants it; else SPLIT-*.tar."""
     if not folder.is_dir():
-        raise DataError(f"task.data: wds/{folder} must be a folder of shards, and is none")
+        raise DataError(f"task.data: {folder} must be a folder of WebDataset shards, and is none")
     for name in ("_info.json", "info.json"):
         if (folder / name).is_file():
             try:

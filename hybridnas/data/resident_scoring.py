@@ -35,3 +35,6 @@ class ScoringBatches:
             batch = self._images.take(indices)
             images = batch.images.float().sub_(self._mean).div_(self._std)
             yield images.contiguous(memory_format=torch.channels_last), batch.labels
+
+    def check(self, number: int) -> None:
+        """All were read when they were decoded."""

@@ -128,6 +128,9 @@ class ResidentBatches(Generic[_D]):
         batch = self._images.take(chosen)
         return self._augment.apply(batch.images, batch.labels, plan, random)
 
+    def check(self, number: int) -> None:
+        """All were read when they were decoded."""
+
     def _draw(self, order: Tensor, random: torch.Generator) -> _D:
         sizes = self._images.sizes[order].to(self._images.device)
         height, width = self._images.pixels.shape[2:]

@@ -37,10 +37,11 @@ class Order:
 
 @dataclass(frozen=True)
 class Begun:
-    """What is known before the first step. first_step: how many were taken before; batch_size:
-    images of a step, of all processes."""
+    """What is known before the first step. num_images: to train on; first_step: how many were taken
+    before; batch_size: images of a step, of all processes."""
 
     protocol: EvaluationProtocol
+    num_images: int
     num_steps: int
     steps_per_epoch: int
     batch_size: int

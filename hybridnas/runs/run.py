@@ -30,6 +30,10 @@ from .group import by_first, process_group, told_once
 from .order import Begun, Order, View
 from .training import Length, Training
 
+# Validation images read before the first epoch, not after it: a second or a few, and enough to find
+# that half of a large split is broken with the usual task.max_corrupt.
+_TRIED = 128
+
 
 def run_recipe(order: Order, view: View, stop: Callable[[], bool]) -> dict[str, Any]:
     """Trains, into order.out; the last row of its log.
@@ -72,6 +76,7 @@ class _Told:
 
     config: RunConfig
     protocol: Protocol
+    num_images: int
     loaders: Loaders
     length: Length
     share: Share
@@ -88,10 +93,11 @@ def _prepare(order: Order, share: Share, device: torch.device) -> _Told:
     init, init_digest = FRESH, ""
     if order.weights is not None:
         init, init_digest = str(order.weights), file_digest(order.weights)
-    digest, names = by_first(share, lambda: _data(config))
+    digest, names, num_images = by_first(share, lambda: _data(config))
     protocol = config.protocol(1, digest, names, init, init_digest)
     loaders = task.loaders(protocol, device, order.loader_workers, share)
     check_steps(loaders, share)
+    by_first(share, lambda: loaders.val.check(_TRIED))
     steps_per_epoch = len(loaders.train)
     protocol = config.protocol(steps_per_epoch, digest, names, init, init_digest)
     length = Length(
@@ -101,14 +107,14 @@ def _prepare(order: Order, share: Share, device: torch.device) -> _Told:
         config.score_every,
         order.checkpoint_every,
     )
-    return _Told(config, protocol, loaders, length, share, device)
+    return _Told(config, protocol, num_images, loaders, length, share, device)
 
 
-def _data(config: RunConfig) -> tuple[str, tuple[str, ...]]:
-    """The digest of the data, and the classes, of one listing."""
+def _data(config: RunConfig) -> tuple[str, tuple[str, ...], int]:
+    """The digest of the data, the classes, and how many images to train on, of one listing."""
     task = TASKS[config.task.name]
     train, val = task.splits(config.task)
-    return task.data_digest(train, val), train.class_names
+    return task.data_digest(train, val), train.class_names, task.training_images(train, 1.0)
 
 
 def check_order(order: Order, config: RunConfig, share: Share) -> None:
@@ -206,6 +212,7 @@ def _record(order: Order, told: _Told) -> dict[str, Any]:
 def _begun(told: _Told, model: nn.Module, first_step: int) -> Begun:
     return Begun(
         told.protocol,
+        told.num_images,
         told.length.steps,
         told.length.steps_per_epoch,
         told.loaders.train.batch_size * told.share.num_ranks,

@@ -9,11 +9,10 @@ from functools import cache, partial
 
 from ..config import Fidelity, Study
 from ..cost import cost
-from ..counting import number_of
 from ..space import Genome
 from ..store import Place
 from ..tasks import TASKS
-from ..tasks.batch_size import trained_images, training_batch_size
+from ..tasks.batch_size import left_out_words, trained_images, training_batch_size
 from .feasibility import Costs
 from .halving import quota
 from .plan import Plan, counted_costs, feasibility, fitting_references, run_protocol
@@ -21,7 +20,6 @@ from .problem import Problem
 from .strata import feasible
 
 _DRAWN = 200
-_MUCH = 0.1  # of the images
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +59,15 @@ def ladder(plan: Plan) -> list[Rung]:
     return rungs
 
 
-def left_out_words(plan: Plan) -> list[str]:
+def left_out(plan: Plan) -> list[str]:
     """A line for each of the study's training sets of which an epoch leaves out more than a tenth,
     since its batches are full ones."""
     lines = []
     for name, one in plan.tasks.items():
         for there in dict.fromkeys(one.training_images.values()):
             size = training_batch_size(one.study.recipe, there)
-            if (left := there % size) > _MUCH * there:
-                lines.append(
-                    f"{name and f'{name}: '}each epoch leaves out {left:,} of "
-                    f"{number_of(there, 'image')}, others each time, since batches are full ones "
-                    f"of {size:,} (recipe.batch_size)"
-                )
+            if words := left_out_words(there, there - there % size, size):
+                lines.append(f"{name and f'{name}: '}{words}")
     return lines
 
 

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import torch
 
 from ..config import Resources, Study
+from ..counting import number_of
 from ..environment import check_kernels
 from ..errors import ConfigError
 from ..provenance import machine
@@ -47,7 +48,7 @@ class Share:
     @property
     def words(self) -> str:
         each = _words(self.cpus, self.gpus, self.custom)
-        return f"{self.concurrent} candidates at once, {each} each"
+        return f"{number_of(self.concurrent, 'candidate')} at once, {each} each"
 
     def room(self, nodes: Sequence[Node]) -> int:
         """How many candidates the nodes hold at once."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from ..config import Fidelity, Recipe
+from ..counting import number_of
 from ..processes import ALONE, Share
 from .finishing import mixes
+
+_MUCH = 0.1  # of the images
 
 
 def training_batch_size(recipe: Recipe, num_images: int, share: Share = ALONE) -> int:
@@ -19,3 +22,15 @@ def trained_images(recipe: Recipe, fidelity: Fidelity, num_images: int) -> int:
     so that an epoch leaves out what would be left for its last."""
     size = training_batch_size(recipe, num_images)
     return size * fidelity.num_steps(num_images // size)
+
+
+def left_out_words(num_images: int, taken: int, size: int) -> str:
+    """That an epoch leaves out more than a tenth of so many images; empty: it does not. taken: that
+    it goes through, in batches of `size`."""
+    left = num_images - taken
+    if left <= _MUCH * num_images:
+        return ""
+    return (
+        f"each epoch leaves out {left:,} of {number_of(num_images, 'image')}, others each time, "
+        f"since batches are full ones of {size:,} (recipe.batch_size)"
+    )

@@ -12,6 +12,7 @@ from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
 from ..config import Recipe
+from ..counting import number_of
 from ..errors import ArchitectureError, ConfigError
 from ..mixers import mixer_class
 from ..network import NetworkStage
@@ -141,6 +142,9 @@ def build_schedule(
         ends = [m * steps_per_epoch + 1 - (warmup if before else 0) for m in recipe.milestones]
         return MultiStepLRScheduler(optimizer, ends, recipe.decay_rate, **shared)
     span = max(1, num_steps - cooldown - (warmup if before else 0))
+    # There is one cycle, so that nothing decays by this; but timm warns of a cycle of one step
+    # that would be like the next.
+    shared["cycle_decay"] = 0.5
     if recipe.schedule == "poly":
         return PolyLRScheduler(optimizer, span, power=recipe.power, lr_min=recipe.min_lr, **shared)
     return CosineLRScheduler(optimizer, span, lr_min=recipe.min_lr, **shared)
@@ -149,9 +153,9 @@ def build_schedule(
 def _check_length(recipe: Recipe, taken: int, num_steps: int, steps_per_epoch: int) -> None:
     if taken >= num_steps:
         raise ConfigError(
-            f"recipe: warm-up and cool-down take {taken} steps of a training of {num_steps} "
-            f"({steps_per_epoch} an epoch): train longer, or lower warmup_epochs, warmup_steps "
-            "or cooldown_epochs"
+            f"recipe: warm-up and cool-down take {number_of(taken, 'step')} of a training of "
+            f"{num_steps} ({steps_per_epoch} an epoch): train longer, or lower warmup_epochs, "
+            "warmup_steps or cooldown_epochs"
         )
 
 
