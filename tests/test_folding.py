@@ -24,11 +24,13 @@ pytest_plugins = ["cli_helpers", "screen_helpers"]
         ("as `cd x; ls y z` says", ["as", "`cd x; ls y z`", "says"]),
         ("no (hybridnas a --b c)", ["no", "(hybridnas a --b c)"]),
         ("run: hybridnas a b", ["run:", "hybridnas a b"]),
+        ("no file a\N{NO-BREAK SPACE}b c", ["no file", "a\N{NO-BREAK SPACE}b c"]),
         ("", [""]),
     ],
 )
 def test_lines_fold_between_words_and_commands_stay_whole(text: str, lines: list[str]) -> None:
     assert folded(text, 10).split("\n") == lines
+    assert folded(text, 0) == text, "COLUMNS=0"
 
 
 def test_a_sentence_in_a_terminal_and_in_a_pipe(
