@@ -136,8 +136,8 @@ class TrialMethods:
         )
 
     def remove_begun(self, study: str) -> None:
-        """Takes a study's trials away, in Optuna's tables too, where none has a result: then it is
-        as good as new. Where one has, all stay.
+        """Takes a study's trials away, in Optuna's tables too, and the hours of its searches, where
+        no trial has a result: then it is as good as new. Where one has, all stay.
         """
         from . import housekeeping
 
