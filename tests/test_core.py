@@ -214,6 +214,16 @@ def test_hours_end_a_search(study_store: Store, monkeypatch: pytest.MonkeyPatch)
     assert (core.ask(), core.stop_reason) == (None, "hours")
 
 
+def test_hours_of_runs_without_a_result_are_not_spent(study_store: Store) -> None:
+    for _ in range(2):
+        asked(start(plan(), study_store))
+        session = study_store.begin_session("shapes")
+        study_store.heartbeat(session, 1, 0)
+        study_store.remove_begun("shapes")
+        assert {each.duration_s for each in study_store.sessions("shapes")} == {0}
+        study_store.end_session(session, "error")
+
+
 def test_gpu_hours_end_a_search_over_all_runs(study_store: Store) -> None:
     limited = plan(budget={"gpu_hours": 3 * 60 / 3600})  # each result took 60 s
     core = start(limited, study_store)

@@ -111,8 +111,9 @@ def remove_begun(session: Session, study: str) -> None:
     for table in (RunRow, TrialRow):
         session.execute(delete(table).where(table.study == study))
     # The hours that they took are none of the new one's budget, which they may have spent.
-    own, end = SessionRow.study == study, func.coalesce(SessionRow.ended_at, SessionRow.last_seen_at)
-    session.execute(update(SessionRow).where(own).values(started_at=end))
+    end = func.coalesce(SessionRow.ended_at, datetime.now(UTC))
+    own = update(SessionRow).where(SessionRow.study == study)
+    session.execute(own.values(started_at=end, last_seen_at=end))
     optuna_studies.delete_study(session, study)
 
 
