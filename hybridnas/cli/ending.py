@@ -20,8 +20,8 @@ _COMMAND = 58  # characters that a command takes before what it does is said
 
 
 def end(view: StudyView, reason: str, storage: str, as_json: bool) -> None:
-    """Says what was found. Exits with 130 where the search was interrupted, with 1 where no trial
-    succeeded. storage: as it was given."""
+    """Says what was found. Exits with 130 where the search was interrupted, with 1 where every
+    trial failed. storage: as it was given."""
     if as_json:
         print_json({"stopped": reason, **status_json(view), "front": view.front_json()})
     else:
@@ -29,7 +29,7 @@ def end(view: StudyView, reason: str, storage: str, as_json: bool) -> None:
     if reason == "interrupted":
         raise typer.Exit(130)
     counts = view.counts()
-    if counts["failed"] and not counts["ok"]:
+    if counts["failed"] and not counts["ok"] + counts["pruned"]:
         say(f"error: {_none_succeeded(view)}", err=True)
         raise typer.Exit(1)
 

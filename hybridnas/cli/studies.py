@@ -69,7 +69,7 @@ def search(
     """Run or continue a study.
 
     Ctrl-C ends it in good order; `--resume` goes on where it was, also after a crash.
-    Exit codes: 0 the budget is spent, 1 no trial succeeded, 2 bad input, 130 interrupted.
+    Exit codes: 0 the budget is spent, 1 every trial failed, 2 bad input, 130 interrupted.
 
     Examples: `hybridnas search quickstart`, `hybridnas search study.yaml --dry-run`,
     `hybridnas search images64 --set task.data=DIR --set budget.hours=1`

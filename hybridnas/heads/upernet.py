@@ -152,8 +152,8 @@ def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
 def _stretch(x: Tensor, size: Sequence[int]) -> Tensor:
     """`_resize` by a product along each side.
 
-    Of few classes the gradient of F.interpolate adds pixel after pixel to the same places: a fifth
-    of a step. That of products is products.
+    The gradient of F.interpolate adds pixel after pixel to the same places: a fifth of a step with
+    11 classes. That of products is products.
     """
     height, width = (
         _weights_along(x, side, length) for side, length in zip((2, 3), size, strict=True)

@@ -13,7 +13,7 @@ PROGRAMS = 528  # of the backward, each with partial sums over its rows: four a 
 ELEMENTS = 4096  # what a program computes at a time
 
 
-@triton.jit(do_not_specialize=["rows", "steps"])
+@triton.jit(do_not_specialize=["rows"])
 def _forward_kernel(
     x,  # (rows, width)
     weight,  # (width,)
@@ -22,13 +22,11 @@ def _forward_kernel(
     mean,  # (rows,) float32
     rstd,  # (rows,) float32
     rows,
-    steps,  # width / STEP
+    width,
     eps,
-    STEP: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,  # at least width
 ):
-    width = steps * STEP
     first = tl.program_id(0).to(tl.int64) * BLOCK_M
     m = tl.arange(0, BLOCK_M)
     n = tl.arange(0, BLOCK_N)
@@ -47,7 +45,7 @@ def _forward_kernel(
     tl.store(rstd + first + m, scale, m < rows - first)
 
 
-@triton.jit(do_not_specialize=["rows", "steps", "blocks"])
+@triton.jit(do_not_specialize=["rows", "blocks"])
 def _backward_kernel(
     dy,  # (rows, width)
     x,  # (rows, width)
@@ -57,14 +55,12 @@ def _backward_kernel(
     dx,  # (rows, width)
     partial,  # (2, programs, width) float32: sums for weight and bias over a program's rows
     rows,
-    steps,  # width / STEP
+    width,
     blocks,  # of BLOCK_M rows that a program takes
-    STEP: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,  # at least width
 ):
     """dx = (g - mean(g) - n mean(g n)) / std, with n the normalised x and g = dy * weight."""
-    width = steps * STEP
     first = tl.program_id(0).to(tl.int64) * BLOCK_M * blocks
     m = tl.arange(0, BLOCK_M)
     n = tl.arange(0, BLOCK_N)
@@ -98,7 +94,7 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """y in dtype, and of each row mean and 1 / std in float32."""
     width = x.shape[-1]
-    rows, step, (block_m, block_n) = x.numel() // width, _step(width), _blocks(width)
+    rows, (block_m, block_n) = x.numel() // width, _blocks(width)
     y = torch.empty_like(x, dtype=dtype)
     mean, rstd = (x.new_empty(rows, dtype=torch.float32) for _ in range(2))
     grid = (blocks_of(rows, block_m),)
@@ -112,9 +108,8 @@ def forward(
         mean,
         rstd,
         rows,
-        width // step,
+        width,
         eps,
-        STEP=step,
         BLOCK_M=block_m,
         BLOCK_N=block_n,
     )
@@ -126,22 +121,16 @@ def backward(
 ) -> tuple[Tensor, Tensor]:
     """dx, and the gradients of weight and bias as one tensor (2, width)."""
     width = x.shape[-1]
-    rows, step, (block_m, block_n) = x.numel() // width, _step(width), _blocks(width)
+    rows, (block_m, block_n) = x.numel() // width, _blocks(width)
     blocks = blocks_of(blocks_of(rows, block_m), PROGRAMS)
     programs = blocks_of(rows, block_m * blocks)
     dx = torch.empty_like(x)
     partial = x.new_empty(2, programs, width, dtype=torch.float32)
     launch(
-        _backward_kernel, (programs,), dy, x, weight, mean, rstd, dx, partial, rows, width // step,
-        blocks, STEP=step, BLOCK_M=block_m, BLOCK_N=block_n,
+        _backward_kernel, (programs,), dy, x, weight, mean, rstd, dx, partial, rows, width, blocks,
+        BLOCK_M=block_m, BLOCK_N=block_n,
     )  # fmt: skip
     return dx, partial.sum(1).to(weight.dtype)
-
-
-def _step(width: int) -> int:
-    """What the compiler is told that divides it: by 8, rows of 16-bit numbers begin at 16 bytes. Of
-    numbers it knows by itself only that 16 divides them, and reads others number by number."""
-    return 8 if width % 8 == 0 else 1
 
 
 def _blocks(width: int) -> tuple[int, int]:
