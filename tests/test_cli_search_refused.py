@@ -83,7 +83,7 @@ def test_a_data_set_names_what_is_missing(cli: Cli) -> None:
             "no study 'nope': it is neither a file nor one of the shipped ones (ade20k_proxy, ",
         ),
         (("quikstart",), "no study 'quikstart' (quickstart?): it is neither a file"),
-        ((".",), "no study '.': that is a folder, a YAML file is needed; one that is in the dat"),
+        ((".",), "no study '.': that is a folder, a YAML file is needed"),
         (("quickstart", "--set", "budget=5"), "budget: must be a mapping (keys: trials, hours, g"),
         (("nope", "--resume"), f"/{DATABASE}; `hybridnas search` creates it"),
         (("quickstart", "--set", "budget.trials"), "--set takes KEY=VALUE with a dotted key, got"),
@@ -125,4 +125,7 @@ def test_a_resumed_study_cannot_change_what_makes_trials_comparable(populated: C
         "search", "nope", "--resume"
     )
     assert "no study 'shape' (shapes?) in the database" in populated.refused("status", "shape")
+    assert populated.refused("search", "shapes") == (
+        "study 'shapes' is in the database: `hybridnas search shapes --resume` goes on"
+    )
     assert "no study 'shape' (shapes?) in the database" in populated.refused("compare", "shape")

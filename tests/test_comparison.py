@@ -293,7 +293,7 @@ def test_the_command(cli: Cli) -> None:
         (["c"], "no study 'c' in the database; it has: a-1, a-2, b"),
         (["b", "--reference", "top1=x"], "--reference takes NAME=VALUE, got 'top1=x'"),
         (["b", "--reference", "top1=0.1"], "one for each objective (top1, macs); macs is missing"),
-        (["b", "--reference", "top=0.5"], "b has no objective top; it has: top1, macs"),
+        (["b", "--reference", "top=0.5"], "b has no objective top (top1?); it has: top1, macs"),
         (["b", "--plot", "x.gif"], "--plot takes a file in .svg, .png, .pdf, got 'x.gif'"),
     ):
         assert message in cli.refused("compare", *words)

@@ -168,7 +168,8 @@ def test_ctrl_c_ends_in_good_order_and_resume_goes_on(tmp_path: Path, cli: Cli) 
     os.kill(process.pid, signal.SIGINT)
     code, output = _finish(process)
     assert code == 130, output
-    assert "go on with --resume" in output
+    assert "ending: what runs is put back, for --resume; Ctrl-C again: at once" in output
+    assert "hybridnas search small --resume " in output, "ready to be copied"
     view = _view(tmp_path, "small")
     assert view.counts()["running"] == 0
     assert view.counts()["queued"] >= 1

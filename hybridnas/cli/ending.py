@@ -57,7 +57,9 @@ def _print_end(view: StudyView, reason: str, storage: str) -> None:
     usual = os.environ.get("HYBRIDNAS_STORAGE", DEFAULT_STORAGE)
     elsewhere = "" if storage == usual else f" --storage {redact(storage)}"
     typer.echo("Next:")
-    does = {command + elsewhere: words for command, words in _next(view).items()}
+    begin = {f"hybridnas search {view.study.name} --resume": "go on"}
+    following = (begin if reason == "interrupted" else {}) | _next(view)
+    does = {command + elsewhere: words for command, words in following.items()}
     out = console()
     aside = max(_COMMAND, *map(len, does)) + max(map(len, does.values())) + 4
     for command, words in does.items():

@@ -52,10 +52,21 @@ def study_to_run(
     elif not is_shipped:
         try:
             find("studies", text)
-        except ConfigError as error:
-            on = "one that is in the database goes on with --resume"
-            raise ConfigError(f"{error}; {on}") from None
+        except ConfigError:
+            if _is_stored(text, storage):
+                error = ConfigError(
+                    f"study {text!r} is in the database: `hybridnas search {text} --resume` goes on"
+                )
+            raise error from None
     return read_study(text, settings)
+
+
+def _is_stored(name: str, storage: str) -> bool:
+    try:
+        with Store.open(storage, create=False) as store:
+            return store.study_config(name) is not None
+    except NoDatabaseError:
+        return False
 
 
 def check_known(study: Study, storage: str, resume: bool) -> None:

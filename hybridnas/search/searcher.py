@@ -116,7 +116,7 @@ class StudySearcher(Searcher):
             self.fail(kind(result["fatal"] + _elsewhere(result)))
         elif "lost" in result:
             self._last_words = result["lost"]
-            self._core.observer.note(f"trial {number}: its process fails with {result['lost']}")
+            self.note(f"trial {number}: its process fails with {result['lost']}")
         elif "epoch" in result:
             if number in self._core.running:
                 done, total = result["epoch"], result["num_epochs"]
@@ -139,7 +139,7 @@ class StudySearcher(Searcher):
             return
         self._core.store.mark(self._core.name, [number], "waiting")  # until a new lease
         pause_s = self._retries.lost(number)
-        self._core.observer.note(
+        self.note(
             f"trial {number}: its process ended without a result; in {pause_s:.0f} s it is tried "
             f"again, or given up"
         )
@@ -160,6 +160,9 @@ class StudySearcher(Searcher):
                     f"with --resume"
                 )
             )
+
+    def note(self, text: str) -> None:
+        self._core.observer.note(text)
 
     def fail(self, error: HybridnasError) -> None:
         """Ends the search with an error; another thread may call it."""
@@ -195,11 +198,18 @@ class StopWhenAsked(Stopper):
 
     def __init__(self, searcher: StudySearcher) -> None:
         self._searcher = searcher
+        self._said = False
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
+        asked = self._searcher.stopping and self._searcher.error is None
+        if asked and not self._said:
+            self._said = True
+            self._searcher.note(
+                "ending: what runs is put back, for --resume; Ctrl-C again: at once"
+            )
         return self._searcher.stopping
 
     def __getstate__(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Recipe
+from ..counting import number_of
 from ..network import NetworkStage
 from ..tasks import Loss
 from .optimizer import build_optimizer
@@ -57,7 +58,7 @@ def check_start(
                 _judge(f"activations after stage {number}", size.item(), LARGEST)
             losses.append(loss.item())
             if not math.isfinite(losses[-1]) and step > 0:
-                raise Broken(f"the loss is {losses[-1]} after {step} steps")
+                raise Broken(f"the loss is {losses[-1]} after {number_of(step, 'step')}")
             if losses[-1] < losses[0]:
                 return
             optimizer.zero_grad()
