@@ -1,6 +1,6 @@
 """timm's model contract, for every reference architecture (once for sizes that differ in widths
-only) and 25 random ones of `hybrid` (50 with HYBRIDNAS_WHOLE=1), all of them narrow, in the spirit of timm's own
-tests/test_models.py."""
+only) and 25 random ones of `hybrid` (50 with HYBRIDNAS_WHOLE=1), all of them narrow, in the spirit
+of timm's own tests/test_models.py."""
 
 from __future__ import annotations
 
