@@ -53,11 +53,11 @@ def study_to_run(
         try:
             find("studies", text)
         except ConfigError:
-            if _is_stored(text, storage):
-                error = ConfigError(
-                    f"study {text!r} is in the database: `hybridnas search {text} --resume` goes on"
-                )
-            raise error from None
+            if not _is_stored(text, storage):
+                raise
+            raise ConfigError(
+                f"study {text!r} is in the database: `hybridnas search {text} --resume` goes on"
+            ) from None
     return read_study(text, settings)
 
 
